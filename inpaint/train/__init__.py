@@ -1,0 +1,1 @@
+"""Learning: configs, photos, losses, schedules, states, and the two training loops."""
