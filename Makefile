@@ -1,0 +1,45 @@
+# Two commands matter: `make demo` repairs a real photo, `make test` runs every check.
+# Both make their own virtual environment in .venv and install only when pyproject.toml has changed.
+
+PYTHON ?= python3
+VENV   := .venv
+BIN    := $(VENV)/bin
+OUT    := outputs/demo.png
+
+.DEFAULT_GOAL := help
+.PHONY: help demo test lint fast clean
+
+help:  ## list the commands
+	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## */\t/' | expand -t 8
+
+demo: $(VENV)/.core  ## repair the example photo with the shipped model
+	$(BIN)/inpaint run examples/photo.jpg examples/mask.png -o $(OUT) --model acr-small --overwrite
+	@echo "before: examples/photo.jpg   mask: examples/mask.png   after: $(CURDIR)/$(OUT)"
+
+test: lint  ## lint, types and all tests that need no GPU
+	$(BIN)/python -m pytest -m "not gpu"
+
+lint: $(VENV)/.dev  ## ruff and pyright
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/pyright
+
+fast: $(VENV)/.dev  ## only the quick tests
+	$(BIN)/python -m pytest -q -m "not gpu and not slow and not browser"
+
+clean:  ## remove the environment and what runs left behind
+	rm -rf $(VENV) build dist outputs .pytest_cache .ruff_cache .hypothesis
+
+$(BIN)/python:
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
+	  { echo "Python 3.11 or newer is needed; name one with: make $(MAKECMDGOALS) PYTHON=python3.11"; exit 1; }
+	$(PYTHON) -m venv $(VENV)
+
+# .dev installs .core's packages too, so `make test` alone is enough.
+$(VENV)/.core: pyproject.toml | $(BIN)/python
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable .
+	@touch $@
+
+$(VENV)/.dev: pyproject.toml | $(BIN)/python
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable ".[dev]"
+	@touch $@ $(VENV)/.core
