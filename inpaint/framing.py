@@ -52,7 +52,8 @@ def pad_to_multiple(tensor: Tensor, multiple: int) -> Tensor:
         multiple: positive number of pixels.
 
     Returns:
-        ``(B, C, H', W')`` with ``H' >= H`` and ``W' >= W`` the next multiples; cut back with ``[..., :H, :W]``.
+        ``(B, C, H', W')`` with ``H' >= H`` and ``W' >= W`` the next multiples; cut back with
+        ``[..., :H, :W]``.
     """
     height, width = tensor.shape[-2:]
     bottom, right = -height % multiple, -width % multiple
@@ -65,9 +66,9 @@ def pad_to_multiple(tensor: Tensor, multiple: int) -> Tensor:
 def hole_boxes(mask: NDArray[np.bool_], *, context: float = 0.5, smallest: int = 256) -> list[Box]:
     """Boxes that hold every hole with enough of its surroundings, and never overlap.
 
-    Each hole is boxed, its box grown by ``context`` and made square, and boxes that overlap are merged until
-    none do. At the picture's edges a box moves inward rather than lose context; it is cut only where the picture
-    itself is too small.
+    Each hole is boxed, its box grown by ``context`` and made square, and boxes that overlap are merged
+    until none do. At the picture's edges a box moves inward rather than lose context; it is cut only where
+    the picture itself is too small.
 
     Args:
         mask: ``(H, W)`` bool, True = hole.
@@ -93,9 +94,9 @@ def hole_boxes(mask: NDArray[np.bool_], *, context: float = 0.5, smallest: int =
 def working_shape(mask: NDArray[np.bool_], working_size: int) -> tuple[int, int]:
     """The size at which the network should see a box, never above the box's own size.
 
-    A box that fits in the working size keeps it. A larger one is shrunk until its thickest hole is no thicker than
-    the network has learnt to fill, but no further than the working size: thick holes are filled at the
-    working size, thin ones up to ``MOST_ENLARGED`` times it.
+    A box that fits in the working size keeps its own. A larger one is shrunk until its thickest hole is no
+    thicker than the network has learnt to fill, but no further than the working size: thick holes are filled
+    at the working size, thin ones at up to ``MOST_ENLARGED`` times it.
 
     Args:
         mask: ``(H, W)`` bool, True = hole: the holes inside the box.
@@ -122,7 +123,8 @@ def _hole_thickness(mask: NDArray[np.bool_]) -> float:
 def _hole_rectangles(mask: NDArray[np.bool_], reach: int) -> list[tuple[int, int, int, int]]:
     """``(top, left, bottom, right)`` of each group of holes closer together than twice ``reach``.
 
-    Grouping by dilation first keeps thousands of specks cheap: their boxes would be merged one by one otherwise.
+    Grouping by dilation first keeps thousands of specks cheap: their boxes would be merged one by one
+    otherwise.
     """
     # The border keeps the dilated holes whole, so that shrinking their rectangles gives the exact ones back.
     padded = cv2.copyMakeBorder(
@@ -165,7 +167,7 @@ def _merge(frames: list[Box], shape: tuple[int, ...]) -> list[Box]:
             bottom, right = (
                 max(getattr(box, edge), int(apart[edge][meets].max())) for edge in ("bottom", "right")
             )
-            # A long strip would be squashed by a prior that looks at squares; more surroundings serve it better.
+            # A long strip would be squashed by a prior that looks at squares; surroundings serve it better.
             least = -(-max(bottom - top, right - left) // MOST_ELONGATED)
             top, bottom = _widen(top, bottom, least, shape[0])
             left, right = _widen(left, right, least, shape[1])
