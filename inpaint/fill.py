@@ -1,8 +1,8 @@
-"""Fills without a network: the floors every model must beat, and the push-pull fill the generator starts from.
+"""Fills without a network: floors every model must beat, and the push-pull fill the generator starts from.
 
-All functions take ``image (B, 3, H, W)`` in [0, 1] and ``mask (B, 1, H, W)`` with 1 = hole, and return the image with
-its holes filled. Known pixels come back unchanged; what lies under the hole is never looked at; an image without any
-known pixel becomes 0.5 grey.
+All functions take ``image (B, 3, H, W)`` in [0, 1] and ``mask (B, 1, H, W)`` with 1 = hole, and return the
+image with its holes filled. Known pixels come back unchanged; what lies under the hole is never looked at; an
+image without any known pixel becomes 0.5 grey.
 """
 
 from __future__ import annotations
@@ -21,9 +21,9 @@ _SMALLEST_WEIGHT = 1e-12  # below one known pixel in any picture that fits in me
 def push_pull(image: Tensor, mask: Tensor) -> Tensor:
     """Fill holes from a pyramid: area averages of known pixels on the way down, bilinear on the way up.
 
-    Every level keeps the colours it knows and takes the others from the next coarser level. Runs on any device without
-    waiting for it, and inside ``torch.compile``. After Gortler et al., "The Lumigraph", 1996 (weights without
-    saturation: a cell is known as soon as one of its pixels is).
+    Every level keeps the colours it knows and takes the others from the next coarser level. Runs on any
+    device without waiting for it, and inside ``torch.compile``. After Gortler et al., "The Lumigraph", 1996
+    (without saturation of weights: a cell is known as soon as one of its pixels is).
 
     Args:
         image: ``(B, 3, H, W)`` float in [0, 1], any H, W >= 1; also other channel counts.
@@ -38,8 +38,8 @@ def push_pull(image: Tensor, mask: Tensor) -> Tensor:
     _check(image, mask)
     hole = mask > 0.5
     known = (~hole).float()
-    # Colour and weight are averaged together: their quotient is the mean of the known pixels in a cell. float32, as a
-    # single known pixel of a large picture weighs less than half precision can hold.
+    # Colour and weight are averaged together: their quotient is the mean of the known pixels in a cell.
+    # float32, as a single known pixel of a large picture weighs less than half precision can hold.
     level = torch.cat([torch.where(hole, 0.0, image.float()), known], dim=1)
     pyramid = [level]
     while level.shape[-2] > 1 or level.shape[-1] > 1:
@@ -116,8 +116,8 @@ def _cv2_fill(image: Tensor, mask: Tensor, method: str) -> Tensor:
     if image.shape[1] != 3:
         raise ShapeError(f"got an image of {image.shape[1]} channels; OpenCV's fills need 3 (RGB)")
     hole = mask > 0.5
-    # What lies under the hole is blanked first, so that it cannot leak.
-    pixels = torch.where(hole, 0.0, image).clamp(0, 1).mul(255).round().to(torch.uint8)
+    # OpenCV looks a little under the hole, where a scorer has the answer: it sees the push-pull fill there.
+    pixels = push_pull(image, mask).clamp(0, 1).mul(255).round().to(torch.uint8)
     pixels = pixels.permute(0, 2, 3, 1).cpu().numpy()
     holes = hole[:, 0].to(torch.uint8).cpu().numpy()
     filled = np.full(pixels.shape, round(GREY * 255), dtype=np.uint8)

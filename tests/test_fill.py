@@ -77,8 +77,8 @@ def test_mean_colour_closed_form() -> None:
 
 
 def test_push_pull_two_levels_by_hand() -> None:
-    # 4 x 4 with one unknown 2 x 2 cell at the top left. Level 1 knows three cells; its unknown cell takes level 2,
-    # the mean of all known pixels. The hole pixels are the bilinear blend of level 1.
+    # 4 x 4 with one unknown 2 x 2 cell at the top left. Level 1 knows three cells; its unknown cell takes
+    # level 2, the mean of all known pixels. The hole pixels are the bilinear blend of level 1.
     image = torch.zeros(1, 1, 4, 4)
     image[..., :2, 2:], image[..., 2:, :2], image[..., 2:, 2:] = 0.3, 0.6, 0.9
     mask = torch.zeros(1, 1, 4, 4)
