@@ -1,0 +1,305 @@
+"""One photo, end to end: PIL picture and mask in, PIL picture out.
+
+Each group of holes is cut out with its surroundings, filled at the size the network works best at, brought
+back, and pasted into the hole alone: pixels outside the hole are never touched.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterator
+from pathlib import Path
+from typing import NamedTuple
+
+import cv2
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from PIL import Image
+from torch import Tensor, nn
+
+from inpaint.checkpoint import load_checkpoint
+from inpaint.errors import CheckpointError, ImageError, InpaintError, MaskError
+from inpaint.framing import Box, hole_boxes, working_shape
+from inpaint.image import mask_from_image
+from inpaint.mask import shrink_to_grid
+from inpaint.models.inpainter import Inpainter
+from inpaint.weights import locate
+
+MODES = ("RGB", "RGBA", "L", "LA")
+# Boxes of one size run together while their pixels fit into this many pictures of the working size.
+MOST_TOGETHER = 16
+# Smaller boxes (of small pictures) are mirrored up to this side: the network cannot halve less.
+SMALLEST_SIDE = 64
+# The prior looks at a square of its own; larger pictures are shrunk before they go to the device.
+LARGEST_FOR_PRIOR = 1024
+HEAT_OPACITY = 0.6
+
+Pixels = NDArray[np.uint8]
+Holes = NDArray[np.bool_]
+
+
+class PriorPictures(NamedTuple):
+    """What the prior imagines and where it looks, as pictures of the photo's size, mode RGB."""
+
+    reconstruction: Image.Image
+    attention: Image.Image | None
+    """Heat map over the photo: known regions that the holes draw from. None if the prior has no attention."""
+
+
+class _Region(NamedTuple):
+    """A box to fill and the size at which the network sees it."""
+
+    box: Box
+    shape: tuple[int, int]
+
+
+def choose_device(name: str | torch.device = "auto") -> torch.device:
+    """The device called ``name``; ``auto`` takes CUDA, then MPS, then the CPU.
+
+    Raises:
+        InpaintError: the name is unknown or this machine has no such device.
+    """
+    if str(name) == "auto":
+        cuda = torch.cuda.is_available()
+        return torch.device("cuda" if cuda else "mps" if torch.backends.mps.is_available() else "cpu")
+    try:
+        device = torch.device(name)
+    except RuntimeError as error:
+        raise InpaintError(f"got device {name!r}, expected auto, cpu, cuda, cuda:N or mps") from error
+    cuda_count = torch.cuda.device_count() if torch.cuda.is_available() else 0
+    here = {"cpu": True, "cuda": (device.index or 0) < cuda_count, "mps": torch.backends.mps.is_available()}
+    if not here.get(device.type, False):
+        raise InpaintError(f"device {str(name)!r} is not available on this machine; use auto or cpu")
+    return device
+
+
+class InpaintPipeline:
+    """Fill holes in photos of any size with one network.
+
+    Calls keep nothing between them, so one pipeline may serve several threads.
+
+    Args:
+        model: an :class:`inpaint.models.inpainter.Inpainter`, or any module that has its ``preset`` (with
+            ``working_size``) and its call.
+        device: where to run; see :func:`choose_device`.
+    """
+
+    def __init__(self, model: nn.Module, *, device: str | torch.device = "auto") -> None:
+        self.device = choose_device(device)
+        self.model = model.eval().requires_grad_(False).to(self.device)
+
+    @classmethod
+    def from_pretrained(
+        cls, name_or_path: str | Path, *, device: str | torch.device = "auto"
+    ) -> InpaintPipeline:
+        """Load a shipped model by name, or any checkpoint by its path.
+
+        Raises:
+            WeightsError: the name is unknown or its file is not here.
+            CheckpointError: the file is damaged, or holds no inpainting network.
+            InpaintError: the device is not available.
+        """
+        chosen = choose_device(device)
+        path = locate(name_or_path)
+        model = load_checkpoint(path)
+        if not isinstance(model, Inpainter):
+            raise CheckpointError(
+                f"{path} holds a {type(model).__name__}, expected a whole inpainting network; name another"
+            )
+        return cls(model, device=chosen)
+
+    @property
+    def working_size(self) -> int:
+        """Side in pixels of the pictures the network was trained on."""
+        return self.model.preset.working_size  # type: ignore[union-attr, return-value]
+
+    @torch.inference_mode()
+    def __call__(self, image: Image.Image, mask: Image.Image, *, dilate: int = 0) -> Image.Image:
+        """Fill the holes of one picture.
+
+        Args:
+            image: mode RGB, RGBA, L or LA. Pixels in the holes are not read, nor is colour under full
+                transparency.
+            mask: the picture's size, any mode; white or opaque = hole, as in :mod:`inpaint.image`.
+            dilate: grow the holes by this many pixels first.
+
+        Returns:
+            A new picture of the same size and mode, with the same ``info``. Pixels outside the (grown) holes
+            are bit-identical, and so is the whole alpha channel.
+
+        Raises:
+            ImageError: the picture's mode is not supported.
+            MaskError: the mask has another size or marks nothing, or ``dilate`` is negative.
+            InpaintError: the device ran out of memory, or the network gave values that are not finite.
+        """
+        hole = read_hole(image, mask, dilate)
+        pixels = np.asarray(image.convert("RGB"))
+        unknown = hole | _transparent(image)
+        fill = np.zeros_like(pixels)
+        for regions in self._batches(hole):
+            for region, predicted in zip(regions, self._fill(pixels, unknown, regions), strict=True):
+                fill[region.box.slices] = predicted
+        return _paste(image, fill, hole)
+
+    @torch.inference_mode()
+    def prior_pictures(self, image: Image.Image, mask: Image.Image, *, dilate: int = 0) -> PriorPictures:
+        """Show what the prior makes of the whole picture.
+
+        Args:
+            image: as for a call.
+            mask: as for a call.
+            dilate: as for a call.
+
+        Raises:
+            InpaintError: the network has no prior; and all that a call raises.
+        """
+        prior = self.require_prior()
+        hole = read_hole(image, mask, dilate)
+        pixels = np.asarray(image.convert("RGB"))
+        scale = min(1.0, LARGEST_FOR_PRIOR / max(hole.shape))
+        shape = (max(1, round(hole.shape[0] * scale)), max(1, round(hole.shape[1] * scale)))
+        pair = _shrink(pixels, hole | _transparent(image), shape)
+        small, small_mask = (tensor[None].to(self.device) for tensor in pair)
+        reconstruction = _enlarge(prior.reconstruct(small, small_mask)[0], hole.shape)  # type: ignore[operator]
+        features, attention = prior(small, small_mask)
+        if attention is None:
+            return PriorPictures(Image.fromarray(reconstruction), None)
+        touched = shrink_to_grid(small_mask, features.shape[-2:])[0, 0].flatten() > 0
+        heat = attention[0][touched].mean(0).reshape(features.shape[-2:])
+        return PriorPictures(Image.fromarray(reconstruction), _heat_map(pixels, hole, heat.cpu().numpy()))
+
+    def require_prior(self) -> nn.Module:
+        """The network's prior.
+
+        Raises:
+            InpaintError: it has none.
+        """
+        prior = getattr(self.model, "prior", None)
+        if prior is None:
+            raise InpaintError(f"model {name} has no prior to show; choose one that has, such as acr-small")
+        return prior
+
+    def _batches(self, hole: Holes) -> Iterator[list[_Region]]:
+        """Boxes of the same working shape together, within the memory budget."""
+        by_shape: defaultdict[tuple[int, int], list[_Region]] = defaultdict(list)
+        for box in hole_boxes(hole, smallest=self.working_size):
+            shape = working_shape(hole[box.slices], self.working_size)
+            by_shape[shape].append(_Region(box, shape))
+        for (height, width), regions in by_shape.items():
+            together = max(1, MOST_TOGETHER * self.working_size**2 // (height * width))
+            for start in range(0, len(regions), together):
+                yield regions[start : start + together]
+
+    def _fill(self, pixels: Pixels, unknown: Holes, regions: list[_Region]) -> list[Pixels]:
+        """Predict regions of one working shape; each comes back at its box's size."""
+        pairs = [_shrink(pixels[box.slices], unknown[box.slices], shape) for box, shape in regions]
+        image = torch.stack([image for image, _ in pairs])
+        mask = torch.stack([mask for _, mask in pairs])
+        # Real pixels next to the hole make the enlarged fill meet them without a seam.
+        filled = torch.where(mask > 0, self._predict(image, mask), image)
+        return [_enlarge(one, region.box.shape) for one, region in zip(filled, regions, strict=True)]
+
+    def _predict(self, image: Tensor, mask: Tensor) -> Tensor:
+        """Run the network on ``(B, 3, H, W)`` and ``(B, 1, H, W)``, any size, on its device."""
+        height, width = image.shape[-2:]
+        image, mask = _mirror_up(image), _mirror_up(mask)
+        try:
+            prediction = self.model(image.to(self.device), mask.to(self.device)).float().cpu()
+        except torch.OutOfMemoryError as error:
+            raise InpaintError(
+                f"{self.device} ran out of memory on {len(image)} x {height} x {width} pixels; use device cpu"
+            ) from error
+        if not torch.isfinite(prediction).all():
+            raise InpaintError("the network gave values that are not finite; its checkpoint is unfit for use")
+        return prediction[..., :height, :width]
+
+
+def read_hole(image: Image.Image, mask: Image.Image, dilate: int = 0) -> Holes:
+    """Check that picture and mask go together, and return the holes as ``(H, W)`` bool.
+
+    Raises:
+        ImageError: the picture's mode is not supported.
+        MaskError: the mask has another size or marks nothing, or ``dilate`` is negative.
+    """
+    if image.mode not in MODES:
+        raise ImageError(
+            f"got a picture in mode {image.mode}, expected {', '.join(MODES)}; use inpaint.read_image"
+        )
+    if mask.size != image.size:
+        raise MaskError(
+            f"the mask is {mask.width} x {mask.height} pixels, the picture {image.width} x {image.height}; "
+            "give a mask of the picture's size"
+        )
+    if dilate < 0:
+        raise MaskError(f"got dilate {dilate}, expected 0 or more pixels")
+    hole = np.asarray(mask_from_image(mask)) > 0
+    if not hole.any():
+        raise MaskError("the mask is empty: nothing is marked as a hole; paint white what should be filled")
+    if dilate:
+        # The square of inpaint.mask.dilate, side by side: quick at any radius and size.
+        line = np.ones((1, 2 * min(dilate, max(hole.shape)) + 1), np.uint8)
+        hole = cv2.dilate(cv2.dilate(hole.astype(np.uint8), line), line.T) > 0
+    return hole
+
+
+def _transparent(image: Image.Image) -> Holes:
+    """Where the picture has no visible colour: what lies there is often black or noise, not a part of it."""
+    if "A" not in image.getbands():
+        return np.zeros((image.height, image.width), np.bool_)
+    return np.asarray(image.getchannel("A")) == 0
+
+
+def _shrink(pixels: Pixels, unknown: Holes, shape: tuple[int, int]) -> tuple[Tensor, Tensor]:
+    """Picture ``(3, h, w)`` and mask ``(1, h, w)`` at ``shape``, which is at most the box's own.
+
+    Area averages see only their own cell, and a cell that touches a hole is a hole: so no known cell carries
+    colour from a hole.
+    """
+    image, mask = pixels.astype(np.float32) / 255, unknown.astype(np.float32)
+    if image.shape[:2] != shape:
+        size = shape[::-1]  # cv2 wants (W, H)
+        image = cv2.resize(image, size, interpolation=cv2.INTER_AREA)
+        mask = cv2.resize(mask, size, interpolation=cv2.INTER_AREA)
+    return torch.from_numpy(image).permute(2, 0, 1), torch.from_numpy(mask > 0).float()[None]
+
+
+def _enlarge(image: Tensor, shape: tuple[int, ...]) -> Pixels:
+    """``(3, h, w)`` in [0, 1] to ``(H, W, 3)`` uint8, rounded."""
+    pixels = image.float().permute(1, 2, 0).cpu().numpy()
+    if pixels.shape[:2] != tuple(shape):
+        pixels = cv2.resize(pixels, (shape[1], shape[0]), interpolation=cv2.INTER_CUBIC)
+    return np.rint(pixels.clip(0, 1) * 255).astype(np.uint8)
+
+
+def _mirror_up(tensor: Tensor) -> Tensor:
+    """Mirror right and bottom edges, as often as it takes, up to the smallest side the network can halve."""
+    missing = [(0, max(0, SMALLEST_SIDE - side)) for side in tensor.shape[-2:]]
+    if missing == [(0, 0), (0, 0)]:
+        return tensor
+    return torch.from_numpy(np.pad(tensor.numpy(), [(0, 0), (0, 0), *missing], mode="symmetric"))
+
+
+def _paste(image: Image.Image, fill: Pixels, hole: Holes) -> Image.Image:
+    """A copy of the picture with the holes' colour taken from ``fill``, by selection."""
+    result = np.array(image)
+    if image.mode.startswith("RGB"):
+        result[..., :3][hole] = fill[hole]
+    else:
+        luma = np.asarray(Image.fromarray(fill).convert("L"))  # BT.601, rounded
+        grey = result if image.mode == "L" else result[..., 0]
+        grey[hole] = luma[hole]
+    filled = Image.fromarray(result)
+    filled.info = dict(image.info)
+    return filled
+
+
+def _heat_map(pixels: Pixels, hole: Holes, heat: NDArray[np.float32]) -> Image.Image:
+    """Lay the attention ``(h, w)`` over the photo ``(H, W, 3)``; the holes themselves stay grey."""
+    height, width = hole.shape
+    heat = cv2.resize(heat, (width, height), interpolation=cv2.INTER_CUBIC).clip(0, None) * ~hole
+    levels = np.rint(heat / max(float(heat.max()), 1e-12) * 255).astype(np.uint8)
+    colour = cv2.applyColorMap(levels, cv2.COLORMAP_INFERNO)[..., ::-1]  # cv2 gives BGR
+    blended = np.rint((1 - HEAT_OPACITY) * pixels + HEAT_OPACITY * colour).astype(np.uint8)
+    blended[hole] = 128
+    return Image.fromarray(blended)

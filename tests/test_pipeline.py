@@ -1,0 +1,314 @@
+"""One photo end to end: what is kept, what is filled, and what is refused."""
+
+from __future__ import annotations
+
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from PIL import Image
+from torch import Tensor, nn
+
+from inpaint.checkpoint import save_checkpoint
+from inpaint.errors import CheckpointError, ImageError, InpaintError, MaskError
+from inpaint.mask import dilate
+from inpaint.models.inpainter import Inpainter
+from inpaint.models.presets import build_inpainter, build_mae
+from inpaint.pipeline import InpaintPipeline, choose_device, read_hole
+
+COLOUR = (0.2, 0.6, 0.4)  # 51, 153, 102 in 8 bits; luma 116.7
+
+
+class Painter(nn.Module):
+    """Stands in for a network: paints one colour, and remembers what it was shown."""
+
+    prior = None
+
+    def __init__(self, colour: tuple[float, float, float] = COLOUR, working_size: int = 64) -> None:
+        super().__init__()
+        self.preset = SimpleNamespace(name="painter", working_size=working_size)
+        self.colour = torch.tensor(colour).view(1, 3, 1, 1)
+        self.shown: list[tuple[Tensor, Tensor]] = []
+
+    def forward(self, image: Tensor, mask: Tensor) -> Tensor:
+        assert set(mask.unique().tolist()) <= {0.0, 1.0}
+        self.shown.append((image, mask))
+        return self.colour.expand_as(image)
+
+
+class MeanPainter(Painter):
+    """Paints the mean of the known pixels, as a real network would: from known pixels only."""
+
+    def forward(self, image: Tensor, mask: Tensor) -> Tensor:
+        known = 1 - mask
+        mean = (image * known).sum((2, 3), keepdim=True) / known.sum((2, 3), keepdim=True).clamp(min=1)
+        return mean.expand_as(image)
+
+
+@pytest.fixture(scope="module")
+def tiny() -> InpaintPipeline:
+    torch.manual_seed(0)
+    return InpaintPipeline(build_inpainter("acr-tiny"), device="cpu")
+
+
+def picture(mode: str, height: int, width: int, seed: int = 0) -> Image.Image:
+    bands = len(Image.new(mode, (1, 1)).getbands())
+    pixels = np.random.default_rng(seed).integers(0, 256, (height, width, bands), np.uint8)
+    return Image.fromarray(pixels[..., 0] if bands == 1 else pixels)
+
+
+def mask_of(height: int, width: int, *holes: tuple[int, int, int, int]) -> Image.Image:
+    mask = np.zeros((height, width), np.uint8)
+    for top, left, bottom, right in holes:
+        mask[top:bottom, left:right] = 255
+    return Image.fromarray(mask)
+
+
+@pytest.mark.parametrize(
+    ("mode", "filled"), [("RGB", (51, 153, 102)), ("RGBA", (51, 153, 102)), ("L", 117), ("LA", 117)]
+)
+def test_the_hole_is_filled_and_the_rest_is_bit_identical(mode: str, filled: object) -> None:
+    image, mask = picture(mode, 90, 130), mask_of(90, 130, (20, 30, 40, 60), (0, 125, 5, 130))
+    image.info["dpi"] = (72, 72)
+    result = InpaintPipeline(Painter(working_size=130), device="cpu")(image, mask)
+    assert (result.mode, result.size, result.info) == (mode, image.size, image.info)
+    before, after, hole = np.asarray(image), np.asarray(result), np.asarray(mask) > 0
+    assert np.array_equal(before[~hole], after[~hole])
+    if "A" in mode:
+        assert np.array_equal(before[..., -1], after[..., -1])
+        after = after[..., :-1]
+    assert np.all(after[hole] == np.array(filled))
+
+
+@settings(deadline=None, max_examples=40)
+@given(
+    st.sampled_from(["RGB", "RGBA", "L", "LA"]),
+    st.integers(1, 150),
+    st.integers(1, 150),
+    st.integers(0, 2**32 - 1),
+    st.integers(0, 9),
+)
+def test_known_pixels_are_bit_identical_at_any_size(
+    mode: str, height: int, width: int, seed: int, grow: int
+) -> None:
+    generator = np.random.default_rng(seed)
+    hole = generator.random((height, width)) < generator.choice([0.001, 0.2, 1.0])
+    hole[generator.integers(height), generator.integers(width)] = True
+    image, mask = picture(mode, height, width, seed), Image.fromarray(hole)
+    result = InpaintPipeline(MeanPainter(), device="cpu")(image, mask, dilate=grow)
+    assert (result.mode, result.size) == (mode, image.size)
+    grown = read_hole(image, mask, grow)
+    assert grown[hole].all()
+    assert np.array_equal(np.asarray(image)[~grown], np.asarray(result)[~grown])
+
+
+def test_values_are_rounded_not_truncated() -> None:
+    painter = Painter((0.6 / 255, 254.6 / 255, 99.4 / 255))
+    result = InpaintPipeline(painter, device="cpu")(picture("RGB", 8, 8), mask_of(8, 8, (2, 2, 3, 3)))
+    assert result.getpixel((2, 2)) == (1, 255, 99)
+
+
+@pytest.mark.parametrize("size", [48, 150, 300])  # shown as it is, shrunk by a fraction, shrunk more
+@pytest.mark.parametrize("thick", [True, False])
+def test_what_lies_under_the_hole_is_never_read(size: int, thick: bool) -> None:
+    hole = (size // 4, size // 4, size // 4 * 3, size // 4 * 3 if thick else size // 4 + 5)
+    mask = mask_of(size, size, hole)
+    image = picture("RGB", size, size)
+    other = Image.composite(picture("RGB", size, size, seed=1), image, mask)
+    pipeline = InpaintPipeline(MeanPainter(), device="cpu")
+    assert np.array_equal(np.asarray(pipeline(image, mask)), np.asarray(pipeline(other, mask)))
+
+
+def test_the_network_sees_big_holes_at_its_working_size_and_small_ones_at_native_size() -> None:
+    painter = Painter(working_size=64)
+    pipeline = InpaintPipeline(painter, device="cpu")
+    pipeline(picture("RGB", 400, 500), mask_of(400, 500, (100, 100, 300, 300)))
+    pipeline(picture("RGB", 400, 500), mask_of(400, 500, (100, 100, 104, 104)))
+    assert [tuple(image.shape) for image, _ in painter.shown] == [(1, 3, 64, 64), (1, 3, 64, 64)]
+    assert painter.shown[0][1].mean() == pytest.approx(0.25, abs=0.05)
+    assert painter.shown[1][1].sum() == 16
+
+
+def test_a_small_picture_is_mirrored_up() -> None:
+    painter = Painter()
+    image, mask = picture("RGB", 5, 90), mask_of(5, 90, (1, 1, 2, 3))
+    assert InpaintPipeline(painter, device="cpu")(image, mask).size == (90, 5)
+    shown, shown_mask = painter.shown[0]
+    assert shown.shape == (1, 3, 64, 64)
+    assert torch.equal(shown[:, :, 5:10], shown[:, :, :5].flip(2))
+    assert torch.equal(shown_mask[:, :, 5:10], shown_mask[:, :, :5].flip(2))
+
+
+def test_far_holes_of_one_size_run_together_within_the_budget() -> None:
+    painter = Painter(working_size=64)
+    holes = [(y, x, y + 4, x + 4) for y in range(50, 1000, 200) for x in range(50, 1000, 200)]
+    image, mask = picture("RGB", 1000, 1000), mask_of(1000, 1000, *holes)
+    result = InpaintPipeline(painter, device="cpu")(image, mask)
+    assert [len(image) for image, _ in painter.shown] == [16, 9]
+    assert np.all(np.asarray(result)[np.asarray(mask) > 0] == (51, 153, 102))
+
+
+def test_an_enlarged_fill_meets_the_known_pixels() -> None:
+    class Ramp(Painter):
+        """A perfect network for a horizontal ramp."""
+
+        def forward(self, image: Tensor, mask: Tensor) -> Tensor:
+            width = image.shape[-1]
+            return ((torch.arange(width) + 0.5) / width).expand_as(image)
+
+    ramp = np.tile((np.arange(400) + 0.5) / 400 * 255, (400, 1))
+    image = Image.fromarray(np.rint(ramp).astype(np.uint8))
+    result = InpaintPipeline(Ramp(), device="cpu")(image, mask_of(400, 400, (100, 100, 300, 300)))
+    assert np.abs(np.asarray(result).astype(float) - ramp).max() <= 1.5
+
+
+def test_colour_under_full_transparency_is_no_evidence() -> None:
+    image = Image.new("RGBA", (40, 40), (200, 100, 50, 255))
+    image.paste((0, 0, 0, 0), (0, 0, 20, 40))
+    result = InpaintPipeline(MeanPainter(), device="cpu")(image, mask_of(40, 40, (10, 10, 30, 30)))
+    assert result.getpixel((25, 20)) == (200, 100, 50, 255)
+    assert result.getpixel((15, 20)) == (200, 100, 50, 0)
+    assert result.getpixel((5, 5)) == (0, 0, 0, 0)
+
+
+def test_dilation_is_the_square_of_the_mask_module() -> None:
+    image, mask = picture("RGB", 50, 60), mask_of(50, 60, (0, 5, 3, 6), (30, 30, 31, 35))
+    grown = dilate(torch.from_numpy(np.asarray(mask) > 0).float()[None, None], 4)
+    assert np.array_equal(read_hole(image, mask, 4), grown[0, 0].numpy() > 0)
+
+
+@pytest.mark.parametrize("mode", ["RGB", "RGBA", "L", "LA"])
+@pytest.mark.parametrize("shape", [(1, 1), (3, 200), (70, 50)])
+def test_the_real_network_fills_everything_even_without_a_known_pixel(
+    tiny: InpaintPipeline, mode: str, shape: tuple[int, int]
+) -> None:
+    result = tiny(picture(mode, *shape), mask_of(*shape, (0, 0, *shape)))
+    assert (result.mode, result.size) == (mode, shape[::-1])
+
+
+def test_the_real_network_keeps_known_pixels_and_repeats_itself_across_threads(
+    tiny: InpaintPipeline,
+) -> None:
+    image, mask = picture("RGB", 120, 170), mask_of(120, 170, (30, 30, 80, 90))
+    hole = np.asarray(mask) > 0
+    with ThreadPoolExecutor(3) as pool:
+        results = [np.asarray(result) for result in pool.map(lambda _: tiny(image, mask), range(3))]
+    assert np.array_equal(results[0][~hole], np.asarray(image)[~hole])
+    assert all(np.array_equal(result, results[0]) for result in results)
+    assert all(not parameter.requires_grad for parameter in tiny.model.parameters())
+
+
+@pytest.mark.parametrize("shape", [(1, 1), (90, 40), (1100, 700)])
+def test_prior_pictures_have_the_size_of_the_photo(tiny: InpaintPipeline, shape: tuple[int, int]) -> None:
+    image, mask = picture("RGBA", *shape), mask_of(*shape, (0, 0, shape[0] // 3 + 1, shape[1] // 3 + 1))
+    pictures = tiny.prior_pictures(image, mask)
+    assert pictures.attention is not None
+    for shown in pictures:
+        assert shown is not None
+        assert (shown.mode, shown.size) == ("RGB", image.size)
+
+
+def test_the_heat_map_is_brightest_where_the_holes_look() -> None:
+    model = build_inpainter("acr-tiny")
+    assert model.prior is not None
+    grid = model.prior.grid
+
+    class LooksRight(nn.Module):
+        def forward(self, image: Tensor, mask: Tensor) -> tuple[Tensor, Tensor]:
+            attention = torch.zeros(1, *grid, *grid)
+            attention[..., -1] = 1 / grid[0]
+            attention[:, :, 0] = 0  # the known left column looks nowhere
+            tokens = grid[0] * grid[1]
+            return torch.zeros(1, 4, *grid), attention.reshape(1, tokens, tokens)
+
+        def reconstruct(self, image: Tensor, mask: Tensor) -> Tensor:
+            return torch.full((1, 3, 64, 64), 0.5)
+
+    model.prior = LooksRight()  # type: ignore[assignment]
+    image = Image.new("RGB", (160, 160), (40, 40, 40))
+    hole = (60, 60, 100, 100)
+    pictures = InpaintPipeline(model, device="cpu").prior_pictures(image, mask_of(160, 160, hole))
+    assert pictures.attention is not None
+    heat = np.asarray(pictures.attention).astype(int).sum(-1)
+    assert heat[:, 155].min() > heat[:, 5].max() + 100
+    assert np.all(np.asarray(pictures.attention)[60:100, 60:100] == 128)
+    assert pictures.reconstruction.getpixel((80, 80)) == (128, 128, 128)
+
+
+def test_a_model_without_a_prior_says_so() -> None:
+    pipeline = InpaintPipeline(build_inpainter("lama-tiny"), device="cpu")
+    with pytest.raises(InpaintError, match="lama-tiny has no prior"):
+        pipeline.prior_pictures(picture("RGB", 9, 9), mask_of(9, 9, (2, 2, 3, 3)))
+
+
+def test_refusals_say_what_was_got_and_what_to_do() -> None:
+    pipeline = InpaintPipeline(Painter(), device="cpu")
+    image, mask = picture("RGB", 20, 30), mask_of(20, 30, (1, 1, 2, 2))
+    with pytest.raises(MaskError, match="mask is 30 x 21 pixels, the picture 30 x 20"):
+        pipeline(image, mask_of(21, 30, (1, 1, 2, 2)))
+    with pytest.raises(MaskError, match="empty"):
+        pipeline(image, mask_of(20, 30))
+    with pytest.raises(MaskError, match="dilate -1"):
+        pipeline(image, mask, dilate=-1)
+    with pytest.raises(ImageError, match=r"mode CMYK.*read_image"):
+        pipeline(image.convert("CMYK"), mask)
+
+
+def test_values_that_are_not_finite_never_become_pixels() -> None:
+    pipeline = InpaintPipeline(Painter((float("nan"), 0, 0)), device="cpu")
+    with pytest.raises(InpaintError, match="not finite"):
+        pipeline(picture("RGB", 9, 9), mask_of(9, 9, (2, 2, 3, 3)))
+
+
+def test_running_out_of_memory_is_one_line() -> None:
+    class Greedy(Painter):
+        def forward(self, image: Tensor, mask: Tensor) -> Tensor:
+            raise torch.OutOfMemoryError("CUDA out of memory.\nTried to allocate")
+
+    with pytest.raises(InpaintError, match="ran out of memory on 1 x 9 x 9 pixels"):
+        InpaintPipeline(Greedy(), device="cpu")(picture("RGB", 9, 9), mask_of(9, 9, (2, 2, 3, 3)))
+
+
+def test_devices(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    monkeypatch.setattr(torch.backends.mps, "is_available", lambda: False)
+    assert choose_device("auto") == torch.device("cpu")
+    for name in ("cuda", "cuda:1", "mps", "xpu"):
+        with pytest.raises(InpaintError, match=f"'{name}' is not available.*auto or cpu"):
+            choose_device(name)
+    with pytest.raises(InpaintError, match="expected auto, cpu, cuda"):
+        choose_device("gpu")
+    monkeypatch.setattr(torch.backends.mps, "is_available", lambda: True)
+    assert choose_device("auto") == torch.device("mps")
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 1)
+    assert choose_device("auto") == torch.device("cuda")
+    with pytest.raises(InpaintError, match="not available"):
+        choose_device("cuda:1")
+
+
+def test_from_pretrained_loads_a_path_and_refuses_a_prior_alone(tmp_path: Path) -> None:
+    model = build_inpainter("lama-tiny")
+    save_checkpoint(tmp_path / "whole.safetensors", model, {})
+    save_checkpoint(tmp_path / "prior.safetensors", build_mae("mae-tiny"), {})
+    pipeline = InpaintPipeline.from_pretrained(tmp_path / "whole.safetensors", device="cpu")
+    assert isinstance(pipeline.model, Inpainter)
+    assert pipeline.working_size == model.preset.working_size
+    with pytest.raises(CheckpointError, match="MaskedAutoencoder, expected a whole inpainting network"):
+        InpaintPipeline.from_pretrained(tmp_path / "prior.safetensors", device="cpu")
+
+
+@pytest.mark.gpu
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
+def test_the_device_makes_no_visible_difference() -> None:
+    torch.manual_seed(0)
+    model = build_inpainter("acr-tiny")
+    image, mask = picture("RGB", 100, 140), mask_of(100, 140, (30, 30, 70, 70))
+    on_cpu = np.asarray(InpaintPipeline(model, device="cpu")(image, mask)).astype(int)
+    on_cuda = np.asarray(InpaintPipeline(model, device="cuda")(image, mask)).astype(int)
+    assert np.abs(on_cpu - on_cuda).max() <= 2
