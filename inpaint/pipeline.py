@@ -1,7 +1,7 @@
 """One photo, end to end: PIL picture and mask in, PIL picture out.
 
-Each group of holes is cut out with its surroundings, filled at the size the network works best at, brought
-back, and pasted into the hole alone: pixels outside the hole are never touched.
+Each group of holes is cut out with its surroundings, filled at the size the network works best at, and
+pasted back into the hole alone: pixels outside are never touched.
 """
 
 from __future__ import annotations
@@ -60,14 +60,13 @@ def choose_device(name: str | torch.device = "auto") -> torch.device:
     Raises:
         InpaintError: the name is unknown or this machine has no such device.
     """
+    cuda_count = torch.cuda.device_count() if torch.cuda.is_available() else 0
     if str(name) == "auto":
-        cuda = torch.cuda.is_available()
-        return torch.device("cuda" if cuda else "mps" if torch.backends.mps.is_available() else "cpu")
+        name = "cuda" if cuda_count else "mps" if torch.backends.mps.is_available() else "cpu"
     try:
         device = torch.device(name)
     except RuntimeError as error:
         raise InpaintError(f"got device {name!r}, expected auto, cpu, cuda, cuda:N or mps") from error
-    cuda_count = torch.cuda.device_count() if torch.cuda.is_available() else 0
     here = {"cpu": True, "cuda": (device.index or 0) < cuda_count, "mps": torch.backends.mps.is_available()}
     if not here.get(device.type, False):
         raise InpaintError(f"device {str(name)!r} is not available on this machine; use auto or cpu")
@@ -144,12 +143,7 @@ class InpaintPipeline:
 
     @torch.inference_mode()
     def prior_pictures(self, image: Image.Image, mask: Image.Image, *, dilate: int = 0) -> PriorPictures:
-        """Show what the prior makes of the whole picture.
-
-        Args:
-            image: as for a call.
-            mask: as for a call.
-            dilate: as for a call.
+        """Show what the prior makes of the whole picture; the arguments are those of a call.
 
         Raises:
             InpaintError: the network has no prior; and all that a call raises.
@@ -177,6 +171,7 @@ class InpaintPipeline:
         """
         prior = getattr(self.model, "prior", None)
         if prior is None:
+            name = self.model.preset.name  # type: ignore[union-attr]
             raise InpaintError(f"model {name} has no prior to show; choose one that has, such as acr-small")
         return prior
 
