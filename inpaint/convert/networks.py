@@ -1,0 +1,222 @@
+"""Key tables of the published networks, and their conversion one by one."""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Mapping
+from dataclasses import replace
+
+import torch
+from torch import Tensor
+
+from inpaint.convert.strict import rename, shape_of, take_constant
+from inpaint.errors import CheckpointError
+from inpaint.layers.position import sinusoid_table
+from inpaint.mask import MAX_DISTANCE
+from inpaint.models.inpainter import InpainterPreset
+from inpaint.models.lama import GeneratorPreset
+from inpaint.models.mae import MaePreset
+from inpaint.models.presets import INPAINTER_PRESETS, build_inpainter, build_mae
+from inpaint.tokens import sincos_positions
+
+# The number of heads cannot be read off a tensor's shape: it follows from the published widths.
+HEADS = {768: 12, 1024: 16, 1280: 16}
+DECODER_HEADS = {512: 16}
+
+TRANSFORMER = {
+    "norm1": "norm_attention",
+    "attn.qkv": "attention.qkv",
+    "attn.proj": "attention.projection",
+    "norm2": "norm_mlp",
+    "mlp.fc1": "mlp.expand",
+    "mlp.fc2": "mlp.contract",
+}
+MAE = {
+    "patch_embed.proj": "embed",
+    "norm": "encoder_norm",
+    "decoder_embed": "to_decoder",
+    "mask_token": "mask_token",
+    "decoder_norm": "decoder_norm",
+    "decoder_pred": "to_pixels",
+    "cls_token": "class_token",
+    "decoder_patch_embed.proj": "partial_embed",
+    "alpha": "partial_blend",
+}
+FOURIER_CONVOLUTION = {
+    "ffc.convl2l": "local_to_local",
+    "ffc.convl2g": "local_to_global",
+    "ffc.convg2l": "global_to_local",
+    "ffc.convg2g.conv1.0": "global_to_global.squeeze",
+    "ffc.convg2g.conv1.1": "global_to_global.norm",
+    "ffc.convg2g.fu.conv_layer": "global_to_global.fourier.convolution",
+    "ffc.convg2g.fu.bn": "global_to_global.fourier.norm",
+    "ffc.convg2g.lfu.conv_layer": "global_to_global.local_fourier.convolution",
+    "ffc.convg2g.lfu.bn": "global_to_global.local_fourier.norm",
+    "ffc.convg2g.conv2": "global_to_global.widen",
+    "bn_l": "norm_local",
+    "bn_g": "norm_global",
+}
+
+
+def convert_mae(
+    state: Mapping[str, Tensor], preset: MaePreset | None = None
+) -> tuple[MaePreset, dict[str, Tensor]]:
+    """Convert a masked autoencoder, of MAE or MAE-FAR.
+
+    Args:
+        state: official keys without a prefix, such as ``patch_embed.proj.weight``.
+        preset: its numbers; None reads them off the shapes, which works for the published widths.
+    """
+    state = dict(state)
+    if preset is None:
+        preset = _mae_preset_of(state)
+    side = preset.image_size // preset.patch_size
+    for key, width in (("pos_embed", preset.width), ("decoder_pos_embed", preset.decoder_width)):
+        table = sincos_positions(side, side, width)
+        if preset.class_token:
+            table = torch.cat([torch.zeros(1, width), table])
+        take_constant(state, key, table[None])
+    names = dict(MAE)
+    for theirs, ours, depth in (
+        ("blocks", "encoder", preset.depth),
+        ("decoder_blocks", "decoder", preset.decoder_depth),
+    ):
+        for index in range(depth):
+            names |= {f"{theirs}.{index}.{a}": f"{ours}.{index}.{b}" for a, b in TRANSFORMER.items()}
+    return preset, rename(state, names, _expected(preset), "MAE")
+
+
+def convert_lama(state: Mapping[str, Tensor]) -> tuple[InpainterPreset, dict[str, Tensor]]:
+    """Convert a LaMa or Big-LaMa generator.
+
+    Args:
+        state: official keys without ``generator.model.``, such as ``1.ffc.convl2l.weight``.
+    """
+    state = _fuse_last_down(state)
+    blocks = len({key.split(".")[0] for key in state if ".conv1.ffc." in key})
+    generator = GeneratorPreset(
+        width=shape_of(state, "1.ffc.convl2l.weight", 4, "LaMa")[0],
+        blocks=blocks,
+        local_fourier=any(".lfu." in key for key in state),
+    )
+    preset = _named(InpainterPreset("lama-custom", generator))
+    # Layers of an nn.Sequential: padding, four convolutions, the blocks, a concatenation, then three times
+    # (convolution, norm, activation), padding, the last convolution.
+    names = {"1.ffc.convl2l": "generator.stem", "1.bn_l": "generator.stem_norm"}
+    for index, convolution, norm in (
+        (2, "ffc.convl2l", "bn_l"),
+        (3, "ffc.convl2l", "bn_l"),
+        (4, "whole", "whole_norm"),
+    ):
+        names[f"{index}.{convolution}"] = f"generator.downs.{index - 2}"
+        names[f"{index}.{norm}"] = f"generator.down_norms.{index - 2}"
+    for index in range(blocks):
+        names |= _fourier_block(f"{5 + index}.conv1", f"{5 + index}.conv2", f"generator.blocks.{index}")
+    for index in range(3):
+        names[f"{6 + blocks + 3 * index}"] = f"generator.ups.{index}"
+        names[f"{7 + blocks + 3 * index}"] = f"generator.up_norms.{index}"
+    names[f"{16 + blocks}"] = "generator.head"
+    return preset, rename(state, names, _expected(preset), "LaMa")
+
+
+def convert_acr(state: Mapping[str, Tensor], mae: MaePreset) -> tuple[InpainterPreset, dict[str, Tensor]]:
+    """Convert generator and adapter, keys ``G.*`` and ``GCs.*``, of a network whose prior is ``mae``.
+
+    Args:
+        state: official keys, such as ``G.conv1.weight`` and ``GCs.alpha1``.
+        mae: the prior's numbers. Its tensors are not part of the result;
+            :func:`inpaint.convert.convert_state` adds them.
+    """
+    state = dict(state)
+    width = shape_of(state, "G.conv1.weight", 4, "MAE-FAR")[0]
+    blocks = len({match[1] for key in state if (match := re.match(r"G\.middle\.(\d+)\.", key))})
+    generator = GeneratorPreset(
+        width, blocks, padding="zeros", convolution_bias=True, positions=True, attention_transfer=True
+    )
+    preset = _named(InpainterPreset("acr-custom", generator, mae))
+    take_constant(state, "GCs.rel_pos_emb.weight", sinusoid_table(MAX_DISTANCE + 1, width))
+    names = {
+        "G.conv1": "generator.stem",
+        "G.bn1": "generator.stem_norm",
+        "G.convt4": "generator.head",
+        "GCs.direct_emb.weight": "generator.positions.direction_table",
+        "GCs.alpha5": "generator.positions.distance_weight",
+        "GCs.alpha6": "generator.positions.direction_weight",
+        "GCs.alpha_att1": "generator.transfer_before.alpha",
+        "GCs.alpha_att2": "generator.transfer_after.alpha",
+    }
+    for index in range(3):
+        names[f"G.conv{index + 2}"] = f"generator.downs.{index}"
+        names[f"G.bn{index + 2}"] = f"generator.down_norms.{index}"
+        names[f"G.convt{index + 1}"] = f"generator.ups.{index}"
+        names[f"G.bnt{index + 1}"] = f"generator.up_norms.{index}"
+    for index in range(4):
+        names[f"GCs.convt{index}.gate_conv"] = f"adapter.ups.{index}.convolution"
+        names[f"GCs.bnt{index}"] = f"adapter.norms.{index}"
+        names[f"GCs.alpha{index + 1}"] = f"adapter.alphas.{index}"
+    for index in range(blocks):
+        block = f"G.middle.{index}"
+        names |= _fourier_block(f"{block}.ffc1", f"{block}.ffc2", f"generator.blocks.{index}")
+    expected = {key: shape for key, shape in _expected(preset).items() if not key.startswith("prior.")}
+    return preset, rename(state, names, expected, "MAE-FAR")
+
+
+def _mae_preset_of(state: Mapping[str, Tensor]) -> MaePreset:
+    width, _, patch_size, _ = shape_of(state, "patch_embed.proj.weight", 4, "MAE")
+    decoder_width = shape_of(state, "decoder_embed.weight", 2, "MAE")[0]
+    tokens = shape_of(state, "pos_embed", 3, "MAE")[1] - ("cls_token" in state)
+    depths = [
+        len({match[1] for key in state if (match := re.match(rf"{name}\.(\d+)\.", key))})
+        for name in ("blocks", "decoder_blocks")
+    ]
+    if width not in HEADS or decoder_width not in DECODER_HEADS:
+        raise CheckpointError(
+            f"got an MAE of width {width} with a decoder of width {decoder_width}, expected {sorted(HEADS)} "
+            f"with {sorted(DECODER_HEADS)}: the number of heads is known only for the published sizes"
+        )
+    return MaePreset(
+        image_size=math.isqrt(tokens) * patch_size,
+        patch_size=patch_size,
+        width=width,
+        depth=depths[0],
+        heads=HEADS[width],
+        decoder_width=decoder_width,
+        decoder_depth=depths[1],
+        decoder_heads=DECODER_HEADS[decoder_width],
+        mlp_ratio=shape_of(state, "blocks.0.mlp.fc1.weight", 2, "MAE")[0] / width,
+        feature_layer=depths[1],
+        class_token="cls_token" in state,
+        partial_patches="decoder_patch_embed.proj.weight" in state,
+    )
+
+
+def _fuse_last_down(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Join LaMa's last down-sampling, which has local and global outputs, to the one convolution of ours."""
+    fused = dict(state)
+    for local, global_, whole in (("ffc.convl2l", "ffc.convl2g", "whole"), ("bn_l", "bn_g", "whole_norm")):
+        for leaf in ("weight", "bias", "running_mean", "running_var", "num_batches_tracked"):
+            first, second = (f"4.{part}.{leaf}" for part in (local, global_))
+            if first in fused and second in fused:
+                halves = fused.pop(first), fused.pop(second)
+                fused[f"4.{whole}.{leaf}"] = halves[0] if leaf == "num_batches_tracked" else torch.cat(halves)
+    return fused
+
+
+def _fourier_block(first: str, second: str, ours: str) -> dict[str, str]:
+    return {f"{first}.{a}": f"{ours}.first.{b}" for a, b in FOURIER_CONVOLUTION.items()} | {
+        f"{second}.{a}": f"{ours}.second.{b}" for a, b in FOURIER_CONVOLUTION.items()
+    }
+
+
+def _named(preset: InpainterPreset) -> InpainterPreset:
+    """Give a preset the name under which the same numbers are known here."""
+    same = (name for name, known in INPAINTER_PRESETS.items() if replace(preset, name=name) == known)
+    return replace(preset, name=next(same, preset.name))
+
+
+def _expected(preset: InpainterPreset | MaePreset) -> dict[str, tuple[int, ...]]:
+    """Keys and shapes of the network a preset stands for, without allocating it."""
+    with torch.device("meta"):
+        model = build_mae(preset) if isinstance(preset, MaePreset) else build_inpainter(preset)
+    return {key: tuple(tensor.shape) for key, tensor in model.state_dict().items()}
