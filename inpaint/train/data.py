@@ -63,8 +63,8 @@ class PhotoSet:
     ) -> Tensor:
         """Cut one random crop from each of the photos named by `indices`.
 
-        A crop covers `min_scale` to 1 of the photo's area with an aspect ratio of at most 4:3, is resized with
-        an antialiased bilinear filter and mirrored half of the time.
+        A crop covers `min_scale` to 1 of the photo's area with an aspect ratio of at most 4:3, is resized
+        with an antialiased bilinear filter and mirrored half of the time.
 
         Args:
             indices: (B,) photo numbers, repeats allowed.
@@ -150,7 +150,7 @@ def load_photos(
     """Decode photos into memory, centre-cropped to a square and resized to `size`.
 
     Args:
-        source: folders (searched with their subfolders), `.txt` lists (one path a line, relative to the list),
+        source: folders (with their subfolders), `.txt` lists (one path a line, relative to the list),
             `.tar` shards, photo files, or patterns such as `photos-*.tar`; one or several.
         size: side in pixels.
         limit: keep only the first so many photos.
@@ -186,7 +186,8 @@ def load_photos(
     if not kept:
         tried = ", ".join(str(item) for item in sources)
         raise DataError(
-            f"no readable photo in {tried} ({len(names)} tried); expected a folder of images, a .txt list or .tar shards"
+            f"no readable photo in {tried} ({len(names)} tried); "
+            "expected a folder of images, a .txt list or .tar shards"
         )
     # Channels first without a second full copy in memory beside it: photo by photo, in place.
     photos = photos[: len(kept)]
@@ -219,14 +220,20 @@ def _entries(source: Path) -> list[tuple[Path, str | None]]:
     if source.suffix == ".tar":
         try:
             with tarfile.open(source) as shard:
-                return [(source, m.name) for m in shard if m.isfile() and Path(m.name).suffix.lower() in PHOTO_SUFFIXES]
+                return [
+                    (source, m.name)
+                    for m in shard
+                    if m.isfile() and Path(m.name).suffix.lower() in PHOTO_SUFFIXES
+                ]
         except tarfile.TarError as problem:
-            raise DataError(f"{source}: not a readable tar file ({problem}); copy or download it again") from None
+            raise DataError(
+                f"{source}: not a readable tar file ({problem}); copy or download it again"
+            ) from None
     return [(source, None)]
 
 
 def _contents(names: Iterable[tuple[Path, str | None]]) -> Iterator[tuple[str, bytes | Path]]:
-    """Give each photo's name with its bytes (tar members, read in order) or its path (read by the decoder)."""
+    """Give each photo's name with its bytes (tar members, in order) or its path (files)."""
     for file, group in itertools.groupby(names, key=lambda entry: entry[0]):
         members = [member for _, member in group]
         if members[0] is None:
@@ -259,8 +266,8 @@ def epoch_order(count: int, seed: int, epoch: int) -> Tensor:
 def indices_at(count: int, batch_size: int, *, seed: int, images_seen: int) -> Tensor:
     """Give the photos of the batch that follows `images_seen` images: (batch_size,) int64.
 
-    Batches run across the end of an epoch, so every photo is seen equally often. Nothing is remembered between
-    calls: (seed, images_seen) is the whole state.
+    Batches run across the end of an epoch, so every photo is seen equally often. Nothing is remembered
+    between calls: (seed, images_seen) is the whole state.
     """
     parts, position, missing = [], images_seen, batch_size
     while missing:

@@ -134,13 +134,16 @@ def test_min_scale_one_is_the_whole_photo():
     batch = photos.batch(torch.tensor([2, 2, 4]), size=16, generator=torch.Generator().manual_seed(0))
     whole = photos.photos[torch.tensor([2, 2, 4])].float() / 255
     for result, expected in zip(batch, whole, strict=True):
-        assert torch.allclose(result, expected, atol=1e-6) or torch.allclose(result, expected.flip(-1), atol=1e-6)
+        assert torch.allclose(result, expected, atol=1e-6) or torch.allclose(
+            result, expected.flip(-1), atol=1e-6
+        )
 
 
 def test_the_same_generator_state_gives_the_same_batch():
     photos, indices = make_set(), torch.tensor([0, 3])
     first, second, other = (
-        photos.batch(indices, size=12, generator=make_generator(7, "crops", at), min_scale=0.3) for at in (32, 32, 64)
+        photos.batch(indices, size=12, generator=make_generator(7, "crops", at), min_scale=0.3)
+        for at in (32, 32, 64)
     )
     assert torch.equal(first, second) and not torch.equal(first, other)
     assert first.shape == (2, 3, 12, 12) and first.min() >= 0 and first.max() <= 1
@@ -148,7 +151,9 @@ def test_the_same_generator_state_gives_the_same_batch():
 
 def test_both_mirrorings_appear():
     photos = make_set(1)
-    batch = photos.batch(torch.zeros(64, dtype=torch.long), size=16, generator=torch.Generator().manual_seed(0))
+    batch = photos.batch(
+        torch.zeros(64, dtype=torch.long), size=16, generator=torch.Generator().manual_seed(0)
+    )
     straight = (batch - photos.photos[0] / 255).abs().amax(dim=(1, 2, 3)) < 1e-5
     assert 16 < straight.sum() < 48
 
@@ -161,7 +166,8 @@ def test_a_bad_min_scale_is_told():
 @given(count=st.integers(1, 40), batch_size=st.integers(1, 60), seed=st.integers(0, 5))
 def test_every_epoch_visits_every_photo_once_whatever_the_batch(count, batch_size, seed):
     seen = [
-        indices_at(count, batch_size, seed=seed, images_seen=start) for start in range(0, 3 * count, batch_size)
+        indices_at(count, batch_size, seed=seed, images_seen=start)
+        for start in range(0, 3 * count, batch_size)
     ]
     order = torch.cat(seen)[: 3 * count].reshape(3, count)
     for epoch in range(3):

@@ -1,0 +1,156 @@
+"""Losses as pure functions of tensors, each a scalar unless said otherwise.
+
+Masks are (B, 1, H, W) with 1 = hole. Weights such as "adversarial x 10" belong to the run's config and are
+applied by the loop. Source: `architecture.md` section 6; non-saturating loss with R1 as in LaMa (WACV 2022).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Literal
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+MaskScaling = Literal["nearest", "bilinear", "maxpool"]
+
+
+def scale_mask(mask: Tensor, size: Sequence[int], how: MaskScaling = "nearest") -> Tensor:
+    """Bring a pixel mask to the grid of the logits.
+
+    Args:
+        mask: (B, 1, H, W), 1 = hole.
+        size: (h, w) of the logits.
+        how: "nearest", "bilinear" (soft values) or "maxpool" (a cell with any hole pixel is hole).
+
+    Returns:
+        (B, 1, h, w).
+    """
+    size = list(size)
+    if how == "maxpool":
+        return F.adaptive_max_pool2d(mask, size)
+    return F.interpolate(mask, size=size, mode=how)
+
+
+def generator_adversarial_loss(fake_logits: Tensor, weights: Tensor | None = None) -> Tensor:
+    """Reward a generator whose patches look real: mean of softplus(-logits).
+
+    Args:
+        fake_logits: (B, 1, h, w), the discriminator's view of the prediction.
+        weights: (B, 1, h, w) factors per patch, or None for one. `1 + extra * scale_mask(mask, ...)` stresses
+            holes, `scale_mask(mask, ...)` looks at holes only.
+    """
+    loss = F.softplus(-fake_logits)
+    return loss.mean() if weights is None else (loss * weights).mean()
+
+
+def discriminator_real_loss(real_logits: Tensor) -> Tensor:
+    """Teach that photos are real: mean of softplus(-logits)."""
+    return F.softplus(-real_logits).mean()
+
+
+def discriminator_fake_loss(
+    fake_logits: Tensor,
+    mask: Tensor | None = None,
+    *,
+    known_is_real: bool = True,
+    scaling: MaskScaling = "nearest",
+) -> Tensor:
+    """Teach that painted patches are fake.
+
+    Args:
+        fake_logits: (B, 1, h, w).
+        mask: (B, 1, H, W), 1 = hole, at any resolution; None calls every patch fake.
+        known_is_real: with a mask, patches outside holes are taught as real; otherwise they count as zero.
+        scaling: how the mask comes to the logits' grid.
+    """
+    loss = F.softplus(fake_logits)
+    if mask is None:
+        return loss.mean()
+    hole = scale_mask(mask.to(loss.dtype), fake_logits.shape[2:], scaling)
+    loss = hole * loss
+    if known_is_real:
+        loss = loss + (1 - hole) * F.softplus(-fake_logits)
+    return loss.mean()
+
+
+def r1_penalty(discriminator: Callable[[Tensor], tuple[Tensor, list[Tensor]]], real: Tensor) -> Tensor:
+    """Measure how steep a discriminator is at photos, in float32 and in a forward pass of its own.
+
+    Use `r1_of` where the logits of that pass are wanted too.
+
+    Args:
+        discriminator: picture batch -> (logits, activations).
+        real: (B, 3, H, W) photos.
+    """
+    with torch.autocast(real.device.type, enabled=False):
+        image = real.detach().clone().requires_grad_(True)
+        return r1_of(discriminator(image)[0], image)
+
+
+def r1_of(real_logits: Tensor, real: Tensor) -> Tensor:
+    """Squared norm of d(sum of logits)/d(image), per image, averaged over the batch; no factor 1/2.
+
+    Args:
+        real_logits: what the discriminator said about `real`.
+        real: (B, 3, H, W), with `requires_grad` set before the forward pass.
+    """
+    (gradient,) = torch.autograd.grad(real_logits.sum(), real, create_graph=True)
+    return gradient.flatten(1).square().sum(1).mean()
+
+
+def feature_matching_loss(
+    fake_activations: Sequence[Tensor], real_activations: Sequence[Tensor], mask: Tensor | None = None
+) -> Tensor:
+    """Compare the discriminator's activations: mean squared error per level, then the mean of the levels.
+
+    Args:
+        fake_activations: levels (B, C, h, w) for the prediction.
+        real_activations: the same for the photo; taken as a constant.
+        mask: (B, 1, H, W), 1 = hole; if given, errors count by how known their place is (holes by zero).
+    """
+    levels = []
+    for fake, real in zip(fake_activations, real_activations, strict=True):
+        error = (fake - real.detach()).square()
+        if mask is not None:
+            error = error * (1 - scale_mask(mask.to(error.dtype), error.shape[2:], "bilinear"))
+        levels.append(error.mean())
+    return torch.stack(levels).mean()
+
+
+def region_weights(mask: Tensor, *, known: float, hole: float) -> Tensor:
+    """Give each pixel the weight of its region, (B, 1, H, W)."""
+    return known * (1 - mask) + hole * mask
+
+
+def weighted_l1(prediction: Tensor, target: Tensor, mask: Tensor, *, known: float, hole: float) -> Tensor:
+    """Absolute error weighted by region, plain mean over all pixels: not divided by the weights' sum.
+
+    Args:
+        prediction: (B, 3, H, W), the raw output.
+        target: (B, 3, H, W).
+        mask: (B, 1, H, W), 1 = hole.
+        known: weight of known pixels (10 in the published system).
+        hole: weight of hole pixels (0 in the published system).
+    """
+    return ((prediction - target).abs() * region_weights(mask, known=known, hole=hole)).mean()
+
+
+def masked_patch_mse(prediction: Tensor, target: Tensor, token_mask: Tensor) -> Tensor:
+    """Squared error on hidden tokens only: mean over a token's values, then over hidden tokens.
+
+    Args:
+        prediction: (B, N, D) values per token.
+        target: (B, N, D).
+        token_mask: (B, N), 1 = hidden. Without any hidden token the loss is 0.
+    """
+    per_token = (prediction - target).square().mean(2)
+    hidden = token_mask.to(per_token.dtype)
+    return (per_token * hidden).sum() / hidden.sum().clamp(min=1)
+
+
+def normalise_patches(tokens: Tensor) -> Tensor:
+    """Scale each token's values to mean 0 and variance 1 (unbiased variance + 1e-6), (B, N, D)."""
+    variance = tokens.var(dim=2, keepdim=True)
+    return (tokens - tokens.mean(dim=2, keepdim=True)) / (variance + 1e-6).sqrt()

@@ -1,0 +1,108 @@
+"""How the learning rate changes over a run, and the averaged weights that are used in the end.
+
+Factors multiply the configured rate. Positions may be counted in steps or in images seen, as long as all
+arguments of one call are counted alike; runs count images.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import copy
+import math
+from collections.abc import Iterator, Sequence
+
+import torch
+import torch.nn as nn
+from torch import Tensor
+
+from inpaint.errors import CheckpointError
+
+
+def warmup_factor(position: float, warmup: float) -> float:
+    """Rise linearly from 0 to 1 over `warmup`; 1 afterwards and without warm-up."""
+    return min(1.0, position / warmup) if warmup > 0 else 1.0
+
+
+def milestone_factor(
+    position: float, milestones: Sequence[float], *, gamma: float = 0.5, warmup: float = 0
+) -> float:
+    """Multiply by `gamma` for every milestone passed: at a milestone itself the old rate still holds.
+
+    During warm-up milestones have no effect. Source: the published ACR schedule.
+    """
+    if position < warmup:
+        return warmup_factor(position, warmup)
+    return gamma ** sum(position > milestone for milestone in milestones)
+
+
+def cosine_factor(position: float, total: float, *, warmup: float = 0, floor: float = 0.0) -> float:
+    """Rise over `warmup`, then fall along half a cosine to `floor` at `total` and stay there."""
+    if position < warmup:
+        return warmup_factor(position, warmup)
+    progress = min(1.0, (position - warmup) / max(total - warmup, 1e-12))
+    return floor + (1 - floor) * 0.5 * (1 + math.cos(math.pi * progress))
+
+
+def schedule_factor(
+    schedule: str, position: float, total: float, *, warmup: float = 0, milestones: Sequence[float] = ()
+) -> float:
+    """Give the factor of a schedule by its name in a config: "constant", "cosine" or "milestones"."""
+    if schedule == "constant":
+        return warmup_factor(position, warmup)
+    if schedule == "cosine":
+        return cosine_factor(position, total, warmup=warmup)
+    if schedule == "milestones":
+        return milestone_factor(position, milestones, warmup=warmup)
+    raise ValueError(f"schedule is {schedule!r}, expected constant, cosine or milestones")
+
+
+class Ema:
+    """Averaged weights of a network: parameters move towards the trained ones, buffers are copied.
+
+    The average is kept in full precision in a network of its own (`Ema.network`), without gradients.
+    """
+
+    def __init__(self, network: nn.Module, decay: float = 0.998) -> None:
+        """Start from the network's present weights.
+
+        Args:
+            network: what is trained; it is copied.
+            decay: share of the average that stays in each update, in [0, 1).
+        """
+        self.decay = decay
+        self.network = copy.deepcopy(network).eval().requires_grad_(False)
+
+    @torch.no_grad()
+    def update(self, network: nn.Module) -> None:
+        """Take one step towards the weights of `network`."""
+        averaged, trained = list(self.network.parameters()), list(network.parameters())
+        if averaged:
+            torch._foreach_lerp_(averaged, [p.detach() for p in trained], 1 - self.decay)
+        for ours, theirs in zip(self.network.buffers(), network.buffers(), strict=True):
+            ours.copy_(theirs)
+
+    def state_dict(self) -> dict[str, Tensor]:
+        """Give the averaged weights and the buffers."""
+        return self.network.state_dict()
+
+    def load_state_dict(self, state: dict[str, Tensor]) -> None:
+        """Take averaged weights from a state.
+
+        Raises:
+            CheckpointError: the state does not fit the network.
+        """
+        try:
+            self.network.load_state_dict(state)
+        except RuntimeError as problem:
+            reason = " ".join(str(problem).split())[:300]
+            raise CheckpointError(f"averaged weights do not fit the network ({reason})") from None
+
+    @contextlib.contextmanager
+    def applied_to(self, network: nn.Module) -> Iterator[nn.Module]:
+        """Put the averaged weights into `network` for a `with` block, then bring back its own."""
+        own = {key: value.clone() for key, value in network.state_dict().items()}
+        network.load_state_dict(self.state_dict())
+        try:
+            yield network
+        finally:
+            network.load_state_dict(own)
