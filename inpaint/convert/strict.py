@@ -82,7 +82,7 @@ def take_constant(state: dict[str, Tensor], key: str, ours: Tensor) -> None:
         or not torch.allclose(stored.float(), ours, rtol=0, atol=2e-3)
     ):
         raise CheckpointError(
-            f"got {'no' if stored is None else 'another'} table {key}, expected the fixed one of the published network"
+            f"got {'no' if stored is None else 'another'} table {key}, expected the published fixed one"
         )
 
 
