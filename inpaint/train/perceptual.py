@@ -41,6 +41,7 @@ class SqueezeNetFeatures(nn.Module):
     Source: Iandola et al., "SqueezeNet" (2016), arXiv 1602.07360, release 1.1.
     """
 
+    mean: Tensor
     TAPS = (1, 4, 7, 12)  # the first convolution's ReLU and three fire modules
 
     def __init__(self) -> None:

@@ -1,0 +1,222 @@
+"""A run's configuration: strict TOML in, frozen dataclasses out.
+
+Every key is checked before anything is loaded: an unknown key, a wrong type or an impossible value is one
+line that names the key, what was got, what was expected, and the file. Paths are relative to the config's
+folder and may contain environment variables as `${DATA}`.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import re
+import tomllib
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Literal, TypeVar
+
+from inpaint.errors import ConfigError
+from inpaint.train.strict_toml import at_least, between, read_table
+
+Schedule = Literal["constant", "cosine", "milestones"]
+Precision = Literal["float32", "bf16"]
+DiscriminatorView = Literal["prediction", "composite"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class RunConfig:
+    """What every training run has.
+
+    Attributes:
+        name: of the run, for logs.
+        preset: architecture, see `inpaint.models.presets`.
+        out: folder for states, samples and the checkpoint.
+        photos: folders, lists, tar shards or patterns; see `inpaint.train.data.load_photos`.
+        seed: of everything random.
+        photo_size: side at which photos are kept in memory.
+        photo_limit: use only the first so many photos.
+        size: side of the training crops.
+        min_scale: smallest part of a photo's area in a crop; 1 takes whole photos.
+        shapes: zip of object shapes for object-shaped holes.
+        batch_size: images per step.
+        images: images to see in the whole run.
+        learning_rate: at its highest.
+        warmup_images: linear rise at the start.
+        schedule: what follows the warm-up.
+        milestones: images seen at which the rate is halved, for schedule "milestones".
+        ema_decay: share of the averaged weights that stays per step; 0 copies.
+        sample_every_s: seconds between sample sheets.
+        save_every_s: seconds between states.
+        log_every: steps between lines of `stats.jsonl`.
+        threads: processor threads; None leaves torch's choice.
+        device: "auto", "cpu", "cuda", "cuda:1", ...
+        precision: of the network's products; losses, FFT and R1 stay in float32.
+        channels_last: memory layout of convolutions.
+    """
+
+    name: str
+    preset: str
+    out: Path
+    photos: tuple[Path, ...]
+    batch_size: int = at_least(1)
+    images: int = at_least(1)
+    learning_rate: float = at_least(1e-12)
+    seed: int = at_least(0, default=0)
+    photo_size: int = at_least(16, default=256)
+    photo_limit: int | None = at_least(1, default=None)
+    size: int = at_least(16, default=256)
+    min_scale: float = between(0.01, 1, default=0.5)
+    shapes: Path | None = None
+    warmup_images: int = at_least(0, default=0)
+    schedule: Schedule = "cosine"
+    milestones: tuple[int, ...] = ()
+    ema_decay: float = between(0, 0.999999, default=0.998)
+    sample_every_s: float = at_least(1, default=300.0)
+    save_every_s: float = at_least(1, default=300.0)
+    log_every: int = at_least(1, default=20)
+    threads: int | None = at_least(1, default=None)
+    device: str = "auto"
+    precision: Precision = "float32"
+    channels_last: bool = False
+
+
+@dataclass(frozen=True, kw_only=True)
+class MaeRunConfig(RunConfig):
+    """Pre-training of the prior.
+
+    Attributes:
+        mask_ratio: share of tokens that are hidden.
+        mixed_masks: hide the tokens under image masks first; False hides random tokens only.
+        norm_pix: predict each patch normalised by its own mean and variance.
+        weight_decay: of AdamW, not applied to biases and norms.
+        betas: of AdamW.
+    """
+
+    mask_ratio: float = between(0.05, 0.95, default=0.75)
+    mixed_masks: bool = True
+    norm_pix: bool = False
+    weight_decay: float = at_least(0, default=0.05)
+    betas: tuple[float, float] = between(0, 0.999999, default=(0.9, 0.95))
+
+
+@dataclass(frozen=True, kw_only=True)
+class LossWeights:
+    """Factors of the parts of the loss; 0 leaves a part out."""
+
+    adversarial: float = at_least(0, default=10.0)
+    feature_matching: float = at_least(0, default=100.0)
+    perceptual: float = at_least(0, default=30.0)
+    l1_known: float = at_least(0, default=10.0)
+    l1_hole: float = at_least(0, default=0.0)
+    r1: float = at_least(0, default=0.001)
+
+
+@dataclass(frozen=True, kw_only=True)
+class AcrRunConfig(RunConfig):
+    """Training of adapter and generator against a discriminator, the prior frozen.
+
+    Attributes:
+        mae_checkpoint: the trained prior.
+        init_checkpoint: a whole network to continue from, with its prior.
+        prior: False trains the generator alone.
+        discriminator_width: channels of its first convolution.
+        discriminator_learning_rate: at its highest; follows the same schedule.
+        discriminator_sees: the raw prediction (as published) or the composite.
+        betas: of Adam, for both networks.
+        weights: factors of the losses.
+        r1_every: steps between R1 penalties; the factor is multiplied to make up for the steps without.
+        adversarial_after_images: images seen before the discriminator joins.
+        perceptual_weights: the feature network's file.
+    """
+
+    mae_checkpoint: Path | None = None
+    init_checkpoint: Path | None = None
+    prior: bool = True
+    discriminator_width: int = at_least(1, default=64)
+    discriminator_learning_rate: float = at_least(1e-12, default=1e-4)
+    discriminator_sees: DiscriminatorView = "prediction"
+    betas: tuple[float, float] = between(0, 0.999999, default=(0.9, 0.999))
+    weights: LossWeights = field(default_factory=LossWeights)
+    r1_every: int = at_least(1, default=1)
+    adversarial_after_images: int = at_least(0, default=0)
+    perceptual_weights: Path | None = None
+
+
+AnyRunConfig = TypeVar("AnyRunConfig", bound=RunConfig)
+
+
+def read_config(path: Path | str, kind: type[AnyRunConfig]) -> AnyRunConfig:
+    """Read and check a TOML file.
+
+    Args:
+        path: the file.
+        kind: `MaeRunConfig` or `AcrRunConfig`.
+
+    Raises:
+        ConfigError: the file cannot be read, a key is unknown or missing, or a value is impossible.
+    """
+    path = Path(path)
+    try:
+        table = tomllib.loads(path.read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError) as problem:
+        raise ConfigError(f"{path}: cannot be read ({problem}); expected a TOML file") from None
+    except tomllib.TOMLDecodeError as problem:
+        raise ConfigError(f"{path}: not valid TOML ({problem})") from None
+    return config_from_table(table, kind, folder=path.parent, source=str(path))
+
+
+def config_from_table(
+    table: Mapping[str, Any], kind: type[AnyRunConfig], *, folder: Path = Path(), source: str = "config"
+) -> AnyRunConfig:
+    """Check a table that was read elsewhere; `folder` is what relative paths refer to.
+
+    Raises:
+        ConfigError: a key is unknown or missing, or a value is impossible.
+    """
+    try:
+        config = read_table(table, kind, folder)
+        _check_together(config)
+    except ConfigError as problem:
+        raise ConfigError(f"{source}: {problem}") from None
+    return config
+
+
+def plain_config(config: RunConfig) -> dict[str, Any]:
+    """Give a config as plain values (paths as text, tuples as lists), for states and logs."""
+
+    def plain(value: Any) -> Any:
+        if isinstance(value, Mapping):
+            return {key: plain(item) for key, item in value.items()}
+        if isinstance(value, (tuple, list)):
+            return [plain(item) for item in value]
+        return str(value) if isinstance(value, Path) else value
+
+    return plain(dataclasses.asdict(config))
+
+
+def _check_together(config: RunConfig) -> None:
+    """Check what one value alone cannot show."""
+    if config.warmup_images > config.images:
+        raise ConfigError(
+            f"warmup_images is {config.warmup_images}, expected at most images ({config.images})"
+        )
+    rising = list(config.milestones) == sorted(set(config.milestones))
+    if not rising or any(milestone < 1 for milestone in config.milestones):
+        raise ConfigError(f"milestones is {list(config.milestones)}, expected positive rising numbers")
+    if (config.schedule == "milestones") != bool(config.milestones):
+        raise ConfigError(
+            f"milestones is {list(config.milestones)} with schedule {config.schedule!r}, "
+            "expected milestones together with schedule = 'milestones' and only then"
+        )
+    if not config.photos:
+        raise ConfigError("photos is empty, expected at least one folder, list or shard")
+    if not re.fullmatch(r"auto|cpu|mps|cuda(:\d+)?", config.device):
+        raise ConfigError(f"device is {config.device!r}, expected auto, cpu, mps, cuda or cuda:N")
+    if isinstance(config, AcrRunConfig):
+        if config.weights.perceptual > 0 and config.perceptual_weights is None:
+            raise ConfigError(
+                f"weights.perceptual is {config.weights.perceptual} without perceptual_weights, expected "
+                "perceptual_weights = 'FILE.safetensors', or weights.perceptual = 0 to train without"
+            )
+        if config.mae_checkpoint is not None and not config.prior:
+            raise ConfigError("mae_checkpoint is given with prior = false, expected one or the other")

@@ -1,0 +1,122 @@
+"""Strict reading of TOML tables into dataclasses: every mistake is one line that names key, got and expected."""
+
+from __future__ import annotations
+
+import dataclasses
+import difflib
+import math
+import os
+import re
+import types
+from collections.abc import Mapping
+from dataclasses import field
+from pathlib import Path
+from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
+
+from inpaint.errors import ConfigError
+
+
+def at_least(low: float, **more: Any) -> Any:
+    """Declare a dataclass field of numbers not below `low`; `more` goes to `dataclasses.field`."""
+    return field(metadata={"low": low}, **more)
+
+
+def between(low: float, high: float, **more: Any) -> Any:
+    """Declare a dataclass field of numbers from `low` to `high`; `more` goes to `dataclasses.field`."""
+    return field(metadata={"low": low, "high": high}, **more)
+
+
+def read_table(table: Mapping[str, Any], kind: type[Any], folder: Path, prefix: str = "") -> Any:
+    """Check a table and make the dataclass `kind` of it.
+
+    Args:
+        table: keys and values.
+        kind: a dataclass whose fields are text, numbers, booleans, paths, literals, tuples of those, `X | None`,
+            or dataclasses.
+        folder: what relative paths refer to.
+        prefix: of the keys in messages, for tables inside tables.
+
+    Raises:
+        ConfigError: a key is unknown or missing, or a value is impossible.
+    """
+    fields = {item.name: item for item in dataclasses.fields(kind)}
+    hints = get_type_hints(kind)
+    for key in table:
+        if key not in fields:
+            close = difflib.get_close_matches(key, fields, n=1)
+            advice = f"did you mean {prefix}{close[0]}?" if close else f"known keys: {', '.join(fields)}"
+            raise ConfigError(f"unknown key {prefix}{key}; {advice}")
+    values = {}
+    for name, item in fields.items():
+        if name in table:
+            values[name] = _read_value(table[name], hints[name], item.metadata, folder, prefix + name)
+        elif item.default is dataclasses.MISSING and item.default_factory is dataclasses.MISSING:
+            raise ConfigError(f"{prefix}{name} is missing, expected {_describe(hints[name], item.metadata)}")
+    return kind(**values)
+
+
+def _read_value(value: Any, hint: Any, limits: Mapping[str, Any], folder: Path, key: str) -> Any:
+    def refuse() -> ConfigError:
+        return ConfigError(f"{key} is {value!r}, expected {_describe(hint, limits)}")
+
+    if dataclasses.is_dataclass(hint):
+        if not isinstance(value, Mapping):
+            raise refuse()
+        return read_table(value, hint, folder, f"{key}.")  # type: ignore[arg-type]
+    if get_origin(hint) in (Union, types.UnionType):  # only "X | None": TOML has no null, a key is left out
+        hint = next(option for option in get_args(hint) if option is not type(None))
+    if get_origin(hint) is Literal:
+        if value not in get_args(hint):
+            raise refuse()
+        return value
+    if get_origin(hint) is tuple:
+        kinds = get_args(hint)
+        if hint == tuple[Path, ...] and isinstance(value, str):
+            value = [value]  # one source needs no brackets
+        if not isinstance(value, list) or (kinds[-1] is not Ellipsis and len(value) != len(kinds)):
+            raise refuse()
+        return tuple(_read_value(v, kinds[0], limits, folder, f"{key}[{i}]") for i, v in enumerate(value))
+    if hint is Path:
+        if not isinstance(value, str) or not value:
+            raise refuse()
+        return folder / Path(_expand(value, key)).expanduser()
+    if hint is float and isinstance(value, int) and not isinstance(value, bool):
+        value = float(value)
+    if type(value) is not hint:
+        raise refuse()
+    if hint is str and not value:
+        raise refuse()
+    if isinstance(value, float) and not math.isfinite(value):
+        raise refuse()
+    if ("low" in limits and value < limits["low"]) or ("high" in limits and value > limits["high"]):
+        raise refuse()
+    return value
+
+
+def _expand(text: str, key: str) -> str:
+    def value_of(match: re.Match[str]) -> str:
+        name = match[1]
+        if not os.environ.get(name):
+            raise ConfigError(f"{key} is {text!r} and {name} is not set; run: export {name}=FOLDER")
+        return os.environ[name]
+
+    return re.sub(r"\$\{(\w+)\}", value_of, text)
+
+
+def _describe(hint: Any, limits: Mapping[str, Any]) -> str:
+    """Say in words what a key takes."""
+    if get_origin(hint) in (Union, types.UnionType):
+        hint = next(option for option in get_args(hint) if option is not type(None))
+    if get_origin(hint) is Literal:
+        return "one of " + ", ".join(repr(option) for option in get_args(hint))
+    if get_origin(hint) is tuple:
+        kinds = get_args(hint)
+        item = _describe(kinds[0], limits)
+        return f"a list, each {item}" if kinds[-1] is Ellipsis else f"a list of {len(kinds)}, each {item}"
+    if dataclasses.is_dataclass(hint):
+        return "a table"
+    words = {str: "a text", Path: "a path", int: "a whole number", float: "a number", bool: "true or false"}
+    text = words.get(hint, str(hint))
+    if "low" in limits and "high" in limits:
+        return f"{text} from {limits['low']:g} to {limits['high']:g}"
+    return f"{text} of at least {limits['low']:g}" if "low" in limits else text

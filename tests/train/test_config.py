@@ -1,0 +1,138 @@
+"""Run configs: what is accepted, and the one line for everything that is not."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from pathlib import Path
+
+import pytest
+
+from inpaint.errors import ConfigError
+from inpaint.train.config import (
+    AcrRunConfig,
+    MaeRunConfig,
+    config_from_table,
+    plain_config,
+    read_config,
+)
+
+SMALLEST = {
+    "name": "try",
+    "preset": "mae-tiny",
+    "out": "runs/try",
+    "photos": ["photos"],
+    "batch_size": 2,
+    "images": 100,
+    "learning_rate": 1e-3,
+}
+ACR = {**SMALLEST, "preset": "acr-tiny", "weights": {"perceptual": 0}}
+
+
+def test_the_smallest_config_has_the_published_defaults():
+    mae = config_from_table(SMALLEST, MaeRunConfig)
+    assert (mae.mask_ratio, mae.weight_decay, mae.betas) == (0.75, 0.05, (0.9, 0.95)) and mae.mixed_masks
+    acr = config_from_table({**ACR, "weights": {}, "perceptual_weights": "f.safetensors"}, AcrRunConfig)
+    assert dataclasses.asdict(acr.weights) == {
+        "adversarial": 10, "feature_matching": 100, "perceptual": 30, "l1_known": 10, "l1_hole": 0, "r1": 0.001
+    }  # fmt: skip
+    assert acr.ema_decay == 0.998 and acr.discriminator_sees == "prediction"
+
+
+def test_reading_a_file(tmp_path, monkeypatch):
+    monkeypatch.setenv("SOME_DATA", "/data/photos")
+    path = tmp_path / "configs" / "run.toml"
+    path.parent.mkdir()
+    path.write_text(
+        """
+        name = "small"
+        preset = "acr-small"
+        out = "../runs/small"
+        photos = "${SOME_DATA}/photos-*.tar"
+        batch_size = 8
+        images = 1000
+        learning_rate = 1
+        schedule = "milestones"
+        milestones = [500, 800]
+        mae_checkpoint = "/elsewhere/mae.safetensors"
+        [weights]
+        perceptual = 0
+        l1_hole = 5
+        """
+    )
+    config = read_config(path, AcrRunConfig)
+    assert config.out == tmp_path / "configs" / "../runs/small"
+    assert config.photos == (Path("/data/photos/photos-*.tar"),)
+    assert config.mae_checkpoint == Path("/elsewhere/mae.safetensors")
+    assert config.learning_rate == 1.0 and isinstance(config.learning_rate, float)
+    assert config.milestones == (500, 800) and config.weights.l1_hole == 5
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"learning_rat": 1}, r"unknown key learning_rat; did you mean learning_rate\?"),
+        ({"zzz": 1}, "unknown key zzz; known keys: name, preset"),
+        (
+            {"weights": {"adverserial": 1}},
+            r"unknown key weights.adverserial; did you mean weights.adversarial\?",
+        ),
+        ({"batch_size": "8"}, "batch_size is '8', expected a whole number of at least 1"),
+        ({"batch_size": True}, "batch_size is True, expected a whole number"),
+        ({"batch_size": 2.0}, "batch_size is 2.0, expected a whole number"),
+        ({"batch_size": 0}, "batch_size is 0, expected a whole number of at least 1"),
+        ({"learning_rate": float("nan")}, "learning_rate is nan, expected a number"),
+        ({"prior": 1}, "prior is 1, expected true or false"),
+        ({"min_scale": 1.5}, "min_scale is 1.5, expected a number from 0.01 to 1"),
+        ({"schedule": "linear"}, "schedule is 'linear', expected one of 'constant', 'cosine', 'milestones'"),
+        ({"schedule": ["cosine"]}, r"schedule is \['cosine'\], expected one of"),
+        ({"betas": [0.9]}, r"betas is \[0.9\], expected a list of 2, each a number"),
+        ({"betas": [0.9, 1.5]}, r"betas\[1\] is 1.5, expected a number from 0 to"),
+        ({"photos": []}, "photos is empty, expected at least one"),
+        ({"photos": 3}, "photos is 3, expected a list, each a path"),
+        ({"photos": ["${UNSET_ANYWHERE}/a"]}, "UNSET_ANYWHERE is not set; run: export UNSET_ANYWHERE=FOLDER"),
+        ({"shapes": ""}, "shapes is '', expected a path"),
+        ({"weights": 3}, "weights is 3, expected a table"),
+        ({"device": "gpu"}, "device is 'gpu', expected auto, cpu"),
+        ({"warmup_images": 101}, r"warmup_images is 101, expected at most images \(100\)"),
+        ({"schedule": "milestones"}, r"milestones is \[\] with schedule 'milestones'"),
+        ({"milestones": [5]}, r"milestones is \[5\] with schedule 'cosine'"),
+        ({"schedule": "milestones", "milestones": [5, 5]}, "expected positive rising numbers"),
+        ({"weights": {}}, "weights.perceptual is 30.0 without perceptual_weights"),
+        ({"prior": False, "mae_checkpoint": "m.safetensors"}, "mae_checkpoint is given with prior = false"),
+    ],
+)
+def test_every_mistake_has_its_line(change, message):
+    with pytest.raises(ConfigError, match=message) as caught:
+        config_from_table({**ACR, **change}, AcrRunConfig, source="run.toml")
+    assert str(caught.value).startswith("run.toml: ") and "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("key", sorted(SMALLEST))
+def test_missing_keys_are_named(key):
+    table = {name: value for name, value in SMALLEST.items() if name != key}
+    with pytest.raises(ConfigError, match=f"{key} is missing, expected a"):
+        config_from_table(table, MaeRunConfig)
+
+
+def test_keys_of_the_other_kind_are_refused():
+    with pytest.raises(ConfigError, match="unknown key discriminator_width"):
+        config_from_table({**SMALLEST, "discriminator_width": 8}, MaeRunConfig)
+
+
+def test_unreadable_files(tmp_path):
+    with pytest.raises(ConfigError, match="cannot be read"):
+        read_config(tmp_path / "none.toml", MaeRunConfig)
+    (tmp_path / "bad.toml").write_text("name = ")
+    with pytest.raises(ConfigError, match=r"bad\.toml: not valid TOML"):
+        read_config(tmp_path / "bad.toml", MaeRunConfig)
+
+
+def test_configs_are_frozen_and_can_be_written_as_json():
+    config = config_from_table(ACR, AcrRunConfig)
+    with pytest.raises(dataclasses.FrozenInstanceError):
+        config.batch_size = 3  # type: ignore[misc]
+    plain = json.loads(json.dumps(plain_config(config)))
+    assert plain["photos"] == ["photos"] and plain["weights"]["r1"] == 0.001
+    filled = {key: value for key, value in plain.items() if value is not None}
+    assert config_from_table(filled, AcrRunConfig) == config
