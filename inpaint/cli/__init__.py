@@ -1,0 +1,64 @@
+"""The command line: ``inpaint run | batch | models | convert | train``.
+
+A command ``NAME`` is the attribute ``NAME`` of the module ``inpaint.cli.NAME``, imported when it is called.
+Those modules import torch and the like inside their functions only, so that ``--help`` is immediate.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+from importlib import import_module
+from typing import Any, NoReturn
+
+import click
+
+from inpaint import __version__
+from inpaint.errors import InpaintError
+
+COMMANDS = ("run", "batch", "models", "convert", "train")
+
+
+class _Commands(click.Group):
+    """Imports commands on use, and tells every expected failure in one line."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return list(COMMANDS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        if cmd_name not in COMMANDS:
+            return None
+        return getattr(import_module(f"inpaint.cli.{cmd_name}"), cmd_name)
+
+    def main(  # type: ignore[override]
+        self, args: Sequence[str] | None = None, prog_name: str | None = None, **options: Any
+    ) -> NoReturn:
+        options["standalone_mode"] = False
+        try:
+            code = super().main(args, prog_name, **options)
+        except click.Abort:
+            _fail("stopped", 130)
+        except click.UsageError as error:
+            command = error.ctx.command_path if error.ctx else "inpaint"
+            _fail(f"{error.format_message().rstrip('.')}; see: {command} --help", 2)
+        except click.ClickException as error:
+            _fail(error.format_message(), 2)
+        except InpaintError as error:
+            _fail(str(error), 2)
+        except OSError as error:
+            _fail(f"{error.strerror or error}: {error.filename or 'unknown file'}", 2)
+        # Without standalone mode click returns the code of ctx.exit(), or what the command returned.
+        sys.exit(code if isinstance(code, int) else 0)
+
+
+def _fail(message: str, code: int) -> NoReturn:
+    click.echo(f"error: {' '.join(message.split())}", err=True)
+    sys.exit(code)
+
+
+@click.group(
+    cls=_Commands, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100}
+)
+@click.version_option(__version__, prog_name="inpaint", message="%(prog)s %(version)s")
+def main() -> None:
+    """Fill holes in photos with a masked-autoencoder prior and an attention-guided generator."""

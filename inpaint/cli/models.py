@@ -1,0 +1,17 @@
+"""``inpaint models``: which models there are."""
+
+from __future__ import annotations
+
+import click
+
+
+@click.command()
+def models() -> None:
+    """List the models that can be used by name, and whether their weights are on this machine."""
+    from inpaint.weights import list_models
+
+    for entry in list_models():
+        here = "here" if entry.path() else "to fetch" if entry.repo else "missing"
+        click.echo(
+            f"{entry.name:<12} {entry.size / 1e6:7.1f} MB  {entry.licence:<14} {here:<9} {entry.summary}"
+        )

@@ -1,0 +1,81 @@
+"""What several commands share: the options of a repair, and the checks of an output before the work."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+import click
+
+from inpaint.errors import ImageError
+
+DEVICES = ("auto", "cpu", "cuda", "mps")
+
+device_option = click.option(
+    "--device",
+    type=click.Choice(DEVICES),
+    default="auto",
+    show_default=True,
+    help="Where to compute; auto takes CUDA, then MPS, then the CPU.",
+)
+
+
+def repair_options(command: Callable[..., Any]) -> Callable[..., Any]:
+    """Add ``model``, ``device``, ``invert_mask`` and ``dilate`` to a command."""
+    options = [
+        click.option(
+            "--model",
+            default="acr-small",
+            show_default=True,
+            help="A name from `inpaint models`, or the path of a checkpoint.",
+        ),
+        device_option,
+        click.option("--invert-mask", is_flag=True, help="Black is the hole, not white."),
+        click.option(
+            "--dilate",
+            type=click.IntRange(min=0),
+            default=0,
+            metavar="N",
+            help="Grow the holes by N pixels first.",
+        ),
+    ]
+    for option in reversed(options):
+        command = option(command)
+    return command
+
+
+def check_output(output: Path, inputs: Mapping[str, Path]) -> None:
+    """Check that a picture can be written to ``output`` and that it replaces none of ``inputs``.
+
+    Args:
+        output: where a picture shall go; it may exist.
+        inputs: files to be kept, by what they are called in a message.
+
+    Raises:
+        ImageError: saying what is wrong with the output.
+    """
+    from inpaint.image import WRITABLE_FORMATS
+
+    name = repr(str(output))
+    if output.is_dir():
+        raise ImageError(f"the output {name} is a folder, expected a file name: add one")
+    if output.suffix.lower() not in WRITABLE_FORMATS:
+        expected = " ".join(WRITABLE_FORMATS)
+        raise ImageError(f"the output {name} has suffix {output.suffix!r}, expected one of {expected}")
+    if not output.parent.is_dir():
+        raise ImageError(f"the output folder {str(output.parent)!r} does not exist: make it first")
+    if not os.access(output.parent, os.W_OK):
+        raise ImageError(f"the output folder {str(output.parent)!r} may not be written to: choose another")
+    for what, path in inputs.items():
+        if _is_same_file(output, path):
+            raise ImageError(f"the output {name} is {what} itself and would replace it: choose another name")
+
+
+def _is_same_file(one: Path, other: Path) -> bool:
+    """Whether two paths lead to one file, also through links, and also where it does not exist yet."""
+    try:
+        return one.samefile(other)
+    except OSError:
+        return one.resolve() == other.resolve()

@@ -1,0 +1,85 @@
+"""``inpaint run``: repair one photo."""
+
+from __future__ import annotations
+
+import os
+import time
+from pathlib import Path
+
+import click
+
+from inpaint.cli.options import check_output, repair_options
+from inpaint.errors import ImageError
+
+
+@click.command()
+@click.argument("image", type=click.Path(path_type=Path))
+@click.argument("mask", type=click.Path(path_type=Path))
+@click.option(
+    "-o",
+    "--output",
+    type=click.Path(path_type=Path),
+    required=True,
+    help="Picture to write; its suffix decides the format (.png and .tif keep known pixels exactly).",
+)
+@repair_options
+@click.option(
+    "--save-prior",
+    type=click.Path(path_type=Path),
+    metavar="DIR",
+    help="Also write what the prior imagines and where it looks, as pictures in this folder.",
+)
+def run(
+    image: Path,
+    mask: Path,
+    output: Path,
+    model: str,
+    device: str,
+    invert_mask: bool,
+    dilate: int,
+    save_prior: Path | None,
+) -> None:
+    """Fill the holes of IMAGE, which are white in MASK.
+
+    The result has the size and colour mode of IMAGE, and every pixel outside the holes is kept.
+    """
+    inputs = {"the image": image, "the mask": mask}
+    check_output(output, inputs)
+    prior_outputs = _plan_prior(save_prior, image, {**inputs, "the result": output})
+
+    from inpaint.image import read_image, read_mask, write_image
+    from inpaint.pipeline import InpaintPipeline, read_hole
+
+    photo, holes = read_image(image), read_mask(mask, invert=invert_mask)
+    hole_ratio = read_hole(photo, holes, dilate).mean()  # complains before the model is loaded
+    pipeline = InpaintPipeline.from_pretrained(model, device=device)
+    if prior_outputs:
+        pipeline.require_prior()
+    start = time.perf_counter()
+    result = pipeline(photo, holes, dilate=dilate)
+    seconds = time.perf_counter() - start
+    prior_pictures = pipeline.prior_pictures(photo, holes, dilate=dilate) if prior_outputs else ()
+    write_image(result, output)
+    told = (
+        f"{hole_ratio:.1%} of {photo.width} x {photo.height} pixels in {seconds:.1f} s on {pipeline.device}"
+    )
+    click.echo(f"{click.format_filename(output)}: filled {told}")
+    for path, picture in zip(prior_outputs, prior_pictures, strict=True):
+        if picture is not None:
+            path.parent.mkdir(exist_ok=True)
+            write_image(picture, path)
+            click.echo(f"{click.format_filename(path)}: the prior's {path.stem.rpartition('_')[2]}")
+
+
+def _plan_prior(folder: Path | None, image: Path, kept: dict[str, Path]) -> list[Path]:
+    """Where the pictures of the prior go; the folder itself is made when they are written."""
+    if folder is None:
+        return []
+    paths = [folder / f"{image.stem}_{kind}.png" for kind in ("reconstruction", "attention")]
+    if folder.is_dir():
+        for path in paths:
+            check_output(path, kept)
+    elif folder.exists() or not os.access(folder.parent, os.W_OK):
+        found = "is a file" if folder.exists() else "cannot be made"
+        raise ImageError(f"the folder {str(folder)!r} for --save-prior {found}: choose another")
+    return paths

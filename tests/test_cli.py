@@ -1,0 +1,325 @@
+"""The command line: what is written and said, and that bad input costs one line and nothing else."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from click.testing import CliRunner, Result
+from PIL import Image
+
+import inpaint
+from inpaint.checkpoint import save_checkpoint
+from inpaint.cli import COMMANDS, main
+from inpaint.models.presets import build_inpainter, build_mae
+
+
+@pytest.fixture(scope="module")
+def weights(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder of tiny checkpoints, good and bad."""
+    folder = tmp_path_factory.mktemp("weights")
+    torch.manual_seed(0)
+    save_checkpoint(folder / "tiny.safetensors", build_inpainter("acr-tiny"), {})
+    save_checkpoint(folder / "lama.safetensors", build_inpainter("lama-tiny"), {})
+    save_checkpoint(folder / "prior.safetensors", build_mae("mae-tiny"), {})
+    whole = (folder / "tiny.safetensors").read_bytes()
+    (folder / "cut.safetensors").write_bytes(whole[: len(whole) // 2])
+    (folder / "text.safetensors").write_text("not weights at all")
+    return folder
+
+
+@pytest.fixture
+def desk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A working folder with a photo, a mask, and several that do not fit."""
+    monkeypatch.chdir(tmp_path)
+    pixels = np.random.default_rng(0).integers(0, 256, (40, 50, 3), np.uint8)
+    Image.fromarray(pixels).save("photo.png")
+    mask = Image.new("L", (50, 40))
+    mask.paste(255, (10, 10, 20, 25))
+    mask.save("mask.png")
+    mask.resize((50, 41)).save("tall.png")
+    Image.new("L", (50, 40)).save("empty.png")
+    Path("text.png").write_text("no picture")
+    (tmp_path / "folder").mkdir()
+    return tmp_path
+
+
+def call(*arguments: str | Path) -> Result:
+    return CliRunner().invoke(main, [str(argument) for argument in arguments])
+
+
+def listing(folder: Path) -> dict[str, bytes]:
+    return {
+        str(path.relative_to(folder)): path.read_bytes() if path.is_file() else b""
+        for path in sorted(folder.rglob("*"))
+    }
+
+
+def pixels_of(path: str | Path) -> np.ndarray:
+    with Image.open(path) as image:
+        return np.array(image)
+
+
+def test_run_fills_the_hole_and_nothing_else(desk: Path, weights: Path) -> None:
+    result = call("run", "photo.png", "mask.png", "-o", "out.png", "--model", weights / "tiny.safetensors")
+    assert result.exit_code == 0, result.output
+    assert result.stdout.startswith("out.png: filled 7.5% of 50 x 40 pixels in ")
+    assert result.stderr == ""
+    hole = pixels_of("mask.png") > 0
+    assert np.array_equal(pixels_of("out.png")[~hole], pixels_of("photo.png")[~hole])
+    assert not np.array_equal(pixels_of("out.png")[hole], pixels_of("photo.png")[hole])
+
+
+def test_run_inverts_and_dilates_the_mask(desk: Path, weights: Path) -> None:
+    options = ("--model", weights / "tiny.safetensors", "--device", "cpu")
+    assert call("run", "photo.png", "mask.png", "-o", "in.png", "--invert-mask", *options).exit_code == 0
+    assert call("run", "photo.png", "mask.png", "-o", "wide.png", "--dilate", "3", *options).exit_code == 0
+    photo = pixels_of("photo.png")
+    assert np.array_equal(pixels_of("in.png")[10:25, 10:20], photo[10:25, 10:20])
+    changed = (pixels_of("wide.png") != photo).any(-1)
+    rows, columns = np.nonzero(changed)
+    assert (rows.min(), rows.max(), columns.min(), columns.max()) == (7, 27, 7, 22)
+
+
+def test_run_replaces_an_older_result(desk: Path, weights: Path) -> None:
+    Path("out.jpg").write_text("older")
+    assert (
+        call(
+            "run", "photo.png", "mask.png", "-o", "out.jpg", "--model", weights / "tiny.safetensors"
+        ).exit_code
+        == 0
+    )
+    assert pixels_of("out.jpg").shape == (40, 50, 3)
+
+
+@pytest.mark.parametrize("folder", ["folder", "new"])
+def test_run_shows_the_prior(desk: Path, weights: Path, folder: str) -> None:
+    model = weights / "tiny.safetensors"
+    result = call("run", "photo.png", "mask.png", "-o", "out.png", "--model", model, "--save-prior", folder)
+    assert result.exit_code == 0, result.output
+    assert len(result.stdout.splitlines()) == 3
+    for kind in ("reconstruction", "attention"):
+        assert pixels_of(Path(folder, f"photo_{kind}.png")).shape == (40, 50, 3)
+
+
+BAD_RUNS = [
+    (("none.png", "mask.png", "-o", "out.png"), "'none.png'"),
+    (("photo.png", "none.png", "-o", "out.png"), "'none.png'"),
+    (("folder", "mask.png", "-o", "out.png"), "'folder' is a folder"),
+    (("text.png", "mask.png", "-o", "out.png"), "'text.png'"),
+    (("photo.png", "text.png", "-o", "out.png"), "cannot read the mask"),
+    (("photo.png", "tall.png", "-o", "out.png"), "the mask is 50 x 41 pixels, the picture 50 x 40"),
+    (("photo.png", "empty.png", "-o", "out.png"), "the mask is empty"),
+    (("photo.png", "mask.png", "-o", "photo.png"), "'photo.png' is the image itself"),
+    (("photo.png", "mask.png", "-o", "mask.png"), "'mask.png' is the mask itself"),
+    (("photo.png", "mask.png", "-o", "folder/../photo.png"), "is the image itself"),
+    (("photo.png", "mask.png", "-o", "out.gif"), "suffix '.gif', expected one of .png"),
+    (("photo.png", "mask.png", "-o", "out"), "suffix '', expected one of .png"),
+    (("photo.png", "mask.png", "-o", "folder"), "'folder' is a folder"),
+    (("photo.png", "mask.png", "-o", "none/out.png"), "'none' does not exist"),
+    (("photo.png", "mask.png", "-o", "text.png/out.png"), "'text.png' does not exist"),
+    (
+        ("photo.png", "mask.png", "-o", "out.png", "--model", "acr-huge"),
+        "unknown model 'acr-huge'; known are",
+    ),
+    (("photo.png", "mask.png", "-o", "out.png", "--model", "no.safetensors"), "no file at no.safetensors"),
+    (("photo.png", "mask.png", "-o", "out.png", "--model", "{}/cut.safetensors"), "cut.safetensors"),
+    (("photo.png", "mask.png", "-o", "out.png", "--model", "{}/text.safetensors"), "text.safetensors"),
+    (("photo.png", "mask.png", "-o", "out.png", "--model", "{}/prior.safetensors"), "holds a Masked"),
+    (("photo.png", "mask.png", "-o", "out.png", "--device", "tpu"), "'tpu' is not one of 'auto', 'cpu'"),
+    (("photo.png", "mask.png", "-o", "out.png", "--dilate", "-1"), "-1 is not in the range"),
+    (
+        ("photo.png", "mask.png", "-o", "out.png", "--save-prior", "text.png"),
+        "'text.png' for --save-prior is",
+    ),
+    (("photo.png", "mask.png", "-o", "out.png", "--save-prior", "a/b"), "'a/b' for --save-prior cannot be"),
+    (
+        ("photo.png", "mask.png", "-o", "out.png", "--save-prior", "new", "--model", "{}/lama.safetensors"),
+        "lama-tiny has no prior",
+    ),
+    (("photo.png", "mask.png"), "Missing option '-o' / '--output'"),
+    (("photo.png",), "Missing argument 'MASK'; see: main run --help"),
+    (("photo.png", "mask.png", "-o", "out.png", "--quality", "3"), "No such option"),
+]
+
+
+@pytest.mark.parametrize(("arguments", "told"), BAD_RUNS)
+def test_bad_input_costs_one_line_and_writes_nothing(
+    desk: Path, weights: Path, arguments: tuple[str, ...], told: str
+) -> None:
+    before = listing(desk)
+    filled = [argument.replace("{}", str(weights)) for argument in arguments]
+    if "--model" not in filled:
+        filled += ["--model", str(weights / "tiny.safetensors")]
+    result = call("run", *filled)
+    assert result.exit_code == 2
+    assert result.stdout == ""
+    assert result.stderr.startswith("error: ") and result.stderr.count("\n") == 1
+    assert told in result.stderr
+    assert listing(desk) == before
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="needs a machine without CUDA")
+def test_a_device_that_is_not_here(desk: Path, weights: Path) -> None:
+    model = weights / "tiny.safetensors"
+    result = call("run", "photo.png", "mask.png", "-o", "out.png", "--device", "cuda", "--model", model)
+    assert (result.exit_code, result.stderr.count("\n")) == (2, 1)
+    assert "device 'cuda' is not available" in result.stderr
+    assert not Path("out.png").exists()
+
+
+@pytest.mark.parametrize("link", ["soft", "hard"])
+def test_an_output_that_leads_to_an_input(desk: Path, weights: Path, link: str) -> None:
+    other = desk / "link.png"
+    try:
+        other.symlink_to("photo.png") if link == "soft" else other.hardlink_to("photo.png")
+    except OSError:
+        pytest.skip("this file system has no such links")
+    before = listing(desk)
+    result = call("run", "photo.png", "mask.png", "-o", other, "--model", weights / "tiny.safetensors")
+    assert result.exit_code == 2 and "is the image itself" in result.stderr
+    assert listing(desk) == before
+
+
+def test_the_prior_never_replaces_an_input(desk: Path, weights: Path) -> None:
+    Path("mask.png").rename("folder/photo_attention.png")
+    before = listing(desk)
+    model = weights / "tiny.safetensors"
+    arguments = ("photo.png", "folder/photo_attention.png", "-o", "out.png", "--save-prior", "folder")
+    result = call("run", *arguments, "--model", model)
+    assert result.exit_code == 2 and "is the mask itself" in result.stderr
+    assert listing(desk) == before
+
+
+class TestBatch:
+    @pytest.fixture(autouse=True)
+    def folders(self, desk: Path) -> None:
+        for name in ("photos", "masks"):
+            (desk / name).mkdir()
+        for stem in "ab":
+            Path("photos", f"{stem}.png").write_bytes(Path("photo.png").read_bytes())
+            Path("masks", f"{stem}.png").write_bytes(Path("mask.png").read_bytes())
+
+    def batch(self, weights: Path, *arguments: str) -> Result:
+        return call("batch", *arguments, "--model", weights / "tiny.safetensors")
+
+    def test_every_picture_is_repaired(self, weights: Path) -> None:
+        result = self.batch(weights, "photos", "masks", "-o", "out")
+        assert (result.exit_code, result.stdout, result.stderr) == (
+            0,
+            "out: 2 repaired, 0 skipped, 0 failed\n",
+            "",
+        )
+        hole = pixels_of("mask.png") > 0
+        for stem in "ab":
+            assert np.array_equal(pixels_of(f"out/{stem}.png")[~hole], pixels_of("photo.png")[~hole])
+
+    def test_one_mask_serves_all_with_the_options_of_run(self, weights: Path) -> None:
+        options = ("--invert-mask", "--dilate", "2", "--device", "cpu")
+        assert self.batch(weights, "photos", "mask.png", "-o", "out", *options).exit_code == 0
+        single = ("photo.png", "mask.png", "-o", "one.png", *options)
+        assert call("run", *single, "--model", weights / "tiny.safetensors").exit_code == 0
+        assert np.array_equal(pixels_of("out/a.png"), pixels_of("one.png"))
+
+    def test_bad_files_cost_a_line_each_and_exit_code_1(self, weights: Path) -> None:
+        Path("photos", "c.png").write_text("no picture")
+        Path("masks", "c.png").write_bytes(Path("mask.png").read_bytes())
+        Path("photos", "d.png").write_bytes(Path("photo.png").read_bytes())
+        Path("masks", "b.png").write_bytes(Path("tall.png").read_bytes())
+        result = self.batch(weights, "photos", "masks", "-o", "out")
+        assert result.exit_code == 1
+        assert result.stdout == "out: 1 repaired, 0 skipped, 3 failed\n"
+        lines = result.stderr.splitlines()
+        assert len(lines) == 3 and all(line.startswith("failed: ") for line in lines)
+        assert [stem in line for stem, line in zip("bcd", sorted(lines), strict=True)] == [True] * 3
+        assert sorted(path.name for path in Path("out").iterdir()) == ["a.png"]
+
+    def test_existing_results_are_kept_if_asked(self, weights: Path) -> None:
+        Path("out").mkdir()
+        Path("out", "a.png").write_text("mine")
+        result = self.batch(weights, "photos", "masks", "-o", "out", "--skip-existing")
+        assert (result.exit_code, result.stdout) == (0, "out: 1 repaired, 1 skipped, 0 failed\n")
+        assert Path("out", "a.png").read_text() == "mine"
+
+    @pytest.mark.parametrize(
+        ("arguments", "told"),
+        [
+            (("none", "masks", "-o", "out"), "'none'"),
+            (("photos", "none", "-o", "out"), "'none'"),
+            (("photos", "masks", "-o", "photos"), "the output folder 'photos' is the images folder"),
+            (("photos", "masks", "-o", "out", "--model", "acr-huge"), "unknown model"),
+        ],
+    )
+    def test_bad_input_costs_one_line_and_writes_nothing(
+        self, desk: Path, weights: Path, arguments: tuple[str, ...], told: str
+    ) -> None:
+        before = listing(desk)
+        options = () if "--model" in arguments else ("--model", weights / "tiny.safetensors")
+        result = call("batch", *arguments, *options)
+        assert (result.exit_code, result.stdout, result.stderr.count("\n")) == (2, "", 1)
+        assert result.stderr.startswith("error: ") and told in result.stderr
+        assert listing(desk) == before
+
+
+def test_models_are_listed_one_a_line() -> None:
+    result = call("models")
+    assert result.exit_code == 0
+    (line,) = [line for line in result.stdout.splitlines() if line.startswith("acr-small ")]
+    assert "Apache-2.0" in line and ("here" in line or "missing" in line)
+
+
+@pytest.mark.parametrize("part", ["mae", "acr"])
+def test_train_hands_its_options_on(part: str, desk: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    module = pytest.importorskip(f"inpaint.train.{part}")
+    called = []
+    monkeypatch.setattr(module, f"fit_{part}", lambda *args, **options: called.append((args, options)))
+    result = call("train", part, "run.toml", "--out", "runs", "--device", "cpu")
+    assert result.exit_code == 0, result.output
+    assert called == [((Path("run.toml"),), {"out": Path("runs"), "device": "cpu"})]
+
+
+@pytest.mark.parametrize("part", ["mae", "acr"])
+def test_train_refuses_a_missing_config_in_one_line(part: str, desk: Path) -> None:
+    pytest.importorskip(f"inpaint.train.{part}")
+    result = call("train", part, "none.toml")
+    assert (result.exit_code, result.stderr.count("\n")) == (2, 1)
+    assert "none.toml" in result.stderr
+
+
+def test_help_names_every_command_and_its_purpose() -> None:
+    result = call("--help")
+    assert result.exit_code == 0
+    assert all(f"\n  {name} " in result.stdout for name in COMMANDS)
+    for name in COMMANDS:
+        assert call(name, "--help").exit_code == 0
+
+
+def test_an_unknown_command_is_one_line() -> None:
+    result = call("erase")
+    assert (result.exit_code, result.stdout, result.stderr.count("\n")) == (2, "", 1)
+    assert "'erase'" in result.stderr
+
+
+def test_the_version() -> None:
+    assert call("--version").stdout == f"inpaint {inpaint.__version__}\n"
+
+
+def process(*arguments: str | Path) -> subprocess.CompletedProcess[str]:
+    code = "from inpaint.cli import main; main(prog_name='inpaint')"
+    return subprocess.run(
+        [sys.executable, "-c", code, *arguments], capture_output=True, text=True, check=False
+    )
+
+
+def test_as_a_process(desk: Path, weights: Path) -> None:
+    model = weights / "tiny.safetensors"
+    done = process("run", "photo.png", "mask.png", "-o", "out.png", "--model", model)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert pixels_of("out.png").shape == (40, 50, 3)
+    failed = process("run", "photo.png", "mask.png", "-o", "photo.png", "--model", model)
+    assert (failed.returncode, failed.stdout) == (2, "")
+    assert failed.stderr.startswith("error: ") and failed.stderr.count("\n") == 1
