@@ -123,18 +123,16 @@ class ObjectShapes:
 
 
 def lama_masks(
-    kind: str,
-    count: int,
-    height: int,
-    width: int,
-    generator: Generator,
-    max_hole_ratio: float | None = None,
+    kind: str, count: int, height: int, width: int, generator: Generator, max_hole_ratio: float | None = None
 ) -> Tensor:
     """Make masks with LaMa's published numbers.
 
     Args:
         kind: a key of ``LAMA_RECIPES``: thin, medium or thick for 256 or 512 pixels, or train_256.
-        count, height, width, generator: as in ``make_mixed_masks``; meant for squares of the size in the name.
+        count: number of masks.
+        height: pixels; the numbers are meant for squares of the size in the name.
+        width: pixels.
+        generator: a CPU generator; it is advanced.
         max_hole_ratio: masks above it are drawn again; by default the published 0.5 (for training, 0.75).
 
     Returns:
@@ -174,7 +172,8 @@ def make_mixed_masks(
 
     Args:
         count: number of masks.
-        height, width: pixels.
+        height: pixels.
+        width: pixels.
         generator: a CPU generator; it is advanced.
         shapes: object shapes to draw from; without them, boxes stand in.
 
