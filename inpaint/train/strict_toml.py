@@ -1,4 +1,4 @@
-"""Strict reading of TOML tables into dataclasses: every mistake is one line that names key, got and expected."""
+"""Strict reading of TOML tables into dataclasses: a mistake is one line with key, got and expected."""
 
 from __future__ import annotations
 
@@ -31,8 +31,8 @@ def read_table(table: Mapping[str, Any], kind: type[Any], folder: Path, prefix: 
 
     Args:
         table: keys and values.
-        kind: a dataclass whose fields are text, numbers, booleans, paths, literals, tuples of those, `X | None`,
-            or dataclasses.
+        kind: a dataclass whose fields are text, numbers, booleans, paths, literals, tuples of those,
+            `X | None`, or dataclasses.
         folder: what relative paths refer to.
         prefix: of the keys in messages, for tables inside tables.
 

@@ -1,0 +1,107 @@
+"""States, statistics and sample sheets survive interruption."""
+
+from __future__ import annotations
+
+import json
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from inpaint.errors import CheckpointError
+from inpaint.train.state import (
+    append_stats,
+    list_states,
+    load_latest_state,
+    read_stats,
+    save_state,
+    trim_stats,
+    write_sheet,
+)
+
+
+def test_states_come_back_whole_and_two_are_kept(tmp_path):
+    model = torch.nn.Linear(3, 2)
+    optimizer = torch.optim.AdamW(model.parameters())
+    model(torch.ones(1, 3)).sum().backward()
+    optimizer.step()
+    for images_seen in (8, 16, 1_000_000_000):
+        payload = {"model": model.state_dict(), "optimizer": optimizer.state_dict(), "loss": 0.5}
+        save_state(tmp_path / "run", images_seen, payload)
+    assert [path.name for path in list_states(tmp_path / "run")] == [
+        "state-000000016.pt",
+        "state-1000000000.pt",
+    ]
+    state = load_latest_state(tmp_path / "run")
+    assert state is not None and state["images_seen"] == 1_000_000_000 and state["loss"] == 0.5
+    assert torch.equal(state["model"]["weight"], model.weight)
+    optimizer.load_state_dict(state["optimizer"])
+    assert sorted(path.name for path in (tmp_path / "run").iterdir()) == [
+        p.name for p in list_states(tmp_path / "run")
+    ]
+
+
+def test_no_state_yet(tmp_path):
+    assert load_latest_state(tmp_path / "nowhere") is None
+
+
+def test_a_truncated_state_falls_back_to_the_one_before(tmp_path):
+    save_state(tmp_path, 8, {"value": torch.arange(1000)})
+    newest = save_state(tmp_path, 16, {"value": torch.arange(1000)})
+    newest.write_bytes(newest.read_bytes()[:500])
+    problems: list[str] = []
+    state = load_latest_state(tmp_path, problems.append)
+    assert state is not None and state["images_seen"] == 8
+    assert len(problems) == 1 and problems[0].startswith("state-000000016.pt: cannot be read")
+
+    (tmp_path / "state-000000008.pt").write_bytes(b"")
+    with pytest.raises(CheckpointError, match=r"none of 2 states .* delete state-\*\.pt"):
+        load_latest_state(tmp_path)
+
+
+def test_a_failed_save_leaves_the_last_state(tmp_path):
+    save_state(tmp_path, 8, {"value": 1})
+    with pytest.raises(Exception, match=r"pickle|local"):
+        save_state(tmp_path, 16, {"value": lambda: None})
+    assert [path.name for path in tmp_path.iterdir()] == ["state-000000008.pt"]
+
+
+def test_stats_are_json_lines(tmp_path):
+    path = tmp_path / "stats.jsonl"
+    assert read_stats(path) == []
+    append_stats(path, {"images_seen": 8, "loss": torch.tensor(0.5), "norm": float("nan")})
+    append_stats(path, {"images_seen": 16, "loss": 0.25})
+    assert [json.loads(line) for line in path.read_text().splitlines()] == read_stats(path)
+    assert read_stats(path)[0] == {"images_seen": 8, "loss": 0.5, "norm": None}
+
+
+def test_stats_are_cut_back_to_a_resumed_state(tmp_path):
+    path = tmp_path / "stats.jsonl"
+    trim_stats(path, 8)
+    for images_seen in (8, 16, 24):
+        append_stats(path, {"images_seen": images_seen})
+    with path.open("a") as file:
+        file.write('{"images_seen": 32, "lo')
+    trim_stats(path, 16)
+    assert [record["images_seen"] for record in read_stats(path)] == [8, 16]
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["stats.jsonl"]
+
+
+def test_a_sheet_shows_every_picture_in_its_place(tmp_path):
+    colours = torch.tensor([0.0, 0.25, 0.5, 1.0])
+    row = torch.ones(4, 3, 8, 8) * colours[:, None, None, None]
+    small = [torch.tensor([[[0.0, 1.0], [float("nan"), 2.0]]])]
+    write_sheet(tmp_path / "sheets" / "a.png", [row, small])
+    pixels = np.asarray(Image.open(tmp_path / "sheets" / "a.png"))
+    assert pixels.shape == (2 * 12 + 4, 4 * 12 + 4, 3)
+    assert [int(pixels[8, 8 + 12 * i, 0]) for i in range(4)] == [0, 64, 128, 255]
+    assert [int(pixels[y, x, 1]) for y, x in ((17, 5), (17, 10), (22, 5), (22, 10))] == [0, 255, 0, 255]
+    assert [path.name for path in (tmp_path / "sheets").iterdir()] == ["a.png"]
+
+
+def test_titles_take_a_line(tmp_path):
+    write_sheet(tmp_path / "a.png", [torch.zeros(2, 3, 64, 64)], titles=["input", "target"])
+    pixels = np.asarray(Image.open(tmp_path / "a.png"))
+    assert pixels.shape == (14 + 68 + 4, 2 * 68 + 4, 3)
+    assert pixels[:14].min() < 128
