@@ -1,0 +1,225 @@
+"""How close a filled image is to the truth: textbook definitions, one value per image, in double precision.
+
+Images are ``(B, 3, H, W)`` in [0, 1], masks ``(B, 1, H, W)`` with 1 = hole. Other ranges take ``data_range``,
+the distance from black to white (255 for 8 bits). Nothing is clamped, rounded or composited here: that is the
+caller's protocol.
+"""
+
+from __future__ import annotations
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from inpaint.errors import ShapeError
+
+_SSIM_RADIUS = 5  # the usual 11 x 11 window: 3.5 standard deviations
+_SSIM_SIGMA = 1.5
+
+
+def psnr_db(prediction: Tensor, target: Tensor, data_range: float = 1.0) -> Tensor:
+    """Peak signal-to-noise ratio, ``10 log10(range^2 / MSE)``, over all pixels and channels of each image.
+
+    Args:
+        prediction: ``(B, C, H, W)``.
+        target: as ``prediction``.
+        data_range: distance from black to white.
+
+    Returns:
+        ``(B,)`` float64 in dB, higher is better; infinite for equal images.
+
+    Raises:
+        ShapeError: unequal shapes.
+    """
+    error = _difference(prediction, target).square().flatten(1).mean(dim=1)
+    return 10 * torch.log10(data_range**2 / error)
+
+
+def hole_psnr_db(prediction: Tensor, target: Tensor, mask: Tensor, data_range: float = 1.0) -> Tensor:
+    """As ``psnr_db``, over the hole pixels only.
+
+    Args:
+        prediction: ``(B, C, H, W)``.
+        target: as ``prediction``.
+        mask: ``(B, 1, H, W)``, 1 = hole.
+        data_range: distance from black to white.
+
+    Returns:
+        ``(B,)`` float64 in dB; NaN for an image without a hole.
+
+    Raises:
+        ShapeError: unequal shapes.
+    """
+    error = _mean_over_hole(_difference(prediction, target).square(), mask)
+    return 10 * torch.log10(data_range**2 / error)
+
+
+def l1(prediction: Tensor, target: Tensor) -> Tensor:
+    """Mean absolute difference over all pixels and channels of each image, in the images' own units.
+
+    Args:
+        prediction: ``(B, C, H, W)``.
+        target: as ``prediction``.
+
+    Returns:
+        ``(B,)`` float64, lower is better.
+
+    Raises:
+        ShapeError: unequal shapes.
+    """
+    return _difference(prediction, target).abs().flatten(1).mean(dim=1)
+
+
+def hole_l1(prediction: Tensor, target: Tensor, mask: Tensor) -> Tensor:
+    """As ``l1``, over the hole pixels only.
+
+    Args:
+        prediction: ``(B, C, H, W)``.
+        target: as ``prediction``.
+        mask: ``(B, 1, H, W)``, 1 = hole.
+
+    Returns:
+        ``(B,)`` float64; NaN for an image without a hole.
+
+    Raises:
+        ShapeError: unequal shapes.
+    """
+    return _mean_over_hole(_difference(prediction, target).abs(), mask)
+
+
+def ssim(prediction: Tensor, target: Tensor, data_range: float = 1.0) -> Tensor:
+    """Structural similarity, per channel, averaged over every place where the window fits and over channels.
+
+    The window is a Gaussian of sigma 1.5 in 11 x 11 pixels, covariances are those of the population,
+    K1 = 0.01, K2 = 0.03: the settings of the original paper (Wang et al. 2004), and of scikit-image with
+    ``gaussian_weights=True, sigma=1.5, use_sample_covariance=False``.
+
+    Args:
+        prediction: ``(B, C, H, W)``, at least 11 pixels a side.
+        target: as ``prediction``.
+        data_range: distance from black to white.
+
+    Returns:
+        ``(B,)`` float64, 1 for equal images, higher is better.
+
+    Raises:
+        ShapeError: unequal shapes, or an image smaller than the window.
+    """
+    _check_pair(prediction, target)
+    if min(prediction.shape[-2:]) <= 2 * _SSIM_RADIUS:
+        height, width = prediction.shape[-2:]
+        raise ShapeError(f"got images of {height} x {width}; SSIM's window needs at least 11 x 11 pixels")
+    # Shifting both images changes no covariance, and keeps digits that the squares would lose.
+    shift = data_range / 2
+    a, b = _double(prediction) - shift, _double(target) - shift
+    mean_a, mean_b = _blur(a), _blur(b)
+    variance_a = _blur(a * a) - mean_a * mean_a
+    variance_b = _blur(b * b) - mean_b * mean_b
+    covariance = _blur(a * b) - mean_a * mean_b
+    mean_a, mean_b = mean_a + shift, mean_b + shift
+    c1, c2 = (0.01 * data_range) ** 2, (0.03 * data_range) ** 2
+    luminance = (2 * mean_a * mean_b + c1) / (mean_a**2 + mean_b**2 + c1)
+    structure = (2 * covariance + c2) / (variance_a + variance_b + c2)
+    return (luminance * structure).flatten(1).mean(dim=1)
+
+
+def frechet_distance(first: Tensor, second: Tensor) -> Tensor:
+    """Frechet distance between two sets of features, each taken as a Gaussian (Dowson and Landau 1982; FID).
+
+    ``|m1 - m2|^2 + tr(C1 + C2 - 2 sqrt(C1 C2))`` with unbiased covariances. Works on the features themselves,
+    as the trace of the root is the sum of singular values of ``X1 X2^T`` (X: centred features): real by
+    construction, and exact where there are fewer samples than dimensions. It is biased upward for small sets:
+    compare only at equal numbers of images.
+
+    Args:
+        first: ``(N, D)``, N >= 2.
+        second: ``(M, D)``, M >= 2.
+
+    Returns:
+        A float64 scalar, 0 for equal sets.
+
+    Raises:
+        ShapeError: not two sets of at least two vectors of equal length.
+    """
+    if first.ndim != 2 or second.ndim != 2 or first.shape[1:] != second.shape[1:]:
+        raise ShapeError(
+            f"got features {tuple(first.shape)} and {tuple(second.shape)}; expected (N, D), (M, D)"
+        )
+    if min(len(first), len(second)) < 2:
+        raise ShapeError(f"got {len(first)} and {len(second)} feature vectors; a covariance needs at least 2")
+    first, second = _double(first), _double(second)
+    first_mean, second_mean = first.mean(dim=0), second.mean(dim=0)
+    first = (first - first_mean) / (len(first) - 1) ** 0.5
+    second = (second - second_mean) / (len(second) - 1) ** 0.5
+    # The triangular factor has the same singular values and at most D rows, however many samples there are.
+    first_root, second_root = (torch.linalg.qr(x, mode="r").R for x in (first, second))
+    root_trace = torch.linalg.svdvals(first_root @ second_root.T).sum()
+    distance = (first_mean - second_mean).square().sum()
+    return (distance + first.square().sum() + second.square().sum() - 2 * root_trace).clamp_min(0)
+
+
+def frechet_distance_of_moments(
+    first_mean: Tensor, first_covariance: Tensor, second_mean: Tensor, second_covariance: Tensor
+) -> Tensor:
+    """As ``frechet_distance``, from stored means and covariances.
+
+    Args:
+        first_mean: ``(D,)``.
+        first_covariance: ``(D, D)``, symmetric.
+        second_mean: ``(D,)``.
+        second_covariance: ``(D, D)``, symmetric.
+
+    Returns:
+        A float64 scalar.
+
+    Raises:
+        ShapeError: the shapes do not belong together.
+    """
+    d = first_mean.shape[0]
+    shapes = [tuple(x.shape) for x in (first_mean, second_mean, first_covariance, second_covariance)]
+    if shapes != [(d,), (d,), (d, d), (d, d)]:
+        raise ShapeError(f"got means and covariances {shapes}; expected (D,), (D,), (D, D), (D, D)")
+    m1, c1, m2, c2 = map(_double, (first_mean, first_covariance, second_mean, second_covariance))
+    values, vectors = torch.linalg.eigh(c1)
+    root = vectors * values.clamp_min(0).sqrt() @ vectors.T
+    # Rounding leaves eigenvalues just below zero where a covariance has no full rank.
+    root_trace = torch.linalg.eigvalsh(root @ c2 @ root).clamp_min(0).sqrt().sum()
+    return ((m1 - m2).square().sum() + c1.trace() + c2.trace() - 2 * root_trace).clamp_min(0)
+
+
+def _double(tensor: Tensor) -> Tensor:
+    """Double precision, on the CPU where the device has none."""
+    return (tensor.cpu() if tensor.device.type == "mps" else tensor).double()
+
+
+def _difference(prediction: Tensor, target: Tensor) -> Tensor:
+    _check_pair(prediction, target)
+    return _double(prediction) - _double(target)
+
+
+def _mean_over_hole(values: Tensor, mask: Tensor) -> Tensor:
+    if tuple(mask.shape) != (values.shape[0], 1, *values.shape[-2:]):
+        raise ShapeError(
+            f"got mask {tuple(mask.shape)} for images {tuple(values.shape)}; expected (B, 1, H, W) alike"
+        )
+    hole = (mask > 0.5).to(values.device)
+    # Selection, not multiplication: what is not finite outside the hole stays outside.
+    total = torch.where(hole, values, 0.0).flatten(1).sum(dim=1)
+    return total / (hole.flatten(1).sum(dim=1) * values.shape[1])
+
+
+def _blur(images: Tensor) -> Tensor:
+    """Gaussian mean around every place where the window fits: ``(B, C, H - 10, W - 10)``."""
+    offsets = torch.arange(-_SSIM_RADIUS, _SSIM_RADIUS + 1, dtype=images.dtype, device=images.device)
+    weights = torch.exp(-offsets.square() / (2 * _SSIM_SIGMA**2))
+    weights = weights / weights.sum()
+    planes = images.flatten(0, 1).unsqueeze(1)
+    planes = F.conv2d(F.conv2d(planes, weights.view(1, 1, -1, 1)), weights.view(1, 1, 1, -1))
+    return planes.squeeze(1).unflatten(0, images.shape[:2])
+
+
+def _check_pair(prediction: Tensor, target: Tensor) -> None:
+    if prediction.ndim != 4 or prediction.shape != target.shape:
+        raise ShapeError(
+            f"got images {tuple(prediction.shape)} and {tuple(target.shape)}; expected two (B, C, H, W) alike"
+        )
