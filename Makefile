@@ -13,7 +13,8 @@ help:  ## list the commands
 	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## */\t/' | expand -t 8
 
 demo: $(VENV)/.core  ## repair the example photo with the shipped model
-	$(BIN)/inpaint run examples/photo.jpg examples/mask.png -o $(OUT) --model acr-small --overwrite
+	@mkdir -p $(dir $(OUT))
+	$(BIN)/inpaint run examples/photo.jpg examples/mask.png -o $(OUT) --model acr-small
 	@echo "before: examples/photo.jpg   mask: examples/mask.png   after: $(CURDIR)/$(OUT)"
 
 test: lint  ## lint, types and all tests that need no GPU
@@ -37,9 +38,11 @@ $(BIN)/python:
 
 # .dev installs .core's packages too, so `make test` alone is enough.
 $(VENV)/.core: pyproject.toml | $(BIN)/python
+	@echo "installing into $(VENV); the first time this fetches PyTorch and takes some minutes"
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable .
 	@touch $@
 
 $(VENV)/.dev: pyproject.toml | $(BIN)/python
+	@echo "installing into $(VENV); the first time this fetches PyTorch and takes some minutes"
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable ".[dev]"
 	@touch $@ $(VENV)/.core
