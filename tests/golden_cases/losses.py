@@ -28,7 +28,7 @@ from inpaint.train.losses import (
     weighted_l1,
 )
 from inpaint.train.schedule import Ema, milestone_factor
-from tests.golden_cases import Case, Checker, gradient_norms
+from tests.golden_cases.case import Case, Checker, gradient_norms
 
 Outputs = dict[str, np.ndarray]
 

@@ -1,0 +1,140 @@
+"""Losses: closed forms, and the published numbers on given logits and activations."""
+
+from __future__ import annotations
+
+import math
+
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+
+from inpaint.models.discriminator import PatchDiscriminator
+from inpaint.train.losses import (
+    discriminator_fake_loss,
+    discriminator_real_loss,
+    feature_matching_loss,
+    generator_adversarial_loss,
+    masked_patch_mse,
+    normalise_patches,
+    r1_of,
+    r1_penalty,
+    region_weights,
+    scale_mask,
+    weighted_l1,
+)
+
+
+def half_hole(side: int = 8) -> torch.Tensor:
+    mask = torch.zeros(2, 1, side, side)
+    mask[..., : side // 2] = 1
+    return mask
+
+
+def test_an_undecided_discriminator_costs_log_two():
+    logits = torch.zeros(2, 1, 4, 4)
+    for loss in (
+        generator_adversarial_loss(logits),
+        discriminator_real_loss(logits),
+        discriminator_fake_loss(logits),
+        discriminator_fake_loss(logits, half_hole()),
+    ):
+        assert loss.item() == pytest.approx(math.log(2))
+    assert discriminator_fake_loss(logits, half_hole(), known_is_real=False).item() == pytest.approx(
+        math.log(2) / 2
+    )
+
+
+def test_masked_fake_loss_wants_holes_fake_and_the_rest_real():
+    right = torch.where(half_hole(4) > 0, -20.0, 20.0)
+    assert discriminator_fake_loss(right, half_hole(8)).item() < 1e-6
+    assert discriminator_fake_loss(-right, half_hole(8)).item() == pytest.approx(20)
+    assert discriminator_fake_loss(right).item() == pytest.approx(10)
+
+
+def test_generator_weights_stress_holes():
+    logits = torch.randn(2, 1, 4, 4)
+    hole = scale_mask(half_hole(), (4, 4))
+    plain = generator_adversarial_loss(logits)
+    only = generator_adversarial_loss(logits, hole)
+    assert generator_adversarial_loss(logits, 1 + 1.5 * hole).item() == pytest.approx(
+        (plain + 1.5 * only).item()
+    )
+
+
+def test_scaling_of_masks():
+    mask = torch.zeros(1, 1, 8, 8)
+    mask[..., 0, 0] = 1
+    assert scale_mask(mask, (2, 2), "maxpool").flatten().tolist() == [1, 0, 0, 0]
+    assert scale_mask(mask, (2, 2), "nearest").flatten().tolist() == [1, 0, 0, 0]
+    assert scale_mask(mask.roll(1, -1), (2, 2), "nearest").sum() == 0
+    soft = torch.zeros(1, 1, 4, 4)
+    soft[..., :1] = 1
+    assert scale_mask(soft, (2, 2), "bilinear")[0, 0].tolist() == [[0.5, 0], [0.5, 0]]
+
+
+def test_r1_of_a_linear_discriminator_is_its_squared_slope():
+    slope = torch.randn(3, 8, 8)
+
+    def discriminator(image):
+        return (image * slope).sum((1, 2, 3))[:, None, None, None], []
+
+    penalty = r1_penalty(discriminator, torch.rand(5, 3, 8, 8))
+    assert penalty.item() == pytest.approx(slope.square().sum().item(), rel=1e-5)
+
+
+def test_r1_reaches_the_discriminators_weights_and_equals_the_shared_pass():
+    torch.manual_seed(0)
+    network = PatchDiscriminator(4).eval()
+    real = torch.rand(2, 3, 32, 32)
+    penalty = r1_penalty(network, real)
+    penalty.backward()
+    gradient = network.get_parameter("convs.0.weight").grad
+    assert gradient is not None and gradient.abs().max() > 0
+    image = real.clone().requires_grad_(True)
+    assert r1_of(network(image)[0], image).item() == pytest.approx(penalty.item(), rel=1e-5)
+    assert not real.requires_grad
+
+
+def test_feature_matching_is_the_mean_of_level_means_and_can_leave_holes_out():
+    real = [torch.rand(2, 3, 8, 8), torch.rand(2, 5, 4, 4)]
+    fake = [real[0] + 1, real[1] + 2]
+    assert feature_matching_loss(fake, real).item() == pytest.approx((1 + 4) / 2)
+    assert feature_matching_loss(fake, real, torch.ones(2, 1, 16, 16)).item() == 0
+    assert feature_matching_loss(fake, real, torch.zeros(2, 1, 16, 16)).item() == pytest.approx(2.5)
+
+
+def test_feature_matching_gives_no_gradient_to_the_real_side():
+    real, fake = torch.rand(1, 2, 4, 4, requires_grad=True), torch.rand(1, 2, 4, 4, requires_grad=True)
+    feature_matching_loss([fake], [real]).backward()
+    assert real.grad is None and fake.grad is not None
+
+
+def test_weighted_l1_is_a_plain_mean_over_all_pixels():
+    target = torch.rand(2, 3, 8, 8)
+    loss = weighted_l1(target + 0.5, target, half_hole(), known=10, hole=3)
+    assert loss.item() == pytest.approx(0.5 * (10 + 3) / 2, rel=1e-5)
+    assert weighted_l1(target + half_hole(), target, half_hole(), known=10, hole=0).item() == 0
+    assert region_weights(half_hole(2), known=10, hole=3)[0, 0].tolist() == [[3, 10], [3, 10]]
+
+
+@given(hidden=st.integers(0, 6), seed=st.integers(0, 20))
+def test_patch_error_counts_hidden_tokens_only(hidden, seed):
+    generator = torch.Generator().manual_seed(seed)
+    target, error = torch.rand(1, 6, 4, generator=generator), torch.rand(1, 6, 4, generator=generator)
+    token_mask = (torch.arange(6) < hidden)[None]
+    loss = masked_patch_mse(target + error, target, token_mask)
+    expected = error[0, :hidden].square().mean().item() if hidden else 0.0
+    assert loss.item() == pytest.approx(expected, rel=1e-4)
+    visible_changed = masked_patch_mse(
+        torch.where(token_mask[..., None], target + error, 9.0), target, token_mask
+    )
+    assert torch.equal(loss, visible_changed)
+
+
+def test_normalised_patches_have_mean_zero_and_unbiased_variance_one():
+    tokens = torch.rand(2, 5, 48) * 3 + 7
+    normalised = normalise_patches(tokens)
+    assert normalised.mean(2).abs().max() < 1e-5
+    assert torch.allclose(normalised.var(2), torch.ones(2, 5), atol=1e-4)
+    assert normalise_patches(torch.ones(1, 1, 48)).abs().max() == 0
