@@ -33,7 +33,7 @@ MOST_TOGETHER = 16
 SMALLEST_SIDE = 64
 # The prior looks at a square of its own; larger pictures are shrunk before they go to the device.
 LARGEST_FOR_PRIOR = 1024
-HEAT_OPACITY = 0.6
+HEAT_OPACITY = 0.8
 
 Pixels = NDArray[np.uint8]
 Holes = NDArray[np.bool_]
@@ -270,8 +270,6 @@ def _enlarge(image: Tensor, shape: tuple[int, ...]) -> Pixels:
 def _mirror_up(tensor: Tensor) -> Tensor:
     """Mirror right and bottom edges, as often as it takes, up to the smallest side the network can halve."""
     missing = [(0, max(0, SMALLEST_SIDE - side)) for side in tensor.shape[-2:]]
-    if missing == [(0, 0), (0, 0)]:
-        return tensor
     return torch.from_numpy(np.pad(tensor.numpy(), [(0, 0), (0, 0), *missing], mode="symmetric"))
 
 
@@ -290,11 +288,12 @@ def _paste(image: Image.Image, fill: Pixels, hole: Holes) -> Image.Image:
 
 
 def _heat_map(pixels: Pixels, hole: Holes, heat: NDArray[np.float32]) -> Image.Image:
-    """Lay the attention ``(h, w)`` over the photo ``(H, W, 3)``; the holes themselves stay grey."""
+    """Lay the attention ``(h, w)`` over the photo ``(H, W, 3)``: cold stays photo, the holes become grey."""
     height, width = hole.shape
-    heat = cv2.resize(heat, (width, height), interpolation=cv2.INTER_CUBIC).clip(0, None) * ~hole
-    levels = np.rint(heat / max(float(heat.max()), 1e-12) * 255).astype(np.uint8)
-    colour = cv2.applyColorMap(levels, cv2.COLORMAP_INFERNO)[..., ::-1]  # cv2 gives BGR
-    blended = np.rint((1 - HEAT_OPACITY) * pixels + HEAT_OPACITY * colour).astype(np.uint8)
+    heat = cv2.resize(heat, (width, height), interpolation=cv2.INTER_LINEAR) * ~hole
+    heat /= max(float(heat.max()), 1e-12)
+    colour = cv2.applyColorMap(np.rint(heat * 255).astype(np.uint8), cv2.COLORMAP_INFERNO)
+    opacity = HEAT_OPACITY * heat[..., None]
+    blended = pixels + opacity * (colour[..., ::-1] - pixels.astype(np.float32))  # cv2 gives BGR
     blended[hole] = 128
-    return Image.fromarray(blended)
+    return Image.fromarray(np.rint(blended).astype(np.uint8))

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -272,22 +274,55 @@ def test_models_are_listed_one_a_line() -> None:
     assert "Apache-2.0" in line and ("here" in line or "missing" in line)
 
 
-@pytest.mark.parametrize("part", ["mae", "acr"])
-def test_train_hands_its_options_on(part: str, desk: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    module = pytest.importorskip(f"inpaint.train.{part}")
-    called = []
-    monkeypatch.setattr(module, f"fit_{part}", lambda *args, **options: called.append((args, options)))
-    result = call("train", part, "run.toml", "--out", "runs", "--device", "cpu")
+RUN = """
+name = "short"
+preset = "acr-tiny"
+out = "runs"
+photos = ["photos"]
+batch_size = 1
+images = 10
+learning_rate = 1e-3
+device = "mps"
+"""
+NO_PERCEPTUAL = "[weights]\nperceptual = 0\n"
+
+
+@pytest.mark.parametrize(("part", "more"), [("mae", ""), ("acr", NO_PERCEPTUAL)])
+def test_train_hands_the_run_on_and_shows_its_progress(
+    part: str, more: str, desk: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from inpaint.train.watch import Progress
+
+    Path("run.toml").write_text(RUN + more)
+    runs = []
+
+    def fit(config: Any, on_progress: Callable[[Progress], None]) -> Path:
+        runs.append(config)
+        for seen in (3, 6, 10):
+            on_progress(Progress(seen, 10, 2.5, {"loss": 0.123456}))
+        return config.out / "short.safetensors"
+
+    monkeypatch.setattr(f"inpaint.train.{part}.fit_{part}", fit)
+    result = call("train", part, "run.toml", "--out", "elsewhere", "--device", "cpu")
     assert result.exit_code == 0, result.output
-    assert called == [((Path("run.toml"),), {"out": Path("runs"), "device": "cpu"})]
+    assert (runs[0].name, runs[0].out, runs[0].device) == ("short", Path("elsewhere"), "cpu")
+    assert result.stdout == f"trained: {Path('elsewhere', 'short.safetensors')}\n"
+    first, last = result.stderr.splitlines()  # the one between comes too soon after the first
+    assert first.split() == "3 of 10 2.5 images/s loss 0.1235".split()
+    assert last.split()[0] == "10"
 
 
 @pytest.mark.parametrize("part", ["mae", "acr"])
-def test_train_refuses_a_missing_config_in_one_line(part: str, desk: Path) -> None:
-    pytest.importorskip(f"inpaint.train.{part}")
-    result = call("train", part, "none.toml")
-    assert (result.exit_code, result.stderr.count("\n")) == (2, 1)
-    assert "none.toml" in result.stderr
+def test_train_refuses_in_one_line(part: str, desk: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(torch.backends.mps, "is_available", lambda: False)
+    Path("odd.toml").write_text(RUN + NO_PERCEPTUAL.replace("perceptual", "colour"))
+    Path("mps.toml").write_text(RUN + (NO_PERCEPTUAL if part == "acr" else ""))
+    before = listing(desk)
+    for config, told in (("none.toml", "none.toml"), ("odd.toml", "odd.toml"), ("mps.toml", "'mps' is not")):
+        result = call("train", part, config)
+        assert (result.exit_code, result.stdout, result.stderr.count("\n")) == (2, "", 1)
+        assert result.stderr.startswith("error: ") and told in result.stderr
+    assert listing(desk) == before
 
 
 def test_help_names_every_command_and_its_purpose() -> None:

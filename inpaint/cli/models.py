@@ -5,7 +5,7 @@ from __future__ import annotations
 import click
 
 
-@click.command()
+@click.command(short_help="List the models that can be used by name.")
 def models() -> None:
     """List the models that can be used by name, and whether their weights are on this machine."""
     from inpaint.weights import list_models
