@@ -20,7 +20,7 @@ from inpaint.train.strict_toml import at_least, between, read_table
 
 Schedule = Literal["constant", "cosine", "milestones"]
 Precision = Literal["float32", "bf16"]
-DiscriminatorView = Literal["prediction", "composite"]
+JudgedView = Literal["prediction", "composite"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -125,7 +125,7 @@ class AcrRunConfig(RunConfig):
         prior: False trains the generator alone.
         discriminator_width: channels of its first convolution.
         discriminator_learning_rate: at its highest; follows the same schedule.
-        discriminator_sees: the raw prediction (as published) or the composite.
+        judged: what discriminator and perceptual loss see: the raw prediction (as published) or the composite.
         betas: of Adam, for both networks.
         weights: factors of the losses.
         r1_every: steps between R1 penalties; the factor is multiplied to make up for the steps without.
@@ -138,7 +138,7 @@ class AcrRunConfig(RunConfig):
     prior: bool = True
     discriminator_width: int = at_least(1, default=64)
     discriminator_learning_rate: float = at_least(1e-12, default=1e-4)
-    discriminator_sees: DiscriminatorView = "prediction"
+    judged: JudgedView = "prediction"
     betas: tuple[float, float] = between(0, 0.999999, default=(0.9, 0.999))
     weights: LossWeights = field(default_factory=LossWeights)
     r1_every: int = at_least(1, default=1)

@@ -37,7 +37,7 @@ def test_the_smallest_config_has_the_published_defaults():
         "adversarial": 10, "feature_matching": 100, "perceptual": 30,
         "l1_known": 10, "l1_hole": 0, "r1": 0.001,
     }  # fmt: skip
-    assert acr.ema_decay == 0.998 and acr.discriminator_sees == "prediction"
+    assert acr.ema_decay == 0.998 and acr.judged == "prediction"
 
 
 def test_reading_a_file(tmp_path, monkeypatch):

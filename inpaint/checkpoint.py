@@ -1,0 +1,134 @@
+"""Checkpoints: one safetensors file holding the weights and, in its header, the architecture.
+
+Weights are stored in half precision and used in float32. A file is read strictly: every tensor must be
+there, fit, and be finite. Foreign pickles are never read here.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import tempfile
+from collections.abc import Mapping
+from pathlib import Path
+
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
+from torch import Tensor, nn
+
+from inpaint.errors import CheckpointError
+from inpaint.models.inpainter import Inpainter
+from inpaint.models.mae import MaskedAutoencoder
+from inpaint.models.presets import build_described, describe_preset
+
+FORMAT = "inpaint-1"
+
+
+def save_checkpoint(path: str | Path, model: nn.Module, notes: Mapping[str, str] | None = None) -> None:
+    """Write a model's weights and preset to one file, atomically.
+
+    Args:
+        path: ends in ``.safetensors``.
+        model: an Inpainter or a MaskedAutoencoder.
+        notes: free text for the header: what it was trained on, licence, images seen.
+
+    Raises:
+        CheckpointError: if the model is of another kind, a weight is not finite, or the file cannot be written.
+    """
+    header = {"format": FORMAT, "model": json.dumps(describe_preset(model)), "notes": json.dumps(dict(notes or {}))}
+    tensors = {name: _to_half(name, tensor) for name, tensor in model.state_dict().items()}
+    write_tensors(path, tensors, header)
+
+
+def write_tensors(path: str | Path, tensors: Mapping[str, Tensor], header: Mapping[str, str]) -> None:
+    """Write tensors to a safetensors file beside its final name, then move it into place."""
+    path = Path(path)
+    if path.suffix != ".safetensors":
+        raise CheckpointError(f"got the output name {path.name}, expected one that ends in .safetensors")
+    if not path.parent.is_dir():
+        raise CheckpointError(f"the folder {path.parent} does not exist; create it first")
+    descriptor, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}-")
+    os.close(descriptor)
+    try:
+        save_file(dict(tensors), temporary, metadata=dict(header))
+        os.chmod(temporary, 0o644)  # mkstemp makes files private
+        os.replace(temporary, path)
+    except OSError as error:
+        raise CheckpointError(f"cannot write {path}: {error.strerror or error}") from error
+    finally:
+        Path(temporary).unlink(missing_ok=True)
+
+
+def load_checkpoint(path: str | Path, device: str | torch.device = "cpu") -> Inpainter | MaskedAutoencoder:
+    """Read a model from a file written by :func:`save_checkpoint`, in evaluation mode.
+
+    Raises:
+        CheckpointError: if the file is missing, not a checkpoint of ours, or does not fit its own preset.
+    """
+    header, tensors = read_tensors(path)
+    if header.get("format") != FORMAT:
+        raise CheckpointError(
+            f"{path} is not a checkpoint of this program (format {header.get('format')!r}, expected {FORMAT!r}); "
+            "bring foreign weights in with: inpaint convert FOREIGN OUT.safetensors"
+        )
+    try:
+        description = json.loads(header["model"])
+    except (KeyError, json.JSONDecodeError) as error:
+        raise CheckpointError(f"{path} has no readable model description in its header") from error
+    model = build_described(description)
+    fit_state(model, tensors, str(path))
+    return model.eval().to(device)
+
+
+def read_notes(path: str | Path) -> dict[str, str]:
+    """The free-text notes a checkpoint carries."""
+    header, _ = read_tensors(path, names=())
+    return json.loads(header.get("notes", "{}"))
+
+
+def read_tensors(
+    path: str | Path, names: tuple[str, ...] | None = None
+) -> tuple[dict[str, str], dict[str, Tensor]]:
+    """Header and tensors of a safetensors file; ``names`` limits which tensors are read."""
+    path = Path(path)
+    if not path.is_file():
+        raise CheckpointError(f"no checkpoint at {path}")
+    try:
+        with safe_open(path, framework="pt") as file:
+            keys = file.keys() if names is None else names
+            return dict(file.metadata() or {}), {key: file.get_tensor(key) for key in keys}
+    except (SafetensorError, OSError) as error:
+        raise CheckpointError(f"{path} is not a readable safetensors file: {error}") from error
+
+
+def fit_state(model: nn.Module, tensors: Mapping[str, Tensor], source: str) -> None:
+    """Load tensors into a model, strictly, and refuse weights that are not finite.
+
+    Raises:
+        CheckpointError: naming the first few keys that are missing, unknown or of another shape.
+    """
+    own = model.state_dict()
+    missing = sorted(own.keys() - tensors.keys())
+    unknown = sorted(tensors.keys() - own.keys())
+    unfit = sorted(key for key in own.keys() & tensors.keys() if own[key].shape != tensors[key].shape)
+    broken = sorted(key for key, tensor in tensors.items() if not torch.isfinite(tensor).all())
+    problems = {"missing": missing, "unknown": unknown, "of another shape": unfit, "not finite": broken}
+    told = "; ".join(
+        f"{len(keys)} {problem} ({', '.join(keys[:3])}{', ...' if len(keys) > 3 else ''})"
+        for problem, keys in problems.items()
+        if keys
+    )
+    if told:
+        raise CheckpointError(f"{source} does not fit {type(model).__name__}: tensors {told}")
+    model.load_state_dict(dict(tensors))
+
+
+def _to_half(name: str, tensor: Tensor) -> Tensor:
+    tensor = tensor.detach().cpu().contiguous()
+    if not tensor.is_floating_point():
+        return tensor
+    half = tensor.half()
+    if not torch.isfinite(half).all():
+        raise CheckpointError(f"cannot store {name} in half precision: it holds {tensor.abs().max():.3g}")
+    return half

@@ -1,0 +1,47 @@
+"""The errors a caller can meet, as a small tree.
+
+    InpaintError
+    ├── ImageError        a picture cannot be read or written
+    ├── MaskError         a mask is unusable: empty, wrong size, unreadable
+    ├── ShapeError        a tensor has the wrong shape (also a ValueError)
+    ├── CheckpointError   a weights file cannot be read or does not fit
+    ├── WeightsError      a model name is unknown or its weights are not here
+    ├── ConfigError       a run's configuration is wrong
+    └── DataError         training or evaluation data is missing or broken
+
+Every message is one line for a person: what was got, what was expected, what to do.
+"""
+
+from __future__ import annotations
+
+
+class InpaintError(Exception):
+    """Base of all errors this package raises on purpose."""
+
+
+class ImageError(InpaintError):
+    """A picture cannot be read, written or used."""
+
+
+class MaskError(InpaintError):
+    """A mask cannot be used with its picture."""
+
+
+class ShapeError(InpaintError, ValueError):
+    """A tensor does not have the shape a function asks for."""
+
+
+class CheckpointError(InpaintError):
+    """A weights file cannot be read or does not fit the network."""
+
+
+class WeightsError(InpaintError):
+    """A model name is unknown, or its weights are not on this machine."""
+
+
+class ConfigError(InpaintError):
+    """A run's configuration has an unknown key or an impossible value."""
+
+
+class DataError(InpaintError):
+    """Training or evaluation data is missing, empty or broken."""

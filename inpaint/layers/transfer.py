@@ -1,0 +1,59 @@
+"""Attention transfer: rebuild each token of a feature map from the tokens a prior attends to."""
+
+from __future__ import annotations
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+
+def transfer_attention(features: Tensor, attention: Tensor, grid: tuple[int, int]) -> Tensor:
+    """Replace every token's patch of ``features`` by the attention-weighted mean of all patches.
+
+    A patch is twice a token's footprint wide and high, so that neighbours overlap; four patches cover a
+    cell in the interior and the sum is divided by four everywhere, as published (so the outermost ring
+    comes out weaker). A map whose sides are not multiples of the grid's is resized to the next multiples
+    and back.
+
+    Args:
+        features: ``(B, C, H, W)``, any size.
+        attention: ``(B, N, N)`` (queries, keys), rows sum to one.
+        grid: token grid ``(h, w)`` with ``h * w = N``.
+
+    Returns:
+        ``(B, C, H, W)``.
+
+    Source:
+        MAE-FAR (ECCV 2022), "GroupConvAttention"; equal to it at every size it accepts.
+    """
+    size = features.shape[-2:]
+    padded_size = [-(-side // cells) * cells for side, cells in zip(size, grid, strict=True)]
+    if list(size) != padded_size:
+        resized = F.interpolate(features, padded_size, mode="bilinear", align_corners=False)
+        moved = transfer_attention(resized, attention, grid)
+        return F.interpolate(moved, size, mode="bilinear", align_corners=False)
+    rate_y, rate_x = size[0] // grid[0], size[1] // grid[1]
+    # An odd rate cannot be centred: the patch starts one row (column) earlier and the output ends one short.
+    top, left = rate_y // 2 + rate_y % 2, rate_x // 2 + rate_x % 2
+    bottom, right = rate_y // 2, rate_x // 2
+    kernel, stride = (2 * rate_y, 2 * rate_x), (rate_y, rate_x)
+    extended = F.pad(features, (left, right, top, bottom), mode="replicate")
+    patches = F.unfold(extended, kernel, stride=stride)  # (B, C * patch, N)
+    mixed = patches @ attention.to(patches.dtype).transpose(1, 2)
+    canvas = ((grid[0] + 1) * rate_y, (grid[1] + 1) * rate_x)
+    folded = F.fold(mixed, canvas, kernel, stride=stride) / 4
+    odd_y, odd_x = rate_y % 2, rate_x % 2
+    inner = folded[..., top : top + size[0] - odd_y, left : left + size[1] - odd_x]
+    return F.pad(inner, (0, odd_x, 0, odd_y), mode="replicate") if odd_y or odd_x else inner
+
+
+class AttentionTransfer(nn.Module):
+    """``features + alpha * transfer_attention(features)`` with a learned ``alpha`` that starts at zero."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.alpha = nn.Parameter(torch.zeros(()))
+
+    def forward(self, features: Tensor, attention: Tensor, grid: tuple[int, int]) -> Tensor:
+        """See :func:`transfer_attention`; gradients stop at the attention, not at the features."""
+        return features + self.alpha * transfer_attention(features, attention.detach(), grid)

@@ -1,0 +1,81 @@
+"""Pre-norm transformer blocks that can report their attention with keys removed."""
+
+from __future__ import annotations
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+
+class Attention(nn.Module):
+    """Multi-head self-attention with one joint projection for queries, keys and values."""
+
+    def __init__(self, width: int, heads: int) -> None:
+        super().__init__()
+        self.heads = heads
+        self.qkv = nn.Linear(width, 3 * width)
+        self.projection = nn.Linear(width, width)
+
+    def forward(
+        self, tokens: Tensor, may_attend: Tensor | None = None, score_keys: Tensor | None = None
+    ) -> tuple[Tensor, Tensor | None]:
+        """Attend, and score a second softmax over fewer keys if asked.
+
+        Args:
+            tokens: ``(B, N, D)``.
+            may_attend: ``(B, N)`` bool, True = this key takes part in the attention that is used.
+            score_keys: ``(B, N)`` bool, True = this key takes part in the reported scores. The scores do
+                not change the output.
+
+        Returns:
+            ``(B, N, D)`` and, with ``score_keys``, ``(B, N, N)`` scores (queries, keys) averaged over heads.
+            A row is uniform over all keys where ``score_keys`` leaves none.
+        """
+        batch, count, width = tokens.shape
+        qkv = self.qkv(tokens).reshape(batch, count, 3, self.heads, width // self.heads)
+        query, key, value = qkv.permute(2, 0, 3, 1, 4)  # each (B, heads, N, D / heads)
+        allowed = None if may_attend is None else may_attend[:, None, None, :]
+        mixed = F.scaled_dot_product_attention(query, key, value, attn_mask=allowed)
+        output = self.projection(mixed.transpose(1, 2).reshape(batch, count, width))
+        if score_keys is None:
+            return output, None
+        logits = (query.float() if query.dtype != torch.float64 else query) @ key.to(
+            torch.promote_types(key.dtype, torch.float32)
+        ).transpose(-2, -1) * (width // self.heads) ** -0.5
+        # An image without any key to score gets no removal at all and zero logits: a uniform row, not NaN.
+        removed = ~score_keys[:, None, None, :]
+        nothing_left = removed.all(dim=-1, keepdim=True)
+        logits = logits.masked_fill(removed & ~nothing_left, float("-inf")).masked_fill(nothing_left, 0.0)
+        return output, logits.softmax(dim=-1).mean(dim=1)
+
+
+class Mlp(nn.Module):
+    """Two linear layers with an exact GELU between them."""
+
+    def __init__(self, width: int, ratio: float) -> None:
+        super().__init__()
+        self.expand = nn.Linear(width, int(width * ratio))
+        self.contract = nn.Linear(int(width * ratio), width)
+
+    def forward(self, tokens: Tensor) -> Tensor:
+        """Map ``(B, N, D)`` to ``(B, N, D)``."""
+        return self.contract(F.gelu(self.expand(tokens)))
+
+
+class TransformerBlock(nn.Module):
+    """``x + attention(norm(x))``, then ``x + mlp(norm(x))``; LayerNorm epsilon 1e-6."""
+
+    def __init__(self, width: int, heads: int, mlp_ratio: float = 4.0) -> None:
+        super().__init__()
+        self.norm_attention = nn.LayerNorm(width, eps=1e-6)
+        self.attention = Attention(width, heads)
+        self.norm_mlp = nn.LayerNorm(width, eps=1e-6)
+        self.mlp = Mlp(width, mlp_ratio)
+
+    def forward(
+        self, tokens: Tensor, may_attend: Tensor | None = None, score_keys: Tensor | None = None
+    ) -> tuple[Tensor, Tensor | None]:
+        """As :meth:`Attention.forward`: tokens and, if asked, scores."""
+        attended, scores = self.attention(self.norm_attention(tokens), may_attend, score_keys)
+        tokens = tokens + attended
+        return tokens + self.mlp(self.norm_mlp(tokens)), scores

@@ -1,0 +1,94 @@
+"""A whole inpainting network: any picture and mask in, a prediction out."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+
+from inpaint.framing import pad_to_multiple
+from inpaint.mask import binarize, check_pair
+from inpaint.models.acr import PriorAdapter
+from inpaint.models.lama import FourierGenerator, GeneratorPreset
+from inpaint.models.mae import MaePreset, MaskedAutoencoder
+from inpaint.models.prior import Prior
+
+SIZE_MULTIPLE = 16
+"""Pictures are padded to it: the adapter starts at 1/16, and 1/8 must leave two cells to reflect."""
+
+
+@dataclass(frozen=True)
+class InpainterPreset:
+    """The numbers of a whole network, as they travel with its checkpoint."""
+
+    name: str
+    generator: GeneratorPreset
+    mae: MaePreset | None = None
+    """The prior; None for a generator alone (LaMa)."""
+    working_size: int = 256
+    """Side in pixels of the pictures it was trained on: where its results are best."""
+
+
+class Inpainter(nn.Module):
+    """Prior, adapter and generator behind one call.
+
+    Args:
+        preset: the numbers.
+        generator: fills the hole.
+        prior: frozen; anything behind :class:`inpaint.models.prior.Prior`. None runs the generator alone.
+        adapter: brings the prior's features to the generator; needed with a prior.
+    """
+
+    def __init__(
+        self,
+        preset: InpainterPreset,
+        generator: FourierGenerator,
+        prior: MaskedAutoencoder | None = None,
+        adapter: PriorAdapter | None = None,
+    ) -> None:
+        super().__init__()
+        self.preset = preset
+        self.generator = generator
+        self.prior = prior
+        self.adapter = adapter
+        if prior is not None:
+            prior.requires_grad_(False)
+
+    def train(self, mode: bool = True) -> Inpainter:
+        """Switch to training; the prior stays in evaluation mode, it is frozen."""
+        super().train(mode)
+        if self.prior is not None:
+            self.prior.eval()
+        return self
+
+    def forward(self, image: Tensor, mask: Tensor) -> Tensor:
+        """Predict the picture.
+
+        Args:
+            image: ``(B, 3, H, W)`` float RGB in [0, 1], any H and W. Hole pixels are not read.
+            mask: ``(B, 1, H, W)``, 1 = hole, different for each image if need be; empty and full are allowed.
+
+        Returns:
+            ``(B, 3, H, W)``: the raw prediction, known region included. In evaluation clamped to [0, 1].
+
+        Raises:
+            ShapeError: if the two do not fit.
+        """
+        check_pair(image, mask)
+        height, width = image.shape[-2:]
+        mask = binarize(mask)
+        image = torch.where(mask > 0, 0.0, image)
+        padded = pad_to_multiple(image, SIZE_MULTIPLE)
+        padded_mask = pad_to_multiple(mask, SIZE_MULTIPLE)
+        levels, attention = self._consult_prior(padded, padded_mask)
+        prediction = self.generator(padded, padded_mask, levels, attention)[..., :height, :width]
+        return prediction if self.training else prediction.clamp(0, 1)
+
+    def _consult_prior(self, image: Tensor, mask: Tensor) -> tuple[list[Tensor] | None, Tensor | None]:
+        if self.prior is None or self.adapter is None:
+            return None, None
+        prior: Prior = self.prior
+        with torch.no_grad():
+            known = prior(image, mask)
+        return self.adapter(known.features, tuple(image.shape[-2:])), known.attention  # type: ignore[arg-type]

@@ -1,0 +1,140 @@
+"""The generator: LaMa-Fourier, with openings for a prior.
+
+Source:
+    Suvorov et al., *Resolution-robust Large Mask Inpainting with Fourier Convolutions* (WACV 2022), section
+    2.1; the openings follow MAE-FAR (ECCV 2022).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from inpaint.fill import push_pull
+from inpaint.layers.ffc import FourierResidualBlock
+from inpaint.layers.position import MaskedPositionalEncoding
+from inpaint.layers.transfer import AttentionTransfer
+
+
+@dataclass(frozen=True)
+class GeneratorPreset:
+    """The numbers of a generator."""
+
+    width: int = 64
+    """Channels after the first convolution; 2, 4 and 8 times as many after each down-sampling."""
+    blocks: int = 9
+    """Fourier residual blocks at 1/8 of the resolution."""
+    padding: Literal["zeros", "reflect"] = "reflect"
+    """At the down-sampling convolutions: LaMa reflects, ACR pads with zeros."""
+    convolution_bias: bool = False
+    """Bias in the convolutions before a BatchNorm, on the way down: ACR has it, LaMa has not."""
+    positions: bool = False
+    """Add the masked positional encoding to the first features."""
+    attention_transfer: bool = False
+    """Rebuild features from the prior's attention before and after the residual blocks."""
+    start: Literal["zeros", "push_pull"] = "zeros"
+    """What stands in the hole at the input. With ``push_pull`` the network predicts a correction of it."""
+    local_fourier: bool = False
+    """See :class:`inpaint.layers.ffc.SpectralTransform`."""
+
+
+class FourierGenerator(nn.Module):
+    """Encoder, Fourier residual blocks, decoder; what a prior knows is added on the way.
+
+    Args:
+        preset: the numbers.
+        grid: token grid of the prior whose attention is transferred.
+    """
+
+    def __init__(self, preset: GeneratorPreset, grid: tuple[int, int] = (16, 16)) -> None:
+        super().__init__()
+        self.preset = preset
+        self.grid = grid
+        widths = [preset.width * 2**level for level in range(4)]
+
+        self.stem = nn.Conv2d(
+            4, widths[0], 7, padding=3, padding_mode="reflect", bias=preset.convolution_bias
+        )
+        self.positions = MaskedPositionalEncoding(widths[0]) if preset.positions else None
+        self.stem_norm = nn.BatchNorm2d(widths[0])
+        self.downs = nn.ModuleList(
+            nn.Conv2d(
+                narrow, wide, 3, stride=2, padding=1, padding_mode=preset.padding, bias=preset.convolution_bias
+            )
+            for narrow, wide in zip(widths[:-1], widths[1:], strict=True)
+        )
+        self.down_norms = nn.ModuleList(nn.BatchNorm2d(wide) for wide in widths[1:])
+        self.transfer_before = AttentionTransfer() if preset.attention_transfer else None
+        self.blocks = nn.ModuleList(
+            FourierResidualBlock(widths[-1], local_fourier=preset.local_fourier) for _ in range(preset.blocks)
+        )
+        self.transfer_after = AttentionTransfer() if preset.attention_transfer else None
+        self.ups = nn.ModuleList(
+            nn.ConvTranspose2d(wide, narrow, 3, stride=2, padding=1, output_padding=1)
+            for narrow, wide in zip(widths[-2::-1], widths[:0:-1], strict=True)
+        )
+        self.up_norms = nn.ModuleList(nn.BatchNorm2d(narrow) for narrow in widths[-2::-1])
+        self.head = nn.Conv2d(widths[0], 3, 7, padding=3, padding_mode="reflect")
+        if preset.start == "push_pull":
+            nn.init.zeros_(self.head.weight)
+            nn.init.zeros_(self.head.bias)  # type: ignore[arg-type]
+
+    def forward(
+        self,
+        image: Tensor,
+        mask: Tensor,
+        levels: Sequence[Tensor] | None = None,
+        attention: Tensor | None = None,
+    ) -> Tensor:
+        """Predict the whole picture, the known region too.
+
+        Args:
+            image: ``(B, 3, H, W)`` in [0, 1], H and W multiples of 8 and at least 16. Hole pixels are not read.
+            mask: ``(B, 1, H, W)`` of 0 and 1, 1 = hole.
+            levels: what the prior adds, at 1/1, 1/2, 1/4 and 1/8 of the resolution with 1, 2, 4 and 8 times
+                ``width`` channels; None adds nothing.
+            attention: ``(B, N, N)`` of the prior; None transfers nothing.
+
+        Returns:
+            ``(B, 3, H, W)``; in [0, 1] when starting from zeros, else a correction of the push-pull fill that
+            may leave the range a little.
+        """
+        if self.preset.start == "push_pull":
+            begin = push_pull(image, mask)
+        else:
+            begin = torch.where(mask > 0, 0.0, image)
+
+        features = self.encode(begin, mask, levels)
+        if self.transfer_before is not None and attention is not None:
+            features = self.transfer_before(features, attention, self.grid)
+        if levels is not None:
+            features = features + levels[3]
+        for block in self.blocks:
+            features = block(features)
+        if self.transfer_after is not None and attention is not None:
+            features = self.transfer_after(features, attention, self.grid)
+        output = self.decode(features)
+        return begin + output if self.preset.start == "push_pull" else output.sigmoid()
+
+    def encode(self, begin: Tensor, mask: Tensor, levels: Sequence[Tensor] | None) -> Tensor:
+        """From the filled picture to features at 1/8, ``(B, 8 * width, H / 8, W / 8)``."""
+        features = self.stem(torch.cat([begin, mask], dim=1))
+        if self.positions is not None:
+            features = features + self.positions(mask)
+        features = F.relu(self.stem_norm(features))
+        for level, (down, norm) in enumerate(zip(self.downs, self.down_norms, strict=True)):
+            if levels is not None:
+                features = features + levels[level]
+            features = F.relu(norm(down(features)))
+        return features
+
+    def decode(self, features: Tensor) -> Tensor:
+        """From features at 1/8 to ``(B, 3, H, W)``, before any output function."""
+        for up, norm in zip(self.ups, self.up_norms, strict=True):
+            features = F.relu(norm(up(features)))
+        return self.head(features)

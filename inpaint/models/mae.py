@@ -1,0 +1,285 @@
+"""Masked autoencoder: the prior that guesses what a hole holds, and where to look for it.
+
+Shapes: ``N`` tokens in a square grid, ``V`` visible ones, ``D`` encoder width, ``E`` decoder width,
+``P = patch_size ** 2 * 3`` values of a patch. Pictures come in [0, 1] and are normalised inside.
+
+Source:
+    He et al., *Masked Autoencoders Are Scalable Vision Learners* (CVPR 2022); Cao et al., *Learning Prior
+    Feature and Attention Enhanced Image Inpainting* (ECCV 2022) for mixed masks, features and attention.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from inpaint.layers.transformer import TransformerBlock
+from inpaint.mask import binarize, check_pair, shrink_to_grid
+from inpaint.models.prior import PriorFeatures
+from inpaint.tokens import patchify, sincos_positions, token_masks, unpatchify
+
+IMAGENET_MEAN = (0.485, 0.456, 0.406)
+IMAGENET_STD = (0.229, 0.224, 0.225)
+
+
+@dataclass(frozen=True)
+class MaePreset:
+    """The numbers of a masked autoencoder."""
+
+    image_size: int = 256
+    """Side of the square the picture is brought to, whatever its own size."""
+    patch_size: int = 16
+    width: int = 768
+    depth: int = 12
+    heads: int = 12
+    decoder_width: int = 512
+    decoder_depth: int = 8
+    decoder_heads: int = 16
+    mlp_ratio: float = 4.0
+    feature_layer: int = 8
+    """Decoder layer whose output (after the final norm) is the prior feature; 6 is an alternative."""
+    class_token: bool = False
+    """As in the original MAE; the prior of MAE-FAR has none."""
+    partial_patches: bool = False
+    """Also embed the known pixels of partly hidden patches (MAE-FAR's fine-tuned variant)."""
+
+
+class MaskedAutoencoder(nn.Module):
+    """Encode the visible tokens only, then decode all of them.
+
+    Args:
+        preset: the numbers.
+    """
+
+    def __init__(self, preset: MaePreset) -> None:
+        super().__init__()
+        self.preset = preset
+        side = preset.image_size // preset.patch_size
+        patch_values = preset.patch_size**2 * 3
+        self.grid = (side, side)
+        self.feature_channels = preset.decoder_width
+
+        self.embed = nn.Conv2d(3, preset.width, preset.patch_size, stride=preset.patch_size)
+        self.encoder = nn.ModuleList(
+            TransformerBlock(preset.width, preset.heads, preset.mlp_ratio) for _ in range(preset.depth)
+        )
+        self.encoder_norm = nn.LayerNorm(preset.width, eps=1e-6)
+        self.to_decoder = nn.Linear(preset.width, preset.decoder_width)
+        self.mask_token = nn.Parameter(torch.zeros(1, 1, preset.decoder_width))
+        self.decoder = nn.ModuleList(
+            TransformerBlock(preset.decoder_width, preset.decoder_heads, preset.mlp_ratio)
+            for _ in range(preset.decoder_depth)
+        )
+        self.decoder_norm = nn.LayerNorm(preset.decoder_width, eps=1e-6)
+        self.to_pixels = nn.Linear(preset.decoder_width, patch_values)
+        self.class_token = nn.Parameter(torch.zeros(1, 1, preset.width)) if preset.class_token else None
+        self.partial_embed: nn.Conv2d | None = None
+        if preset.partial_patches:
+            self.partial_embed = nn.Conv2d(4, preset.decoder_width, preset.patch_size, preset.patch_size)
+            self.partial_blend = nn.Parameter(torch.ones(()))
+
+        self.positions: Tensor
+        self.decoder_positions: Tensor
+        self.mean: Tensor
+        self.std: Tensor
+        self.register_buffer("positions", sincos_positions(side, side, preset.width), persistent=False)
+        decoder_positions = sincos_positions(side, side, preset.decoder_width)
+        self.register_buffer("decoder_positions", decoder_positions, persistent=False)
+        self.register_buffer("mean", torch.tensor(IMAGENET_MEAN).view(3, 1, 1), persistent=False)
+        self.register_buffer("std", torch.tensor(IMAGENET_STD).view(3, 1, 1), persistent=False)
+        self._initialise()
+
+    def _initialise(self) -> None:
+        """Xavier-uniform linear layers, patch embedding as a linear layer, small tokens (MAE, appendix A)."""
+        for module in self.modules():
+            if isinstance(module, nn.Linear | nn.Conv2d):
+                nn.init.xavier_uniform_(module.weight.flatten(1))
+                if module.bias is not None:
+                    nn.init.zeros_(module.bias)
+        nn.init.normal_(self.mask_token, std=0.02)
+        if self.class_token is not None:
+            nn.init.normal_(self.class_token, std=0.02)
+
+    # -- the two halves ------------------------------------------------------------------------------
+
+    def normalise(self, image: Tensor) -> Tensor:
+        """Bring ``[0, 1]`` colours to the global mean 0 and deviation 1 the network works in."""
+        return (image - self.mean) / self.std
+
+    def encode(self, normalised: Tensor, hidden: Tensor) -> tuple[Tensor, Tensor]:
+        """Encode the tokens that are not hidden; hidden ones are dropped, not computed.
+
+        Args:
+            normalised: ``(B, 3, S, S)``, see :meth:`normalise`.
+            hidden: ``(B, N)`` bool.
+
+        Returns:
+            ``latent`` ``(B, V, D)``, with V the largest number of visible tokens of an image (at least 1),
+            and ``places`` ``(B, V)``, the position of each in the grid. Rows of images with fewer visible
+            tokens end in padding at hidden places, which no other token attends to. With a class token,
+            it comes first in ``latent`` and has no place.
+        """
+        tokens = self.embed(normalised).flatten(2).transpose(1, 2) + self.positions
+        visible_counts = (~hidden).sum(dim=1)
+        longest = max(int(visible_counts.max()), 1)
+        places = hidden.to(torch.uint8).argsort(dim=1, stable=True)[:, :longest]
+        tokens = tokens.gather(1, places[..., None].expand(-1, -1, tokens.shape[-1]))
+        may_attend = None
+        if int(visible_counts.min()) < longest:
+            may_attend = ~hidden.gather(1, places)
+            # An image without any visible token attends to its own padding; nothing reads the result.
+            may_attend = may_attend | ~may_attend.any(dim=1, keepdim=True)
+        if self.class_token is not None:
+            tokens = torch.cat([self.class_token.expand(len(tokens), -1, -1), tokens], dim=1)
+            may_attend = None if may_attend is None else F.pad(may_attend, (1, 0), value=True)
+        for block in self.encoder:
+            tokens, _ = block(tokens, may_attend)
+        return self.encoder_norm(tokens), places
+
+    def decoder_input(self, latent: Tensor, places: Tensor, hidden: Tensor) -> Tensor:
+        """Put encoded tokens back in their places, the mask token elsewhere: ``(B, N[+1], E)``.
+
+        Positions are not added yet.
+        """
+        tokens = self.to_decoder(latent)
+        class_token = tokens[:, :1]
+        if self.class_token is not None:
+            tokens = tokens[:, 1:]
+        canvas = self.mask_token.to(tokens.dtype).expand(*hidden.shape, -1)
+        canvas = canvas.scatter(1, places[..., None].expand(-1, -1, tokens.shape[-1]), tokens)
+        canvas = torch.where(hidden[..., None], self.mask_token.to(tokens.dtype), canvas)
+        return torch.cat([class_token, canvas], dim=1) if self.class_token is not None else canvas
+
+    def decode(
+        self, tokens: Tensor, *, layers: int | None = None, score_keys: Tensor | None = None
+    ) -> tuple[Tensor, Tensor | None]:
+        """Run the decoder over all tokens.
+
+        Args:
+            tokens: ``(B, N, E)`` from :meth:`decoder_input`.
+            layers: stop after this many layers; None runs all.
+            score_keys: ``(B, N)`` bool, see :class:`inpaint.layers.transformer.Attention`.
+
+        Returns:
+            The normed output of the last layer run, ``(B, N, E)``, and the scores ``(B, N, N)`` averaged
+            over **all** decoder layers, if asked.
+        """
+        positions = self.decoder_positions
+        if self.class_token is not None:
+            positions = F.pad(positions, (0, 0, 1, 0))
+        tokens = tokens + positions
+        layers = len(self.decoder) if layers is None else layers
+        needed = self.decoder if score_keys is not None else self.decoder[:layers]
+        output = tokens
+        layer_scores = []
+        for depth, block in enumerate(needed, start=1):
+            tokens, scores = block(tokens, score_keys=score_keys)
+            layer_scores.append(scores)
+            if depth == layers:
+                output = tokens
+        output = self.decoder_norm(output)
+        if self.class_token is not None:
+            output = output[:, 1:]
+        return output, torch.stack(layer_scores).mean(dim=0) if score_keys is not None else None
+
+    # -- as an autoencoder ---------------------------------------------------------------------------
+
+    def predict_patches(self, normalised: Tensor, hidden: Tensor, mask: Tensor | None = None) -> Tensor:
+        """Predict every patch from the visible tokens.
+
+        Args:
+            normalised: ``(B, 3, S, S)``, see :meth:`normalise`.
+            hidden: ``(B, N)`` bool, True = not shown to the encoder.
+            mask: ``(B, 1, S, S)``, 1 = hole; read only with ``partial_patches``.
+
+        Returns:
+            ``(B, N, P)`` in the units of ``normalised`` (or whatever the training target was).
+        """
+        latent, places = self.encode(normalised, hidden)
+        tokens = self._blend_partial(self.decoder_input(latent, places, hidden), normalised, hidden, mask)
+        return self.to_pixels(self.decode(tokens)[0])
+
+    def _blend_partial(
+        self, tokens: Tensor, normalised: Tensor, hidden: Tensor, mask: Tensor | None
+    ) -> Tensor:
+        """Mix the known pixels of partly hidden patches into their tokens, if this network does so."""
+        if self.partial_embed is None or mask is None:
+            return tokens
+        embedded = self.partial_embed(torch.cat([normalised * (1 - mask), mask], dim=1))
+        blend = self.partial_blend.clamp(0, 1)
+        mixed = blend * tokens + (1 - blend) * embedded.flatten(2).transpose(1, 2)
+        partial = hidden & ~token_masks(mask, self.preset.patch_size).full
+        return torch.where(partial[..., None], mixed, tokens)
+
+    def fit_square(self, image: Tensor, mask: Tensor) -> tuple[Tensor, Tensor]:
+        """Bring a picture of any size to the network's square; a pixel touched by the hole is a hole."""
+        size = (self.preset.image_size, self.preset.image_size)
+        if image.shape[-2:] == size:
+            return image, binarize(mask)
+        larger = image.shape[-2] < size[0] or image.shape[-1] < size[1]
+        if larger:
+            image = F.interpolate(image, size, mode="bilinear", align_corners=False, antialias=True)
+        else:
+            image = F.interpolate(image, size, mode="area")
+        return image, shrink_to_grid(mask, size)
+
+    @torch.no_grad()
+    def reconstruct(self, image: Tensor, mask: Tensor) -> Tensor:
+        """Show what the autoencoder alone imagines.
+
+        Args:
+            image: ``(B, 3, H, W)`` in [0, 1].
+            mask: ``(B, 1, H, W)``, 1 = hole.
+
+        Returns:
+            ``(B, 3, S, S)`` in [0, 1], every patch predicted, the known ones too.
+        """
+        image, mask = self.fit_square(image, mask)
+        hidden = token_masks(mask, self.preset.patch_size).any
+        patches = self.predict_patches(self.normalise(image), hidden, mask)
+        picture = unpatchify(patches, self.preset.patch_size, self.grid)
+        return (picture * self.std + self.mean).clamp(0, 1)
+
+    def target_patches(self, normalised: Tensor, *, per_patch: bool = False) -> Tensor:
+        """What :meth:`predict_patches` should give, ``(B, N, P)``.
+
+        Args:
+            normalised: ``(B, 3, S, S)``.
+            per_patch: standardise every patch by its own mean and deviation (not for a prior).
+        """
+        patches = patchify(normalised, self.preset.patch_size)
+        if not per_patch:
+            return patches
+        variance, mean = torch.var_mean(patches, dim=-1, keepdim=True)
+        return (patches - mean) / (variance + 1e-6).sqrt()
+
+    # -- as a prior ----------------------------------------------------------------------------------
+
+    def forward(self, image: Tensor, mask: Tensor) -> PriorFeatures:
+        """Features and attention for a masked picture of any size.
+
+        The attention of a token goes to tokens that hold at least one known pixel; where an image has none
+        it is uniform.
+
+        Args:
+            image: ``(B, 3, H, W)`` in [0, 1]; hole pixels are never read.
+            mask: ``(B, 1, H, W)``, 1 = hole.
+
+        Returns:
+            Features ``(B, E, h, w)`` and attention ``(B, N, N)``.
+        """
+        check_pair(image, mask)
+        image, mask = self.fit_square(image, mask)
+        masks = token_masks(mask, self.preset.patch_size)
+        normalised = self.normalise(image)
+        latent, places = self.encode(normalised, masks.any)
+        tokens = self._blend_partial(
+            self.decoder_input(latent, places, masks.any), normalised, masks.any, mask
+        )
+        features, attention = self.decode(
+            tokens, layers=self.preset.feature_layer, score_keys=~masks.full
+        )
+        return PriorFeatures(features.transpose(1, 2).unflatten(2, self.grid), attention)

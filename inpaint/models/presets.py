@@ -1,0 +1,132 @@
+"""Named architectures, and building them.
+
+Parameters in millions (``tests/test_presets.py`` counts them):
+
+    preset      prior   adapter  generator
+    acr-base    111.7   13.9     27.1       as published
+    acr-small     6.5    1.4      2.7       same design, narrow; starts from the push-pull fill
+    lama           -      -      27.0       no prior, LaMa-Fourier
+    big-lama       -      -      51.0       no prior, 18 blocks
+    *-tiny      a few thousand, for tests
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict, fields, is_dataclass
+from types import UnionType
+from typing import Any, get_args, get_origin, get_type_hints
+
+from torch import nn
+
+from inpaint.errors import CheckpointError, WeightsError
+from inpaint.models.acr import PriorAdapter
+from inpaint.models.inpainter import Inpainter, InpainterPreset
+from inpaint.models.lama import FourierGenerator, GeneratorPreset
+from inpaint.models.mae import MaePreset, MaskedAutoencoder
+
+_ACR = {"padding": "zeros", "convolution_bias": True, "positions": True, "attention_transfer": True}
+
+MAE_PRESETS: dict[str, MaePreset] = {
+    "mae-base": MaePreset(),
+    "mae-small": MaePreset(width=192, heads=6, decoder_width=96, decoder_heads=6),
+    "mae-tiny": MaePreset(
+        image_size=64, patch_size=4, width=16, depth=2, heads=2, decoder_width=16, decoder_depth=2,
+        decoder_heads=2, feature_layer=2,
+    ),
+}  # fmt: skip
+
+INPAINTER_PRESETS: dict[str, InpainterPreset] = {
+    "acr-base": InpainterPreset("acr-base", GeneratorPreset(**_ACR), MAE_PRESETS["mae-base"]),
+    "acr-small": InpainterPreset(
+        "acr-small",
+        GeneratorPreset(width=24, blocks=6, start="push_pull", **_ACR),
+        MAE_PRESETS["mae-small"],
+    ),
+    "acr-tiny": InpainterPreset(
+        "acr-tiny", GeneratorPreset(width=4, blocks=1, **_ACR), MAE_PRESETS["mae-tiny"], working_size=64
+    ),
+    "lama": InpainterPreset("lama", GeneratorPreset()),
+    "big-lama": InpainterPreset("big-lama", GeneratorPreset(blocks=18)),
+    "lama-tiny": InpainterPreset("lama-tiny", GeneratorPreset(width=4, blocks=1), working_size=64),
+}
+
+
+def build_mae(preset: str | MaePreset) -> MaskedAutoencoder:
+    """Build a masked autoencoder with random weights, from a name or from its numbers."""
+    return MaskedAutoencoder(_look_up(preset, MAE_PRESETS) if isinstance(preset, str) else preset)
+
+
+def build_inpainter(preset: str | InpainterPreset) -> Inpainter:
+    """Build a whole network with random weights, from a name or from its numbers.
+
+    Raises:
+        WeightsError: if the name is unknown.
+    """
+    if isinstance(preset, str):
+        preset = _look_up(preset, INPAINTER_PRESETS)
+    if preset.mae is None:
+        return Inpainter(preset, FourierGenerator(preset.generator))
+    prior = MaskedAutoencoder(preset.mae)
+    return Inpainter(
+        preset,
+        FourierGenerator(preset.generator, prior.grid),
+        prior,
+        PriorAdapter(prior.feature_channels, preset.generator.width),
+    )
+
+
+def describe_preset(model: nn.Module) -> dict[str, Any]:
+    """The preset of a model as plain values, for a file header."""
+    kind = {Inpainter: "inpainter", MaskedAutoencoder: "mae"}.get(type(model))
+    if kind is None or not is_dataclass(model.preset) or isinstance(model.preset, type):
+        raise CheckpointError(f"got a {type(model).__name__}, expected an Inpainter or a MaskedAutoencoder")
+    return {"kind": kind, "preset": asdict(model.preset)}
+
+
+def build_described(description: Mapping[str, Any]) -> Inpainter | MaskedAutoencoder:
+    """Build what :func:`describe_preset` described, with random weights.
+
+    Raises:
+        CheckpointError: if the description has an unknown kind, an unknown or missing key, or a wrong type.
+    """
+    kinds = {"inpainter": (InpainterPreset, build_inpainter), "mae": (MaePreset, build_mae)}
+    kind = description.get("kind")
+    if kind not in kinds or not isinstance(description.get("preset"), Mapping):
+        raise CheckpointError(f"got a model of kind {kind!r}, expected one of {', '.join(sorted(kinds))}")
+    preset_class, build = kinds[kind]
+    return build(_read_preset(preset_class, description["preset"]))  # type: ignore[operator]
+
+
+def _look_up(name: str, table: Mapping[str, Any]) -> Any:
+    if name not in table:
+        raise WeightsError(f"unknown preset {name!r}, expected one of: {', '.join(table)}")
+    return table[name]
+
+
+def _read_preset(cls: type, values: Mapping[str, Any]) -> Any:
+    """Build a preset dataclass from plain values, strictly."""
+    hints = get_type_hints(cls)
+    unknown = sorted(set(values) - {field.name for field in fields(cls)})
+    missing = sorted({field.name for field in fields(cls)} - set(values))
+    if unknown or missing:
+        raise CheckpointError(
+            f"the preset in the file does not fit {cls.__name__}: unknown keys {unknown}, missing {missing}; "
+            "it was written by another version"
+        )
+    return cls(**{name: _read_value(hints[name], name, value) for name, value in values.items()})
+
+
+def _read_value(hint: Any, name: str, value: Any) -> Any:
+    if get_origin(hint) is UnionType:
+        if value is None:
+            return None
+        hint = next(option for option in get_args(hint) if option is not type(None))
+    if is_dataclass(hint):
+        return _read_preset(hint, value)  # type: ignore[arg-type]
+    allowed = {float: (float, int)}.get(hint, hint) if isinstance(hint, type) else None
+    literal = get_args(hint)
+    fits = value in literal if literal else isinstance(value, allowed) and (hint is bool) == isinstance(value, bool)
+    if not fits:
+        raise CheckpointError(f"the preset in the file has {name} = {value!r}, expected {literal or hint.__name__}")
+    return value
