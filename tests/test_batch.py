@@ -1,0 +1,378 @@
+"""Pairing, planning, running: what becomes of a folder of good and bad files. ``repair`` is a stand-in."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from inpaint.batch import (
+    BatchReport,
+    Job,
+    JobResult,
+    Pair,
+    Problem,
+    pair_files,
+    plan_batch,
+    run_batch,
+)
+from inpaint.errors import ImageError, MaskError
+
+GREEN = (0, 255, 0)
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Callable[..., Path]:
+    """Make a folder with pictures of these names."""
+
+    def make(name: str, *files: str) -> Path:
+        path = tmp_path / name
+        path.mkdir(exist_ok=True)
+        for file in files:
+            Image.new("RGB", (8, 6), "white" if name == "masks" else "red").save(path / file)
+        return path
+
+    return make
+
+
+def names(pairs: list[Pair]) -> list[tuple[str, str]]:
+    return [(pair.image.name, pair.mask.name) for pair in pairs]
+
+
+def reasons(problems: list[Problem] | tuple[Problem, ...]) -> dict[str, str]:
+    found = {problem.path.name: problem.reason for problem in problems}
+    assert len(found) == len(problems) and not any("\n" in reason for reason in found.values())
+    return found
+
+
+def paint(image: Image.Image, mask: Image.Image) -> Image.Image:
+    if image.size != mask.size:
+        raise MaskError(
+            f"the mask is {mask.size}, the picture {image.size}: give a mask of the picture's size"
+        )
+    if not mask.getbbox():
+        raise MaskError("the mask is empty: paint white what should be filled")
+    result = image.convert("RGB")
+    result.paste(GREEN, mask=mask)
+    return result
+
+
+def run(jobs: list[Job], repair: Callable[..., Image.Image] = paint, **options: object) -> BatchReport:
+    return run_batch(jobs, repair, on_result=lambda result: None, **options)  # type: ignore[arg-type]
+
+
+# Pairing
+
+
+def test_equal_stems_are_pairs_whatever_the_format_sorted_by_name(folder: Callable[..., Path]) -> None:
+    images = folder("images", "b.png", "a.jpg", "c.WEBP", "ü 日本.png")
+    masks = folder("masks", "a.png", "c.png", "b.bmp", "ü 日本.png", "unused.png")
+    pairs, problems = pair_files(images, masks)
+    assert names(pairs) == [
+        ("a.jpg", "a.png"),
+        ("b.png", "b.bmp"),
+        ("c.WEBP", "c.png"),
+        ("ü 日本.png", "ü 日本.png"),
+    ]
+    assert problems == []
+
+
+def test_accents_may_be_one_character_or_two(folder: Callable[..., Path]) -> None:
+    pairs, problems = pair_files(folder("images", "caf\u00e9.png"), folder("masks", "cafe\u0301.png"))
+    assert len(pairs) == 1 and not problems
+
+
+def test_one_mask_for_all(folder: Callable[..., Path]) -> None:
+    images, masks = folder("images", "a.png", "a.jpg", "b.png"), folder("masks", "m.png")
+    pairs, problems = pair_files(images, masks / "m.png")
+    assert names(pairs) == [("a.jpg", "m.png"), ("a.png", "m.png"), ("b.png", "m.png")] and not problems
+
+
+def test_a_mask_among_the_pictures_is_not_a_picture(folder: Callable[..., Path]) -> None:
+    images = folder("images", "a.png", "mask.png")
+    assert names(pair_files(images, images / "mask.png")[0]) == [("a.png", "mask.png")]
+
+
+def test_single_picture_with_a_mask_or_a_folder_of_masks(folder: Callable[..., Path]) -> None:
+    images, masks = folder("images", "a.png", "b.png"), folder("masks", "a.jpg", "b.jpg")
+    assert names(pair_files(images / "a.png", masks / "b.jpg")[0]) == [("a.png", "b.jpg")]
+    assert names(pair_files(images / "a.png", masks)[0]) == [("a.png", "a.jpg")]
+
+
+def test_nothing_is_dropped_silently(folder: Callable[..., Path]) -> None:
+    images = folder("images", "a.png", "a.jpg", "B.png", "c.png", "d.png", "e.png", "f.png", "g.png")
+    masks = folder("masks", "a.png", "b.png", "c.png", "c.jpg", "e_mask.png", "g.png")
+    for name in ("raw.CR2", "iphone.heic", "notes.txt", "no_suffix"):
+        (images / name).touch()
+    (masks / "f.heic").touch()
+    pairs, problems = pair_files(images, masks)
+    assert names(pairs) == [("g.png", "g.png")]
+    found = reasons(problems)
+    assert sorted(found) == list(found)  # sorted by name
+    assert set(found) == {
+        "a.png",
+        "a.jpg",
+        "B.png",
+        "c.png",
+        "d.png",
+        "e.png",
+        "f.png",
+        "raw.CR2",
+        "iphone.heic",
+    }
+    assert "a.jpg" in found["a.png"] and "a.png" in found["a.jpg"]
+    assert "b.png is there, but only an equal stem counts" in found["B.png"]
+    assert "several masks: c.jpg, c.png" in found["c.png"]
+    assert "no mask named d.*" in found["d.png"]
+    assert "e_mask.png is there" in found["e.png"]
+    assert "f.heic is there, but .heic pictures cannot be read" in found["f.png"]
+    assert "convert it" in found["raw.CR2"]
+
+
+def test_hidden_files_and_subfolders_are_left_alone(folder: Callable[..., Path]) -> None:
+    images, masks = folder("images", "a.png", ".hidden.png", "._a.png"), folder("masks", "a.png", ".a.png")
+    (images / "sub.png").mkdir()
+    (images / ".inpaint-0123.tmp").touch()
+    pairs, problems = pair_files(images, masks)
+    assert names(pairs) == [("a.png", "a.png")] and not problems
+
+
+@pytest.mark.parametrize(
+    ("images", "masks", "error", "text"),
+    [
+        ("none", "masks", ImageError, "no such file or folder for the images"),
+        ("images", "none", MaskError, "no such file or folder for the masks"),
+        ("images", "images", MaskError, "images and masks are both"),
+        ("images/a.png", "images/a.png", MaskError, "images and masks are both"),
+        ("empty", "masks", ImageError, "no pictures in"),
+        ("images", "empty", MaskError, "no masks in"),
+    ],
+)
+def test_hopeless_calls_are_one_clear_error(
+    tmp_path: Path, folder: Callable[..., Path], images: str, masks: str, error: type[Exception], text: str
+) -> None:
+    for name, files in (("images", ["a.png"]), ("masks", ["a.png"]), ("empty", [])):
+        folder(name, *files)
+    with pytest.raises(error, match=text) as caught:
+        pair_files(tmp_path / images, tmp_path / masks)
+    assert "\n" not in str(caught.value)
+
+
+# Planning
+
+
+def test_outputs_keep_name_and_format_where_it_can_be_written(tmp_path: Path) -> None:
+    pairs = [Pair(tmp_path / name, tmp_path / "m.png") for name in ("a.JPG", "b.gif", "c.tiff", "d.v2.avif")]
+    jobs, problems = plan_batch(pairs, tmp_path / "out")
+    assert [job.output.name for job in jobs] == ["a.JPG", "b.png", "c.tiff", "d.v2.png"] and not problems
+    assert not (tmp_path / "out").exists()  # a plan writes nothing
+
+
+def test_two_pictures_with_one_output_are_two_problems(tmp_path: Path) -> None:
+    pairs = [Pair(tmp_path / name, tmp_path / "m.png") for name in ("a.gif", "a.png", "b.png")]
+    jobs, problems = plan_batch(pairs, tmp_path / "out")
+    assert [job.image.name for job in jobs] == ["b.png"]
+    found = reasons(problems)
+    assert "a.png would also be that of a.png" in found["a.gif"] and "a.gif" in found["a.png"]
+
+
+def test_the_images_folder_is_refused_as_output(folder: Callable[..., Path], tmp_path: Path) -> None:
+    pairs, _ = pair_files(folder("images", "a.png"), folder("masks", "a.png"))
+    os.symlink(tmp_path / "images", tmp_path / "link")
+    for output in (tmp_path / "images", tmp_path / "images" / ".." / "images", tmp_path / "link"):
+        with pytest.raises(ImageError, match="is the images folder"):
+            plan_batch(pairs, output)
+
+
+def test_no_mask_and_no_linked_picture_is_overwritten(folder: Callable[..., Path], tmp_path: Path) -> None:
+    images, masks = folder("images", "a.png"), folder("masks", "a.png")
+    with pytest.raises(ImageError, match="is an input and would be replaced"):
+        plan_batch(pair_files(images, masks)[0], masks)
+    os.symlink(masks / "a.png", images / "b.png")
+    kept = folder("kept", "b.png")
+    os.replace(kept / "b.png", kept / "c.png")
+    os.symlink(kept / "c.png", images / "c.png")
+    with pytest.raises(ImageError, match=r"kept/c\.png' is an input"):
+        plan_batch(pair_files(images / "c.png", masks / "a.png")[0], kept)
+
+
+def test_a_mask_beside_the_outputs_is_no_obstacle(folder: Callable[..., Path], tmp_path: Path) -> None:
+    images, here = folder("images", "a.png"), folder("here", "mask.png")
+    jobs, _ = plan_batch(pair_files(images, here / "mask.png")[0], here)
+    assert jobs[0].output == here / "a.png"
+
+
+@pytest.mark.parametrize("output", ["out.png", "notes"])
+def test_a_file_name_as_output_is_refused(tmp_path: Path, output: str) -> None:
+    (tmp_path / "notes").touch()
+    with pytest.raises(ImageError, match="expected a folder"):
+        plan_batch([Pair(tmp_path / "images" / "a.png", tmp_path / "m.png")], tmp_path / output)
+
+
+def test_skip_existing_marks_what_is_there(folder: Callable[..., Path]) -> None:
+    pairs, _ = pair_files(folder("images", "a.png", "b.png"), folder("masks", "a.png", "b.png"))
+    out = folder("out", "b.png")
+    assert [job.skip for job in plan_batch(pairs, out, skip_existing=True)[0]] == [False, True]
+    assert [job.skip for job in plan_batch(pairs, out)[0]] == [False, False]
+
+
+# Running
+
+
+def test_good_pictures_are_repaired_and_reported_in_order(
+    folder: Callable[..., Path], tmp_path: Path
+) -> None:
+    pairs, problems = pair_files(folder("images", "a.png", "b.jpg"), folder("masks", "a.png", "b.png"))
+    jobs, _ = plan_batch(pairs, tmp_path / "new" / "out")
+    told: list[JobResult] = []
+    report = run_batch(jobs, paint, on_result=told.append, problems=problems)
+    assert told == list(report.results)
+    assert [(result.job.image.name, result.status, result.reason) for result in told] == [
+        ("a.png", "done", ""),
+        ("b.jpg", "done", ""),
+    ]
+    assert report.exit_code == 0 and report.count("done") == 2 and all(result.seconds > 0 for result in told)
+    assert Image.open(tmp_path / "new" / "out" / "a.png").getpixel((0, 0)) == GREEN
+    assert Image.open(tmp_path / "new" / "out" / "b.jpg").format == "JPEG"
+    assert sorted(path.name for path in (tmp_path / "new" / "out").iterdir()) == ["a.png", "b.jpg"]
+
+
+def test_every_failure_costs_one_line_and_no_more(folder: Callable[..., Path], tmp_path: Path) -> None:
+    stems = "badimage badmask empty gone good odd oom size zero".split()
+    images, masks = (
+        folder("images", *(f"{s}.png" for s in stems)),
+        folder("masks", *(f"{s}.png" for s in stems)),
+    )
+    jobs, _ = plan_batch(pair_files(images, masks)[0], tmp_path / "out")
+    (images / "badimage.png").write_text("no picture")
+    (masks / "badmask.png").write_bytes((masks / "badmask.png").read_bytes()[:50])
+    (images / "gone.png").unlink()
+    (images / "zero.png").write_bytes(b"")
+    Image.new("RGB", (8, 6), "black").save(masks / "empty.png")
+    Image.new("RGB", (6, 8), "white").save(masks / "size.png")
+    for stem, size in (("oom", (1, 1)), ("odd", (2, 2))):
+        Image.new("RGB", size).save(images / f"{stem}.png")
+
+    def repair(image: Image.Image, mask: Image.Image) -> Image.Image:
+        if image.size == (1, 1):
+            raise RuntimeError("out of memory\ntried to allocate 3 GiB\n")
+        if image.size == (2, 2):
+            raise KeyError
+        return paint(image, mask)
+
+    report = run(jobs, repair)
+    found = {result.job.image.stem: result for result in report.results}
+    assert list(found) == stems
+    assert report.exit_code == 1 and report.count("done") == 1 and report.count("failed") == 8
+    assert found["good"].status == "done"
+    assert "is no picture" in found["badimage"].reason
+    assert found["badmask"].reason.startswith("cannot read the mask")
+    assert "is empty (0 bytes)" in found["zero"].reason and "No such file" in found["gone"].reason
+    assert "mask is empty" in found["empty"].reason and "the mask is (6, 8)" in found["size"].reason
+    assert found["oom"].reason == "RuntimeError: out of memory" and found["odd"].reason == "KeyError"
+    assert not any("\n" in result.reason for result in report.results)
+    assert [path.name for path in (tmp_path / "out").iterdir()] == ["good.png"]
+
+
+def test_problems_alone_make_the_exit_code_1(tmp_path: Path) -> None:
+    assert run([]).exit_code == 0
+    assert run([], problems=[Problem(tmp_path / "a.png", "no mask")]).exit_code == 1
+
+
+def test_an_output_folder_that_cannot_be_made_fails_before_the_work(
+    folder: Callable[..., Path], tmp_path: Path
+) -> None:
+    jobs, _ = plan_batch(
+        pair_files(folder("images", "a.png"), folder("masks", "a.png"))[0], tmp_path / "file" / "out"
+    )
+    (tmp_path / "file").touch()
+    calls: list[int] = []
+    report = run(jobs, lambda image, mask: calls.append(1) or image)
+    assert report.results[0].reason.startswith("NotADirectoryError") and not calls
+
+
+def test_masks_can_be_inverted(folder: Callable[..., Path], tmp_path: Path) -> None:
+    images, masks = folder("images", "a.png"), folder("masks")
+    Image.fromarray(np.repeat(np.array([[0, 255]], np.uint8), 4, axis=1).repeat(6, axis=0)).save(
+        masks / "a.png"
+    )
+    jobs, _ = plan_batch(pair_files(images, masks)[0], tmp_path / "out")
+    run(jobs, invert_mask=True)
+    result = Image.open(tmp_path / "out" / "a.png")
+    assert result.getpixel((0, 0)) == GREEN and result.getpixel((7, 0)) == (255, 0, 0)
+
+
+def test_metadata_survives_a_repair_that_forgets_it(folder: Callable[..., Path], tmp_path: Path) -> None:
+    images, masks = folder("images", "a.png"), folder("masks", "a.png")
+    Image.new("RGB", (8, 6)).save(images / "a.png", dpi=(300, 300))
+    jobs, _ = plan_batch(pair_files(images, masks)[0], tmp_path / "out")
+    run(jobs, lambda image, mask: Image.new("RGB", image.size))
+    assert Image.open(tmp_path / "out" / "a.png").info["dpi"] == pytest.approx((300, 300), abs=0.1)
+
+
+# Interruption and resumption
+
+
+def test_ctrl_c_keeps_what_is_done_and_names_the_rest(folder: Callable[..., Path], tmp_path: Path) -> None:
+    files = [f"{letter}.png" for letter in "abcde"]
+    pairs, _ = pair_files(folder("images", *files), folder("masks", *files))
+    out = tmp_path / "out"
+    calls = 0
+
+    def interrupted(image: Image.Image, mask: Image.Image) -> Image.Image:
+        nonlocal calls
+        calls += 1
+        if calls == 3:
+            raise KeyboardInterrupt
+        return paint(image, mask)
+
+    report = run(plan_batch(pairs, out)[0], interrupted)
+    assert report.count("done") == 2 and report.exit_code == 1
+    assert [job.image.name for job in report.unfinished] == ["c.png", "d.png", "e.png"]
+    assert sorted(path.name for path in out.iterdir()) == ["a.png", "b.png"]
+
+    before = {path.name: path.stat().st_mtime_ns for path in out.iterdir()}
+    report = run(plan_batch(pairs, out, skip_existing=True)[0])
+    assert [result.status for result in report.results] == ["skipped"] * 2 + ["done"] * 3
+    assert report.exit_code == 0 and not report.unfinished
+    assert {name: (out / name).stat().st_mtime_ns for name in before} == before
+
+
+def test_a_killed_batch_leaves_only_whole_files_and_goes_on(
+    folder: Callable[..., Path], tmp_path: Path
+) -> None:
+    files = [f"{letter}.png" for letter in "abcd"]
+    images, masks, out = folder("images", *files), folder("masks", *files), tmp_path / "out"
+    program = f"""
+import os, signal, sys, types
+from pathlib import Path
+sys.modules["torch"] = types.SimpleNamespace(Tensor=object)  # takes seconds to load; files need none
+from PIL import Image
+from inpaint.batch import pair_files, plan_batch, run_batch
+save = Image.Image.save
+def dying_save(self, file, *arguments, **options):  # the third picture dies in the middle of its file
+    if len([path for path in Path({str(out)!r}).glob("*.png")]) == 2:
+        file.write(b"half")
+        file.flush()
+        os.kill(os.getpid(), signal.SIGKILL)
+    save(self, file, *arguments, **options)
+Image.Image.save = dying_save
+jobs, _ = plan_batch(pair_files(Path({str(images)!r}), Path({str(masks)!r}))[0], Path({str(out)!r}))
+run_batch(jobs, lambda image, mask: image, on_result=lambda result: None)
+"""
+    killed = subprocess.run(
+        [sys.executable, "-c", program], cwd=Path(__file__).parents[1], timeout=60, check=False
+    )
+    assert killed.returncode == -9
+    assert sorted(path.name for path in out.glob("[!.]*")) == ["a.png", "b.png"]
+    jobs, problems = plan_batch(pair_files(images, masks)[0], out, skip_existing=True)
+    report = run(jobs, problems=problems)
+    assert [result.status for result in report.results] == ["skipped", "skipped", "done", "done"]
+    assert all(Image.open(out / name).size == (8, 6) for name in files)
+    assert not pair_files(out, masks)[1]  # the half file has a hidden name: nobody takes it for a picture
