@@ -27,6 +27,7 @@ from inpaint.train.losses import (
     scale_mask,
     weighted_l1,
 )
+from inpaint.train.scene_features import SceneFeatures
 from inpaint.train.schedule import Ema, milestone_factor
 from tests.golden_cases.case import Case, Checker, gradient_norms
 
@@ -42,6 +43,8 @@ def find_checker(case: Case) -> Checker | None:
         return check_feature_matching
     if {"real_u8", "fake_u8", "mask_u8"} <= inputs and {"d_total", "d_grad_norms"} <= outputs:
         return check_lama_discriminator if "loss" in config else check_acr_discriminator
+    if {"a_u8", "b_u8"} <= inputs and "loss_maefar" in outputs:
+        return check_scene_features
     if {"p", "p_ema"} <= inputs and "beta" in config:
         return check_ema
     if "milestone_steps" in config and "steps" in inputs:
@@ -223,3 +226,28 @@ def check_milestones(case: Case) -> Outputs:
         for step in case.inputs["steps"]
     ]
     return {"mult": np.array(factors)}
+
+
+def check_scene_features(case: Case) -> Outputs:
+    """The perceptual loss on ADE20K features, in both of its published forms."""
+    network = SceneFeatures()
+    network.load_state_dict(case.weights())
+    network.double()
+    first, second = (
+        (torch.from_numpy(case.inputs[name]).float() / 255).permute(2, 0, 1)[None].double()
+        for name in ("a_u8", "b_u8")
+    )
+    prediction = first * 1.3 - 0.15  # leaves [0, 1], where the two forms differ
+    stride = case.config["grad_stride"]
+    ours: Outputs = {}
+    for form, clamp in (("lama", False), ("maefar", True)):
+        leaf = prediction.clone().requires_grad_(True)
+        loss = case.config["weight"] * network.feature_distance(leaf, second, clamp=clamp).mean()
+        loss.backward()
+        assert leaf.grad is not None
+        ours[f"loss_{form}"] = _array(loss)
+        ours[f"grad_{form}_sub"] = _array(leaf.grad[..., ::stride, ::stride])
+    channel, pixel = case.config["feat_strides"]
+    for level, features in enumerate(network(second)):
+        ours[f"feat{level}_sub"] = _array(features[:, ::channel, ::pixel, ::pixel])
+    return ours
