@@ -125,7 +125,7 @@ class AcrRunConfig(RunConfig):
         prior: False trains the generator alone.
         discriminator_width: channels of its first convolution.
         discriminator_learning_rate: at its highest; follows the same schedule.
-        judged: what discriminator and perceptual loss see: the raw prediction (as published) or the composite.
+        judged: what discriminator and perceptual loss see: raw prediction (as published) or composite.
         betas: of Adam, for both networks.
         weights: factors of the losses.
         r1_every: steps between R1 penalties; the factor is multiplied to make up for the steps without.
