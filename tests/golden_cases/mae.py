@@ -5,10 +5,11 @@ from __future__ import annotations
 from typing import Any
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
 from inpaint.models.mae import MaePreset, MaskedAutoencoder
-from inpaint.tokens import token_masks, top_up, unpatchify
+from inpaint.tokens import patchify, token_masks, top_up, unpatchify
 from tests.golden_cases.case import Case, gradient_norms
 
 _RENAMED = {
@@ -127,11 +128,21 @@ def check_mixed_training(case: Case) -> dict[str, Any]:
     hidden = top_up(touched, config["mask_ratio"], noise)
     normalised = model.normalise(image)
     target = model.target_patches(normalised, per_patch=config.get("norm_pix_loss", False))
-    prediction = model.predict_patches(normalised, hidden)
-    loss = ((prediction - target).square().mean(dim=-1) * hidden).sum() / hidden.sum()
+    results: dict[str, Any] = {}
+    if model.partial_embed is None:
+        prediction = model.predict_patches(normalised, hidden)
+        loss = ((prediction - target).square().mean(dim=-1) * hidden).sum() / hidden.sum()
+    else:  # this variant also loses the pixels of the tokens hidden at random, and counts pixels, not tokens
+        random_pixels = (hidden & ~touched).double().view(-1, 1, *model.grid)
+        lost = torch.maximum(case.mask(), F.interpolate(random_pixels, image.shape[-2:], mode="nearest"))
+        prediction = model.predict_patches(normalised, hidden, lost)
+        weight = patchify(lost.expand(-1, 3, -1, -1), model.preset.patch_size)
+        loss = ((prediction - target).square() * weight).sum() / weight.sum()
+        partial = touched & ~token_masks(case.mask(), model.preset.patch_size).full
+        results = {"irr_mask": lost, "partial_mask": partial}
     loss.backward()
     rows, values = config["pred_stride"]
-    return {
+    return results | {
         "loss": loss,
         "mask": hidden,
         "pred_sub": prediction[:, ::rows, ::values],
