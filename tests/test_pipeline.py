@@ -144,6 +144,17 @@ def test_a_small_picture_is_mirrored_up() -> None:
     assert torch.equal(shown_mask[:, :, 5:10], shown_mask[:, :, :5].flip(2))
 
 
+def test_a_mirrored_up_picture_is_cut_back_where_it_was() -> None:
+    class Rows(Painter):
+        """Paints each row in its own number."""
+
+        def forward(self, image: Tensor, mask: Tensor) -> Tensor:
+            return (torch.arange(image.shape[-2]) / 255).view(-1, 1).expand_as(image)
+
+    result = InpaintPipeline(Rows(), device="cpu")(picture("L", 5, 9), mask_of(5, 9, (3, 7, 4, 8)))
+    assert result.getpixel((7, 3)) == 3
+
+
 def test_far_holes_of_one_size_run_together_within_the_budget() -> None:
     painter = Painter(working_size=64)
     holes = [(y, x, y + 4, x + 4) for y in range(50, 1000, 200) for x in range(50, 1000, 200)]
@@ -165,6 +176,12 @@ def test_an_enlarged_fill_meets_the_known_pixels() -> None:
     image = Image.fromarray(np.rint(ramp).astype(np.uint8))
     result = InpaintPipeline(Ramp(), device="cpu")(image, mask_of(400, 400, (100, 100, 300, 300)))
     assert np.abs(np.asarray(result).astype(float) - ramp).max() <= 1.5
+
+
+def test_an_enlarged_fill_blends_into_the_known_pixels() -> None:
+    image, mask = Image.new("L", (400, 400), 100), mask_of(400, 400, (100, 100, 300, 300))
+    pixels = np.asarray(InpaintPipeline(Painter((0.8, 0.8, 0.8)), device="cpu")(image, mask))
+    assert 100 < pixels[200, 100] < 204 == pixels[200, 200]
 
 
 def test_colour_under_full_transparency_is_no_evidence() -> None:
