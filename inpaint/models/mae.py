@@ -44,7 +44,8 @@ class MaePreset:
     class_token: bool = False
     """As in the original MAE; the prior of MAE-FAR has none."""
     partial_patches: bool = False
-    """Also embed the known pixels of partly hidden patches (MAE-FAR's fine-tuned variant)."""
+    """Also embed the known pixels of partly hidden patches (MAE-FAR's fine-tuned variant, which its authors do
+    not recommend: its published weights run here, the training loop does not train it)."""
 
 
 class MaskedAutoencoder(nn.Module):

@@ -90,7 +90,7 @@ def fit_mae(config: MaeRunConfig, on_progress: Callable[[Progress], None] | None
 
         with torch.autocast(device.type, torch.bfloat16, enabled=config.precision == "bf16"):
             normalised = model.normalise(image)
-            prediction = model.predict_patches(normalised, hidden, mask)
+            prediction = model.predict_patches(normalised, hidden)
         target = model.target_patches(normalised, per_patch=config.norm_pix)
         loss = masked_patch_mse(prediction.float(), target, hidden.float())
         optimizer.zero_grad(set_to_none=True)

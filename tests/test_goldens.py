@@ -1,0 +1,43 @@
+"""The small reference cases kept beside the tests, through the same runner as the large set.
+
+The full set: ``python tests/run_goldens.py DIR``.
+"""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from tests.golden_cases.case import Case
+from tests.golden_cases.registry import find_checker
+from tests.run_goldens import compare, main, run_case
+
+FOLDER = Path(__file__).parent / "goldens"
+CASES = [Case(FOLDER, entry) for entry in json.loads((FOLDER / "index.json").read_text())["cases"]]
+
+
+@pytest.mark.parametrize("case", CASES, ids=lambda case: case.name)
+def test_reference_case(case):
+    checker = find_checker(case)
+    assert checker is not None
+    output, error, tolerance = run_case(case, checker)
+    assert error <= tolerance, f"{output}: error {error:.3g}, tolerance {tolerance:.3g}"
+
+
+def test_the_runner_notices_a_wrong_number():
+    case = next(case for case in CASES if case.name == "ema_step")
+    values = case.arrays("out.")
+    assert compare(case, values)[1] == 0
+    output, error, tolerance = compare(case, {"out": values["out"] + 1e-3})
+    assert output == "out" and error > tolerance
+    assert compare(case, {})[1] == float("inf")
+
+
+def test_the_runner_exits_1_when_nothing_ran(monkeypatch, capsys):
+    monkeypatch.setattr("sys.argv", ["run_goldens.py", str(FOLDER), "--only", "no such case"])
+    assert main() == 1
+    monkeypatch.setattr("sys.argv", ["run_goldens.py", str(FOLDER), "--only", "ema_step"])
+    assert main() == 0
+    assert "1 passed, 0 failed" in capsys.readouterr().out

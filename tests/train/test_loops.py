@@ -1,0 +1,172 @@
+"""Both training loops on a handful of tiny pictures: they learn, resume exactly, and stop on NaN."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+from safetensors.torch import save_file
+
+from inpaint.checkpoint import load_checkpoint, read_notes
+from inpaint.errors import CheckpointError, InpaintError
+from inpaint.models.inpainter import Inpainter
+from inpaint.models.mae import MaskedAutoencoder
+from inpaint.train.acr import fit_acr
+from inpaint.train.config import AcrRunConfig, LossWeights, MaeRunConfig
+from inpaint.train.mae import fit_mae
+from inpaint.train.perceptual import SqueezeNetFeatures
+from inpaint.train.watch import Watch
+
+STEPS, BATCH = 6, 4
+
+
+@pytest.fixture(scope="module")
+def photos(tmp_path_factory) -> Path:
+    folder = tmp_path_factory.mktemp("photos")
+    ramp = np.linspace(0, 255, 64, dtype=np.uint8)
+    for index in range(5):
+        picture = np.stack([np.roll(ramp, 9 * index)[None].repeat(64, 0)] * 3, axis=-1)
+        Image.fromarray(picture).save(folder / f"{index}.png")
+    (folder / "broken.png").write_bytes(b"not a picture")
+    return folder
+
+
+@pytest.fixture(scope="module")
+def perceptual_weights(tmp_path_factory) -> Path:
+    torch.manual_seed(0)
+    path = tmp_path_factory.mktemp("features") / "random.safetensors"
+    save_file({key: value.half() for key, value in SqueezeNetFeatures().state_dict().items()}, path)
+    return path
+
+
+def mae_config(photos: Path, out: Path, **changes) -> MaeRunConfig:
+    settings = dict(
+        name="tiny", preset="mae-tiny", out=out, photos=(photos,), photo_size=64, size=64, batch_size=BATCH,
+        images=STEPS * BATCH, learning_rate=1e-3, schedule="constant", device="cpu", log_every=1,
+    )  # fmt: skip
+    return MaeRunConfig(**(settings | changes))
+
+
+def acr_config(photos: Path, out: Path, perceptual_weights: Path, **changes) -> AcrRunConfig:
+    settings = dict(
+        name="tiny", preset="acr-tiny", out=out, photos=(photos,), photo_size=64, size=64, batch_size=BATCH,
+        images=STEPS * BATCH, learning_rate=1e-3, schedule="constant", device="cpu", log_every=1,
+        discriminator_width=4, r1_every=2, adversarial_after_images=BATCH, perceptual_weights=perceptual_weights,
+        weights=LossWeights(adversarial=0.1, feature_matching=1.0, perceptual=1.0, l1_hole=10.0),
+    )  # fmt: skip
+    return AcrRunConfig(**(settings | changes))
+
+
+def stats(folder: Path) -> list[dict]:
+    return [json.loads(line) for line in (folder / "stats.jsonl").read_text().splitlines()]
+
+
+class Killed(BaseException):
+    """Stands for the power going off."""
+
+
+def run_killed_and_resumed(fit, config, monkeypatch) -> Path:
+    """Run with a state after every step, die in the fourth, and start again with the same command."""
+    monkeypatch.setattr(Watch, "due", lambda self, what: what == "save")
+
+    def die(progress):
+        if progress.images_seen == 4 * BATCH:
+            raise Killed
+
+    with pytest.raises(Killed):
+        fit(config, die)
+    return fit(config)
+
+
+def assert_same_weights(first: Path, second: Path) -> None:
+    ours, theirs = load_checkpoint(first).state_dict(), load_checkpoint(second).state_dict()
+    assert all(torch.equal(ours[key], theirs[key]) for key in ours)
+
+
+def test_mae_learns_and_leaves_a_checkpoint(photos, tmp_path):
+    config = mae_config(photos, tmp_path / "run", images=40 * BATCH, learning_rate=3e-3)
+    seen = []
+    path = fit_mae(config, seen.append)
+    assert isinstance(load_checkpoint(path), MaskedAutoencoder)
+    assert read_notes(path)["images_seen"] == str(config.images)
+    losses = [record["loss"] for record in stats(config.out)]
+    assert len(losses) == len(seen) == 40
+    assert np.mean(losses[-5:]) < 0.9 * np.mean(losses[:5])
+    problems = (config.out / "problems.jsonl").read_text().splitlines()
+    assert len(problems) == 1 and "broken.png" in problems[0]
+
+
+def test_mae_resumes_exactly(photos, tmp_path, monkeypatch):
+    straight = fit_mae(mae_config(photos, tmp_path / "straight"))
+    config = mae_config(photos, tmp_path / "resumed")
+    resumed = run_killed_and_resumed(fit_mae, config, monkeypatch)
+    assert_same_weights(straight, resumed)
+    seen = [record["images_seen"] for record in stats(config.out)]
+    assert seen == [BATCH * (step + 1) for step in range(STEPS)]
+
+
+def test_acr_resumes_exactly_with_every_loss(photos, tmp_path, perceptual_weights, monkeypatch):
+    straight = fit_acr(acr_config(photos, tmp_path / "straight", perceptual_weights))
+    config = acr_config(photos, tmp_path / "resumed", perceptual_weights)
+    resumed = run_killed_and_resumed(fit_acr, config, monkeypatch)
+    assert_same_weights(straight, resumed)
+    records = stats(config.out)
+    assert "discriminator" not in records[0]  # joins after the first batch
+    assert {"l1", "perceptual", "adversarial", "feature_matching", "discriminator", "hole_error"} <= records[1].keys()
+    assert "r1" in records[2] and "r1" not in records[1]
+
+
+def test_acr_starts_from_a_trained_prior_and_never_changes_it(photos, tmp_path, perceptual_weights):
+    prior = fit_mae(mae_config(photos, tmp_path / "mae"))
+    config = acr_config(photos, tmp_path / "acr", perceptual_weights, mae_checkpoint=prior, sample_every_s=1.0)
+    model = load_checkpoint(fit_acr(config))
+    assert isinstance(model, Inpainter) and model.prior is not None and model.adapter is not None
+    trained = load_checkpoint(prior).state_dict()
+    assert all(torch.equal(value, trained[key]) for key, value in model.prior.state_dict().items())
+    assert any(alpha.item() != 0 for alpha in model.adapter.alphas)
+
+
+def test_a_generator_trained_alone_is_joined_by_its_prior_later(photos, tmp_path, perceptual_weights):
+    alone = fit_acr(acr_config(photos, tmp_path / "alone", perceptual_weights, prior=False))
+    before = load_checkpoint(alone)
+    assert isinstance(before, Inpainter) and before.adapter is not None
+    assert all(alpha.item() == 0 for alpha in before.adapter.alphas)
+    together = fit_acr(acr_config(photos, tmp_path / "together", perceptual_weights, init_checkpoint=alone))
+    after = load_checkpoint(together)
+    assert isinstance(after, Inpainter) and after.adapter is not None
+    assert all(alpha.item() != 0 for alpha in after.adapter.alphas)
+
+
+def test_sample_sheets_show_every_stage(photos, tmp_path, perceptual_weights, monkeypatch):
+    monkeypatch.setattr(Watch, "due", lambda self, what: what == "sample")
+    config = acr_config(photos, tmp_path / "run", perceptual_weights, images=BATCH)
+    fit_acr(config)
+    (sheet,) = (config.out / "samples").iterdir()
+    with Image.open(sheet) as picture:
+        assert picture.width >= 5 * 64 and picture.height >= BATCH * 64
+
+
+def test_a_run_that_diverges_keeps_its_last_good_state(photos, tmp_path, monkeypatch):
+    config = mae_config(photos, tmp_path / "run", images=2 * BATCH)
+    fit_mae(config)
+    states = sorted((tmp_path / "run").glob("state-*.pt"))
+    monkeypatch.setattr("inpaint.train.mae.masked_patch_mse", lambda p, t, m: p.sum() * float("nan"))
+    with pytest.raises(InpaintError, match="diverged at .* loss.* is not finite"):
+        fit_mae(dataclasses.replace(config, images=4 * BATCH))
+    assert sorted((tmp_path / "run").glob("state-*.pt")) == states
+
+
+def test_a_checkpoint_of_another_preset_is_refused(photos, tmp_path, perceptual_weights):
+    prior = fit_mae(mae_config(photos, tmp_path / "mae", images=BATCH))
+    config = acr_config(photos, tmp_path / "acr", perceptual_weights, init_checkpoint=prior)
+    with pytest.raises(CheckpointError, match="holds another network, expected one of preset acr-tiny"):
+        fit_acr(config)
+    generator = fit_acr(acr_config(photos, tmp_path / "gen", perceptual_weights, images=BATCH))
+    config = acr_config(photos, tmp_path / "acr", perceptual_weights, mae_checkpoint=generator)
+    with pytest.raises(CheckpointError, match="does not hold the masked autoencoder"):
+        fit_acr(config)
