@@ -34,9 +34,14 @@ def save_checkpoint(path: str | Path, model: nn.Module, notes: Mapping[str, str]
         notes: free text for the header: what it was trained on, licence, images seen.
 
     Raises:
-        CheckpointError: if the model is of another kind, a weight is not finite, or the file cannot be written.
+        CheckpointError: if the model is of another kind, a weight is not finite, or the file cannot be
+            written.
     """
-    header = {"format": FORMAT, "model": json.dumps(describe_preset(model)), "notes": json.dumps(dict(notes or {}))}
+    header = {
+        "format": FORMAT,
+        "model": json.dumps(describe_preset(model)),
+        "notes": json.dumps(dict(notes or {})),
+    }
     tensors = {name: _to_half(name, tensor) for name, tensor in model.state_dict().items()}
     write_tensors(path, tensors, header)
 
@@ -69,7 +74,7 @@ def load_checkpoint(path: str | Path, device: str | torch.device = "cpu") -> Inp
     header, tensors = read_tensors(path)
     if header.get("format") != FORMAT:
         raise CheckpointError(
-            f"{path} is not a checkpoint of this program (format {header.get('format')!r}, expected {FORMAT!r}); "
+            f"{path} is not a checkpoint of ours (format {header.get('format')!r}, expected {FORMAT!r}); "
             "bring foreign weights in with: inpaint convert FOREIGN OUT.safetensors"
         )
     try:

@@ -81,7 +81,8 @@ def main() -> int:
         output, error, tolerance = run_case(case, checker)
         passed = error <= tolerance
         counts["passed" if passed else "failed"] += 1
-        print(f"{'ok  ' if passed else 'FAIL'}  {case.name:32} error {error:.2e}  tolerance {tolerance:.2e}  {output}")
+        verdict = "ok  " if passed else "FAIL"
+        print(f"{verdict}  {case.name:32} error {error:.2e}  tolerance {tolerance:.2e}  {output}")
     print(", ".join(f"{count} {word}" for word, count in counts.items()))
     return int(counts["failed"] > 0 or counts["passed"] == 0)
 

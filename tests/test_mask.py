@@ -95,5 +95,5 @@ def test_images_of_a_batch_do_not_touch_each_other():
     ("image", "mask"), [((1, 3, 8, 8), (1, 1, 8, 9)), ((1, 1, 8, 8), (1, 1, 8, 8)), ((3, 8, 8), (1, 1, 8, 8))]
 )
 def test_unfit_pairs_name_both_shapes(image, mask):
-    with pytest.raises(ShapeError, match="got image .* and mask .* expected"):
+    with pytest.raises(ShapeError, match=r"got image .* and mask .* expected"):
         check_pair(torch.zeros(image), torch.zeros(mask))

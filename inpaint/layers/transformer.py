@@ -39,9 +39,11 @@ class Attention(nn.Module):
         output = self.projection(mixed.transpose(1, 2).reshape(batch, count, width))
         if score_keys is None:
             return output, None
-        logits = (query.float() if query.dtype != torch.float64 else query) @ key.to(
-            torch.promote_types(key.dtype, torch.float32)
-        ).transpose(-2, -1) * (width // self.heads) ** -0.5
+        logits = (
+            (query.float() if query.dtype != torch.float64 else query)
+            @ key.to(torch.promote_types(key.dtype, torch.float32)).transpose(-2, -1)
+            * (width // self.heads) ** -0.5
+        )
         # An image without any key to score gets no removal at all and zero logits: a uniform row, not NaN.
         removed = ~score_keys[:, None, None, :]
         nothing_left = removed.all(dim=-1, keepdim=True)

@@ -1,0 +1,1 @@
+"""Networks: the prior, the generator it informs, the discriminator, and their presets."""

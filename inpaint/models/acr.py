@@ -6,6 +6,8 @@ CNN restoration of MAE-FAR (ECCV 2022).
 
 from __future__ import annotations
 
+from itertools import pairwise
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
@@ -28,7 +30,7 @@ class PriorAdapter(nn.Module):
         widths = [feature_channels + 2, 8 * width, 4 * width, 2 * width, width]
         self.ups = nn.ModuleList(
             GatedConvolution(inputs, outputs, 4, stride=2, padding=1, transposed=True)
-            for inputs, outputs in zip(widths[:-1], widths[1:], strict=True)
+            for inputs, outputs in pairwise(widths)
         )
         self.norms = nn.ModuleList(nn.BatchNorm2d(outputs) for outputs in widths[1:])
         self.alphas = nn.ParameterList(nn.Parameter(torch.zeros(())) for _ in range(4))

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Literal
 
 import torch
@@ -64,9 +65,15 @@ class FourierGenerator(nn.Module):
         self.stem_norm = nn.BatchNorm2d(widths[0])
         self.downs = nn.ModuleList(
             nn.Conv2d(
-                narrow, wide, 3, stride=2, padding=1, padding_mode=preset.padding, bias=preset.convolution_bias
+                narrow,
+                wide,
+                3,
+                stride=2,
+                padding=1,
+                padding_mode=preset.padding,
+                bias=preset.convolution_bias,
             )
-            for narrow, wide in zip(widths[:-1], widths[1:], strict=True)
+            for narrow, wide in pairwise(widths)
         )
         self.down_norms = nn.ModuleList(nn.BatchNorm2d(wide) for wide in widths[1:])
         self.transfer_before = AttentionTransfer() if preset.attention_transfer else None
@@ -94,7 +101,8 @@ class FourierGenerator(nn.Module):
         """Predict the whole picture, the known region too.
 
         Args:
-            image: ``(B, 3, H, W)`` in [0, 1], H and W multiples of 8 and at least 16. Hole pixels are not read.
+            image: ``(B, 3, H, W)`` in [0, 1], H and W multiples of 8, at least 16. Hole pixels are
+                not read.
             mask: ``(B, 1, H, W)`` of 0 and 1, 1 = hole.
             levels: what the prior adds, at 1/1, 1/2, 1/4 and 1/8 of the resolution with 1, 2, 4 and 8 times
                 ``width`` channels; None adds nothing.

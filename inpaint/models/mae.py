@@ -44,8 +44,8 @@ class MaePreset:
     class_token: bool = False
     """As in the original MAE; the prior of MAE-FAR has none."""
     partial_patches: bool = False
-    """Also embed the known pixels of partly hidden patches (MAE-FAR's fine-tuned variant, which its authors do
-    not recommend: its published weights run here, the training loop does not train it)."""
+    """Also embed the known pixels of partly hidden patches (MAE-FAR's fine-tuned variant, which its authors
+    do not recommend: its published weights run here, the training loop does not train it)."""
 
 
 class MaskedAutoencoder(nn.Module):
@@ -280,7 +280,5 @@ class MaskedAutoencoder(nn.Module):
         tokens = self._blend_partial(
             self.decoder_input(latent, places, masks.any), normalised, masks.any, mask
         )
-        features, attention = self.decode(
-            tokens, layers=self.preset.feature_layer, score_keys=~masks.full
-        )
+        features, attention = self.decode(tokens, layers=self.preset.feature_layer, score_keys=~masks.full)
         return PriorFeatures(features.transpose(1, 2).unflatten(2, self.grid), attention)

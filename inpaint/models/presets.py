@@ -126,7 +126,13 @@ def _read_value(hint: Any, name: str, value: Any) -> Any:
         return _read_preset(hint, value)  # type: ignore[arg-type]
     allowed = {float: (float, int)}.get(hint, hint) if isinstance(hint, type) else None
     literal = get_args(hint)
-    fits = value in literal if literal else isinstance(value, allowed) and (hint is bool) == isinstance(value, bool)
+    fits = (
+        value in literal
+        if literal
+        else isinstance(value, allowed) and (hint is bool) == isinstance(value, bool)
+    )
     if not fits:
-        raise CheckpointError(f"the preset in the file has {name} = {value!r}, expected {literal or hint.__name__}")
+        raise CheckpointError(
+            f"the preset in the file has {name} = {value!r}, expected {literal or hint.__name__}"
+        )
     return value

@@ -77,7 +77,9 @@ def fit_acr(config: AcrRunConfig, on_progress: Callable[[Progress], None] | None
     features = None
     if config.perceptual_weights is not None and config.weights.perceptual > 0:
         features = SqueezeNetFeatures.from_file(config.perceptual_weights).to(device)
-    photos = load_photos(config.photos, config.photo_size, limit=config.photo_limit, on_problem=watch.note)
+    photos = load_photos(
+        config.photos, config.photo_size, limit=config.photo_limit, on_problem=watch.note
+    ).to(device)
     shapes = ObjectShapes.from_zip(config.shapes) if config.shapes else None
     stateful = {
         "network": network,
@@ -193,21 +195,27 @@ def start_network(config: AcrRunConfig) -> Inpainter:
         prior = load_checkpoint(config.mae_checkpoint)
         if not isinstance(prior, MaskedAutoencoder) or prior.preset != network.preset.mae:
             raise CheckpointError(
-                f"{config.mae_checkpoint} does not hold the masked autoencoder preset {config.preset} asks for"
+                f"{config.mae_checkpoint} does not hold the masked autoencoder of preset {config.preset}"
             )
         network.prior = prior.requires_grad_(False)
     return network
 
 
 def draw_batch(
-    config: AcrRunConfig, photos: PhotoSet, shapes: ObjectShapes | None, images_seen: int, device: torch.device
+    config: AcrRunConfig,
+    photos: PhotoSet,
+    shapes: ObjectShapes | None,
+    images_seen: int,
+    device: torch.device,
 ) -> tuple[Tensor, Tensor]:
-    """The batch that follows ``images_seen`` images: ``(B, 3, S, S)`` in [0, 1], ``(B, 1, S, S)``, 1 = hole."""
+    """The batch that follows ``images_seen`` images: ``(B, 3, S, S)`` and mask ``(B, 1, S, S)``."""
     count = config.batch_size
     indices = indices_at(len(photos), count, seed=config.seed, images_seen=images_seen)
     crops = make_generator(config.seed, "crops", images_seen)
     holes = make_generator(config.seed, "masks", images_seen)
-    image = photos.batch(indices, size=config.size, generator=crops, device=device, min_scale=config.min_scale)
+    image = photos.batch(
+        indices, size=config.size, generator=crops, device=device, min_scale=config.min_scale
+    )
     mask = make_mixed_masks(count, config.size, config.size, holes, shapes).to(device)
     if config.channels_last:
         image = image.contiguous(memory_format=torch.channels_last)

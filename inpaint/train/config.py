@@ -52,7 +52,6 @@ class RunConfig:
         device: "auto", "cpu", "cuda", "cuda:1", ...
         precision: of the network's products; losses, FFT and R1 stay in float32.
         channels_last: memory layout of convolutions.
-        compile: use torch.compile; pays off in long runs.
         clip_gradient: largest norm of a step's gradient.
     """
 
@@ -80,7 +79,6 @@ class RunConfig:
     device: str = "auto"
     precision: Precision = "float32"
     channels_last: bool = False
-    compile: bool = False
     clip_gradient: float = at_least(1e-6, default=1.0)
 
 

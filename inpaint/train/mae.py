@@ -27,9 +27,6 @@ from inpaint.train.schedule import Ema, schedule_factor
 from inpaint.train.state import load_latest_state, save_state
 from inpaint.train.watch import Progress, Watch
 
-MAX_GRADIENT_NORM = 1.0
-"""Gradients are clipped to it: short runs with high rates need it, long ones never reach it."""
-
 
 def fit_mae(config: MaeRunConfig, on_progress: Callable[[Progress], None] | None = None) -> Path:
     """Train, or go on training where the run's folder stands.
@@ -54,7 +51,7 @@ def fit_mae(config: MaeRunConfig, on_progress: Callable[[Progress], None] | None
         torch.set_num_threads(config.threads)
     torch.manual_seed(config.seed)
     watch = Watch(config, on_progress)
-    photos = load_photos(config.photos, config.photo_size, on_problem=watch.note)
+    photos = load_photos(config.photos, config.photo_size, on_problem=watch.note).to(device)
     shapes = ObjectShapes.from_zip(config.shapes) if config.shapes else None
     model = build_mae(config.preset).to(device)
     ema = Ema(model, config.ema_decay)
@@ -82,9 +79,7 @@ def fit_mae(config: MaeRunConfig, on_progress: Callable[[Progress], None] | None
     watch.start(images_seen)
     while images_seen < config.images:
         image, mask, hidden = draw_batch(config, photos, shapes, images_seen, device)
-        factor = schedule_factor(
-            config.schedule, images_seen, config.images, warmup=config.warmup_images
-        )
+        factor = schedule_factor(config.schedule, images_seen, config.images, warmup=config.warmup_images)
         for group in optimizer.param_groups:
             group["lr"] = config.learning_rate * factor
 
@@ -95,7 +90,7 @@ def fit_mae(config: MaeRunConfig, on_progress: Callable[[Progress], None] | None
         loss = masked_patch_mse(prediction.float(), target, hidden.float())
         optimizer.zero_grad(set_to_none=True)
         loss.backward()
-        norm = nn.utils.clip_grad_norm_(model.parameters(), MAX_GRADIENT_NORM)
+        norm = nn.utils.clip_grad_norm_(model.parameters(), config.clip_gradient)
         optimizer.step()
         ema.update(model)
         images_seen += config.batch_size
@@ -119,7 +114,9 @@ def draw_batch(
     count = config.batch_size
     indices = indices_at(len(photos), count, seed=config.seed, images_seen=images_seen)
     crops = make_generator(config.seed, "crops", images_seen)
-    image = photos.batch(indices, size=config.size, generator=crops, device=device, min_scale=config.min_scale)
+    image = photos.batch(
+        indices, size=config.size, generator=crops, device=device, min_scale=config.min_scale
+    )
     holes = make_generator(config.seed, "masks", images_seen)
     mask = make_mixed_masks(count, config.size, config.size, holes, shapes)
     touched = token_masks(mask, MAE_PRESETS[config.preset].patch_size).any

@@ -82,7 +82,7 @@ class Watch:
         bad = [name for name, mean in means.items() if not math.isfinite(mean)]
         if bad:
             raise InpaintError(
-                f"the run diverged at {images_seen} images: {', '.join(bad)} is not finite; the last state in "
+                f"the run diverged at {images_seen} images: {', '.join(bad)} not finite; the last state in "
                 f"{self.folder} is good, start again with a lower learning_rate"
             )
         record: dict[str, Any] = {"images_seen": images_seen, "images_per_second": round(rate, 2)}

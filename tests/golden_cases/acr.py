@@ -16,8 +16,8 @@ from inpaint.mask import hole_fields
 from inpaint.models.acr import PriorAdapter
 from inpaint.models.lama import FourierGenerator, GeneratorPreset
 from inpaint.models.presets import INPAINTER_PRESETS, MAE_PRESETS
-from tests.golden_cases.case import Case
 from tests.golden_cases.blocks import our_block_name
+from tests.golden_cases.case import Case
 from tests.golden_cases.lama import record_stages, subsample
 from tests.golden_cases.mae import build as build_mae
 
@@ -116,7 +116,12 @@ def check_network(case: Case) -> dict[str, Any]:
 
     recorded: dict[str, Tensor] = {}
     generator.stem_norm.register_forward_pre_hook(lambda _m, i: recorded.__setitem__("bn1_in", i[0]))
-    stages = {"conv4_out": generator.downs[-1], "block0": generator.blocks[0], "middle": generator.blocks[-1], "logits": generator.head}
+    stages = {
+        "conv4_out": generator.downs[-1],
+        "block0": generator.blocks[0],
+        "middle": generator.blocks[-1],
+        "logits": generator.head,
+    }
     if attention is not None:
         stages |= {"group_attn": generator.transfer_before, "group_attn_2": generator.transfer_after}
     later = record_stages(generator, stages)
@@ -137,7 +142,12 @@ def check_network(case: Case) -> dict[str, Any]:
 
 
 def _after_training_step(
-    case: Case, generator: FourierGenerator, adapter: PriorAdapter, prediction: Tensor, image: Tensor, mask: Tensor
+    case: Case,
+    generator: FourierGenerator,
+    adapter: PriorAdapter,
+    prediction: Tensor,
+    image: Tensor,
+    mask: Tensor,
 ) -> dict[str, Any]:
     """Running statistics after the forward, and gradient norms of the case's loss."""
     modules = {"generator": generator, "adapter": adapter}
@@ -148,7 +158,9 @@ def _after_training_step(
         part, rest = name.split(".", 1)
         return part, rest
 
-    weight = torch.from_numpy(case.random("/gy").standard_normal(prediction.shape).astype(np.float32)).double()
+    weight = torch.from_numpy(
+        case.random("/gy").standard_normal(prediction.shape).astype(np.float32)
+    ).double()
     (prediction * weight).mean().backward()
     norms = []
     for key in case.config["grad_keys"]:

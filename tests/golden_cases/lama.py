@@ -9,8 +9,8 @@ import torch
 from torch import Tensor, nn
 
 from inpaint.models.lama import FourierGenerator, GeneratorPreset
-from tests.golden_cases.case import Case
 from tests.golden_cases.blocks import our_block_name
+from tests.golden_cases.case import Case
 
 
 def our_names(weights: dict[str, Tensor], blocks: int) -> dict[str, str]:
@@ -36,7 +36,9 @@ def our_names(weights: dict[str, Tensor], blocks: int) -> dict[str, str]:
 def our_state(weights: dict[str, Tensor], names: dict[str, str]) -> dict[str, Tensor]:
     """Our state dict; where two official tensors share a name they are concatenated, local before global."""
     state: dict[str, Tensor] = {}
-    for key in sorted(weights, key=lambda key: ("l2g" in key) or ("bn_g" in key and key.startswith("model.4"))):
+    for key in sorted(
+        weights, key=lambda key: ("l2g" in key) or ("bn_g" in key and key.startswith("model.4"))
+    ):
         name, value = names[key], weights[key]
         if name in state and value.ndim:
             value = torch.cat([state[name], value])

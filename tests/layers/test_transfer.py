@@ -17,7 +17,9 @@ def test_identity_attention_returns_the_interior(rate):
     assert torch.allclose(moved[inner], features[inner], atol=1e-6)
     # Two patches instead of four meet at the left edge, one in the corner: published, and kept.
     if rate % 2 == 0:
-        assert torch.allclose(moved[..., rate : 2 * rate, 0], features[..., rate : 2 * rate, 0] / 2, atol=1e-6)
+        assert torch.allclose(
+            moved[..., rate : 2 * rate, 0], features[..., rate : 2 * rate, 0] / 2, atol=1e-6
+        )
         assert torch.allclose(moved[..., 0, 0], features[..., 0, 0] / 4, atol=1e-6)
 
 

@@ -38,7 +38,12 @@ def test_nothing_of_a_touched_patch_reaches_the_result(model):
 def test_different_masks_in_one_batch_equal_each_alone(model):
     image = torch.rand(4, 3, 64, 64)
     mask = torch.cat(
-        [hole(64, 64, 0, 0, 30, 30), torch.zeros(1, 1, 64, 64), torch.ones(1, 1, 64, 64), hole(64, 64, 5, 5, 6, 64)]
+        [
+            hole(64, 64, 0, 0, 30, 30),
+            torch.zeros(1, 1, 64, 64),
+            torch.ones(1, 1, 64, 64),
+            hole(64, 64, 5, 5, 6, 64),
+        ]
     )
     together = model(image, mask)
     for index in range(4):
@@ -109,7 +114,9 @@ def test_it_can_learn_one_picture(model):
     losses = []
     for _ in range(40):
         normalised = model.normalise(ramp)
-        error = (model.predict_patches(normalised, hidden) - model.target_patches(normalised)).square().mean(-1)
+        error = (
+            (model.predict_patches(normalised, hidden) - model.target_patches(normalised)).square().mean(-1)
+        )
         loss = (error * hidden).sum() / hidden.sum()
         optimizer.zero_grad()
         loss.backward()

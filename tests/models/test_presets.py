@@ -48,7 +48,9 @@ def test_every_preset_survives_a_header(name):
     model = build_mae(name) if name in MAE_PRESETS else build_inpainter(name)
     again = build_described(json.loads(json.dumps(describe_preset(model))))
     assert again.preset == model.preset
-    assert {k: v.shape for k, v in again.state_dict().items()} == {k: v.shape for k, v in model.state_dict().items()}
+    assert {k: v.shape for k, v in again.state_dict().items()} == {
+        k: v.shape for k, v in model.state_dict().items()
+    }
 
 
 @pytest.mark.parametrize(
