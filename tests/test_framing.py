@@ -24,7 +24,7 @@ def with_holes(height: int, width: int, *holes: tuple[int, int, int, int]) -> np
 
 def check_boxes(mask: np.ndarray, boxes: list[Box]) -> None:
     """Inside the picture, no overlap, every hole pixel in exactly one box, no box without a hole."""
-    cover = np.zeros(mask.shape, int)
+    cover = np.zeros(mask.shape, np.uint8)
     for box in boxes:
         assert 0 <= box.top < box.bottom <= mask.shape[0]
         assert 0 <= box.left < box.right <= mask.shape[1]
@@ -105,7 +105,7 @@ def test_ten_thousand_specks_are_quick(smallest: int) -> None:
     mask[generator.integers(0, 3000, 10_000), generator.integers(0, 4000, 10_000)] = True
     start = time.process_time()
     boxes = hole_boxes(mask, smallest=smallest)
-    assert time.process_time() - start < 5
+    assert time.process_time() - start < 15  # about half a second; a quadratic way takes minutes
     check_boxes(mask, boxes)
 
 
