@@ -19,6 +19,7 @@ from PIL import Image
 from torch import Tensor, nn
 
 from inpaint.checkpoint import load_checkpoint
+from inpaint.device import choose_device
 from inpaint.errors import CheckpointError, ImageError, InpaintError, MaskError
 from inpaint.framing import Box, hole_boxes, working_shape
 from inpaint.image import mask_from_image
@@ -54,25 +55,6 @@ class _Region(NamedTuple):
     shape: tuple[int, int]
 
 
-def choose_device(name: str | torch.device = "auto") -> torch.device:
-    """The device called ``name``; ``auto`` takes CUDA, then MPS, then the CPU.
-
-    Raises:
-        InpaintError: the name is unknown or this machine has no such device.
-    """
-    cuda_count = torch.cuda.device_count() if torch.cuda.is_available() else 0
-    if str(name) == "auto":
-        name = "cuda" if cuda_count else "mps" if torch.backends.mps.is_available() else "cpu"
-    try:
-        device = torch.device(name)
-    except RuntimeError as error:
-        raise InpaintError(f"got device {name!r}, expected auto, cpu, cuda, cuda:N or mps") from error
-    here = {"cpu": True, "cuda": (device.index or 0) < cuda_count, "mps": torch.backends.mps.is_available()}
-    if not here.get(device.type, False):
-        raise InpaintError(f"device {str(name)!r} is not available on this machine; use auto or cpu")
-    return device
-
-
 class InpaintPipeline:
     """Fill holes in photos of any size with one network.
 
@@ -81,7 +63,7 @@ class InpaintPipeline:
     Args:
         model: an :class:`inpaint.models.inpainter.Inpainter`, or any module that has its ``preset`` (with
             ``working_size``) and its call.
-        device: where to run; see :func:`choose_device`.
+        device: where to run; see :func:`inpaint.device.choose_device`.
     """
 
     def __init__(self, model: nn.Module, *, device: str | torch.device = "auto") -> None:

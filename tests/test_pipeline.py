@@ -19,7 +19,7 @@ from inpaint.errors import CheckpointError, ImageError, InpaintError, MaskError
 from inpaint.mask import dilate
 from inpaint.models.inpainter import Inpainter
 from inpaint.models.presets import build_inpainter, build_mae
-from inpaint.pipeline import InpaintPipeline, choose_device, read_hole
+from inpaint.pipeline import InpaintPipeline, read_hole
 
 COLOUR = (0.2, 0.6, 0.4)  # 51, 153, 102 in 8 bits; luma 116.7
 
@@ -289,24 +289,6 @@ def test_running_out_of_memory_is_one_line() -> None:
 
     with pytest.raises(InpaintError, match="ran out of memory on 1 x 9 x 9 pixels"):
         InpaintPipeline(Greedy(), device="cpu")(picture("RGB", 9, 9), mask_of(9, 9, (2, 2, 3, 3)))
-
-
-def test_devices(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
-    monkeypatch.setattr(torch.backends.mps, "is_available", lambda: False)
-    assert choose_device("auto") == torch.device("cpu")
-    for name in ("cuda", "cuda:1", "mps", "xpu"):
-        with pytest.raises(InpaintError, match=f"'{name}' is not available.*auto or cpu"):
-            choose_device(name)
-    with pytest.raises(InpaintError, match="expected auto, cpu, cuda"):
-        choose_device("gpu")
-    monkeypatch.setattr(torch.backends.mps, "is_available", lambda: True)
-    assert choose_device("auto") == torch.device("mps")
-    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
-    monkeypatch.setattr(torch.cuda, "device_count", lambda: 1)
-    assert choose_device("auto") == torch.device("cuda")
-    with pytest.raises(InpaintError, match="not available"):
-        choose_device("cuda:1")
 
 
 def test_from_pretrained_loads_a_path_and_refuses_a_prior_alone(tmp_path: Path) -> None:

@@ -71,7 +71,7 @@ def acr(config: Path, out: Path | None, device: str | None) -> None:
 
 def _override(run: Config, out: Path | None, device: str | None) -> Config:
     """The run with what the command line changes, on a device that is here."""
-    from inpaint.pipeline import choose_device
+    from inpaint.device import choose_device
 
     chosen = choose_device(device or run.device)
     return dataclasses.replace(run, out=out or run.out, device=str(chosen))
