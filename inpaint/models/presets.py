@@ -63,16 +63,15 @@ def build_inpainter(preset: str | InpainterPreset) -> Inpainter:
     Raises:
         WeightsError: if the name is unknown.
     """
-    if isinstance(preset, str):
-        preset = _look_up(preset, INPAINTER_PRESETS)
-    if preset.mae is None:
-        return Inpainter(preset, FourierGenerator(preset.generator))
-    prior = MaskedAutoencoder(preset.mae)
+    numbers: InpainterPreset = _look_up(preset, INPAINTER_PRESETS) if isinstance(preset, str) else preset
+    if numbers.mae is None:
+        return Inpainter(numbers, FourierGenerator(numbers.generator))
+    prior = MaskedAutoencoder(numbers.mae)
     return Inpainter(
-        preset,
-        FourierGenerator(preset.generator, prior.grid),
+        numbers,
+        FourierGenerator(numbers.generator, prior.grid),
         prior,
-        PriorAdapter(prior.feature_channels, preset.generator.width),
+        PriorAdapter(prior.feature_channels, numbers.generator.width),
     )
 
 
@@ -124,7 +123,7 @@ def _read_value(hint: Any, name: str, value: Any) -> Any:
         hint = next(option for option in get_args(hint) if option is not type(None))
     if is_dataclass(hint):
         return _read_preset(hint, value)  # type: ignore[arg-type]
-    allowed = {float: (float, int)}.get(hint, hint) if isinstance(hint, type) else None
+    allowed: Any = (float, int) if hint is float else hint
     literal = get_args(hint)
     fits = (
         value in literal
