@@ -1,0 +1,1 @@
+"""The scorer: fixed protocols, feature measures and reports. Run it from the clone: ``python -m eval``."""

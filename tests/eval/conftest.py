@@ -1,0 +1,60 @@
+"""A training data folder in small: three pictures, three masks, feature networks with random weights."""
+
+from __future__ import annotations
+
+import io
+import zipfile
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+from safetensors.torch import save_file
+
+from eval.features import MOBILENET_FILE, SQUEEZENET_FILE, MobileNetV2Features
+from eval.protocol import MASKS_FILE
+from inpaint.train.perceptual import SqueezeNetFeatures
+
+
+def _write_masks(path: Path, masks: dict[str, np.ndarray]) -> None:
+    with zipfile.ZipFile(path, "w") as archive:
+        for name, mask in masks.items():
+            content = io.BytesIO()
+            Image.fromarray(mask.astype(np.uint8) * 255).convert("1").save(content, "PNG")
+            archive.writestr(name, content.getvalue())
+
+
+def smooth_picture(height: int, width: int, seed: int) -> Image.Image:
+    coarse = np.random.default_rng(seed).integers(0, 256, (5, 6, 3), dtype=np.uint8)
+    return Image.fromarray(coarse).resize((width, height), Image.Resampling.BICUBIC)
+
+
+@pytest.fixture(scope="session")
+def write_masks() -> Callable[[Path, dict[str, np.ndarray]], None]:
+    return _write_masks
+
+
+@pytest.fixture(scope="session")
+def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("data")
+    for name in ("val/images", "masks", "metrics"):
+        (folder / name).mkdir(parents=True)
+    # Written out of order: the protocol sorts.
+    smooth_picture(256, 256, 2).save(folder / "val/images/c.png")
+    smooth_picture(256, 300, 0).save(folder / "val/images/a.png")
+    smooth_picture(600, 512, 1).save(folder / "val/images/b.webp", quality=95)
+    masks = {name: np.zeros((256, 256), bool) for name in ("3.png", "1.png", "2.png")}
+    masks["1.png"][100:150, 60:200] = True
+    masks["2.png"][:, :80] = True
+    masks["3.png"][200:, 200:] = True
+    _write_masks(folder / "masks" / MASKS_FILE, masks)
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        for network, name in (
+            (SqueezeNetFeatures(), SQUEEZENET_FILE),
+            (MobileNetV2Features(), MOBILENET_FILE),
+        ):
+            save_file({k: v.half() for k, v in network.state_dict().items()}, folder / "metrics" / name)
+    return folder
