@@ -164,6 +164,7 @@ def write_report(report: Mapping[str, Any], path: Path) -> None:
         path.parent.mkdir(parents=True, exist_ok=True)
         with tempfile.NamedTemporaryFile("w", encoding="utf-8", dir=path.parent, delete=False) as file:
             file.write(content)
+        os.chmod(file.name, 0o644)  # temporary files are made private
         os.replace(file.name, path)
     except OSError as error:
         raise InpaintError(f"cannot write the report to {path}: {error.strerror}") from error

@@ -95,6 +95,7 @@ def test_json_is_strict_and_complete(tmp_path: Path) -> None:
     low, high = report["rows"]["acr-small"]["psnr"]["interval"]
     assert 21 <= low < 23 < high <= 25
     assert [file.name for file in path.parent.iterdir()] == ["report.json"]  # no leftovers
+    assert path.stat().st_mode & 0o044 == 0o044  # others may read it
 
 
 def test_reports_go_where_they_can(tmp_path: Path) -> None:
