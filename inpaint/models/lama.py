@@ -39,7 +39,9 @@ class GeneratorPreset:
     attention_transfer: bool = False
     """Rebuild features from the prior's attention before and after the residual blocks."""
     start: Literal["zeros", "push_pull"] = "zeros"
-    """What stands in the hole at the input. With ``push_pull`` the network predicts a correction of it."""
+    """What stands in the hole at the input. With ``push_pull`` the network predicts the detail that is
+    missing from a smooth version of that fill, in hole and known region alike: the known region teaches it
+    from the first step what detail is, which a correction of the hole alone does not."""
     local_fourier: bool = False
     """See :class:`inpaint.layers.ffc.SpectralTransform`."""
 
@@ -109,11 +111,11 @@ class FourierGenerator(nn.Module):
             attention: ``(B, N, N)`` of the prior; None transfers nothing.
 
         Returns:
-            ``(B, 3, H, W)``; in [0, 1] when starting from zeros, else a correction of the push-pull fill that
-            may leave the range a little.
+            ``(B, 3, H, W)``; in [0, 1] when starting from zeros, else it may leave the range a little.
         """
         if self.preset.start == "push_pull":
-            begin = push_pull(image, mask)
+            with torch.no_grad():
+                begin = push_pull(image, mask)
         else:
             begin = torch.where(mask > 0, 0.0, image)
 
@@ -127,7 +129,7 @@ class FourierGenerator(nn.Module):
         if self.transfer_after is not None and attention is not None:
             features = self.transfer_after(features, attention, self.grid)
         output = self.decode(features)
-        return begin + output if self.preset.start == "push_pull" else output.sigmoid()
+        return smooth(begin) + output if self.preset.start == "push_pull" else output.sigmoid()
 
     def encode(self, begin: Tensor, mask: Tensor, levels: Sequence[Tensor] | None) -> Tensor:
         """From the filled picture to features at 1/8, ``(B, 8 * width, H / 8, W / 8)``."""
@@ -144,5 +146,15 @@ class FourierGenerator(nn.Module):
     def decode(self, features: Tensor) -> Tensor:
         """From features at 1/8 to ``(B, 3, H, W)``, before any output function."""
         for up, norm in zip(self.ups, self.up_norms, strict=True):
-            features = F.relu(norm(up(features)))
+            features = norm(up(features))
+            # A head that starts at zero learns from centred features; behind a ReLU their common mean drowns
+            # every other direction.
+            if self.preset.start == "zeros" or up is not self.ups[-1]:
+                features = F.relu(features)
         return self.head(features)
+
+
+def smooth(image: Tensor) -> Tensor:
+    """Leave out detail finer than about eight pixels: average over 4 x 4 pixels and enlarge bilinearly."""
+    coarse = F.avg_pool2d(image, 4)
+    return F.interpolate(coarse, image.shape[-2:], mode="bilinear", align_corners=False)

@@ -4,7 +4,7 @@ Parameters in millions (``tests/test_presets.py`` counts them):
 
     preset      prior   adapter  generator
     acr-base    111.7   13.9     27.1       as published
-    acr-small     6.5    1.4      2.7       same design, narrow; starts from the push-pull fill
+    acr-small     6.5    0.7      0.9       same design, narrow; starts from the push-pull fill
     lama           -      -      27.0       no prior, LaMa-Fourier
     big-lama       -      -      51.0       no prior, 18 blocks
     *-tiny      a few thousand, for tests
@@ -40,7 +40,7 @@ INPAINTER_PRESETS: dict[str, InpainterPreset] = {
     "acr-base": InpainterPreset("acr-base", GeneratorPreset(**_ACR), MAE_PRESETS["mae-base"]),
     "acr-small": InpainterPreset(
         "acr-small",
-        GeneratorPreset(width=24, blocks=6, start="push_pull", **_ACR),
+        GeneratorPreset(width=16, blocks=4, start="push_pull", **_ACR),
         MAE_PRESETS["mae-small"],
     ),
     "acr-tiny": InpainterPreset(

@@ -179,7 +179,8 @@ def check_adapter(case: Case) -> dict[str, Any]:
     """The adapter's four levels and the two position embeddings."""
     config = case.config
     generator, adapter = build(case)
-    generator.eval(), adapter.eval()
+    generator.eval()
+    adapter.eval()
     size = (16 * config["feat_size"], 16 * config["feat_size"])
     features = torch.from_numpy(
         case.random("/feat").standard_normal((config["batch"], 512, 16, 16)).astype(np.float32)

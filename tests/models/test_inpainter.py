@@ -7,7 +7,7 @@ from inpaint.errors import ShapeError
 from inpaint.fill import push_pull
 from inpaint.models.acr import PriorAdapter
 from inpaint.models.inpainter import Inpainter
-from inpaint.models.lama import FourierGenerator, GeneratorPreset
+from inpaint.models.lama import FourierGenerator, GeneratorPreset, smooth
 from inpaint.models.presets import build_inpainter
 
 
@@ -77,11 +77,13 @@ def test_in_the_first_step_only_the_alphas_of_the_prior_branch_learn():
 
 
 @torch.no_grad()
-def test_starting_from_push_pull_begins_as_push_pull():
+def test_starting_from_push_pull_begins_as_its_smooth_version():
     preset = GeneratorPreset(width=4, blocks=1, start="push_pull")
     generator = FourierGenerator(preset).eval()
     image, mask = torch.rand(2, 3, 32, 48), (torch.rand(2, 1, 32, 48) > 0.5).float()
-    assert torch.equal(generator(image, mask), push_pull(image, mask))
+    assert torch.equal(generator(image, mask), smooth(push_pull(image, mask)))
+    flat = torch.full((1, 3, 16, 16), 0.3)
+    assert torch.allclose(smooth(flat), flat)
 
 
 @pytest.mark.parametrize("size", [(64, 64), (32, 96)])
