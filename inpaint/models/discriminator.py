@@ -18,7 +18,7 @@ class PatchDiscriminator(nn.Module):
     Channels start at `width` and double up to 512, strides are 2, 2, 2, 2, 1; a last one gives one logit.
     Zero padding of 2 everywhere, so 256 pixels give 19 x 19 logits.
 
-    Source: Isola et al. (CVPR 2017) in the form of pix2pixHD and LaMa; `architecture.md` section 6.
+    Source: Isola et al. (CVPR 2017) in the form of pix2pixHD and LaMa.
     """
 
     def __init__(self, width: int = 64) -> None:

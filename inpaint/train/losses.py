@@ -1,7 +1,7 @@
 """Losses as pure functions of tensors, each a scalar unless said otherwise.
 
 Masks are (B, 1, H, W) with 1 = hole. Weights such as "adversarial x 10" belong to the run's config and are
-applied by the loop. Source: `architecture.md` section 6; non-saturating loss with R1 as in LaMa (WACV 2022).
+applied by the loop. Source: non-saturating loss with R1 as in LaMa (WACV 2022).
 """
 
 from __future__ import annotations
