@@ -12,12 +12,10 @@ from typing import Self
 import torch
 import torch.nn as nn
 import torch.nn.functional as F
-from safetensors import SafetensorError
-from safetensors.torch import load_file
 from torch import Tensor
 
-from inpaint.errors import CheckpointError, DataError, ShapeError
-from inpaint.train.perceptual import SqueezeNetFeatures
+from inpaint.errors import DataError, ShapeError
+from inpaint.train.perceptual import SqueezeNetFeatures, load_frozen
 
 SQUEEZENET_FILE = "squeezenet1_1_caffe_fp16.safetensors"
 MOBILENET_FILE = "mobilenet_v2_dequant_fp16.safetensors"
@@ -74,17 +72,8 @@ class MobileNetV2Features(nn.Module):
         Raises:
             CheckpointError: the file is missing, unreadable or does not fit the network.
         """
-        try:
-            state = load_file(path)
-        except (OSError, SafetensorError) as problem:
-            raise CheckpointError(f"{path}: cannot be read as a safetensors file ({problem})") from None
-        state = {key: value.float() for key, value in state.items() if not key.startswith("c52.")}
         network = cls()
-        try:
-            network.load_state_dict(state)
-        except RuntimeError as problem:
-            reason = " ".join(str(problem).split())[:300]
-            raise CheckpointError(f"{path}: not the weights of MobileNetV2 1.0 ({reason})") from None
+        load_frozen(network, path, called="MobileNetV2 1.0", passed_over="c52.")
         return network
 
     def train(self, mode: bool = True) -> Self:

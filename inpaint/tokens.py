@@ -45,6 +45,12 @@ def unpatchify(patches: Tensor, patch_size: int, grid: tuple[int, int]) -> Tenso
     return tiles.permute(0, 5, 1, 3, 2, 4).reshape(batch, channels, height * patch_size, width * patch_size)
 
 
+def normalise_patches(patches: Tensor) -> Tensor:
+    """Scale each patch's values to mean 0 and variance 1 (unbiased variance + 1e-6), ``(B, N, P)``."""
+    variance, mean = torch.var_mean(patches, dim=-1, keepdim=True)
+    return (patches - mean) / (variance + 1e-6).sqrt()
+
+
 def token_masks(mask: Tensor, patch_size: int) -> TokenMasks:
     """Bring a binary pixel mask ``(B, 1, H, W)`` (1 = hole) to its tokens."""
     hole_share = F.avg_pool2d(mask, patch_size).flatten(1)

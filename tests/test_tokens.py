@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from inpaint.errors import ShapeError
-from inpaint.tokens import patchify, sincos_positions, token_masks, top_up, unpatchify
+from inpaint.tokens import normalise_patches, patchify, sincos_positions, token_masks, top_up, unpatchify
 
 
 @settings(max_examples=20, deadline=None)
@@ -58,3 +58,11 @@ def test_top_up_hides_the_same_number_everywhere_and_the_hole_first(seed, share,
             assert hidden[row][touched[row]].all()
         else:
             assert touched[row][hidden[row]].all()
+
+
+def test_normalised_patches_have_mean_zero_and_unbiased_variance_one():
+    tokens = torch.rand(2, 5, 48) * 3 + 7
+    normalised = normalise_patches(tokens)
+    assert normalised.mean(2).abs().max() < 1e-5
+    assert torch.allclose(normalised.var(2), torch.ones(2, 5), atol=1e-4)
+    assert normalise_patches(torch.ones(1, 1, 48)).abs().max() == 0

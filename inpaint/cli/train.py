@@ -50,9 +50,7 @@ def mae(config: Path, out: Path | None, device: str | None) -> None:
     run = _override(read_config(config, MaeRunConfig), out, device)
     from inpaint.train.mae import fit_mae
 
-    with _shown_progress(run) as show:
-        checkpoint = fit_mae(run, on_progress=show)
-    click.echo(f"trained: {click.format_filename(checkpoint)}")
+    _fit(fit_mae, run)
 
 
 @train.command()
@@ -64,8 +62,13 @@ def acr(config: Path, out: Path | None, device: str | None) -> None:
     run = _override(read_config(config, AcrRunConfig), out, device)
     from inpaint.train.acr import fit_acr
 
+    _fit(fit_acr, run)
+
+
+def _fit(fit: Callable[..., Path], run: RunConfig) -> None:
+    """Run a training loop to its end, showing how far it is."""
     with _shown_progress(run) as show:
-        checkpoint = fit_acr(run, on_progress=show)
+        checkpoint = fit(run, on_progress=show)
     click.echo(f"trained: {click.format_filename(checkpoint)}")
 
 

@@ -19,7 +19,7 @@ from torch import Tensor, nn
 from inpaint.layers.transformer import TransformerBlock
 from inpaint.mask import binarize, check_pair, shrink_to_grid
 from inpaint.models.prior import PriorFeatures
-from inpaint.tokens import patchify, sincos_positions, token_masks, unpatchify
+from inpaint.tokens import normalise_patches, patchify, sincos_positions, token_masks, unpatchify
 
 IMAGENET_MEAN = (0.485, 0.456, 0.406)
 IMAGENET_STD = (0.229, 0.224, 0.225)
@@ -252,10 +252,7 @@ class MaskedAutoencoder(nn.Module):
             per_patch: standardise every patch by its own mean and deviation (not for a prior).
         """
         patches = patchify(normalised, self.preset.patch_size)
-        if not per_patch:
-            return patches
-        variance, mean = torch.var_mean(patches, dim=-1, keepdim=True)
-        return (patches - mean) / (variance + 1e-6).sqrt()
+        return normalise_patches(patches) if per_patch else patches
 
     # -- as a prior ----------------------------------------------------------------------------------
 

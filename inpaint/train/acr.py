@@ -22,9 +22,8 @@ from inpaint.models.discriminator import PatchDiscriminator
 from inpaint.models.inpainter import Inpainter
 from inpaint.models.mae import MaskedAutoencoder
 from inpaint.models.presets import build_inpainter
-from inpaint.strokes import ObjectShapes, make_mixed_masks
+from inpaint.train.batches import Batches
 from inpaint.train.config import AcrRunConfig
-from inpaint.train.data import PhotoSet, indices_at, load_photos, make_generator
 from inpaint.train.losses import (
     discriminator_fake_loss,
     discriminator_real_loss,
@@ -34,7 +33,7 @@ from inpaint.train.losses import (
     weighted_l1,
 )
 from inpaint.train.perceptual import SqueezeNetFeatures
-from inpaint.train.schedule import Ema, schedule_factor
+from inpaint.train.schedule import Ema, set_rates
 from inpaint.train.state import load_latest_state, save_state
 from inpaint.train.watch import Progress, Watch
 
@@ -77,16 +76,17 @@ def fit_acr(config: AcrRunConfig, on_progress: Callable[[Progress], None] | None
     features = None
     if config.perceptual_weights is not None and config.weights.perceptual > 0:
         features = SqueezeNetFeatures.from_file(config.perceptual_weights).to(device)
-    photos = load_photos(
-        config.photos, config.photo_size, limit=config.photo_limit, on_problem=watch.note
-    ).to(device)
-    shapes = ObjectShapes.from_zip(config.shapes) if config.shapes else None
+    batches = Batches(config, device, watch.note)
     stateful = {
         "network": network,
         "discriminator": discriminator,
         "ema": ema,
         "optimizer": optimizer,
         "discriminator_optimizer": discriminator_optimizer,
+    }
+    rates: dict[torch.optim.Optimizer, float] = {
+        optimizer: config.learning_rate,
+        discriminator_optimizer: config.discriminator_learning_rate,
     }
     images_seen = 0
 
@@ -103,16 +103,6 @@ def fit_acr(config: AcrRunConfig, on_progress: Callable[[Progress], None] | None
         save_checkpoint(path, ema.network, {"run": config.name, "images_seen": str(images_seen)})
         return path
 
-    def set_rates() -> None:
-        warmup, total = config.warmup_images, config.images
-        factor = schedule_factor(
-            config.schedule, images_seen, total, warmup=warmup, milestones=config.milestones
-        )
-        for group in optimizer.param_groups:
-            group["lr"] = config.learning_rate * factor
-        for group in discriminator_optimizer.param_groups:
-            group["lr"] = config.discriminator_learning_rate * factor
-
     def in_precision() -> torch.autocast:
         return torch.autocast(device.type, torch.bfloat16, enabled=config.precision == "bf16")
 
@@ -120,8 +110,10 @@ def fit_acr(config: AcrRunConfig, on_progress: Callable[[Progress], None] | None
     weights = config.weights
     watch.start(images_seen)
     while images_seen < config.images:
-        image, mask = draw_batch(config, photos, shapes, images_seen, device)
-        set_rates()
+        image, mask, _ = batches.after(images_seen)
+        if config.channels_last:
+            image = image.contiguous(memory_format=torch.channels_last)
+        set_rates(rates, config, images_seen)
         step = images_seen // config.batch_size
         values: dict[str, Tensor] = {}
 
@@ -199,27 +191,6 @@ def start_network(config: AcrRunConfig) -> Inpainter:
             )
         network.prior = prior.requires_grad_(False)
     return network
-
-
-def draw_batch(
-    config: AcrRunConfig,
-    photos: PhotoSet,
-    shapes: ObjectShapes | None,
-    images_seen: int,
-    device: torch.device,
-) -> tuple[Tensor, Tensor]:
-    """The batch that follows ``images_seen`` images: ``(B, 3, S, S)`` and mask ``(B, 1, S, S)``."""
-    count = config.batch_size
-    indices = indices_at(len(photos), count, seed=config.seed, images_seen=images_seen)
-    crops = make_generator(config.seed, "crops", images_seen)
-    holes = make_generator(config.seed, "masks", images_seen)
-    image = photos.batch(
-        indices, size=config.size, generator=crops, device=device, min_scale=config.min_scale
-    )
-    mask = make_mixed_masks(count, config.size, config.size, holes, shapes).to(device)
-    if config.channels_last:
-        image = image.contiguous(memory_format=torch.channels_last)
-    return image, mask
 
 
 @contextmanager

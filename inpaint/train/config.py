@@ -51,8 +51,6 @@ class RunConfig:
         threads: processor threads; None leaves torch's choice.
         device: "auto", "cpu", "cuda", "cuda:1", ...
         precision: of the network's products; losses, FFT and R1 stay in float32.
-        channels_last: memory layout of convolutions.
-        clip_gradient: largest norm of a step's gradient.
     """
 
     name: str
@@ -78,8 +76,6 @@ class RunConfig:
     threads: int | None = at_least(1, default=None)
     device: str = "auto"
     precision: Precision = "float32"
-    channels_last: bool = False
-    clip_gradient: float = at_least(1e-6, default=1.0)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -92,6 +88,7 @@ class MaeRunConfig(RunConfig):
         norm_pix: predict each patch normalised by its own mean and variance.
         weight_decay: of AdamW, not applied to biases and norms.
         betas: of AdamW.
+        clip_gradient: largest norm of a step's gradient.
     """
 
     mask_ratio: float = between(0.05, 0.95, default=0.75)
@@ -99,6 +96,7 @@ class MaeRunConfig(RunConfig):
     norm_pix: bool = False
     weight_decay: float = at_least(0, default=0.05)
     betas: tuple[float, float] = between(0, 0.999999, default=(0.9, 0.95))
+    clip_gradient: float = at_least(1e-6, default=1.0)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -129,6 +127,7 @@ class AcrRunConfig(RunConfig):
         r1_every: steps between R1 penalties; the factor is multiplied to make up for the steps without.
         adversarial_after_images: images seen before the discriminator joins.
         perceptual_weights: the feature network's file.
+        channels_last: memory layout of convolutions.
     """
 
     mae_checkpoint: Path | None = None
@@ -142,6 +141,7 @@ class AcrRunConfig(RunConfig):
     r1_every: int = at_least(1, default=1)
     adversarial_after_images: int = at_least(0, default=0)
     perceptual_weights: Path | None = None
+    channels_last: bool = False
 
 
 AnyRunConfig = TypeVar("AnyRunConfig", bound=RunConfig)

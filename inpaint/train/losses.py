@@ -148,9 +148,3 @@ def masked_patch_mse(prediction: Tensor, target: Tensor, token_mask: Tensor) -> 
     per_token = (prediction - target).square().mean(2)
     hidden = token_mask.to(per_token.dtype)
     return (per_token * hidden).sum() / hidden.sum().clamp(min=1)
-
-
-def normalise_patches(tokens: Tensor) -> Tensor:
-    """Scale each token's values to mean 0 and variance 1 (unbiased variance + 1e-6), (B, N, D)."""
-    variance = tokens.var(dim=2, keepdim=True)
-    return (tokens - tokens.mean(dim=2, keepdim=True)) / (variance + 1e-6).sqrt()

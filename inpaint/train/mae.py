@@ -17,13 +17,12 @@ from inpaint.checkpoint import save_checkpoint
 from inpaint.device import choose_device
 from inpaint.mask import composite
 from inpaint.models.mae import MaskedAutoencoder
-from inpaint.models.presets import MAE_PRESETS, build_mae
-from inpaint.strokes import ObjectShapes, make_mixed_masks
+from inpaint.models.presets import build_mae
 from inpaint.tokens import token_masks, top_up
+from inpaint.train.batches import Batch, Batches
 from inpaint.train.config import MaeRunConfig
-from inpaint.train.data import PhotoSet, indices_at, load_photos, make_generator
 from inpaint.train.losses import masked_patch_mse
-from inpaint.train.schedule import Ema, schedule_factor
+from inpaint.train.schedule import Ema, set_rates
 from inpaint.train.state import load_latest_state, save_state
 from inpaint.train.watch import Progress, Watch
 
@@ -51,26 +50,24 @@ def fit_mae(config: MaeRunConfig, on_progress: Callable[[Progress], None] | None
         torch.set_num_threads(config.threads)
     torch.manual_seed(config.seed)
     watch = Watch(config, on_progress)
-    photos = load_photos(config.photos, config.photo_size, on_problem=watch.note).to(device)
-    shapes = ObjectShapes.from_zip(config.shapes) if config.shapes else None
+    batches = Batches(config, device, watch.note)
     model = build_mae(config.preset).to(device)
     ema = Ema(model, config.ema_decay)
     optimizer = torch.optim.AdamW(
         _decay_groups(model, config.weight_decay), lr=config.learning_rate, betas=config.betas
     )
+    stateful = {"model": model, "ema": ema, "optimizer": optimizer}
     images_seen = 0
 
     # -- resume
     saved = load_latest_state(watch.folder, watch.note)
     if saved is not None:
-        model.load_state_dict(saved["model"])
-        ema.load_state_dict(saved["ema"])
-        optimizer.load_state_dict(saved["optimizer"])
+        for name, part in stateful.items():
+            part.load_state_dict(saved[name])
         images_seen = saved["images_seen"]
 
     def checkpoint() -> Path:
-        payload = {"model": model.state_dict(), "ema": ema.state_dict(), "optimizer": optimizer.state_dict()}
-        save_state(watch.folder, images_seen, payload)
+        save_state(watch.folder, images_seen, {name: part.state_dict() for name, part in stateful.items()})
         path = watch.folder / f"{config.name}.safetensors"
         save_checkpoint(path, ema.network, {"run": config.name, "images_seen": str(images_seen)})
         return path
@@ -78,13 +75,12 @@ def fit_mae(config: MaeRunConfig, on_progress: Callable[[Progress], None] | None
     # -- train
     watch.start(images_seen)
     while images_seen < config.images:
-        image, mask, hidden = draw_batch(config, photos, shapes, images_seen, device)
-        factor = schedule_factor(config.schedule, images_seen, config.images, warmup=config.warmup_images)
-        for group in optimizer.param_groups:
-            group["lr"] = config.learning_rate * factor
+        batch = batches.after(images_seen)
+        hidden = hide_tokens(config, batch, model.preset.patch_size)
+        set_rates({optimizer: config.learning_rate}, config, images_seen)
 
         with torch.autocast(device.type, torch.bfloat16, enabled=config.precision == "bf16"):
-            normalised = model.normalise(image)
+            normalised = model.normalise(batch.image)
             prediction = model.predict_patches(normalised, hidden)
         target = model.target_patches(normalised, per_patch=config.norm_pix)
         loss = masked_patch_mse(prediction.float(), target, hidden.float())
@@ -97,34 +93,19 @@ def fit_mae(config: MaeRunConfig, on_progress: Callable[[Progress], None] | None
 
         watch.step(images_seen, {"loss": loss, "gradient_norm": norm})
         if watch.due("sample"):
-            watch.sheet(images_seen, _sample_columns(ema.network, image[:6], mask[:6]))
+            watch.sheet(images_seen, _sample_columns(ema.network, batch.image[:6], batch.mask[:6]))
         if watch.due("save"):
             checkpoint()
     return checkpoint()
 
 
-def draw_batch(
-    config: MaeRunConfig,
-    photos: PhotoSet,
-    shapes: ObjectShapes | None,
-    images_seen: int,
-    device: torch.device,
-) -> tuple[Tensor, Tensor, Tensor]:
-    """The batch that follows ``images_seen`` images: image, pixel mask, hidden tokens ``(B, N)`` bool."""
-    count = config.batch_size
-    indices = indices_at(len(photos), count, seed=config.seed, images_seen=images_seen)
-    crops = make_generator(config.seed, "crops", images_seen)
-    image = photos.batch(
-        indices, size=config.size, generator=crops, device=device, min_scale=config.min_scale
-    )
-    holes = make_generator(config.seed, "masks", images_seen)
-    mask = make_mixed_masks(count, config.size, config.size, holes, shapes)
-    touched = token_masks(mask, MAE_PRESETS[config.preset].patch_size).any
+def hide_tokens(config: MaeRunConfig, batch: Batch, patch_size: int) -> Tensor:
+    """The tokens a batch hides, ``(B, N)`` bool: those under its mask first, random ones up to the ratio."""
+    touched = token_masks(batch.mask, patch_size).any
     if not config.mixed_masks:
         touched = torch.zeros_like(touched)
-    noise = torch.rand(touched.shape, generator=holes)
-    hidden = top_up(touched, config.mask_ratio, noise)
-    return image, mask.to(device), hidden.to(device)
+    noise = torch.rand(touched.shape, generator=batch.generator).to(touched.device)
+    return top_up(touched, config.mask_ratio, noise)
 
 
 def _decay_groups(model: nn.Module, weight_decay: float) -> list[dict[str, object]]:

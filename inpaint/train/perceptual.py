@@ -76,17 +76,8 @@ class SqueezeNetFeatures(nn.Module):
         Raises:
             CheckpointError: the file is missing, unreadable or does not fit the network.
         """
-        try:
-            state = load_file(path)
-        except (OSError, SafetensorError) as problem:
-            raise CheckpointError(f"{path}: cannot be read as a safetensors file ({problem})") from None
-        state = {key: value.float() for key, value in state.items() if not key.startswith("classifier.")}
         network = cls()
-        try:
-            network.load_state_dict(state)
-        except RuntimeError as problem:
-            reason = " ".join(str(problem).split())[:300]
-            raise CheckpointError(f"{path}: not the weights of SqueezeNet 1.1 ({reason})") from None
+        load_frozen(network, path, called="SqueezeNet 1.1", passed_over="classifier.")
         return network
 
     def train(self, mode: bool = True) -> Self:
@@ -141,3 +132,27 @@ class SqueezeNetFeatures(nn.Module):
             for a, b in zip(self(first), self(second), strict=True)
         ]
         return torch.stack(distances).mean(0)
+
+
+def load_frozen(network: nn.Module, path: Path | str, *, called: str, passed_over: str) -> None:
+    """Load a feature network's weights from a safetensors file, strictly.
+
+    Args:
+        network: takes the weights, as float32.
+        path: the file.
+        called: the network's name, for the error.
+        passed_over: keys that begin with this are left out: a classifier nobody asks here.
+
+    Raises:
+        CheckpointError: the file is missing, unreadable or does not fit the network.
+    """
+    try:
+        state = load_file(path)
+    except (OSError, SafetensorError) as problem:
+        raise CheckpointError(f"{path}: cannot be read as a safetensors file ({problem})") from None
+    state = {key: value.float() for key, value in state.items() if not key.startswith(passed_over)}
+    try:
+        network.load_state_dict(state)
+    except RuntimeError as problem:
+        reason = " ".join(str(problem).split())[:300]
+        raise CheckpointError(f"{path}: not the weights of {called} ({reason})") from None

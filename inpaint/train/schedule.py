@@ -9,13 +9,14 @@ from __future__ import annotations
 import contextlib
 import copy
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 
 import torch
 import torch.nn as nn
 from torch import Tensor
 
 from inpaint.errors import CheckpointError
+from inpaint.train.config import RunConfig
 
 
 def warmup_factor(position: float, warmup: float) -> float:
@@ -54,6 +55,20 @@ def schedule_factor(
     if schedule == "milestones":
         return milestone_factor(position, milestones, warmup=warmup)
     raise ValueError(f"schedule is {schedule!r}, expected constant, cosine or milestones")
+
+
+def set_rates(rates: Mapping[torch.optim.Optimizer, float], config: RunConfig, images_seen: int) -> None:
+    """Set the learning rate of each optimizer: its highest rate times the run's schedule at this point."""
+    factor = schedule_factor(
+        config.schedule,
+        images_seen,
+        config.images,
+        warmup=config.warmup_images,
+        milestones=config.milestones,
+    )
+    for optimizer, highest in rates.items():
+        for group in optimizer.param_groups:
+            group["lr"] = highest * factor
 
 
 class Ema:

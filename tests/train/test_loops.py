@@ -20,6 +20,7 @@ from inpaint.train.acr import fit_acr
 from inpaint.train.config import AcrRunConfig, LossWeights, MaeRunConfig
 from inpaint.train.mae import fit_mae
 from inpaint.train.perceptual import SqueezeNetFeatures
+from inpaint.train.state import load_latest_state
 from inpaint.train.watch import Watch
 
 STEPS, BATCH = 6, 4
@@ -100,6 +101,22 @@ def test_mae_learns_and_leaves_a_checkpoint(photos, tmp_path):
     assert np.mean(losses[-5:]) < 0.9 * np.mean(losses[:5])
     problems = (config.out / "problems.jsonl").read_text().splitlines()
     assert len(problems) == 1 and "broken.png" in problems[0]
+
+
+def test_both_loops_honour_every_setting_they_share(photos, tmp_path, perceptual_weights, monkeypatch):
+    rates = []
+    monkeypatch.setattr(Watch, "step", lambda self, seen, values: None)
+    changes = {"photo_limit": 2, "schedule": "milestones", "milestones": (BATCH,), "images": 3 * BATCH}
+    for fit, config in (
+        (fit_mae, mae_config(photos, tmp_path / "mae", **changes)),
+        (fit_acr, acr_config(photos, tmp_path / "acr", perceptual_weights, **changes)),
+    ):
+        fit(config)
+        state = load_latest_state(config.out)
+        assert state is not None
+        rates.append(state["optimizer"]["param_groups"][0]["lr"])
+        assert not (config.out / "problems.jsonl").exists()  # the broken photo is beyond the limit
+    assert rates == [5e-4, 5e-4]
 
 
 def test_mae_resumes_exactly(photos, tmp_path, monkeypatch):

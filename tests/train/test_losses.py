@@ -16,7 +16,6 @@ from inpaint.train.losses import (
     feature_matching_loss,
     generator_adversarial_loss,
     masked_patch_mse,
-    normalise_patches,
     r1_of,
     r1_penalty,
     region_weights,
@@ -130,11 +129,3 @@ def test_patch_error_counts_hidden_tokens_only(hidden, seed):
         torch.where(token_mask[..., None], target + error, 9.0), target, token_mask
     )
     assert torch.equal(loss, visible_changed)
-
-
-def test_normalised_patches_have_mean_zero_and_unbiased_variance_one():
-    tokens = torch.rand(2, 5, 48) * 3 + 7
-    normalised = normalise_patches(tokens)
-    assert normalised.mean(2).abs().max() < 1e-5
-    assert torch.allclose(normalised.var(2), torch.ones(2, 5), atol=1e-4)
-    assert normalise_patches(torch.ones(1, 1, 48)).abs().max() == 0
