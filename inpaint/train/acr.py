@@ -32,7 +32,7 @@ from inpaint.train.losses import (
     r1_penalty,
     weighted_l1,
 )
-from inpaint.train.perceptual import SqueezeNetFeatures
+from inpaint.train.perceptual import load_perceptual
 from inpaint.train.schedule import Ema, set_rates
 from inpaint.train.state import load_latest_state, save_state
 from inpaint.train.watch import Progress, Watch
@@ -75,7 +75,7 @@ def fit_acr(config: AcrRunConfig, on_progress: Callable[[Progress], None] | None
     )
     features = None
     if config.perceptual_weights is not None and config.weights.perceptual > 0:
-        features = SqueezeNetFeatures.from_file(config.perceptual_weights).to(device)
+        features = load_perceptual(config.perceptual_network, config.perceptual_weights).to(device)
     batches = Batches(config, device, watch.note)
     stateful = {
         "network": network,

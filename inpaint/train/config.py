@@ -21,6 +21,13 @@ from inpaint.train.strict_toml import at_least, between, read_table
 Schedule = Literal["constant", "cosine", "milestones"]
 Precision = Literal["float32", "bf16"]
 JudgedView = Literal["prediction", "composite"]
+PerceptualNetwork = Literal["squeezenet", "ade20k", "mae"]
+PERCEPTUAL_FILES: dict[PerceptualNetwork, str] = {
+    "squeezenet": "SqueezeNet 1.1 as .safetensors with torchvision's key names",
+    "ade20k": "encoder_epoch_20.pth of ade20k-resnet50dilated-ppm_deepsup, published by the project "
+    "CSAILVision/semantic-segmentation-pytorch",
+    "mae": "a checkpoint of inpaint train mae",
+}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -126,7 +133,8 @@ class AcrRunConfig(RunConfig):
         weights: factors of the losses.
         r1_every: steps between R1 penalties; the factor is multiplied to make up for the steps without.
         adversarial_after_images: images seen before the discriminator joins.
-        perceptual_weights: the feature network's file.
+        perceptual_network: whose features the perceptual loss compares; "ade20k" is the published one.
+        perceptual_weights: that network's file.
         channels_last: memory layout of convolutions.
     """
 
@@ -140,6 +148,7 @@ class AcrRunConfig(RunConfig):
     weights: LossWeights = field(default_factory=LossWeights)
     r1_every: int = at_least(1, default=1)
     adversarial_after_images: int = at_least(0, default=0)
+    perceptual_network: PerceptualNetwork = "squeezenet"
     perceptual_weights: Path | None = None
     channels_last: bool = False
 
@@ -218,7 +227,8 @@ def _check_together(config: RunConfig) -> None:
         if config.weights.perceptual > 0 and config.perceptual_weights is None:
             raise ConfigError(
                 f"weights.perceptual is {config.weights.perceptual} without perceptual_weights, expected "
-                "perceptual_weights = 'FILE.safetensors', or weights.perceptual = 0 to train without"
+                f"perceptual_weights = 'FILE' ({PERCEPTUAL_FILES[config.perceptual_network]}), "
+                "or weights.perceptual = 0 to train without"
             )
         if config.mae_checkpoint is not None and not config.prior:
             raise ConfigError("mae_checkpoint is given with prior = false, expected one or the other")

@@ -1,4 +1,4 @@
-"""What pictures look like to a classification network: a feature distance, for losses and for scores."""
+"""What pictures look like to a frozen network: the perceptual losses, and a feature distance for scores."""
 
 from __future__ import annotations
 
@@ -13,6 +13,9 @@ from safetensors.torch import load_file
 from torch import Tensor
 
 from inpaint.errors import CheckpointError, ShapeError
+from inpaint.train.config import PerceptualNetwork
+from inpaint.train.mae_features import MaeFeatures
+from inpaint.train.scene_features import SceneFeatures
 
 _CAFFE_MEAN_BGR = (104.0, 117.0, 123.0)
 _SHORTEST = 1e-4  # activations are in the hundreds; keeps the gradient finite where all channels are silent
@@ -107,31 +110,47 @@ class SqueezeNetFeatures(nn.Module):
                     taps.append(features)
         return taps
 
-    def feature_distance(self, first: Tensor, second: Tensor) -> Tensor:
+    def feature_distance(self, prediction: Tensor, target: Tensor) -> Tensor:
         """Compare pictures by their features; differentiable in both.
 
         Every position of every tap is scaled to unit length over its channels; squared differences are summed
         over channels and averaged over positions and then over taps.
 
         Args:
-            first: (B, 3, H, W) RGB in [0, 1].
-            second: as `first`.
+            prediction: (B, 3, H, W) RGB in [0, 1].
+            target: as `prediction`.
 
         Returns:
             (B,) float32 distances, 0 for equal pictures, at most 4 (activations are not negative: at most 2).
         """
-        if first.shape != second.shape:
+        if prediction.shape != target.shape:
             raise ShapeError(
-                f"got pictures of {tuple(first.shape)} and {tuple(second.shape)}, expected equal shapes"
+                f"got pictures of {tuple(prediction.shape)} and {tuple(target.shape)}, expected equal shapes"
             )
         distances = [
             (F.normalize(a, dim=1, eps=_SHORTEST) - F.normalize(b, dim=1, eps=_SHORTEST))
             .square()
             .sum(1)
             .mean((1, 2))
-            for a, b in zip(self(first), self(second), strict=True)
+            for a, b in zip(self(prediction), self(target), strict=True)
         ]
         return torch.stack(distances).mean(0)
+
+
+def load_perceptual(
+    network: PerceptualNetwork, path: Path | str
+) -> SqueezeNetFeatures | SceneFeatures | MaeFeatures:
+    """Load the network of a perceptual loss; its `feature_distance(prediction, target)` gives (B,) distances.
+
+    Args:
+        network: "squeezenet", "ade20k" as published, or "mae", our own encoder.
+        path: its weights.
+
+    Raises:
+        CheckpointError: the file is missing, unreadable or does not fit; says what was expected.
+    """
+    kinds = {"squeezenet": SqueezeNetFeatures, "ade20k": SceneFeatures, "mae": MaeFeatures}
+    return kinds[network].from_file(path)
 
 
 def load_frozen(network: nn.Module, path: Path | str, *, called: str, passed_over: str) -> None:

@@ -13,12 +13,10 @@ from safetensors.torch import load_file
 from torch import Tensor
 
 from inpaint.errors import CheckpointError, ShapeError
+from inpaint.train.config import PERCEPTUAL_FILES
 
 _MEAN, _STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
-_WHERE = (
-    "expected encoder_epoch_20.pth of ade20k-resnet50dilated-ppm_deepsup "
-    "(sceneparsing.csail.mit.edu/model/pytorch)"
-)
+_WHERE = f"expected {PERCEPTUAL_FILES['ade20k']}"
 
 
 class _Bottleneck(nn.Module):

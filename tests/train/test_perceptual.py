@@ -1,13 +1,24 @@
-"""SqueezeNet features: the network is torchvision's, the distance is the documented formula."""
+"""Perceptual losses: SqueezeNet is torchvision's with the documented distance; each can train."""
 
 from __future__ import annotations
 
+import json
+from pathlib import Path
+from typing import get_args
+
+import numpy as np
 import pytest
 import torch
+from PIL import Image
 from safetensors.torch import save_file
 
-from inpaint.errors import CheckpointError, ShapeError
-from inpaint.train.perceptual import SqueezeNetFeatures
+from inpaint.checkpoint import save_checkpoint
+from inpaint.errors import CheckpointError, ConfigError, ShapeError
+from inpaint.models.presets import build_mae
+from inpaint.train.acr import fit_acr
+from inpaint.train.config import PERCEPTUAL_FILES, AcrRunConfig, PerceptualNetwork, config_from_table
+from inpaint.train.perceptual import SqueezeNetFeatures, load_perceptual
+from inpaint.train.scene_features import SceneFeatures
 
 
 @pytest.fixture(scope="module")
@@ -90,3 +101,48 @@ def test_wrong_shapes_are_told(network):
         network(torch.zeros(1, 3, 16, 40))
     with pytest.raises(ShapeError, match="equal shapes"):
         network.feature_distance(pictures(1), pictures(2))
+
+
+def write_random_weights(name: str, folder: Path) -> Path:
+    """The file of one perceptual network, in its true format."""
+    torch.manual_seed(0)
+    if name == "squeezenet":
+        save_file(SqueezeNetFeatures().state_dict(), folder / "features.safetensors")
+    elif name == "ade20k":
+        torch.save(SceneFeatures().state_dict(), folder / "encoder_epoch_20.pth")
+    else:
+        save_checkpoint(folder / "mae.safetensors", build_mae("mae-tiny"))
+    (path,) = folder.iterdir()
+    return path
+
+
+@pytest.mark.parametrize("name", get_args(PerceptualNetwork))
+def test_each_network_trains_a_generator_through_its_distance_alone(name, tmp_path):
+    (tmp_path / "weights").mkdir()
+    ramp = np.linspace(0, 255, 32, dtype=np.uint8)
+    Image.fromarray(np.stack([np.tile(ramp, (32, 1))] * 3, axis=-1)).save(tmp_path / "photo.png")
+    config = config_from_table(
+        {
+            "name": "try", "preset": "lama-tiny", "out": "run", "photos": "photo.png", "prior": False,
+            "photo_size": 32, "size": 32, "batch_size": 2, "images": 30, "learning_rate": 3e-3,
+            "schedule": "constant", "log_every": 1, "device": "cpu", "perceptual_network": name,
+            "perceptual_weights": str(write_random_weights(name, tmp_path / "weights")),
+            "weights": {"adversarial": 0, "feature_matching": 0, "l1_known": 0, "perceptual": 1},
+        },
+        AcrRunConfig,
+        folder=tmp_path,
+    )  # fmt: skip
+    fit_acr(config)
+    curve = [json.loads(line)["perceptual"] for line in (tmp_path / "run/stats.jsonl").open()]
+    assert len(curve) == 15 and np.mean(curve[-3:]) < 0.9 * np.mean(curve[:3])
+
+
+def test_every_network_says_what_its_file_is(tmp_path):
+    assert set(PERCEPTUAL_FILES) == set(get_args(PerceptualNetwork))
+    run = {"name": "a", "preset": "lama", "out": "o", "photos": "p", "batch_size": 1, "images": 1}
+    for name, file in PERCEPTUAL_FILES.items():
+        with pytest.raises(ConfigError) as caught:
+            config_from_table({**run, "learning_rate": 1e-3, "perceptual_network": name}, AcrRunConfig)
+        assert file in str(caught.value)
+        with pytest.raises(CheckpointError, match=r"none\.safetensors"):
+            load_perceptual(name, tmp_path / "none.safetensors")
