@@ -5,6 +5,7 @@ Parameters in millions (``tests/test_presets.py`` counts them):
     preset      prior   adapter  generator
     acr-base    111.7   13.9     27.1       as published
     acr-small     6.5    0.7      0.9       same design, narrow; starts from the push-pull fill
+    lama-small     -      -       0.9       the generator of acr-small alone: shows the worth of its prior
     lama           -      -      27.0       no prior, LaMa-Fourier
     big-lama       -      -      51.0       no prior, 18 blocks
     *-tiny      a few thousand, for tests
@@ -13,7 +14,7 @@ Parameters in millions (``tests/test_presets.py`` counts them):
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import asdict, fields, is_dataclass
+from dataclasses import asdict, fields, is_dataclass, replace
 from types import UnionType
 from typing import Any, get_args, get_origin, get_type_hints
 
@@ -26,6 +27,7 @@ from inpaint.models.lama import FourierGenerator, GeneratorPreset
 from inpaint.models.mae import MaePreset, MaskedAutoencoder
 
 _ACR = {"padding": "zeros", "convolution_bias": True, "positions": True, "attention_transfer": True}
+_SMALL = GeneratorPreset(width=16, blocks=4, start="push_pull", **_ACR)
 
 MAE_PRESETS: dict[str, MaePreset] = {
     "mae-base": MaePreset(),
@@ -38,14 +40,11 @@ MAE_PRESETS: dict[str, MaePreset] = {
 
 INPAINTER_PRESETS: dict[str, InpainterPreset] = {
     "acr-base": InpainterPreset("acr-base", GeneratorPreset(**_ACR), MAE_PRESETS["mae-base"]),
-    "acr-small": InpainterPreset(
-        "acr-small",
-        GeneratorPreset(width=16, blocks=4, start="push_pull", **_ACR),
-        MAE_PRESETS["mae-small"],
-    ),
+    "acr-small": InpainterPreset("acr-small", _SMALL, MAE_PRESETS["mae-small"]),
     "acr-tiny": InpainterPreset(
         "acr-tiny", GeneratorPreset(width=4, blocks=1, **_ACR), MAE_PRESETS["mae-tiny"], working_size=64
     ),
+    "lama-small": InpainterPreset("lama-small", replace(_SMALL, attention_transfer=False)),
     "lama": InpainterPreset("lama", GeneratorPreset()),
     "big-lama": InpainterPreset("big-lama", GeneratorPreset(blocks=18)),
     "lama-tiny": InpainterPreset("lama-tiny", GeneratorPreset(width=4, blocks=1), working_size=64),

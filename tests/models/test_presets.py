@@ -41,6 +41,15 @@ def test_the_small_network_fits_its_budget():
     assert stored <= 22e6
 
 
+def test_lama_small_is_the_generator_of_acr_small_alone():
+    alone, whole = build_inpainter("lama-small"), build_inpainter("acr-small")
+    assert alone.prior is None and alone.adapter is None
+    shapes = {key: value.shape for key, value in whole.generator.state_dict().items()}
+    ours = {key: value.shape for key, value in alone.generator.state_dict().items()}
+    assert shapes.keys() - ours.keys() == {"transfer_before.alpha", "transfer_after.alpha"}
+    assert ours.items() <= shapes.items()
+
+
 @pytest.mark.parametrize("name", [*INPAINTER_PRESETS, *MAE_PRESETS])
 def test_every_preset_survives_a_header(name):
     if name.endswith(("base", "lama")):
