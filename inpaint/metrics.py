@@ -8,6 +8,7 @@ caller's protocol.
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 
 import torch
 from torch import Tensor
@@ -110,18 +111,64 @@ def ssim(prediction: Tensor, target: Tensor, data_range: float = 1.0) -> Tensor:
     if min(prediction.shape[-2:]) <= 2 * _SSIM_RADIUS:
         height, width = prediction.shape[-2:]
         raise ShapeError(f"got images of {height} x {width}; SSIM's window needs at least 11 x 11 pixels")
-    # Shifting both images changes no covariance, and keeps digits that the squares would lose.
-    shift = data_range / 2
-    a, b = _double(prediction) - shift, _double(target) - shift
-    mean_a, mean_b = _blur(a), _blur(b)
-    variance_a = _blur(a * a) - mean_a * mean_a
-    variance_b = _blur(b * b) - mean_b * mean_b
-    covariance = _blur(a * b) - mean_a * mean_b
-    mean_a, mean_b = mean_a + shift, mean_b + shift
+    return ssim_over(gaussian_mean, prediction, target, data_range)
+
+
+def ssim_over(
+    window_mean: Callable[[Tensor], Tensor],
+    prediction: Tensor,
+    target: Tensor,
+    data_range: float,
+    correction: float = 1.0,
+) -> Tensor:
+    """Structural similarity by its formula, with any window: what ``ssim`` and its published variants share.
+
+    Args:
+        window_mean: gives the weighted mean around every place the window is put.
+        prediction: ``(B, C, H, W)``.
+        target: as ``prediction``.
+        data_range: distance from black to white; K1 = 0.01, K2 = 0.03.
+        correction: factor on variances and covariances; ``n / (n - 1)`` makes those of a sample.
+
+    Returns:
+        ``(B,)`` float64, the mean over all places and channels.
+
+    Raises:
+        ShapeError: unequal shapes.
+    """
+    _check_pair(prediction, target)
+    a, b = as_double(prediction), as_double(target)
+    mean_a, mean_b = window_mean(a), window_mean(b)
+    mean_product, mean_squares = mean_a * mean_b, mean_a.square().add_(mean_b.square())
     c1, c2 = (0.01 * data_range) ** 2, (0.03 * data_range) ** 2
-    luminance = (2 * mean_a * mean_b + c1) / (mean_a**2 + mean_b**2 + c1)
-    structure = (2 * covariance + c2) / (variance_a + variance_b + c2)
-    return (luminance * structure).flatten(1).mean(dim=1)
+    covariance = window_mean(a * b).sub_(mean_product).mul_(correction)
+    variances = window_mean(a.square().add_(b.square())).sub_(mean_squares).mul_(correction)
+    similarity = mean_product.mul_(2).add_(c1).mul_(covariance.mul_(2).add_(c2))
+    return similarity.div_(mean_squares.add_(c1).mul_(variances.add_(c2))).flatten(1).mean(dim=1)
+
+
+def gaussian_mean(images: Tensor) -> Tensor:
+    """SSIM's Gaussian mean around every place where the window fits.
+
+    Shifted sums along one axis, then the other: in double precision four times as fast as a convolution.
+
+    Args:
+        images: ``(B, C, H, W)``.
+
+    Returns:
+        ``(B, C, H - 10, W - 10)``.
+    """
+    weights = [
+        math.exp(-(offset**2) / (2 * _SSIM_SIGMA**2)) for offset in range(-_SSIM_RADIUS, _SSIM_RADIUS + 1)
+    ]
+    total = sum(weights)
+    for axis in (-2, -1):
+        length = images.shape[axis] - 2 * _SSIM_RADIUS
+        blurred = torch.zeros_like(images.narrow(axis, 0, length))
+        for start, weight in enumerate(weights):
+            blurred.add_(images.narrow(axis, start, length), alpha=weight / total)
+        images = blurred
+    return images
 
 
 def frechet_distance(first: Tensor, second: Tensor) -> Tensor:
@@ -148,7 +195,7 @@ def frechet_distance(first: Tensor, second: Tensor) -> Tensor:
         )
     if min(len(first), len(second)) < 2:
         raise ShapeError(f"got {len(first)} and {len(second)} feature vectors; a covariance needs at least 2")
-    first, second = _double(first), _double(second)
+    first, second = as_double(first), as_double(second)
     first_mean, second_mean = first.mean(dim=0), second.mean(dim=0)
     first = (first - first_mean) / (len(first) - 1) ** 0.5
     second = (second - second_mean) / (len(second) - 1) ** 0.5
@@ -180,7 +227,7 @@ def frechet_distance_of_moments(
     shapes = [tuple(x.shape) for x in (first_mean, second_mean, first_covariance, second_covariance)]
     if shapes != [(d,), (d,), (d, d), (d, d)]:
         raise ShapeError(f"got means and covariances {shapes}; expected (D,), (D,), (D, D), (D, D)")
-    m1, c1, m2, c2 = map(_double, (first_mean, first_covariance, second_mean, second_covariance))
+    m1, c1, m2, c2 = map(as_double, (first_mean, first_covariance, second_mean, second_covariance))
     values, vectors = torch.linalg.eigh(c1)
     root = vectors * values.clamp_min(0).sqrt() @ vectors.T
     # Rounding leaves eigenvalues just below zero where a covariance has no full rank.
@@ -188,14 +235,14 @@ def frechet_distance_of_moments(
     return ((m1 - m2).square().sum() + c1.trace() + c2.trace() - 2 * root_trace).clamp_min(0)
 
 
-def _double(tensor: Tensor) -> Tensor:
-    """Double precision, on the CPU where the device has none."""
+def as_double(tensor: Tensor) -> Tensor:
+    """The tensor in double precision, on the CPU where the device has none."""
     return (tensor.cpu() if tensor.device.type == "mps" else tensor).double()
 
 
 def _difference(prediction: Tensor, target: Tensor) -> Tensor:
     _check_pair(prediction, target)
-    return _double(prediction) - _double(target)
+    return as_double(prediction) - as_double(target)
 
 
 def _mean_over_hole(values: Tensor, mask: Tensor) -> Tensor:
@@ -207,24 +254,6 @@ def _mean_over_hole(values: Tensor, mask: Tensor) -> Tensor:
     # Selection, not multiplication: what is not finite outside the hole stays outside.
     total = torch.where(hole, values, 0.0).flatten(1).sum(dim=1)
     return total / (hole.flatten(1).sum(dim=1) * values.shape[1])
-
-
-def _blur(images: Tensor) -> Tensor:
-    """Gaussian mean around every place where the window fits: ``(B, C, H - 10, W - 10)``.
-
-    Shifted sums along one axis, then the other: in double precision four times as fast as a convolution.
-    """
-    weights = [
-        math.exp(-(offset**2) / (2 * _SSIM_SIGMA**2)) for offset in range(-_SSIM_RADIUS, _SSIM_RADIUS + 1)
-    ]
-    total = sum(weights)
-    for axis in (-2, -1):
-        length = images.shape[axis] - 2 * _SSIM_RADIUS
-        blurred = torch.zeros_like(images.narrow(axis, 0, length))
-        for start, weight in enumerate(weights):
-            blurred.add_(images.narrow(axis, start, length), alpha=weight / total)
-        images = blurred
-    return images
 
 
 def _check_pair(prediction: Tensor, target: Tensor) -> None:

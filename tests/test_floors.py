@@ -18,6 +18,7 @@ FLOORS = {
     "inpaint.image": 1,
     "inpaint.mask": 1,
     "inpaint.metrics": 1,
+    "inpaint.published_metrics": 1,
     "inpaint.strokes": 1,
     "inpaint.tokens": 1,
     "inpaint.layers": 2,
@@ -36,6 +37,7 @@ FLOORS = {
 NEIGHBOURS = {
     ("inpaint.batch", "inpaint.pipeline"),  # many pictures = one picture, often
     ("inpaint.convert", "inpaint.models"),  # a foreign file is matched against our presets
+    ("inpaint.published_metrics", "inpaint.metrics"),  # variants of one formula
     ("inpaint.cli", "eval"),  # `inpaint eval` is a door to the harness in the clone
 }
 
