@@ -25,6 +25,7 @@ FLOORS = {
     "inpaint.convert": 3,
     "inpaint.models": 3,
     "inpaint.checkpoint": 4,
+    "inpaint.mask_sets": 4,
     "inpaint.weights": 4,
     "inpaint.batch": 5,
     "inpaint.pipeline": 5,
