@@ -2,7 +2,8 @@
 
 Every key is checked before anything is loaded: an unknown key, a wrong type or an impossible value is one
 line that names the key, what was got, what was expected, and the file. Paths are relative to the config's
-folder and may contain environment variables as `${DATA}`.
+folder and may contain environment variables as `${DATA}`. A config that differs little from another in its
+folder names that one as `base` and says only what differs.
 """
 
 from __future__ import annotations
@@ -167,13 +168,32 @@ def read_config(path: Path | str, kind: type[AnyRunConfig]) -> AnyRunConfig:
         ConfigError: the file cannot be read, a key is unknown or missing, or a value is impossible.
     """
     path = Path(path)
+    table = _read_file(path)
+    if "base" in table:
+        base = table.pop("base")
+        if not isinstance(base, str) or Path(base).name != base:
+            raise ConfigError(f"{path}: base is {base!r}, expected the name of a config in the same folder")
+        whole = _read_file(path.with_name(base))
+        if "base" in whole:
+            raise ConfigError(
+                f"{path}: base is {base!r}, which has a base itself, expected one that has none"
+            )
+        for key, value in table.items():
+            theirs = whole.get(key)
+            if isinstance(theirs, dict) and isinstance(value, dict):
+                value = theirs | value
+            whole[key] = value
+        table = whole
+    return config_from_table(table, kind, folder=path.parent, source=str(path))
+
+
+def _read_file(path: Path) -> dict[str, Any]:
     try:
-        table = tomllib.loads(path.read_text(encoding="utf-8"))
+        return tomllib.loads(path.read_text(encoding="utf-8"))
     except (OSError, UnicodeDecodeError) as problem:
         raise ConfigError(f"{path}: cannot be read ({problem}); expected a TOML file") from None
     except tomllib.TOMLDecodeError as problem:
         raise ConfigError(f"{path}: not valid TOML ({problem})") from None
-    return config_from_table(table, kind, folder=path.parent, source=str(path))
 
 
 def config_from_table(

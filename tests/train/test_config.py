@@ -69,6 +69,37 @@ def test_reading_a_file(tmp_path, monkeypatch):
     assert config.milestones == (500, 800) and config.weights.l1_hole == 5
 
 
+def test_a_base_is_what_a_config_does_not_say_itself(tmp_path):
+    (tmp_path / "whole.toml").write_text(
+        """
+        name = "whole"
+        preset = "acr-tiny"
+        out = "runs"
+        photos = "photos"
+        batch_size = 8
+        images = 100
+        learning_rate = 1e-3
+        [weights]
+        perceptual = 0
+        l1_hole = 5
+        """
+    )
+    (tmp_path / "row.toml").write_text('base = "whole.toml"\nname = "row"\n[weights]\nl1_known = 3\n')
+    whole, row = (read_config(tmp_path / f"{name}.toml", AcrRunConfig) for name in ("whole", "row"))
+    weights = dataclasses.replace(whole.weights, l1_known=3.0)
+    assert row == dataclasses.replace(whole, name="row", weights=weights)
+
+    for base, message in (
+        ('"row.toml"', "which has a base itself"),
+        ('"none.toml"', r"none\.toml: cannot be read"),
+        ('"../whole.toml"', "expected the name of a config in the same folder"),
+        ("3", "expected the name of a config in the same folder"),
+    ):
+        (tmp_path / "bad.toml").write_text(f"base = {base}\n")
+        with pytest.raises(ConfigError, match=message):
+            read_config(tmp_path / "bad.toml", AcrRunConfig)
+
+
 @pytest.mark.parametrize(
     ("change", "message"),
     [
