@@ -46,7 +46,8 @@ class RunConfig:
         size: side of the training crops.
         min_scale: smallest part of a photo's area in a crop; 1 takes whole photos.
         shapes: zip of object shapes for object-shaped holes.
-        batch_size: images per step.
+        batch_size: images per step, over all processes.
+        accumulate: parts each process does a step's images in, one after the other, to save memory.
         images: images to see in the whole run.
         learning_rate: at its highest.
         warmup_images: linear rise at the start.
@@ -66,6 +67,7 @@ class RunConfig:
     out: Path
     photos: tuple[Path, ...]
     batch_size: int = at_least(1)
+    accumulate: int = at_least(1, default=1)
     images: int = at_least(1)
     learning_rate: float = at_least(1e-12)
     seed: int = at_least(0, default=0)
