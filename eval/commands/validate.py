@@ -55,7 +55,7 @@ def _validate(
 ) -> None:
     from eval.features import FeatureMeasures
     from eval.protocol import FLOORS, features_of_targets, read_validation_set, score
-    from eval.report import build_report, to_markdown, write_report
+    from eval.report.legacy import build_report, to_markdown, write_report
 
     if not models and not floors:
         raise InpaintError("nothing to score; give --model NAME_OR_PATH or --floors")

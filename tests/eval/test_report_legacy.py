@@ -10,7 +10,7 @@ import pytest
 import torch
 
 from eval.protocol import Scores, ValidationSet
-from eval.report import against_floors, bootstrap_interval, build_report, to_markdown, write_report
+from eval.report.legacy import against_floors, bootstrap_interval, build_report, to_markdown, write_report
 from inpaint.errors import InpaintError
 
 VALIDATION = ValidationSet(

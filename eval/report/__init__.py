@@ -1,0 +1,1 @@
+"""Reports for people and programs: Markdown, CSV, JSON, and a page with pictures."""
