@@ -170,32 +170,7 @@ def read_config(path: Path | str, kind: type[AnyRunConfig]) -> AnyRunConfig:
         ConfigError: the file cannot be read, a key is unknown or missing, or a value is impossible.
     """
     path = Path(path)
-    table = _read_file(path)
-    if "base" in table:
-        base = table.pop("base")
-        if not isinstance(base, str) or Path(base).name != base:
-            raise ConfigError(f"{path}: base is {base!r}, expected the name of a config in the same folder")
-        whole = _read_file(path.with_name(base))
-        if "base" in whole:
-            raise ConfigError(
-                f"{path}: base is {base!r}, which has a base itself, expected one that has none"
-            )
-        for key, value in table.items():
-            theirs = whole.get(key)
-            if isinstance(theirs, dict) and isinstance(value, dict):
-                value = theirs | value
-            whole[key] = value
-        table = whole
-    return config_from_table(table, kind, folder=path.parent, source=str(path))
-
-
-def _read_file(path: Path) -> dict[str, Any]:
-    try:
-        return tomllib.loads(path.read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError) as problem:
-        raise ConfigError(f"{path}: cannot be read ({problem}); expected a TOML file") from None
-    except tomllib.TOMLDecodeError as problem:
-        raise ConfigError(f"{path}: not valid TOML ({problem})") from None
+    return config_from_table(_read_file(path), kind, folder=path.parent, source=str(path))
 
 
 def config_from_table(
@@ -225,6 +200,30 @@ def plain_config(config: RunConfig) -> dict[str, Any]:
         return str(value) if isinstance(value, Path) else value
 
     return plain(dataclasses.asdict(config))
+
+
+def _read_file(path: Path, above: tuple[str, ...] = ()) -> dict[str, Any]:
+    """Read a file and put it over its base; `above` are the names of the files that stand on it."""
+    try:
+        table = tomllib.loads(path.read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError) as problem:
+        raise ConfigError(f"{path}: cannot be read ({problem}); expected a TOML file") from None
+    except tomllib.TOMLDecodeError as problem:
+        raise ConfigError(f"{path}: not valid TOML ({problem})") from None
+    if "base" not in table:
+        return table
+    base, above = table.pop("base"), (*above, path.name)
+    if not isinstance(base, str) or Path(base).name != base:
+        raise ConfigError(f"{path}: base is {base!r}, expected the name of a config in the same folder")
+    if base in above:
+        raise ConfigError(f"{path}: base is {base!r}, which stands on {path.name} itself")
+    whole = _read_file(path.with_name(base), above)
+    for key, value in table.items():
+        theirs = whole.get(key)
+        if isinstance(theirs, dict) and isinstance(value, dict):
+            value = theirs | value
+        whole[key] = value
+    return whole
 
 
 def _check_together(config: RunConfig) -> None:

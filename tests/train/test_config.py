@@ -89,8 +89,13 @@ def test_a_base_is_what_a_config_does_not_say_itself(tmp_path):
     weights = dataclasses.replace(whole.weights, l1_known=3.0)
     assert row == dataclasses.replace(whole, name="row", weights=weights)
 
+    (tmp_path / "last.toml").write_text('base = "row.toml"\nname = "last"\n')
+    assert read_config(tmp_path / "last.toml", AcrRunConfig) == dataclasses.replace(row, name="last")
+
+    (tmp_path / "other.toml").write_text('base = "bad.toml"\n')
     for base, message in (
-        ('"row.toml"', "which has a base itself"),
+        ('"bad.toml"', r"bad\.toml: base is 'bad\.toml', which stands on bad\.toml itself"),
+        ('"other.toml"', r"other\.toml: base is 'bad\.toml', which stands on other\.toml itself"),
         ('"none.toml"', r"none\.toml: cannot be read"),
         ('"../whole.toml"', "expected the name of a config in the same folder"),
         ("3", "expected the name of a config in the same folder"),
