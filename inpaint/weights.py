@@ -41,7 +41,7 @@ class ModelEntry:
 
     def path(self) -> Path | None:
         """Where the file lies on this machine, unchecked; None if it is not here."""
-        return next((path for folder in _folders() if (path := folder / self.file).is_file()), None)
+        return next((path for folder in weights_folders() if (path := folder / self.file).is_file()), None)
 
 
 def list_models() -> list[ModelEntry]:
@@ -111,7 +111,7 @@ def _fetch(entry: ModelEntry) -> Path:
     """Download the file of a model from its hub: resumable and atomic, into the hub's own cache."""
     missing = f"the weights of model {entry.name} ({entry.file}) are not on this machine"
     if entry.repo is None:
-        looked = " or ".join(str(folder) for folder in _folders())
+        looked = " or ".join(str(folder) for folder in weights_folders())
         raise WeightsError(f"{missing}; put the file into {looked}")
     if os.environ.get(OFFLINE_VARIABLE) == "1":
         raise WeightsError(f"{missing} and {OFFLINE_VARIABLE}=1 forbids fetching; unset it or add the file")
@@ -126,7 +126,7 @@ def _fetch(entry: ModelEntry) -> Path:
         raise WeightsError(f"{missing} and could not be fetched from {entry.repo}: {reason[0]}") from error
 
 
-def _folders() -> list[Path]:
+def weights_folders() -> list[Path]:
     """Where weights files are looked for, in order."""
     named = os.environ.get(FOLDER_VARIABLE)
     return [*([Path(named).expanduser()] if named else []), _shipped_folder()]

@@ -33,6 +33,7 @@ FLOORS = {
     "app": 6,
     "eval": 6,
     "inpaint.cli": 6,
+    "inpaint.web": 6,
 }
 # Neighbours on one floor that may still be used, each with its reason.
 NEIGHBOURS = {
@@ -40,6 +41,8 @@ NEIGHBOURS = {
     ("inpaint.convert", "inpaint.models"),  # a foreign file is matched against our presets
     ("inpaint.published_metrics", "inpaint.metrics"),  # variants of one formula
     ("inpaint.cli", "eval"),  # `inpaint eval` is a door to the harness in the clone
+    ("inpaint.cli", "inpaint.web"),  # `inpaint serve` opens the page
+    ("app", "inpaint.web"),  # `python app.py`, too
 }
 
 
