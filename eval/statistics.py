@@ -1,0 +1,148 @@
+"""How sure a mean over pictures is, and how sure a difference between two methods on the same pictures."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from eval.results import Column, Report, Row, Value
+
+RESAMPLES = 2000
+INTERVAL = f"95 %, percentile bootstrap over pictures, {RESAMPLES:,} resamples"
+
+
+@dataclass(frozen=True)
+class Difference:
+    """A method against the best floor of one measure.
+
+    Attributes:
+        column: the measure.
+        floor: name of the best floor of this measure.
+        value: method minus floor, with the paired interval where the measure is of single pictures.
+        better: the method's side of zero is the good one.
+    """
+
+    column: Column
+    floor: str
+    value: Value
+    better: bool
+
+
+def bootstrap_interval(values: ArrayLike, seed: int = 0) -> tuple[float, float]:
+    """95 % percentile interval of the mean over pictures.
+
+    Args:
+        values: ``(N,)``.
+        seed: of the resampling.
+
+    Returns:
+        Lower and upper end; NaN without a value, or where one is not finite (a picture filled perfectly).
+    """
+    ((low, high),) = bootstrap_intervals(np.asarray(values, dtype=np.float64)[:, None], seed)
+    return float(low), float(high)
+
+
+def bootstrap_intervals(values: ArrayLike, seed: int = 0) -> NDArray[np.float64]:
+    """95 % percentile intervals of several measures' means, all from the same resampled pictures.
+
+    The same seed draws the same pictures for every measure and method of equal N. Memory stays at a few
+    vectors of length N.
+
+    Args:
+        values: ``(N, C)``, one column a measure.
+        seed: of the resampling.
+
+    Returns:
+        ``(C, 2)``: lower and upper ends; NaN where a column is empty or holds a value that is not finite.
+    """
+    table = np.asarray(values, dtype=np.float64)
+    count = len(table)
+    finite = np.isfinite(table).all(axis=0) & (count > 0)
+    intervals = np.full((table.shape[1], 2), math.nan)
+    if finite.any():
+        generator = np.random.default_rng(seed)
+        usable = np.ascontiguousarray(table[:, finite])
+        means = np.empty((RESAMPLES, usable.shape[1]))
+        for resample in means:
+            times_drawn = np.bincount(generator.integers(count, size=count), minlength=count)
+            resample[:] = times_drawn @ usable / count
+        intervals[finite] = np.percentile(means, [2.5, 97.5], axis=0).T
+    return intervals
+
+
+def paired_difference(row: Row, other: Row, column: Column) -> Value | None:
+    """``row`` minus ``other`` in one measure, picture by picture over those that both have.
+
+    Args:
+        row: a method.
+        other: the method it is compared with.
+        column: the measure.
+
+    Returns:
+        The difference; with its paired interval where the measure is of single pictures. None where one of
+        them was not measured, where they share no picture, or where a measure of the whole set was taken of
+        different pictures.
+    """
+    if column.key not in row.values or column.key not in other.values:
+        return None
+    if column.of_set:
+        if row.missing != other.missing:
+            return None
+        return Value(row.values[column.key].value - other.values[column.key].value)
+    others = {picture.stem: picture.values[column.key] for picture in other.pictures}
+    pairs = [
+        (picture.values[column.key], others[picture.stem])
+        for picture in row.pictures
+        if picture.stem in others
+    ]
+    if not pairs:
+        return None
+    first, second = np.array(pairs, dtype=np.float64).T
+    # Equal values differ by zero, also where both pictures were filled perfectly (infinity minus infinity).
+    differences = np.subtract(first, second, out=np.zeros_like(first), where=first != second)
+    low, high = bootstrap_interval(differences)
+    return Value(float(differences.mean()), low, high)
+
+
+def best_row(rows: Sequence[Row], column: Column) -> Row | None:
+    """The row with the best value of a measure; None where no row has one."""
+    measured = [row for row in rows if not math.isnan(_value(row, column))]
+    sign = 1 if column.higher_is_better else -1
+    return max(measured, key=lambda row: sign * _value(row, column), default=None)
+
+
+def against_floors(report: Report) -> dict[str, tuple[Difference, ...]]:
+    """Compare every method that is no floor with the best floor of each measure, picture by picture.
+
+    Args:
+        report: with or without floors.
+
+    Returns:
+        By the method's name, in the order of the report's columns; empty without floors.
+    """
+    floors = [row for row in report.rows if row.kind == "floor"]
+    return {
+        row.name: tuple(_differences(row, floors, report.columns))
+        for row in report.rows
+        if floors and row.kind != "floor"
+    }
+
+
+def _differences(row: Row, floors: Sequence[Row], columns: Sequence[Column]) -> list[Difference]:
+    found = []
+    for column in columns:
+        floor = best_row(floors, column)
+        value = None if floor is None else paired_difference(row, floor, column)
+        if floor is not None and value is not None:
+            gain = value.value if column.higher_is_better else -value.value
+            found.append(Difference(column, floor.name, value, better=gain > 0))
+    return found
+
+
+def _value(row: Row, column: Column) -> float:
+    value = row.values.get(column.key)
+    return math.nan if value is None else value.value
