@@ -93,11 +93,11 @@ def paired_difference(row: Row, other: Row, column: Column) -> Value | None:
         if row.missing != other.missing:
             return None
         return Value(row.values[column.key].value - other.values[column.key].value)
-    others = {picture.stem: picture.values[column.key] for picture in other.pictures}
+    others = {picture.stem: picture.values for picture in other.pictures}
     pairs = [
-        (picture.values[column.key], others[picture.stem])
+        (picture.values[column.key], others[picture.stem][column.key])
         for picture in row.pictures
-        if picture.stem in others
+        if column.key in picture.values and column.key in others.get(picture.stem, {})
     ]
     if not pairs:
         return None

@@ -1,4 +1,4 @@
-"""Intervals, bins and paired differences, against closed forms."""
+"""Intervals of means, and paired comparisons with the best floor."""
 
 from __future__ import annotations
 
@@ -7,38 +7,30 @@ import math
 import numpy as np
 import pytest
 
-from eval import statistics
 from eval.results import Column, Picture, Report, Row, RowKind, Value
 from eval.statistics import (
     against_floors,
-    bins_of,
+    best_row,
     bootstrap_interval,
-    mean_with_interval,
-    means_of,
+    bootstrap_intervals,
     paired_difference,
 )
 
-PSNR = Column("psnr", "PSNR", 3, higher_is_better=True)
-SQD = Column("sqd", "sqd", 4, higher_is_better=False)
-FID = Column("fid", "FID", 2, higher_is_better=False, of_set=True)
-COLUMNS = (PSNR, SQD, FID)
+PSNR = Column("psnr", "PSNR", 3, True)
+L1 = Column("l1", "L1", 4, False)
+FID = Column("fid", "FID", 2, False, of_set=True)
 
 
-def make_row(name: str, kind: RowKind, psnr: list[float], sqd: float = 0.4, fid: float = 100.0) -> Row:
-    pictures = tuple(
-        Picture(f"p{index}", 0.05 + 0.1 * index, {"psnr": value, "sqd": sqd})
-        for index, value in enumerate(psnr)
-    )
-    return Row(name, kind, means_of(pictures, COLUMNS) | {"fid": Value(fid)}, pictures=pictures)
+def make_row(
+    name: str, psnr: list[float], l1: float = 0.1, fid: float = 50.0, kind: RowKind = "model"
+) -> Row:
+    pictures = tuple(Picture(f"{i}", 0.3, {"psnr": value, "l1": l1}) for i, value in enumerate(psnr))
+    values = {"psnr": Value(float(np.mean(psnr))), "l1": Value(l1), "fid": Value(fid)}
+    return Row(name, kind, values, pictures=pictures)
 
 
 def make_report(*rows: Row) -> Report:
-    return Report("standard", "", 3, "8 x 8", 0.15, "", "", COLUMNS, rows=rows)
-
-
-PUSH_PULL = make_row("push-pull pyramid", "floor", [20.0, 22.0, 24.0], sqd=0.5, fid=90)
-TELEA = make_row("OpenCV Telea", "floor", [19.0, 21.0, 23.0], sqd=0.3, fid=95)
-MODEL = make_row("acr-small", "model", [21.0, 23.0, 25.0], sqd=0.35, fid=80)
+    return Report("standard", "", 3, "8 x 8", 0.3, "", "", (PSNR, L1, FID), rows=rows)
 
 
 def test_interval_of_a_constant_is_the_constant() -> None:
@@ -54,52 +46,63 @@ def test_interval_has_the_width_of_the_standard_error() -> None:
     assert bootstrap_interval(values, seed=1) != (low, high)
 
 
-def test_chunks_draw_what_one_piece_draws(monkeypatch: pytest.MonkeyPatch) -> None:
-    values = np.random.default_rng(1).normal(5, 2, 37)
-    whole = bootstrap_interval(values)
-    for chunk in (1, 100, 1001):
-        monkeypatch.setattr(statistics, "_CHUNK", chunk)
-        assert bootstrap_interval(values) == pytest.approx(whole, rel=1e-12)
+def test_measures_share_their_resampled_pictures() -> None:
+    values = np.random.default_rng(2).normal(5, 2, 50)
+    table = bootstrap_intervals(np.stack([values, values + 1, values * 2], axis=1))
+    assert table[0] == pytest.approx(bootstrap_interval(values))
+    assert table[1] == pytest.approx(table[0] + 1) and table[2] == pytest.approx(table[0] * 2)
 
 
-def test_values_that_are_not_defined_are_left_out() -> None:
-    assert mean_with_interval(np.array([1.0, math.nan, 3.0])).value == 2
-    assert math.isnan(mean_with_interval(np.array([math.nan])).value)
-    assert mean_with_interval(np.array([20.0, math.inf])) == Value(math.inf)  # perfect, without an interval
+def test_no_interval_without_finite_values() -> None:
+    assert np.isnan(bootstrap_interval([20.0, math.inf])).all() and np.isnan(bootstrap_interval([])).all()
+    table = bootstrap_intervals([[1.0, 2.0], [math.nan, 2.0]])
+    assert np.isnan(table[0]).all() and table[1] == pytest.approx([2, 2])
 
 
-def test_bins_are_half_open_and_cover_everything() -> None:
-    ratios = [0.0, 0.0999, 0.1, 0.35, 0.6, 0.99, 1.0]
-    pictures = [Picture(str(i), ratio, {"psnr": float(i), "sqd": 0.0}) for i, ratio in enumerate(ratios)]
-    bins = bins_of(pictures, COLUMNS)
-    assert [(b.low, b.high, b.n) for b in bins] == [(0, 0.1, 2), (0.1, 0.2, 1), (0.3, 0.4, 1), (0.6, 1, 3)]
-    assert bins[0].values == {"psnr": 0.5, "sqd": 0.0}  # no fid: it is of the whole set
-    assert sum(b.n for b in bins) == len(pictures)
+def test_a_difference_is_paired_by_stem() -> None:
+    row, other = make_row("a", [21.0, 33.0, 25.0]), make_row("b", [20.0, 32.0, 24.0])
+    shuffled = Row("b", "model", other.values, pictures=other.pictures[::-1])
+    difference = paired_difference(row, shuffled, PSNR)
+    # Every picture gains exactly 1: an unpaired interval would be as wide as the pictures differ.
+    assert difference == Value(pytest.approx(1), pytest.approx(1), pytest.approx(1))
 
 
-def test_differences_are_paired_by_stem() -> None:
-    assert paired_difference(MODEL, PUSH_PULL, PSNR) == Value(1.0, 1.0, 1.0)  # the same gain on every picture
-    assert paired_difference(MODEL, PUSH_PULL, FID) == Value(-10.0)
-    part = Row("part", "files", {}, pictures=MODEL.pictures[::-1][:2])  # another order, one missing
-    assert paired_difference(part, PUSH_PULL, PSNR) == Value(1.0, 1.0, 1.0)
-    assert math.isnan(paired_difference(part, PUSH_PULL, FID).value)
-    assert math.isnan(paired_difference(Row("none", "files", {}), PUSH_PULL, PSNR).value)
+def test_a_difference_is_over_the_pictures_that_both_have() -> None:
+    row, other = make_row("a", [21.0, 33.0]), make_row("b", [20.0, 30.0, 99.0])
+    assert paired_difference(row, other, PSNR).value == pytest.approx(2)
+    fewer = Row("b", "files", other.values, missing=("2",))
+    assert paired_difference(row, fewer, FID) is None  # FID of other pictures is another number
+    assert paired_difference(row, other, FID).value == 0
+    assert paired_difference(row, Row("c", "model", {}), PSNR) is None
+    assert (
+        paired_difference(row, Row("c", "model", {"psnr": Value(1.0)}), PSNR) is None
+    )  # no picture in common
 
 
-def test_two_perfect_pictures_have_no_difference_to_speak_of() -> None:
-    perfect = make_row("perfect", "files", [math.inf, 23.0, 25.0])
-    other = make_row("other", "files", [math.inf, 22.0, 24.0])
-    assert paired_difference(perfect, other, PSNR) == Value(1.0, 1.0, 1.0)
+def test_two_perfect_pictures_differ_by_nothing() -> None:
+    row, other = make_row("a", [math.inf, 22.0]), make_row("b", [math.inf, 20.0])
+    assert paired_difference(row, other, PSNR).value == 1
 
 
 def test_each_measure_is_compared_with_its_own_best_floor() -> None:
-    comparison = against_floors(make_report(PUSH_PULL, TELEA, MODEL))
-    assert list(comparison) == ["acr-small"]
-    assert comparison["acr-small"]["psnr"] == ("push-pull pyramid", Value(1.0, 1.0, 1.0))
-    floor, difference = comparison["acr-small"]["sqd"]  # lower is better
-    assert floor == "OpenCV Telea" and difference.value == pytest.approx(0.05)
-    assert comparison["acr-small"]["fid"] == ("push-pull pyramid", Value(-10.0))
+    smooth = make_row("smooth", [20.0, 22.0, 24.0], l1=0.2, kind="floor")
+    sharp = make_row("sharp", [19.0, 21.0, 23.0], l1=0.05, fid=80.0, kind="floor")
+    compared = against_floors(make_report(smooth, sharp, make_row("ours", [21.0, 23.0, 25.0])))
+    assert list(compared) == ["ours"]
+    psnr, l1, fid = compared["ours"]
+    assert (psnr.floor, psnr.value.value, psnr.better) == ("smooth", pytest.approx(1), True)
+    assert (psnr.value.low, psnr.value.high) == (pytest.approx(1), pytest.approx(1))
+    assert (l1.floor, l1.value.value, l1.better) == ("sharp", pytest.approx(0.05), False)  # lower is better
+    assert (fid.floor, fid.value, fid.better) == ("smooth", Value(0.0), False)  # equal is not better
 
 
 def test_without_floors_there_is_no_comparison() -> None:
-    assert against_floors(make_report(MODEL)) == {}
+    assert against_floors(make_report(make_row("ours", [21.0]))) == {}
+    floor = make_row("floor", [21.0], kind="floor")
+    assert against_floors(make_report(floor)) == {}
+
+
+def test_the_best_row_ignores_rows_without_a_value() -> None:
+    rows = [make_row("a", [math.nan]), make_row("b", [20.0]), Row("c", "files", {})]
+    assert best_row(rows, PSNR).name == "b"
+    assert best_row(rows, L1).name == "a" and best_row([], L1) is None
