@@ -76,6 +76,11 @@ def sincos_positions(height: int, width: int, channels: int) -> Tensor:
     return torch.cat([angle_x.sin(), angle_x.cos(), angle_y.sin(), angle_y.cos()], dim=1).float()
 
 
+def visible_tokens(count: int, mask_ratio: float) -> int:
+    """How many of ``count`` tokens :func:`top_up` leaves visible."""
+    return int(count * (1 - mask_ratio))
+
+
 def top_up(touched: Tensor, mask_ratio: float, noise: Tensor) -> Tensor:
     """Hide exactly ``mask_ratio`` of the tokens, those touched by the image mask first.
 
@@ -88,13 +93,13 @@ def top_up(touched: Tensor, mask_ratio: float, noise: Tensor) -> Tensor:
         noise: ``(B, N)`` in [0, 1), decides among equals.
 
     Returns:
-        ``token_mask`` ``(B, N)`` bool, True = hidden; ``N - int(N * (1 - mask_ratio))`` True a row.
+        ``token_mask`` ``(B, N)`` bool, True = hidden; ``N - visible_tokens(N, mask_ratio)`` True a row.
 
     Source:
         Mixed masking of MAE-FAR (ECCV 2022). Differs from the published code where the image mask exceeds
         the ratio: there the order among touched tokens is that of an unstable sort, here that of ``noise``.
     """
-    kept = int(touched.shape[1] * (1 - mask_ratio))
+    kept = visible_tokens(touched.shape[1], mask_ratio)
     order = (noise + touched).argsort(dim=1)
     token_mask = torch.ones_like(touched, dtype=torch.bool)
     return token_mask.scatter(1, order[:, :kept], False)

@@ -110,12 +110,14 @@ class MaskedAutoencoder(nn.Module):
         """Bring ``[0, 1]`` colours to the global mean 0 and deviation 1 the network works in."""
         return (image - self.mean) / self.std
 
-    def encode(self, normalised: Tensor, hidden: Tensor) -> tuple[Tensor, Tensor]:
+    def encode(self, normalised: Tensor, hidden: Tensor, visible: int | None = None) -> tuple[Tensor, Tensor]:
         """Encode the tokens that are not hidden; hidden ones are dropped, not computed.
 
         Args:
             normalised: ``(B, 3, S, S)``, see :meth:`normalise`.
             hidden: ``(B, N)`` bool.
+            visible: how many tokens every image shows, at least 1, where that is known and the same for all,
+                as in training: nothing has to be read back from the device then.
 
         Returns:
             ``latent`` ``(B, V, D)``, with V the largest number of visible tokens of an image (at least 1),
@@ -124,12 +126,15 @@ class MaskedAutoencoder(nn.Module):
             it comes first in ``latent`` and has no place.
         """
         tokens = self.embed(normalised).flatten(2).transpose(1, 2) + self.positions
-        visible_counts = (~hidden).sum(dim=1)
-        longest = max(int(visible_counts.max()), 1)
+        if visible is not None:
+            fewest = longest = visible
+        else:
+            counts = (~hidden).sum(dim=1)
+            fewest, longest = int(counts.min()), max(int(counts.max()), 1)
         places = hidden.to(torch.uint8).argsort(dim=1, stable=True)[:, :longest]
         tokens = tokens.gather(1, places[..., None].expand(-1, -1, tokens.shape[-1]))
         may_attend = None
-        if int(visible_counts.min()) < longest:
+        if fewest < longest:
             may_attend = ~hidden.gather(1, places)
             # An image without any visible token attends to its own padding; nothing reads the result.
             may_attend = may_attend | ~may_attend.any(dim=1, keepdim=True)
@@ -188,18 +193,26 @@ class MaskedAutoencoder(nn.Module):
 
     # -- as an autoencoder ---------------------------------------------------------------------------
 
-    def predict_patches(self, normalised: Tensor, hidden: Tensor, mask: Tensor | None = None) -> Tensor:
+    def predict_patches(
+        self,
+        normalised: Tensor,
+        hidden: Tensor,
+        mask: Tensor | None = None,
+        *,
+        visible: int | None = None,
+    ) -> Tensor:
         """Predict every patch from the visible tokens.
 
         Args:
             normalised: ``(B, 3, S, S)``, see :meth:`normalise`.
             hidden: ``(B, N)`` bool, True = not shown to the encoder.
             mask: ``(B, 1, S, S)``, 1 = hole; read only with ``partial_patches``.
+            visible: see :meth:`encode`.
 
         Returns:
             ``(B, N, P)`` in the units of ``normalised`` (or whatever the training target was).
         """
-        latent, places = self.encode(normalised, hidden)
+        latent, places = self.encode(normalised, hidden, visible)
         tokens = self._blend_partial(self.decoder_input(latent, places, hidden), normalised, hidden, mask)
         return self.to_pixels(self.decode(tokens)[0])
 

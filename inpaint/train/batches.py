@@ -14,14 +14,20 @@ from inpaint.train.data import indices_at, load_photos, make_generator
 
 
 class Batch(NamedTuple):
-    """One step's pictures and holes."""
+    """One process's share of a step's pictures and holes."""
 
     image: Tensor
     """``(B, 3, S, S)`` in [0, 1], on the run's device."""
     mask: Tensor
     """``(B, 1, S, S)``, 1 = hole, on the run's device."""
-    generator: torch.Generator
-    """Where the drawing of the masks left off: for whatever else the step draws at random."""
+    images_seen: int
+    """By the run before this step: whatever else the step draws at random follows from it."""
+    rows: slice
+    """Which pictures of the whole step's these are."""
+
+    def pieces(self, count: int) -> list[tuple[Tensor, Tensor]]:
+        """Image and mask in ``count`` equal parts, for gradient accumulation."""
+        return list(zip(self.image.chunk(count), self.mask.chunk(count), strict=True))
 
 
 class Batches:
@@ -31,21 +37,29 @@ class Batches:
         config: the run.
         device: where batches are wanted; the photos are kept there too.
         on_problem: called with one line per photo that cannot be read.
+        rows: this process's share of every step's ``batch_size`` pictures; None takes all.
 
     Raises:
         DataError: if no photo, or no hole shape that was asked for, can be read.
     """
 
-    def __init__(self, config: RunConfig, device: torch.device, on_problem: Callable[[str], None]) -> None:
+    def __init__(
+        self,
+        config: RunConfig,
+        device: torch.device,
+        on_problem: Callable[[str], None],
+        rows: slice | None = None,
+    ) -> None:
         self._config = config
         self._device = device
+        self._rows = rows or slice(0, config.batch_size)
         self._photos = load_photos(
             config.photos, config.photo_size, limit=config.photo_limit, on_problem=on_problem
         ).to(device)
         self._shapes = ObjectShapes.from_zip(config.shapes) if config.shapes else None
 
     def after(self, images_seen: int) -> Batch:
-        """The batch that follows ``images_seen`` images."""
+        """This process's share of the batch that follows ``images_seen`` images."""
         count, size, seed = self._config.batch_size, self._config.size, self._config.seed
         indices = indices_at(len(self._photos), count, seed=seed, images_seen=images_seen)
         image = self._photos.batch(
@@ -55,6 +69,5 @@ class Batches:
             device=self._device,
             min_scale=self._config.min_scale,
         )
-        holes = make_generator(seed, "masks", images_seen)
-        mask = make_mixed_masks(count, size, size, holes, self._shapes)
-        return Batch(image, mask.to(self._device), holes)
+        mask = make_mixed_masks(count, size, size, make_generator(seed, "masks", images_seen), self._shapes)
+        return Batch(image[self._rows], mask[self._rows].to(self._device), images_seen, self._rows)

@@ -1,4 +1,4 @@
-"""Train a masked autoencoder: one loop, told in blocks.
+"""Train a masked autoencoder: one loop, told in blocks, and its step.
 
 Source:
     He et al., MAE (CVPR 2022), section 3 and appendix A; mixed masks and global pixel targets after Cao et
@@ -8,22 +8,25 @@ Source:
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 
 import torch
 from torch import Tensor, nn
 
 from inpaint.checkpoint import save_checkpoint
-from inpaint.device import choose_device
 from inpaint.mask import composite
 from inpaint.models.mae import MaskedAutoencoder
 from inpaint.models.presets import build_mae
-from inpaint.tokens import token_masks, top_up
+from inpaint.tokens import token_masks, top_up, visible_tokens
 from inpaint.train.batches import Batch, Batches
+from inpaint.train.compute import in_precision
 from inpaint.train.config import MaeRunConfig
+from inpaint.train.data import make_generator
+from inpaint.train.distributed import Processes, join_processes
 from inpaint.train.losses import masked_patch_mse
 from inpaint.train.schedule import Ema, set_rates
-from inpaint.train.state import load_latest_state, save_state
+from inpaint.train.state import Stateful, load_latest_state, save_state
 from inpaint.train.watch import Progress, Watch
 
 
@@ -45,58 +48,102 @@ def fit_mae(config: MaeRunConfig, on_progress: Callable[[Progress], None] | None
         ConfigError: if the numbers cannot work together.
     """
     # -- data and network
-    device = choose_device(config.device)
+    processes = join_processes(config.device)
     if config.threads is not None:
         torch.set_num_threads(config.threads)
-    torch.manual_seed(config.seed)
     watch = Watch(config, on_progress)
-    batches = Batches(config, device, watch.note)
-    model = build_mae(config.preset).to(device)
-    ema = Ema(model, config.ema_decay)
-    optimizer = torch.optim.AdamW(
-        _decay_groups(model, config.weight_decay), lr=config.learning_rate, betas=config.betas
-    )
-    stateful = {"model": model, "ema": ema, "optimizer": optimizer}
+    batches = Batches(config, processes.device, watch.note, processes.rows(config.batch_size))
+    parts = start_mae(config, processes)
     images_seen = 0
 
     # -- resume
     saved = load_latest_state(watch.folder, watch.note)
     if saved is not None:
-        for name, part in stateful.items():
+        for name, part in parts.stateful().items():
             part.load_state_dict(saved[name])
         images_seen = saved["images_seen"]
 
     def checkpoint() -> Path:
-        save_state(watch.folder, images_seen, {name: part.state_dict() for name, part in stateful.items()})
+        state = {name: part.state_dict() for name, part in parts.stateful().items()}
+        save_state(watch.folder, images_seen, state)
         path = watch.folder / f"{config.name}.safetensors"
-        save_checkpoint(path, ema.network, {"run": config.name, "images_seen": str(images_seen)})
+        save_checkpoint(path, parts.ema.network, {"run": config.name, "images_seen": str(images_seen)})
         return path
 
     # -- train
     watch.start(images_seen)
     while images_seen < config.images:
         batch = batches.after(images_seen)
-        hidden = hide_tokens(config, batch, model.preset.patch_size)
-        set_rates({optimizer: config.learning_rate}, config, images_seen)
-
-        with torch.autocast(device.type, torch.bfloat16, enabled=config.precision == "bf16"):
-            normalised = model.normalise(batch.image)
-            prediction = model.predict_patches(normalised, hidden)
-        target = model.target_patches(normalised, per_patch=config.norm_pix)
-        loss = masked_patch_mse(prediction.float(), target, hidden.float())
-        optimizer.zero_grad(set_to_none=True)
-        loss.backward()
-        norm = nn.utils.clip_grad_norm_(model.parameters(), config.clip_gradient)
-        optimizer.step()
-        ema.update(model)
+        values = mae_step(config, parts, batch, processes)
         images_seen += config.batch_size
 
-        watch.step(images_seen, {"loss": loss, "gradient_norm": norm})
+        watch.step(images_seen, values)
         if watch.due("sample"):
-            watch.sheet(images_seen, _sample_columns(ema.network, batch.image[:6], batch.mask[:6]))
+            watch.sheet(images_seen, _sample_columns(parts.ema.network, batch.image[:6], batch.mask[:6]))
         if watch.due("save"):
             checkpoint()
     return checkpoint()
+
+
+# -- the step, also for benchmarks -----------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class MaeParts:
+    """What changes as a masked autoencoder learns."""
+
+    model: MaskedAutoencoder
+    ema: Ema
+    optimizer: torch.optim.Optimizer
+
+    def stateful(self) -> dict[str, Stateful]:
+        """What a state holds, by its name there."""
+        return {"model": self.model, "ema": self.ema, "optimizer": self.optimizer}
+
+
+def start_mae(config: MaeRunConfig, processes: Processes) -> MaeParts:
+    """Everything a run begins with; the same in every process."""
+    torch.manual_seed(config.seed)
+    model = build_mae(config.preset).to(processes.device)
+    optimizer = torch.optim.AdamW(
+        _decay_groups(model, config.weight_decay), lr=config.learning_rate, betas=config.betas
+    )
+    return MaeParts(model, Ema(model, config.ema_decay), optimizer)
+
+
+def mae_step(config: MaeRunConfig, parts: MaeParts, batch: Batch, processes: Processes) -> dict[str, Tensor]:
+    """Learn from one batch.
+
+    Args:
+        config: the run.
+        parts: what learns, from :func:`start_mae`.
+        batch: this process's share.
+        processes: that take the step together.
+
+    Returns:
+        Values for the log: means over this process's share.
+    """
+    model = parts.model
+    set_rates({parts.optimizer: config.learning_rate}, config, batch.images_seen)
+    hidden = hide_tokens(config, batch, model.preset.patch_size)
+    visible = visible_tokens(hidden.shape[1], config.mask_ratio) or None
+
+    losses = []
+    parts.optimizer.zero_grad(set_to_none=True)
+    pieces = zip(batch.pieces(config.accumulate), hidden.chunk(config.accumulate), strict=True)
+    for (image, _), piece_hidden in pieces:
+        normalised = model.normalise(image)
+        with in_precision(config, image.device):
+            prediction = model.predict_patches(normalised, piece_hidden, visible=visible)
+        target = model.target_patches(normalised, per_patch=config.norm_pix)
+        loss = masked_patch_mse(prediction.float(), target, piece_hidden.float())
+        (loss / config.accumulate).backward()
+        losses.append(loss.detach())
+    processes.average_gradients(model.parameters())
+    norm = nn.utils.clip_grad_norm_(model.parameters(), config.clip_gradient)
+    parts.optimizer.step()
+    parts.ema.update(model)
+    return {"loss": torch.stack(losses).mean(), "gradient_norm": norm}
 
 
 def hide_tokens(config: MaeRunConfig, batch: Batch, patch_size: int) -> Tensor:
@@ -104,8 +151,9 @@ def hide_tokens(config: MaeRunConfig, batch: Batch, patch_size: int) -> Tensor:
     touched = token_masks(batch.mask, patch_size).any
     if not config.mixed_masks:
         touched = torch.zeros_like(touched)
-    noise = torch.rand(touched.shape, generator=batch.generator).to(touched.device)
-    return top_up(touched, config.mask_ratio, noise)
+    generator = make_generator(config.seed, "tokens", batch.images_seen)
+    noise = torch.rand((config.batch_size, touched.shape[1]), generator=generator)[batch.rows]
+    return top_up(touched, config.mask_ratio, noise.to(touched.device))
 
 
 def _decay_groups(model: nn.Module, weight_decay: float) -> list[dict[str, object]]:

@@ -8,7 +8,7 @@ import os
 import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 import torch
@@ -21,6 +21,18 @@ STATES_KEPT = 2
 _STATE_NAME = re.compile(r"state-(\d{9,})\.pt")
 _GAP = 4  # pixels between the pictures of a sheet
 _TITLE_HEIGHT = 14
+
+
+class Stateful(Protocol):
+    """A part of a run whose state is saved: a network, an optimizer, averaged weights."""
+
+    def state_dict(self) -> dict[str, Any]:
+        """Give what `torch.load(weights_only=True)` accepts."""
+        ...
+
+    def load_state_dict(self, state_dict: dict[str, Any], /) -> Any:
+        """Take it back."""
+        ...
 
 
 def save_state(folder: Path | str, images_seen: int, payload: Mapping[str, Any]) -> Path:

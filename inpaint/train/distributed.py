@@ -1,0 +1,213 @@
+"""One run in several processes: each takes its share of every batch, and together they take the same step.
+
+Processes are started by `accelerate launch` (or `torchrun`), which tells each its place through environment
+variables. Gradients are averaged explicitly after the backward pass, and BatchNorm sees the pictures of all
+processes, so that a run gives the same curve however many processes share its batches.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from inpaint.device import choose_device
+from inpaint.errors import ConfigError, InpaintError
+
+_BUCKET_VALUES = 8_000_000  # gradients sent at once: few messages, little memory beside the gradients
+
+
+def launched_place() -> tuple[int, int]:
+    """The number of this process and how many were launched, as the launcher says: (0, 1) without one."""
+    return int(os.environ.get("RANK", "0")), int(os.environ.get("WORLD_SIZE", "1"))
+
+
+@dataclass(frozen=True)
+class Processes:
+    """This process among those that share a run; made by :func:`join_processes`.
+
+    Attributes:
+        device: where this process computes.
+        index: its number; number 0 is the main one and the only one that writes.
+        count: of processes.
+        host_group: for messages between the processors, beside those between devices.
+    """
+
+    device: torch.device
+    index: int = 0
+    count: int = 1
+    host_group: Any = None
+
+    @property
+    def is_main(self) -> bool:
+        """Does this process write the run's files?"""
+        return self.index == 0
+
+    def rows(self, batch_size: int, accumulate: int = 1) -> slice:
+        """This process's rows of a batch of ``batch_size`` pictures over all processes.
+
+        Raises:
+            ConfigError: the batch cannot be split evenly over the processes and their micro-batches.
+        """
+        if batch_size % (self.count * accumulate):
+            raise ConfigError(
+                f"batch_size is {batch_size}, expected a multiple of {self.count * accumulate} "
+                f"({self.count} processes x accumulate {accumulate})"
+            )
+        share = batch_size // self.count
+        return slice(self.index * share, (self.index + 1) * share)
+
+    @torch.no_grad()
+    def average_(self, tensors: Iterable[Tensor]) -> None:
+        """Replace each tensor by its mean over the processes; every process must give the same shapes."""
+        if self.count == 1:
+            return
+        bucket, size = list[Tensor](), 0
+        for tensor in tensors:
+            bucket.append(tensor)
+            size += tensor.numel()
+            if size >= _BUCKET_VALUES:
+                _average_together(bucket, self.count)
+                bucket, size = [], 0
+        if bucket:
+            _average_together(bucket, self.count)
+
+    def average_gradients(self, parameters: Iterable[nn.Parameter]) -> None:
+        """Give every process the gradient of the mean loss over all processes."""
+        self.average_(parameter.grad for parameter in parameters if parameter.grad is not None)
+
+    def any(self, flag: bool) -> bool:
+        """Is the flag up in any process? All processes must ask."""
+        if self.count == 1:
+            return flag
+        raised = torch.tensor(int(flag))
+        torch.distributed.all_reduce(raised, torch.distributed.ReduceOp.MAX, group=self.host_group)
+        return bool(raised)
+
+    def check_agreed(self, value: int, what: str) -> None:
+        """Stop where processes would go on from different points.
+
+        Raises:
+            InpaintError: a process has another value.
+        """
+        if self.count == 1:
+            return
+        values: list[Any] = [None] * self.count
+        torch.distributed.all_gather_object(values, value, group=self.host_group)
+        if len(set(values)) > 1:
+            raise InpaintError(
+                f"the processes found {what} {values}, expected one value; "
+                "the run's out folder must be one that every machine sees"
+            )
+
+    def share_statistics(self, network: nn.Module) -> None:
+        """Let the network's BatchNorms see the pictures of all processes; its state keeps its keys."""
+        if self.count == 1:
+            return
+        for module in network.modules():
+            if isinstance(module, nn.BatchNorm2d):
+                module.__class__ = SharedBatchNorm2d  # same parameters and buffers, another forward
+
+    def leave(self) -> None:
+        """Part from the others, at the end of a run."""
+        if self.count > 1:
+            torch.distributed.destroy_process_group()
+
+
+def join_processes(device: str) -> Processes:
+    """Take this process's place among those that were launched together; alone without a launcher.
+
+    Args:
+        device: of a config. Several processes need "auto", "cpu" or "cuda": each takes a GPU of its own.
+
+    Raises:
+        InpaintError: accelerate is not installed, or the device is not here.
+        ConfigError: one device was named for several processes.
+    """
+    _, count = launched_place()
+    if count == 1:
+        return Processes(choose_device(device))
+    if device not in ("auto", "cpu", "cuda"):
+        raise ConfigError(f"device is {device!r} with {count} processes, expected auto, cpu or cuda")
+    chosen = choose_device(device)
+    try:
+        from accelerate import PartialState
+    except ImportError:
+        raise InpaintError(
+            "several processes need the package accelerate; run: pip install 'mae-acr-inpaint[train]'"
+        ) from None
+    state = PartialState(cpu=chosen.type == "cpu")
+    assert state.device is not None
+    if state.device.type == "cuda":
+        torch.cuda.set_device(state.device)
+    host_group = torch.distributed.new_group(backend="gloo")
+    return Processes(state.device, state.process_index, state.num_processes, host_group)
+
+
+class SharedBatchNorm2d(nn.BatchNorm2d):
+    """BatchNorm over the pictures of all processes, differentiable twice (R1 needs that).
+
+    Statistics are taken in float32 at least. In evaluation it is the plain BatchNorm.
+    """
+
+    def forward(self, input: Tensor) -> Tensor:
+        """Normalise ``(B, C, H, W)`` by the mean and variance over this batch in every process."""
+        if not self.training:
+            return super().forward(input)
+        with torch.autocast(input.device.type, enabled=False):
+            features = input.to(torch.promote_types(input.dtype, torch.float32))
+            variance, mean = torch.var_mean(features, dim=(0, 2, 3), correction=0)
+            # As many pictures everywhere: the whole's mean and variance follow from those of the parts.
+            means, variances = _gather(torch.stack([mean, variance])).unbind(1)
+            mean = means.mean(0)
+            variance = (variances + (means - mean).square()).mean(0)
+            self._remember(mean.detach(), variance.detach(), len(means) * features[:, 0].numel())
+            scale = self.weight * (variance + self.eps).rsqrt()
+            shift = self.bias - mean * scale
+            normalised = features * scale[:, None, None] + shift[:, None, None]
+        return normalised.to(input.dtype)
+
+    @torch.no_grad()
+    def _remember(self, mean: Tensor, variance: Tensor, count: int) -> None:
+        """Move the running statistics as the plain BatchNorm does: with the unbiased variance."""
+        assert self.running_mean is not None and self.running_var is not None and self.momentum is not None
+        assert self.num_batches_tracked is not None
+        self.num_batches_tracked.add_(1)
+        self.running_mean.lerp_(mean.to(self.running_mean.dtype), self.momentum)
+        unbiased = variance * (count / max(count - 1, 1))
+        self.running_var.lerp_(unbiased.to(self.running_var.dtype), self.momentum)
+
+
+class _SumOverProcesses(torch.autograd.Function):
+    """Sum a tensor over the processes; so is its gradient, and the gradient of that."""
+
+    @staticmethod
+    def forward(ctx: Any, tensor: Tensor) -> Tensor:  # pyright: ignore[reportIncompatibleMethodOverride]
+        total = tensor.clone(memory_format=torch.contiguous_format)
+        torch.distributed.all_reduce(total)
+        return total
+
+    @staticmethod
+    def backward(ctx: Any, gradient: Tensor) -> Any:  # pyright: ignore[reportIncompatibleMethodOverride]
+        return _SumOverProcesses.apply(gradient)
+
+
+@torch.compiler.disable()
+def _gather(tensor: Tensor) -> Tensor:
+    """Stack a tensor of every process, ``(processes, ...)``, differentiably."""
+    index, count = torch.distributed.get_rank(), torch.distributed.get_world_size()
+    rows = F.pad(tensor[None], [0, 0] * tensor.ndim + [index, count - 1 - index])
+    return _SumOverProcesses.apply(rows)  # type: ignore[return-value]
+
+
+def _average_together(tensors: list[Tensor], count: int) -> None:
+    flat = torch.cat([tensor.reshape(-1) for tensor in tensors])
+    torch.distributed.all_reduce(flat)
+    parts = (flat / count).split([tensor.numel() for tensor in tensors])
+    for tensor, part in zip(tensors, parts, strict=True):
+        tensor.copy_(part.view(tensor.shape))
