@@ -23,8 +23,6 @@ import io
 import os
 import secrets
 import threading
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import IO
 
@@ -46,7 +44,6 @@ _KEPT_TAGS = "ImageDescription Make Model Software DateTime Artist HostComputer 
 _DROPPED_TAGS = "MakerNote ExifImageWidth ExifImageHeight ExifInteroperabilityOffset".split()
 # Upright from EXIF orientation 2, 3, ... 8.
 _TURNS = "FLIP_LEFT_RIGHT ROTATE_180 FLIP_TOP_BOTTOM TRANSPOSE ROTATE_270 TRANSVERSE ROTATE_90".split()
-_decode_lock = threading.Lock()
 
 
 def read_image(path: str | os.PathLike[str]) -> Image.Image:
@@ -69,7 +66,7 @@ def read_image(path: str | os.PathLike[str]) -> Image.Image:
         if not path.stat().st_size:
             raise ImageError(f"{name} is empty (0 bytes), expected a picture: get the file again")
         # A file object: given a path, Pillow maps uncompressed TIFF into memory and turns it the wrong way.
-        with open(path, "rb") as file, _opened(file) as opened:
+        with open(path, "rb") as file, _no_pillow_limit, _open(file) as opened:
             width, height = opened.size
             if width * height > MAX_PIXELS:
                 raise ImageError(f"{name} has {width} x {height} pixels, limit {MAX_PIXELS:,}: shrink it")
@@ -218,16 +215,31 @@ def tensor_to_image(tensor: Tensor) -> Image.Image:
     return Image.fromarray(pixels.permute(1, 2, 0).cpu().contiguous().numpy())
 
 
-@contextmanager
-def _opened(file: IO[bytes]) -> Iterator[Image.Image]:
-    """Open a file with Pillow's own, lower pixel limit out of the way: ``MAX_PIXELS`` is ours."""
+class _NoPillowLimit:
+    """Pillow's own, lower pixel limit is a global: it is away while any thread reads a picture."""
+
+    def __init__(self) -> None:
+        self._lock, self._readers, self._limit = threading.Lock(), 0, Image.MAX_IMAGE_PIXELS
+
+    def __enter__(self) -> None:
+        with self._lock:
+            if not self._readers:
+                self._limit, Image.MAX_IMAGE_PIXELS = Image.MAX_IMAGE_PIXELS, None
+            self._readers += 1
+
+    def __exit__(self, *_: object) -> None:
+        with self._lock:
+            self._readers -= 1
+            if not self._readers:
+                Image.MAX_IMAGE_PIXELS = self._limit
+
+
+_no_pillow_limit = _NoPillowLimit()
+
+
+def _open(file: IO[bytes]) -> Image.Image:
     Image.init()
-    with _decode_lock:  # the limit is a global of Pillow: one thread at a time
-        pillow_limit, Image.MAX_IMAGE_PIXELS = Image.MAX_IMAGE_PIXELS, None
-        try:
-            yield Image.open(file, formats=[name for name in _DECODERS if name in Image.OPEN])
-        finally:
-            Image.MAX_IMAGE_PIXELS = pillow_limit
+    return Image.open(file, formats=[name for name in _DECODERS if name in Image.OPEN])
 
 
 def _to_plain_mode(image: Image.Image) -> Image.Image:

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import io
 import struct
+import threading
 import zlib
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -419,6 +421,21 @@ def test_the_pixel_limit_is_ours_not_pillows(
     monkeypatch.setattr("inpaint.image.MAX_PIXELS", 599)
     message = one_line(lambda: read_image(path))
     assert "30 x 20" in message and "limit 599" in message
+
+
+def test_threads_read_at_the_same_time(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = save(tmp_path, Image.fromarray(noise(20, 30, 3)), "a.png")
+    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 100)
+    both_decode = threading.Barrier(2, timeout=10)
+
+    def decode(image: Image.Image) -> Image.Image:
+        both_decode.wait()
+        return plain_image(image)
+
+    monkeypatch.setattr("inpaint.image.plain_image", decode)
+    with ThreadPoolExecutor(2) as pool:
+        assert [image.size for image in pool.map(read_image, [path, path])] == [(30, 20)] * 2
+    assert Image.MAX_IMAGE_PIXELS == 100
 
 
 def test_a_bomb_is_refused_before_it_is_unpacked(tmp_path: Path) -> None:
