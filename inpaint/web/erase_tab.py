@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from functools import wraps
 from pathlib import Path
 from typing import Any
 
 import gradio as gr
 
 from inpaint.errors import InpaintError
+from inpaint.web.friendly import friendly
 from inpaint.web.marks import (
     BRUSH,
     Holes,
@@ -25,19 +24,6 @@ from inpaint.web.service import Result, Service
 
 AS_PHOTO, AS_PNG = "Same as the photo", "PNG (lossless)"
 _MOST_GROWTH = 40
-
-
-def friendly(function: Callable[..., Any]) -> Callable[..., Any]:
-    """Show our own errors as a message on the page, without a traceback in the log."""
-
-    @wraps(function)
-    def call(*arguments: Any, **named: Any) -> Any:
-        try:
-            return function(*arguments, **named)
-        except InpaintError as error:
-            raise gr.Error(str(error), print_exception=False) from error
-
-    return call
 
 
 def add_erase_tab(service: Service, examples: list[Path]) -> tuple[gr.State, gr.State]:
@@ -113,10 +99,11 @@ def add_erase_tab(service: Service, examples: list[Path]) -> tuple[gr.State, gr.
     @friendly
     def choose(path: str | None) -> list[Any]:
         if path is None:
-            return [None, gr.skip(), gr.skip(), gr.skip(), gr.skip(), gr.skip()]
+            return [None, None, *[gr.skip()] * 5]
         photo, preview = open_photo(path, service.limits)
         return [
             photo,
+            None,
             gr.update(visible=False),
             gr.update(value=_blank(preview), visible=True),
             gr.update(interactive=True),
@@ -186,7 +173,12 @@ def add_erase_tab(service: Service, examples: list[Path]) -> tuple[gr.State, gr.
         ]
 
     private: dict[str, Any] = {"api_visibility": "private"}
-    chosen.change(choose, chosen, [photo_state, chosen, editor, erase, other_photo, result_area], **private)
+    chosen.change(
+        choose,
+        chosen,
+        [photo_state, result_state, chosen, editor, erase, other_photo, result_area],
+        **private,
+    )
     erase.click(
         run,
         [photo_state, editor, model, growth, save_as],

@@ -8,7 +8,10 @@ from typing import Any
 
 import gradio as gr
 
-from inpaint.web.erase_tab import AS_PHOTO, AS_PNG, add_erase_tab, friendly
+from inpaint.web.batch_tab import add_batch_tab
+from inpaint.web.erase_tab import AS_PHOTO, AS_PNG, add_erase_tab
+from inpaint.web.friendly import friendly
+from inpaint.web.inside_tab import add_inside_tab
 from inpaint.web.service import Service
 
 TITLE = "Inpaint"
@@ -28,7 +31,11 @@ def build_app(service: Service, examples: list[Path] | None = None) -> gr.Blocks
     with gr.Blocks(title=TITLE, analytics_enabled=False, delete_cache=(keep // 4 or 1, keep)) as app:
         gr.Markdown(f"# {TITLE}\nPaint over what should go. Everything else stays as it is.", elem_id="title")
         with gr.Tab("Erase", id="erase"):
-            add_erase_tab(service, examples or [])
+            photo, result = add_erase_tab(service, examples or [])
+        with gr.Tab("Look inside", id="inside"):
+            add_inside_tab(service, photo, result)
+        with gr.Tab("Batch", id="batch"):
+            add_batch_tab(service)
         _add_endpoint(service)
     return app
 

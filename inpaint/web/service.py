@@ -22,6 +22,7 @@ class Result:
     """One finished fill.
 
     Attributes:
+        source: what was filled.
         photo: the result as a photo to go on with, kept without loss.
         download: the file for its owner.
         before: preview of what was filled.
@@ -31,6 +32,7 @@ class Result:
         seconds: that the fill took.
     """
 
+    source: Photo
     photo: Photo
     download: Path
     before: Image.Image
@@ -53,7 +55,8 @@ class Service:
         self.fills = fills
         self.limits = limits or Limits()
         self.folder = Path(tempfile.mkdtemp(prefix="inpaint-")) if folder is None else folder
-        self._computing = threading.Lock()
+        self.computing = threading.Lock()
+        """Held while a network runs: two at once would each take twice as long, and twice the memory."""
 
     def erase(
         self, photo: Photo, holes: Holes, model: str, *, growth: int = 0, lossless: bool = False
@@ -74,11 +77,12 @@ class Service:
         holes = require_holes(grow(holes, growth))
         pipeline = self.fills.pipeline(model)
         picture = read_image(photo.path)
-        with self._computing:  # two fills at once would each take twice as long, and twice the memory
+        with self.computing:
             start = time.perf_counter()
             filled = pipeline(picture, mask_picture(holes))
             seconds = time.perf_counter() - start
         return Result(
+            photo,
             continue_with(filled, photo, self.folder),
             save_result(filled, photo, self.folder, lossless=lossless),
             make_preview(picture, photo),
