@@ -1,7 +1,8 @@
-"""How sure a mean over pictures is, and how sure a difference between two methods on the same pictures."""
+"""Means over pictures and over bins of hole ratio; how sure a mean is, and a difference of two methods."""
 
 from __future__ import annotations
 
+import itertools
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -9,8 +10,9 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from eval.results import Column, Report, Row, Value
+from eval.results import Bin, Column, Picture, Report, Row, Value
 
+BIN_EDGES = (0.0, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 1.0)
 RESAMPLES = 2000
 INTERVAL = f"95 %, percentile bootstrap over pictures, {RESAMPLES:,} resamples"
 
@@ -72,6 +74,42 @@ def bootstrap_intervals(values: ArrayLike, seed: int = 0) -> NDArray[np.float64]
             resample[:] = times_drawn @ usable / count
         intervals[finite] = np.percentile(means, [2.5, 97.5], axis=0).T
     return intervals
+
+
+def means_of(pictures: Sequence[Picture], columns: Sequence[Column]) -> dict[str, Value]:
+    """Mean and interval of each measure of single pictures, over the pictures that have it.
+
+    Args:
+        pictures: of one method.
+        columns: measures; those of the whole set are passed over.
+
+    Returns:
+        By column key; without an interval where a value is infinite, and NaN where no picture has one.
+    """
+    means = {}
+    values = {column.key: _values(pictures, column) for column in columns if not column.of_set}
+    # Measures that all pictures have share their resamples: drawing them is the larger part of the work.
+    shared = [key for key, found in values.items() if len(found) == len(pictures)]
+    table = bootstrap_intervals(np.array([values[key] for key in shared]).reshape(len(shared), -1).T)
+    intervals = dict(zip(shared, table.tolist(), strict=True))
+    for key, found in values.items():
+        low, high = intervals[key] if key in intervals else bootstrap_interval(found)
+        mean = float(found.mean()) if len(found) else math.nan
+        means[key] = Value(mean) if math.isnan(low) else Value(mean, low, high)
+    return means
+
+
+def bins_of(pictures: Sequence[Picture], columns: Sequence[Column]) -> tuple[Bin, ...]:
+    """Means by hole ratio: 0-10, 10-20, ... 50-60, 60-100 %; bins without a picture are left out."""
+    bins = []
+    for low, high in itertools.pairwise(BIN_EDGES):
+        last = high == BIN_EDGES[-1]  # a picture that is all hole belongs to it
+        inside = [p for p in pictures if low <= p.hole_ratio and (last or p.hole_ratio < high)]
+        found = {column.key: _values(inside, column) for column in columns if not column.of_set}
+        if inside:
+            means = {key: float(values.mean()) for key, values in found.items() if len(values)}
+            bins.append(Bin(low, high, len(inside), means))
+    return tuple(bins)
 
 
 def paired_difference(row: Row, other: Row, column: Column) -> Value | None:
@@ -146,3 +184,8 @@ def _differences(row: Row, floors: Sequence[Row], columns: Sequence[Column]) -> 
 def _value(row: Row, column: Column) -> float:
     value = row.values.get(column.key)
     return math.nan if value is None else value.value
+
+
+def _values(pictures: Sequence[Picture], column: Column) -> NDArray[np.float64]:
+    """A measure of the pictures that have it: a picture without a hole has no hole PSNR."""
+    return np.array([p.values[column.key] for p in pictures if column.key in p.values], dtype=np.float64)

@@ -11,8 +11,10 @@ from eval.results import Column, Picture, Report, Row, RowKind, Value
 from eval.statistics import (
     against_floors,
     best_row,
+    bins_of,
     bootstrap_interval,
     bootstrap_intervals,
+    means_of,
     paired_difference,
 )
 
@@ -57,6 +59,34 @@ def test_no_interval_without_finite_values() -> None:
     assert np.isnan(bootstrap_interval([20.0, math.inf])).all() and np.isnan(bootstrap_interval([])).all()
     table = bootstrap_intervals([[1.0, 2.0], [math.nan, 2.0]])
     assert np.isnan(table[0]).all() and table[1] == pytest.approx([2, 2])
+
+
+def test_means_come_with_their_intervals() -> None:
+    psnr = np.random.default_rng(3).normal(20, 2, 40)
+    means = means_of(make_row("a", psnr.tolist()).pictures, (PSNR, L1, FID))
+    assert set(means) == {"psnr", "l1"}  # FID is of the set, not a mean
+    assert means["psnr"] == Value(pytest.approx(psnr.mean()), *map(pytest.approx, bootstrap_interval(psnr)))
+    assert means["l1"] == Value(*[pytest.approx(0.1)] * 3)
+    assert means_of([], (PSNR,))["psnr"] == Value(pytest.approx(math.nan, nan_ok=True))
+
+
+def test_pictures_without_a_value_are_left_out_of_its_mean() -> None:
+    pictures = [Picture("a", 0.2, {"psnr": 20.0, "l1": 0.1}), Picture("b", 0.0, {"l1": 0.3})]
+    means = means_of(pictures, (PSNR, L1))
+    assert means["psnr"] == Value(20.0, 20.0, 20.0) and means["l1"].value == pytest.approx(0.2)
+    assert [b.values for b in bins_of(pictures, (PSNR, L1))] == [{"l1": 0.3}, {"psnr": 20.0, "l1": 0.1}]
+
+
+def test_a_perfect_picture_makes_the_mean_infinite() -> None:
+    assert means_of(make_row("a", [math.inf, 20.0]).pictures, (PSNR,))["psnr"] == Value(math.inf)
+
+
+def test_bins_are_half_open_and_hold_every_picture_once() -> None:
+    ratios = [0.0, 0.0999, 0.1, 0.35, 0.6, 0.99, 1.0]
+    pictures = [Picture(str(i), ratio, {"psnr": float(i)}) for i, ratio in enumerate(ratios)]
+    bins = bins_of(pictures, (PSNR, FID))
+    assert [(b.low, b.high, b.n) for b in bins] == [(0, 0.1, 2), (0.1, 0.2, 1), (0.3, 0.4, 1), (0.6, 1, 3)]
+    assert bins[0].values == {"psnr": 0.5} and bins[-1].values == {"psnr": 5.0}
 
 
 def test_a_difference_is_paired_by_stem() -> None:
