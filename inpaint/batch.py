@@ -21,7 +21,7 @@ from typing import Literal
 from PIL import Image
 
 from inpaint.errors import ImageError, InpaintError, MaskError
-from inpaint.image import WRITABLE_FORMATS, read_image, read_mask, write_image
+from inpaint.image import MAX_PIXELS, WRITABLE_FORMATS, read_image, read_mask, write_image
 
 READABLE_SUFFIXES = tuple(
     ".png .jpg .jpeg .jfif .webp .tif .tiff .bmp .gif .ppm .pgm .pbm .avif .jp2".split()
@@ -193,6 +193,7 @@ def run_batch(
     on_result: Callable[[JobResult], None],
     problems: Sequence[Problem] = (),
     invert_mask: bool = False,
+    max_pixels: int = MAX_PIXELS,
 ) -> BatchReport:
     """Repair one picture after the other. A failure costs its own picture, never the batch.
 
@@ -202,6 +203,7 @@ def run_batch(
         on_result: called after each job, for progress bars and logs.
         problems: from pairing and planning; they belong in the report and count for its exit code.
         invert_mask: exchange hole and known in every mask.
+        max_pixels: larger pictures fail, before they are decoded.
 
     Returns:
         The report. Ctrl-C ends the batch early, but not with an exception: what is done is kept, the rest is
@@ -210,7 +212,7 @@ def run_batch(
     results: list[JobResult] = []
     try:
         for job in jobs:
-            results.append(_run_job(job, repair, invert_mask))
+            results.append(_run_job(job, repair, invert_mask, max_pixels))
             on_result(results[-1])
     except KeyboardInterrupt:
         pass
@@ -218,14 +220,17 @@ def run_batch(
 
 
 def _run_job(
-    job: Job, repair: Callable[[Image.Image, Image.Image], Image.Image], invert_mask: bool
+    job: Job,
+    repair: Callable[[Image.Image, Image.Image], Image.Image],
+    invert_mask: bool,
+    max_pixels: int,
 ) -> JobResult:
     if job.skip:
         return JobResult(job, "skipped", 0.0)
     start = time.perf_counter()
     try:
-        image = read_image(job.image)
-        mask = read_mask(job.mask, invert=invert_mask)
+        image = read_image(job.image, max_pixels=max_pixels)
+        mask = read_mask(job.mask, invert=invert_mask, max_pixels=max_pixels)
         job.output.parent.mkdir(parents=True, exist_ok=True)  # before the long part
         repaired = repair(image, mask)
         repaired.info = {**image.info, **repaired.info}  # a network knows no ICC profile

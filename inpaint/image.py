@@ -46,18 +46,19 @@ _DROPPED_TAGS = "MakerNote ExifImageWidth ExifImageHeight ExifInteroperabilityOf
 _TURNS = "FLIP_LEFT_RIGHT ROTATE_180 FLIP_TOP_BOTTOM TRANSPOSE ROTATE_270 TRANSVERSE ROTATE_90".split()
 
 
-def read_image(path: str | os.PathLike[str]) -> Image.Image:
+def read_image(path: str | os.PathLike[str], *, max_pixels: int = MAX_PIXELS) -> Image.Image:
     """Read a picture file, upright and in a plain mode.
 
     Args:
         path: file in any of the formats above; the content decides, not the suffix.
+        max_pixels: a larger picture is refused before it is decoded.
 
     Returns:
         Image in mode ``RGB``, ``RGBA``, ``L`` or ``LA``. ``info`` holds ``source_format`` and, where the file
         has them, ``icc_profile``, ``exif`` (bytes, no orientation) and ``dpi``.
 
     Raises:
-        ImageError: missing, a folder, empty, no picture, damaged, cut short, or more than ``MAX_PIXELS``.
+        ImageError: missing, a folder, empty, no picture, damaged, cut short, or more than ``max_pixels``.
     """
     path, name = Path(path), repr(str(path))
     try:
@@ -68,8 +69,8 @@ def read_image(path: str | os.PathLike[str]) -> Image.Image:
         # A file object: given a path, Pillow maps uncompressed TIFF into memory and turns it the wrong way.
         with open(path, "rb") as file, _no_pillow_limit, _open(file) as opened:
             width, height = opened.size
-            if width * height > MAX_PIXELS:
-                raise ImageError(f"{name} has {width} x {height} pixels, limit {MAX_PIXELS:,}: shrink it")
+            if width * height > max_pixels:
+                raise ImageError(f"{name} has {width} x {height} pixels, limit {max_pixels:,}: shrink it")
             return plain_image(opened)
     except InpaintError as error:
         if name in str(error):
@@ -83,12 +84,15 @@ def read_image(path: str | os.PathLike[str]) -> Image.Image:
         raise ImageError(f"{name} is damaged or cut short ({_first_line(error)}): get it again") from error
 
 
-def read_mask(path: str | os.PathLike[str], *, invert: bool = False) -> Image.Image:
+def read_mask(
+    path: str | os.PathLike[str], *, invert: bool = False, max_pixels: int = MAX_PIXELS
+) -> Image.Image:
     """Read a mask file by the rule at the top of this module; EXIF orientation is applied.
 
     Args:
         path: picture file of any mode.
         invert: exchange hole and known.
+        max_pixels: as for ``read_image``.
 
     Returns:
         Image in mode ``L`` with only 0 (known) and 255 (hole); it may be without any hole.
@@ -97,7 +101,7 @@ def read_mask(path: str | os.PathLike[str], *, invert: bool = False) -> Image.Im
         MaskError: the file cannot be read; the message says why.
     """
     try:
-        return mask_from_image(read_image(path), invert=invert)
+        return mask_from_image(read_image(path, max_pixels=max_pixels), invert=invert)
     except ImageError as error:
         raise MaskError(f"cannot read the mask: {error}") from error
 

@@ -18,7 +18,6 @@ from inpaint.batch import (
     READABLE_SUFFIXES,
     BatchReport,
     JobResult,
-    Pair,
     Problem,
     pair_files,
     plan_batch,
@@ -169,8 +168,7 @@ def _fill(
 ) -> tuple[Path, BatchReport]:
     pipeline = service.fills.pipeline(model)
     pairs, unpaired = pair_files(work / "images", masks)
-    fit, unfit = _within_limits(pairs, service.limits)
-    jobs, unplanned = plan_batch(fit, work / "results")
+    jobs, unplanned = plan_batch(pairs, work / "results")
     done = 0
 
     def repair(picture: Image.Image, mask: Image.Image) -> Image.Image:
@@ -183,25 +181,9 @@ def _fill(
         done += 1
         on_result(done, len(jobs), result)
 
-    report = run_batch(jobs, repair, on_result=count, problems=[*problems, *unpaired, *unfit, *unplanned])
+    all_problems = [*problems, *unpaired, *unplanned]
+    report = run_batch(jobs, repair, on_result=count, problems=all_problems, max_pixels=service.limits.pixels)
     return _pack(work, report), report
-
-
-def _within_limits(pairs: Sequence[Pair], limits: Limits) -> tuple[list[Pair], list[Problem]]:
-    """Turn away pictures that are too large before they are decoded."""
-    fit, problems = [], []
-    for pair in pairs:
-        try:
-            with Image.open(pair.image) as header:
-                width, height = header.size
-        except Exception:
-            width = height = 0  # the batch says what is wrong with it
-        if width * height > limits.pixels:
-            reason = f"{width} x {height} pixels, the limit is {limits.pixels / 1e6:.0f} million: shrink it"
-            problems.append(Problem(pair.image, reason))
-        else:
-            fit.append(pair)
-    return fit, problems
 
 
 def _pack(work: Path, report: BatchReport) -> Path:

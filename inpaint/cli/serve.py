@@ -1,0 +1,65 @@
+"""``inpaint serve``: open the page on this machine."""
+
+from __future__ import annotations
+
+import click
+
+from inpaint.cli.options import device_option
+from inpaint.errors import InpaintError
+
+
+@click.command(short_help="Open the web page on this machine.")
+@click.option(
+    "--host",
+    default="127.0.0.1",
+    show_default=True,
+    help="Address to listen on; 0.0.0.0 lets other machines in: then think of --login.",
+)
+@click.option(
+    "--port", type=click.IntRange(0, 65535), default=7860, show_default=True, help="0 takes a free one."
+)
+@device_option
+@click.option(
+    "--login",
+    metavar="NAME:PASSWORD",
+    envvar="INPAINT_LOGIN",
+    help="Ask visitors for these; or set INPAINT_LOGIN.",
+)
+@click.option("--max-mb", type=click.IntRange(min=1), default=100, show_default=True, help="Largest upload.")
+@click.option(
+    "--max-megapixels", type=click.IntRange(min=1), default=100, show_default=True, help="Largest photo."
+)
+@click.option("--open", "open_browser", is_flag=True, help="Show the page in the browser at once.")
+def serve(
+    host: str,
+    port: int,
+    device: str,
+    login: str | None,
+    max_mb: int,
+    max_megapixels: int,
+    open_browser: bool,
+) -> None:
+    """Open a web page on which photos can be painted over and filled.
+
+    Nothing leaves this machine; uploads and results are deleted after an hour.
+    """
+    try:
+        from inpaint.web.photos import Limits
+        from inpaint.web.server import serve as open_page
+    except ModuleNotFoundError as error:
+        if error.name != "gradio":
+            raise
+        raise InpaintError(
+            "the page needs Gradio, which is not installed: pip install 'mae-acr-inpaint[app]'"
+        ) from None
+    if login is not None and not all(login.partition(":")):
+        raise click.BadParameter("expected NAME:PASSWORD, both of them", param_hint="--login")
+    name, _, password = (login or "").partition(":")
+    open_page(
+        host=host,
+        port=port or None,
+        device=device,
+        login=(name, password) if login else None,
+        limits=Limits(file_bytes=max_mb * 2**20, pixels=max_megapixels * 1_000_000),
+        open_browser=open_browser,
+    )
