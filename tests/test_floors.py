@@ -42,7 +42,7 @@ NEIGHBOURS = {
     ("inpaint.published_metrics", "inpaint.metrics"),  # variants of one formula
     ("inpaint.cli", "eval"),  # `inpaint eval` is a door to the harness in the clone
     ("inpaint.cli", "inpaint.web"),  # `inpaint serve` opens the page
-    ("app", "inpaint.web"),  # `python app.py`, too
+    ("app", "inpaint.cli"),  # `python app.py` is `inpaint serve`
 }
 
 
