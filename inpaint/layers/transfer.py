@@ -2,9 +2,23 @@
 
 from __future__ import annotations
 
+from typing import Literal
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
+
+Alphas = Literal["learned", "one"]
+
+
+def build_alpha(alphas: Alphas) -> nn.Parameter:
+    """The factor of something that joins a generator: learned from zero, or fixed at one.
+
+    Starting at zero, a generator trained without it goes on unchanged when it joins.
+    """
+    if alphas == "one":
+        return nn.Parameter(torch.ones(()), requires_grad=False)
+    return nn.Parameter(torch.zeros(()))
 
 
 def transfer_attention(features: Tensor, attention: Tensor, grid: tuple[int, int]) -> Tensor:
@@ -48,11 +62,15 @@ def transfer_attention(features: Tensor, attention: Tensor, grid: tuple[int, int
 
 
 class AttentionTransfer(nn.Module):
-    """``features + alpha * transfer_attention(features)`` with a learned ``alpha`` that starts at zero."""
+    """``features + alpha * transfer_attention(features)`` with the scores of a prior.
 
-    def __init__(self) -> None:
+    Args:
+        alphas: see :func:`build_alpha`.
+    """
+
+    def __init__(self, alphas: Alphas = "learned") -> None:
         super().__init__()
-        self.alpha = nn.Parameter(torch.zeros(()))
+        self.alpha = build_alpha(alphas)
 
     def forward(self, features: Tensor, attention: Tensor, grid: tuple[int, int]) -> Tensor:
         """See :func:`transfer_attention`; gradients stop at the attention, not at the features."""

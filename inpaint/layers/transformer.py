@@ -7,6 +7,18 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 
+def softmax_over(logits: Tensor, allowed: Tensor) -> Tensor:
+    """Softmax over the allowed entries of the last dimension; uniform over all where none is allowed.
+
+    Args:
+        logits: ``(..., N)``.
+        allowed: bool, broadcast to ``logits``.
+    """
+    nothing_left = ~allowed.any(dim=-1, keepdim=True)
+    logits = logits.masked_fill(~allowed & ~nothing_left, float("-inf")).masked_fill(nothing_left, 0.0)
+    return logits.softmax(dim=-1)
+
+
 class Attention(nn.Module):
     """Multi-head self-attention with one joint projection for queries, keys and values."""
 
@@ -44,11 +56,7 @@ class Attention(nn.Module):
             @ key.to(torch.promote_types(key.dtype, torch.float32)).transpose(-2, -1)
             * (width // self.heads) ** -0.5
         )
-        # An image without any key to score gets no removal at all and zero logits: a uniform row, not NaN.
-        removed = ~score_keys[:, None, None, :]
-        nothing_left = removed.all(dim=-1, keepdim=True)
-        logits = logits.masked_fill(removed & ~nothing_left, float("-inf")).masked_fill(nothing_left, 0.0)
-        return output, logits.softmax(dim=-1).mean(dim=1)
+        return output, softmax_over(logits, score_keys[:, None, None, :]).mean(dim=1)
 
 
 class Mlp(nn.Module):

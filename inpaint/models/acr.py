@@ -13,19 +13,19 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from inpaint.layers.gated import GatedConvolution
+from inpaint.layers.transfer import Alphas, build_alpha
 
 
 class PriorAdapter(nn.Module):
     """Upsample prior features by gated transposed convolutions, each level times its own ``alpha``.
 
-    The alphas start at zero, so that a generator trained without a prior goes on unchanged when one joins.
-
     Args:
         feature_channels: C of the prior's features.
         width: channels of the generator at full resolution.
+        alphas: see :func:`inpaint.layers.transfer.build_alpha`.
     """
 
-    def __init__(self, feature_channels: int, width: int) -> None:
+    def __init__(self, feature_channels: int, width: int, alphas: Alphas = "learned") -> None:
         super().__init__()
         widths = [feature_channels + 2, 8 * width, 4 * width, 2 * width, width]
         self.ups = nn.ModuleList(
@@ -33,7 +33,7 @@ class PriorAdapter(nn.Module):
             for inputs, outputs in pairwise(widths)
         )
         self.norms = nn.ModuleList(nn.BatchNorm2d(outputs) for outputs in widths[1:])
-        self.alphas = nn.ParameterList(nn.Parameter(torch.zeros(())) for _ in range(4))
+        self.alphas = nn.ParameterList(build_alpha(alphas) for _ in range(4))
 
     def forward(self, features: Tensor, size: tuple[int, int]) -> list[Tensor]:
         """Map features to the generator's levels.

@@ -26,6 +26,8 @@ class InpainterPreset:
     generator: GeneratorPreset
     mae: MaePreset | None = None
     """The prior; None for a generator alone (LaMa)."""
+    prior_features: bool = True
+    """Add the prior's features to the generator; False uses its attention alone."""
     working_size: int = 256
     """Side in pixels of the pictures it was trained on: where its results are best."""
 
@@ -37,7 +39,7 @@ class Inpainter(nn.Module):
         preset: the numbers.
         generator: fills the hole.
         prior: frozen; anything behind :class:`inpaint.models.prior.Prior`. None runs the generator alone.
-        adapter: brings the prior's features to the generator; needed with a prior.
+        adapter: brings the prior's features to the generator; None leaves them out.
     """
 
     def __init__(
@@ -86,9 +88,11 @@ class Inpainter(nn.Module):
         return prediction if self.training else prediction.clamp(0, 1)
 
     def _consult_prior(self, image: Tensor, mask: Tensor) -> tuple[list[Tensor] | None, Tensor | None]:
-        if self.prior is None or self.adapter is None:
+        if self.prior is None:
             return None, None
         prior: Prior = self.prior
         with torch.no_grad():
             known = prior(image, mask)
-        return self.adapter(known.features, tuple(image.shape[-2:])), known.attention  # type: ignore[arg-type]
+        size = (image.shape[-2], image.shape[-1])
+        levels = None if self.adapter is None else self.adapter(known.features, size)
+        return levels, known.attention

@@ -17,9 +17,12 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from inpaint.fill import push_pull
+from inpaint.layers.contextual import ContextualAttention
 from inpaint.layers.ffc import FourierResidualBlock
 from inpaint.layers.position import MaskedPositionalEncoding
-from inpaint.layers.transfer import AttentionTransfer
+from inpaint.layers.transfer import Alphas, AttentionTransfer
+
+Attention = Literal["prior", "contextual", "none"]
 
 
 @dataclass(frozen=True)
@@ -36,8 +39,11 @@ class GeneratorPreset:
     """Bias in the convolutions before a BatchNorm, on the way down: ACR has it, LaMa has not."""
     positions: bool = False
     """Add the masked positional encoding to the first features."""
-    attention_transfer: bool = False
-    """Rebuild features from the prior's attention before and after the residual blocks."""
+    attention: Attention = "none"
+    """Rebuild features from what each token attends to, before and after the residual blocks: by the prior's
+    scores, or by scores learned from the features themselves."""
+    alphas: Alphas = "learned"
+    """Factors of all that joins the generator, attention and adapter: learned from zero, or fixed at one."""
     start: Literal["zeros", "push_pull"] = "zeros"
     """What stands in the hole at the input. With ``push_pull`` the network predicts the detail that is
     missing from a smooth version of that fill, in hole and known region alike: the known region teaches it
@@ -51,7 +57,7 @@ class FourierGenerator(nn.Module):
 
     Args:
         preset: the numbers.
-        grid: token grid of the prior whose attention is transferred.
+        grid: token grid of the attention that is transferred: the prior's.
     """
 
     def __init__(self, preset: GeneratorPreset, grid: tuple[int, int] = (16, 16)) -> None:
@@ -59,6 +65,11 @@ class FourierGenerator(nn.Module):
         self.preset = preset
         self.grid = grid
         widths = [preset.width * 2**level for level in range(4)]
+
+        def build_attention() -> AttentionTransfer | ContextualAttention | None:
+            if preset.attention == "contextual":
+                return ContextualAttention(widths[-1], preset.alphas)
+            return AttentionTransfer(preset.alphas) if preset.attention == "prior" else None
 
         self.stem = nn.Conv2d(
             4, widths[0], 7, padding=3, padding_mode="reflect", bias=preset.convolution_bias
@@ -78,11 +89,11 @@ class FourierGenerator(nn.Module):
             for narrow, wide in pairwise(widths)
         )
         self.down_norms = nn.ModuleList(nn.BatchNorm2d(wide) for wide in widths[1:])
-        self.transfer_before = AttentionTransfer() if preset.attention_transfer else None
+        self.transfer_before = build_attention()
         self.blocks = nn.ModuleList(
             FourierResidualBlock(widths[-1], local_fourier=preset.local_fourier) for _ in range(preset.blocks)
         )
-        self.transfer_after = AttentionTransfer() if preset.attention_transfer else None
+        self.transfer_after = build_attention()
         self.ups = nn.ModuleList(
             nn.ConvTranspose2d(wide, narrow, 3, stride=2, padding=1, output_padding=1)
             for narrow, wide in zip(widths[-2::-1], widths[:0:-1], strict=True)
@@ -108,7 +119,7 @@ class FourierGenerator(nn.Module):
             mask: ``(B, 1, H, W)`` of 0 and 1, 1 = hole.
             levels: what the prior adds, at 1/1, 1/2, 1/4 and 1/8 of the resolution with 1, 2, 4 and 8 times
                 ``width`` channels; None adds nothing.
-            attention: ``(B, N, N)`` of the prior; None transfers nothing.
+            attention: ``(B, N, N)`` of the prior, read only if the preset says so; None transfers nothing.
 
         Returns:
             ``(B, 3, H, W)``; in [0, 1] when starting from zeros, else it may leave the range a little.
@@ -120,14 +131,12 @@ class FourierGenerator(nn.Module):
             begin = torch.where(mask > 0, 0.0, image)
 
         features = self.encode(begin, mask, levels)
-        if self.transfer_before is not None and attention is not None:
-            features = self.transfer_before(features, attention, self.grid)
+        features = self.attend(self.transfer_before, features, mask, attention)
         if levels is not None:
             features = features + levels[3]
         for block in self.blocks:
             features = block(features)
-        if self.transfer_after is not None and attention is not None:
-            features = self.transfer_after(features, attention, self.grid)
+        features = self.attend(self.transfer_after, features, mask, attention)
         output = self.decode(features)
         return smooth(begin) + output if self.preset.start == "push_pull" else output.sigmoid()
 
@@ -142,6 +151,20 @@ class FourierGenerator(nn.Module):
                 features = features + levels[level]
             features = F.relu(norm(down(features)))
         return features
+
+    def attend(
+        self,
+        transfer: AttentionTransfer | ContextualAttention | None,
+        features: Tensor,
+        mask: Tensor,
+        attention: Tensor | None,
+    ) -> Tensor:
+        """Rebuild features by the scores of the prior, if it gives any, or by their own."""
+        if isinstance(transfer, ContextualAttention):
+            return transfer(features, mask, self.grid)
+        if transfer is None or attention is None:
+            return features
+        return transfer(features, attention, self.grid)
 
     def decode(self, features: Tensor) -> Tensor:
         """From features at 1/8 to ``(B, 3, H, W)``, before any output function."""

@@ -14,19 +14,20 @@ Parameters in millions (``tests/test_presets.py`` counts them):
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import asdict, fields, is_dataclass, replace
+from dataclasses import MISSING, asdict, fields, is_dataclass, replace
 from types import UnionType
 from typing import Any, get_args, get_origin, get_type_hints
 
 from torch import nn
 
-from inpaint.errors import CheckpointError, WeightsError
+from inpaint.errors import CheckpointError, ConfigError, WeightsError
+from inpaint.layers.transfer import Alphas
 from inpaint.models.acr import PriorAdapter
 from inpaint.models.inpainter import Inpainter, InpainterPreset
-from inpaint.models.lama import FourierGenerator, GeneratorPreset
+from inpaint.models.lama import Attention, FourierGenerator, GeneratorPreset
 from inpaint.models.mae import MaePreset, MaskedAutoencoder
 
-_ACR = {"padding": "zeros", "convolution_bias": True, "positions": True, "attention_transfer": True}
+_ACR = {"padding": "zeros", "convolution_bias": True, "positions": True, "attention": "prior"}
 _SMALL = GeneratorPreset(width=16, blocks=4, start="push_pull", **_ACR)
 
 MAE_PRESETS: dict[str, MaePreset] = {
@@ -44,7 +45,7 @@ INPAINTER_PRESETS: dict[str, InpainterPreset] = {
     "acr-tiny": InpainterPreset(
         "acr-tiny", GeneratorPreset(width=4, blocks=1, **_ACR), MAE_PRESETS["mae-tiny"], working_size=64
     ),
-    "lama-small": InpainterPreset("lama-small", replace(_SMALL, attention_transfer=False)),
+    "lama-small": InpainterPreset("lama-small", replace(_SMALL, attention="none")),
     "lama": InpainterPreset("lama", GeneratorPreset()),
     "big-lama": InpainterPreset("big-lama", GeneratorPreset(blocks=18)),
     "lama-tiny": InpainterPreset("lama-tiny", GeneratorPreset(width=4, blocks=1), working_size=64),
@@ -70,8 +71,60 @@ def build_inpainter(preset: str | InpainterPreset) -> Inpainter:
         numbers,
         FourierGenerator(numbers.generator, prior.grid),
         prior,
-        PriorAdapter(prior.feature_channels, numbers.generator.width),
+        PriorAdapter(prior.feature_channels, numbers.generator.width, numbers.generator.alphas)
+        if numbers.prior_features
+        else None,
     )
+
+
+def vary_preset(
+    preset: str | InpainterPreset,
+    *,
+    attention: Attention | None = None,
+    alphas: Alphas | None = None,
+    positions: bool | None = None,
+    feature_layer: int | None = None,
+    prior_features: bool | None = None,
+) -> InpainterPreset:
+    """A preset with some of its choices changed, as a row of an ablation has it; None keeps the preset's.
+
+    Args:
+        preset: a name, or the numbers.
+        attention: see :class:`inpaint.models.lama.GeneratorPreset`, as ``alphas`` and ``positions``.
+        alphas: of attention and adapter.
+        positions: the masked positional encoding.
+        feature_layer: see :class:`inpaint.models.mae.MaePreset`.
+        prior_features: see :class:`inpaint.models.inpainter.InpainterPreset`.
+
+    Raises:
+        WeightsError: if the name is unknown.
+        ConfigError: if the choices do not go together.
+    """
+    numbers: InpainterPreset = _look_up(preset, INPAINTER_PRESETS) if isinstance(preset, str) else preset
+    changes = {"attention": attention, "alphas": alphas, "positions": positions}
+    generator = replace(numbers.generator, **{key: new for key, new in changes.items() if new is not None})
+    mae = numbers.mae
+    if mae is None:
+        wanted = {"prior_features": prior_features, "feature_layer": feature_layer}
+        asked = [key for key, value in wanted.items() if value is not None]
+        asked += ["attention = 'prior'"] * (attention == "prior")
+        if asked:
+            raise ConfigError(f"got {', '.join(asked)} for preset {numbers.name}, which has no prior")
+        return replace(numbers, generator=generator)
+    if feature_layer is not None:
+        if not 1 <= feature_layer <= mae.decoder_depth:
+            raise ConfigError(
+                f"got feature_layer {feature_layer}; preset {numbers.name} has decoder layers 1 to "
+                f"{mae.decoder_depth}"
+            )
+        mae = replace(mae, feature_layer=feature_layer)
+    features = numbers.prior_features if prior_features is None else prior_features
+    if not features and generator.attention != "prior":
+        raise ConfigError(
+            f"got attention {generator.attention!r} and no prior features: nothing of the prior of preset "
+            f"{numbers.name} would be used; expected a preset without a prior, such as lama-small"
+        )
+    return replace(numbers, generator=generator, mae=mae, prior_features=features)
 
 
 def describe_preset(model: nn.Module) -> dict[str, Any]:
@@ -103,16 +156,28 @@ def _look_up(name: str, table: Mapping[str, Any]) -> Any:
 
 
 def _read_preset(cls: type, values: Mapping[str, Any]) -> Any:
-    """Build a preset dataclass from plain values, strictly."""
+    """Build a preset dataclass from plain values, strictly.
+
+    A key with a default may be missing: its default is what networks did before the key existed.
+    """
+    values = _rename_old(cls, values)
     hints = get_type_hints(cls)
     unknown = sorted(set(values) - {field.name for field in fields(cls)})
-    missing = sorted({field.name for field in fields(cls)} - set(values))
+    missing = sorted({field.name for field in fields(cls) if field.default is MISSING} - set(values))
     if unknown or missing:
         raise CheckpointError(
             f"the preset in the file does not fit {cls.__name__}: unknown keys {unknown}, missing {missing}; "
             "it was written by another version"
         )
     return cls(**{name: _read_value(hints[name], name, value) for name, value in values.items()})
+
+
+def _rename_old(cls: type, values: Mapping[str, Any]) -> Mapping[str, Any]:
+    """Read ``attention_transfer``, true or false, which older files have in place of ``attention``."""
+    if cls is not GeneratorPreset or "attention" in values or "attention_transfer" not in values:
+        return values
+    kept = {key: value for key, value in values.items() if key != "attention_transfer"}
+    return kept | {"attention": {True: "prior", False: "none"}.get(values["attention_transfer"])}
 
 
 def _read_value(hint: Any, name: str, value: Any) -> Any:

@@ -11,19 +11,17 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
-from inpaint.checkpoint import load_checkpoint, save_checkpoint
-from inpaint.errors import CheckpointError
+from inpaint.checkpoint import save_checkpoint
 from inpaint.mask import composite
 from inpaint.models.discriminator import PatchDiscriminator
 from inpaint.models.inpainter import Inpainter
-from inpaint.models.mae import MaskedAutoencoder
-from inpaint.models.presets import build_inpainter
 from inpaint.train.acr_step import AcrParts, acr_step
 from inpaint.train.batches import Batches
 from inpaint.train.config import AcrRunConfig
 from inpaint.train.distributed import Processes, join_processes
 from inpaint.train.perceptual import load_perceptual
 from inpaint.train.schedule import Ema
+from inpaint.train.start import start_network
 from inpaint.train.state import load_latest_state, save_state
 from inpaint.train.watch import Progress, Watch
 
@@ -65,7 +63,8 @@ def fit_acr(config: AcrRunConfig, on_progress: Callable[[Progress], None] | None
         state = {name: part.state_dict() for name, part in parts.stateful().items()}
         save_state(watch.folder, images_seen, state)
         path = watch.folder / f"{config.name}.safetensors"
-        save_checkpoint(path, parts.ema.network, {"run": config.name, "images_seen": str(images_seen)})
+        notes = {"run": config.name, "images_seen": str(images_seen), "started_from": parts.came_from}
+        save_checkpoint(path, parts.ema.network, notes)
         return path
 
     # -- train
@@ -91,7 +90,8 @@ def start_acr(config: AcrRunConfig, processes: Processes) -> AcrParts:
         CheckpointError: if a checkpoint to start from does not fit the preset.
     """
     torch.manual_seed(config.seed)
-    network = start_network(config).to(processes.device)
+    network, came_from = start_network(config)
+    network.to(processes.device)
     discriminator = PatchDiscriminator(config.discriminator_width).to(processes.device)
     for learner in (network, discriminator):
         processes.share_statistics(learner)
@@ -110,31 +110,8 @@ def start_acr(config: AcrRunConfig, processes: Processes) -> AcrParts:
         torch.optim.Adam(trained, config.learning_rate, config.betas),
         torch.optim.Adam(discriminator.parameters(), config.discriminator_learning_rate, config.betas),
         features,
+        came_from,
     )
-
-
-def start_network(config: AcrRunConfig) -> Inpainter:
-    """The network a run begins with: new, or from a checkpoint, with the trained prior if one is given.
-
-    Raises:
-        CheckpointError: if a checkpoint is of another kind or preset.
-    """
-    network = build_inpainter(config.preset)
-    if config.init_checkpoint is not None:
-        begun = load_checkpoint(config.init_checkpoint)
-        if not isinstance(begun, Inpainter) or begun.preset != network.preset:
-            raise CheckpointError(
-                f"{config.init_checkpoint} holds another network, expected one of preset {config.preset}"
-            )
-        network = begun
-    if config.mae_checkpoint is not None:
-        prior = load_checkpoint(config.mae_checkpoint)
-        if not isinstance(prior, MaskedAutoencoder) or prior.preset != network.preset.mae:
-            raise CheckpointError(
-                f"{config.mae_checkpoint} does not hold the masked autoencoder of preset {config.preset}"
-            )
-        network.prior = prior.requires_grad_(False)
-    return network
 
 
 @torch.no_grad()

@@ -46,6 +46,8 @@ class AcrParts:
     optimizer: torch.optim.Optimizer
     discriminator_optimizer: torch.optim.Optimizer
     features: SqueezeNetFeatures | SceneFeatures | MaeFeatures | None
+    came_from: str
+    """Where the network's weights came from, for the checkpoint's notes."""
 
     def stateful(self) -> dict[str, Stateful]:
         """What a state holds, by its name there."""

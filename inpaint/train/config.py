@@ -122,12 +122,32 @@ class LossWeights:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Variant:
+    """What a run changes in its preset, as a row of an ablation does; None keeps the preset's choice.
+
+    Attributes:
+        attention: whose scores rebuild features before and after the residual blocks.
+        alphas: factors of all that joins the generator: learned from zero, or fixed at one.
+        positions: the masked positional encoding.
+        feature_layer: decoder layer of the prior whose output are its features.
+        prior_features: use the prior's features; False leaves its attention alone.
+    """
+
+    attention: Literal["prior", "contextual", "none"] | None = None
+    alphas: Literal["learned", "one"] | None = None
+    positions: bool | None = None
+    feature_layer: int | None = at_least(1, default=None)
+    prior_features: bool | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
 class AcrRunConfig(RunConfig):
     """Training of adapter and generator against a discriminator, the prior frozen.
 
     Attributes:
+        variant: what differs from the preset.
         mae_checkpoint: the trained prior.
-        init_checkpoint: a whole network to continue from, with its prior.
+        init_checkpoint: a network to continue from, also another variant; see `inpaint.train.start`.
         prior: False trains the generator alone.
         discriminator_width: channels of its first convolution.
         discriminator_learning_rate: at its highest; follows the same schedule.
@@ -141,6 +161,7 @@ class AcrRunConfig(RunConfig):
         channels_last: memory layout of convolutions.
     """
 
+    variant: Variant = field(default_factory=Variant)
     mae_checkpoint: Path | None = None
     init_checkpoint: Path | None = None
     prior: bool = True

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import re
 from pathlib import Path
 
 import pytest
@@ -12,6 +13,7 @@ from inpaint.errors import ConfigError
 from inpaint.train.config import (
     AcrRunConfig,
     MaeRunConfig,
+    Variant,
     config_from_table,
     plain_config,
     read_config,
@@ -171,5 +173,21 @@ def test_configs_are_frozen_and_can_be_written_as_json():
         config.batch_size = 3  # type: ignore[misc]
     plain = json.loads(json.dumps(plain_config(config)))
     assert plain["photos"] == ["photos"] and plain["weights"]["r1"] == 0.001
-    filled = {key: value for key, value in plain.items() if value is not None}
-    assert config_from_table(filled, AcrRunConfig) == config
+
+    def filled(table):  # TOML has no null: what is None is left out
+        return {k: filled(v) if isinstance(v, dict) else v for k, v in table.items() if v is not None}
+
+    assert config_from_table(filled(plain), AcrRunConfig) == config
+
+
+def test_a_variant_is_read_as_strictly_as_the_rest():
+    variant = config_from_table({**ACR, "variant": {"attention": "none"}}, AcrRunConfig).variant
+    assert variant == Variant(attention="none") and variant.alphas is None
+    for change, message in (
+        ({"attention": "learned"}, "variant.attention is 'learned', expected one of 'prior'"),
+        ({"alpha": "one"}, "unknown key variant.alpha; did you mean variant.alphas"),
+        ({"feature_layer": 0}, "variant.feature_layer is 0"),
+        ({"positions": "no"}, "variant.positions is 'no', expected true or false"),
+    ):
+        with pytest.raises(ConfigError, match=re.escape(message)):
+            config_from_table({**ACR, "variant": change}, AcrRunConfig)

@@ -1,0 +1,50 @@
+"""Contextual attention: find, in the generator's own features, what each token should be rebuilt from."""
+
+from __future__ import annotations
+
+import math
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from inpaint.layers.transfer import Alphas, build_alpha, transfer_attention
+from inpaint.layers.transformer import softmax_over
+from inpaint.mask import shrink_to_grid
+
+
+class ContextualAttention(nn.Module):
+    """``features + alpha * transfer_attention(features, scores)`` with scores learned from ``features``.
+
+    A token's query is compared with every token's key by cosine similarity, times a learned sharpness; the
+    softmax runs over the tokens that hold at least one known pixel. What is moved, and how, is the same as
+    with a prior's attention: only the origin of the scores differs.
+
+    Args:
+        channels: of the feature map.
+        alphas: see :func:`inpaint.layers.transfer.build_alpha`.
+
+    Source:
+        Yu et al., *Generative Image Inpainting with Contextual Attention* (CVPR 2018): cosine similarity to
+        known patches, softmax scaled by 10. Projections and learned sharpness instead of raw patches.
+    """
+
+    def __init__(self, channels: int, alphas: Alphas = "learned") -> None:
+        super().__init__()
+        self.query = nn.Conv2d(channels, max(channels // 2, 1), 1)
+        self.key = nn.Conv2d(channels, max(channels // 2, 1), 1)
+        self.log_sharpness = nn.Parameter(torch.tensor(math.log(10.0)))
+        self.alpha = build_alpha(alphas)
+
+    def forward(self, features: Tensor, mask: Tensor, grid: tuple[int, int]) -> Tensor:
+        """Map ``(B, C, H, W)`` to the same shape; ``mask`` ``(B, 1, H', W')`` of any size, 1 = hole."""
+        return features + self.alpha * transfer_attention(features, self.score(features, mask, grid), grid)
+
+    def score(self, features: Tensor, mask: Tensor, grid: tuple[int, int]) -> Tensor:
+        """Where each token looks: ``(B, N, N)`` (queries, keys), rows sum to one; uniform without a key."""
+        tokens = F.adaptive_avg_pool2d(features, grid)
+        query = F.normalize(self.query(tokens).flatten(2), dim=1)
+        key = F.normalize(self.key(tokens).flatten(2), dim=1)
+        similarity = query.transpose(1, 2) @ key
+        holds_known = shrink_to_grid(1 - mask, grid).flatten(1) > 0
+        return softmax_over(self.log_sharpness.exp() * similarity, holds_known[:, None])
