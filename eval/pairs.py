@@ -1,0 +1,238 @@
+"""Which files a scoring run is about: ground truth, masks and predictions, matched by stem.
+
+A source is one folder (its subfolders are not searched), for masks also a zip. Everything that can be wrong
+with names, formats and sizes is told before the first picture is scored; only headers are read for that.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+from eval.picture_files import PictureFile, few, list_pictures, read_headers
+from inpaint.errors import DataError
+
+
+@dataclass(frozen=True, slots=True)
+class Pair:
+    """A ground truth picture and the mask that belongs to it.
+
+    Attributes:
+        stem: of the picture.
+        image: ground truth.
+        mask: white = hole.
+        shape: ``(H, W)`` that the header names; what is scored together has one shape.
+    """
+
+    stem: str
+    image: PictureFile
+    mask: PictureFile
+    shape: tuple[int, int]
+
+
+@dataclass(frozen=True)
+class Task:
+    """What every method is scored on.
+
+    Attributes:
+        images: folder of the ground truth.
+        masks: folder or zip of the masks.
+        size: side of the square everything is brought to, or None for native sizes.
+        pairs: equal shapes beside each other, by stem within.
+        missing: stems of pictures without a mask, left out.
+    """
+
+    images: Path
+    masks: Path
+    size: int | None
+    pairs: tuple[Pair, ...]
+    missing: tuple[str, ...] = ()
+
+    @property
+    def fingerprint(self) -> str:
+        """16 hexadecimal digits; another file, size or time anywhere gives others."""
+        return _digest([str(self.size), *(f"{p.stem} {p.image.stamp} {p.mask.stamp}" for p in self.pairs)])
+
+    def read(self, pair: Pair) -> tuple[NDArray[np.uint8], NDArray[np.bool_]]:
+        """Read a picture and its hole as they are scored: with a size, cropped to the centre and resized.
+
+        Returns:
+            ``(H, W, 3)`` RGB and ``(H, W)``, True = hole.
+
+        Raises:
+            ImageError, MaskError: a file cannot be read.
+            DataError: their sizes differ.
+        """
+        image, hole = pair.image.read(), pair.mask.read_hole()
+        if self.size is not None:
+            image = _centre_square(image, self.size, Image.Resampling.LANCZOS)
+            hole = _centre_square(hole, self.size, Image.Resampling.NEAREST)
+        elif hole.shape != image.shape[:2]:
+            raise DataError(_say_mask_size(pair.mask.path.name, hole.shape, pair.stem, image.shape[:2]))
+        return image, hole
+
+    def masks_once(self) -> Iterable[PictureFile]:
+        """Every mask file in use, once, also where several pictures share it."""
+        return {pair.mask.path: pair.mask for pair in self.pairs}.values()
+
+
+@dataclass(frozen=True)
+class Predictions:
+    """One method's picture files.
+
+    Attributes:
+        folder: where they lie.
+        files: by stem of the ground truth.
+        missing: stems without a prediction.
+        jpegs: how many of the files are JPEG, which changes pixels as it saves them.
+    """
+
+    folder: Path
+    files: dict[str, PictureFile]
+    missing: tuple[str, ...]
+    jpegs: int
+
+    @property
+    def fingerprint(self) -> str:
+        """As of a task."""
+        return _digest(f"{stem} {file.stamp}" for stem, file in self.files.items())
+
+    def read(self, pair: Pair, shape: tuple[int, int]) -> NDArray[np.uint8]:
+        """Read the prediction for a pair, ``(H, W, 3)`` RGB.
+
+        Raises:
+            ImageError: it cannot be read.
+            DataError: it has not the shape of the ground truth.
+        """
+        pixels = self.files[pair.stem].read()
+        if pixels.shape[:2] != shape:
+            raise DataError(_say_prediction_size(self.files[pair.stem].path, pixels.shape[:2], shape))
+        return pixels
+
+
+def find_task(
+    images: Path,
+    masks: Path,
+    *,
+    size: int | None = None,
+    cycle_masks: bool = False,
+    allow_missing: bool = False,
+    limit: int | None = None,
+) -> Task:
+    """Find the ground truth pictures and the mask of each.
+
+    Args:
+        images: folder of ground truth pictures.
+        masks: folder or zip of masks.
+        size: crop to the centre square and resize (pictures Lanczos, masks nearest), as published.
+        cycle_masks: picture i of the sorted names gets mask i modulo their count, instead of the mask of its
+            own stem.
+        allow_missing: leave pictures without a mask out instead of refusing.
+        limit: take only so many pictures, evenly spread over the sorted names; each keeps its own mask.
+
+    Raises:
+        DataError: naming the first few files in the way, and how many there are.
+    """
+    pictures = list(list_pictures(images, "ground truth").values())
+    found = list_pictures(masks, "masks", zips=True)
+    numbers: Sequence[int] = range(len(pictures))
+    if limit is not None and limit < len(pictures):
+        numbers = [index * len(pictures) // limit for index in range(limit)]
+    chosen = [pictures[number] for number in numbers]
+    if cycle_masks:
+        in_order = list(found.values())
+        mask_of = {pictures[n].stem: in_order[n % len(in_order)] for n in numbers}
+    else:
+        mask_of = {picture.stem: found[picture.stem] for picture in chosen if picture.stem in found}
+    missing = tuple(picture.stem for picture in chosen if picture.stem not in mask_of)
+    if not mask_of:
+        raise DataError(
+            f"no mask in {str(masks)!r} is named like a picture: got {few(found)} for {few(missing)}; "
+            "name them alike, or pair them in order with --cycle-masks"
+        )
+    if missing and not allow_missing:
+        raise DataError(
+            f"{len(missing)} of {len(chosen)} pictures have no mask in {str(masks)!r}: {few(missing)}; "
+            "add them, or leave these pictures out with --allow-missing"
+        )
+    chosen = [picture for picture in chosen if picture.stem in mask_of]
+    shapes, _ = read_headers(chosen, "ground truth")
+    mask_shapes, _ = read_headers({mask.path: mask for mask in mask_of.values()}.values(), "masks")
+    pairs = []
+    for picture in chosen:
+        mask, shape = mask_of[picture.stem], shapes[picture.path]
+        if size is not None:
+            shape = (size, size)
+        elif not _may_be_equal(mask_shapes[mask.path], shape):
+            raise DataError(_say_mask_size(mask.path.name, mask_shapes[mask.path], picture.stem, shape))
+        pairs.append(Pair(picture.stem, picture, mask, shape))
+    pairs.sort(key=lambda pair: (pair.shape, pair.stem))
+    return Task(images, masks, size, tuple(pairs), missing)
+
+
+def find_predictions(folder: Path, task: Task, *, allow_missing: bool = False) -> Predictions:
+    """Find a method's predictions for the pictures of a task, by stem; other files are passed over.
+
+    Raises:
+        DataError: naming the first few files in the way, and how many there are.
+    """
+    if folder.is_dir() and folder.samefile(task.images):
+        raise DataError(f"the predictions {str(folder)!r} are the ground truth itself; name their own folder")
+    found = list_pictures(folder, "predictions")
+    files = {pair.stem: found[pair.stem] for pair in task.pairs if pair.stem in found}
+    missing = tuple(sorted(pair.stem for pair in task.pairs if pair.stem not in files))
+    if not files:
+        raise DataError(
+            f"no prediction in {str(folder)!r} is named like a picture: got {few(found)} for "
+            f"{few(missing)}; name them alike"
+        )
+    if missing and not allow_missing:
+        raise DataError(
+            f"{len(missing)} of {len(task.pairs)} pictures have no prediction in {str(folder)!r}: "
+            f"{few(missing)}; add them, or count them with --allow-missing"
+        )
+    shapes, jpegs = read_headers(files.values(), "predictions")
+    for pair in task.pairs:
+        if pair.stem in files and not _may_be_equal(shapes[files[pair.stem].path], pair.shape):
+            path = files[pair.stem].path
+            raise DataError(_say_prediction_size(path, shapes[path], pair.shape))
+    return Predictions(folder, files, missing, jpegs)
+
+
+def _centre_square(
+    pixels: NDArray[np.uint8] | NDArray[np.bool_], size: int, method: Image.Resampling
+) -> NDArray:
+    picture = Image.fromarray(pixels)
+    side = min(picture.size)
+    left, top = (picture.width - side) // 2, (picture.height - side) // 2
+    picture = picture.crop((left, top, left + side, top + side))
+    return np.array(picture if side == size else picture.resize((size, size), method))
+
+
+def _may_be_equal(one: Sequence[int], other: Sequence[int]) -> bool:
+    """Whether two headers may give pictures of one shape: EXIF may still turn one of them on its side."""
+    return sorted(one) == sorted(other)
+
+
+def _say_mask_size(mask: str, mask_shape: Sequence[int], picture: str, shape: Sequence[int]) -> str:
+    return (
+        f"got mask {mask} of {mask_shape[0]} x {mask_shape[1]} for picture {picture} of "
+        f"{shape[0]} x {shape[1]}; expected equal sizes: resize the mask, or bring all to one with --size"
+    )
+
+
+def _say_prediction_size(path: Path, got: Sequence[int], expected: Sequence[int]) -> str:
+    return (
+        f"got prediction {str(path)!r} of {got[0]} x {got[1]}; expected the ground truth's "
+        f"{expected[0]} x {expected[1]}: make it at that size"
+    )
+
+
+def _digest(lines: Iterable[str]) -> str:
+    return hashlib.sha256("\n".join(lines).encode()).hexdigest()[:16]

@@ -1,0 +1,141 @@
+"""Picture files of a folder or zip: listed by stem, told apart and opened, whatever they are for."""
+
+from __future__ import annotations
+
+import io
+import unicodedata
+import zipfile
+from collections import defaultdict
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+from inpaint.batch import READABLE_SUFFIXES
+from inpaint.errors import DataError
+from inpaint.image import mask_from_image, plain_image, read_image, read_mask
+
+_TOLD = 3  # names in a message; the count says how many there are
+
+
+@dataclass(frozen=True, slots=True)
+class PictureFile:
+    """A picture on disk, or in a zip that is kept open.
+
+    Attributes:
+        path: in a zip the archive's path and the member's.
+        stem: the name without suffix; an accent is one character, whatever the system makes of it.
+        stamp: changes when the file does: name, size and time, or the checksum in a zip.
+    """
+
+    path: Path
+    stem: str
+    stamp: str
+    archive: zipfile.ZipFile | None = field(default=None, repr=False, compare=False)
+    member: str = ""
+
+    def open(self) -> Image.Image:
+        """Open it as Pillow does: header only, not turned upright.
+
+        Raises:
+            OSError: it is no picture.
+        """
+        return Image.open(self.path if self.archive is None else io.BytesIO(self.archive.read(self.member)))
+
+    def read(self) -> NDArray[np.uint8]:
+        """Its upright pixels, ``(H, W, 3)`` RGB.
+
+        Raises:
+            ImageError: it cannot be read.
+        """
+        return np.array(read_image(self.path).convert("RGB"))
+
+    def read_hole(self) -> NDArray[np.bool_]:
+        """Its pixels as a mask, ``(H, W)``, True = hole (white or opaque, see ``inpaint.image``).
+
+        Raises:
+            MaskError: it cannot be read.
+            DataError: it cannot be read from its zip.
+        """
+        if self.archive is None:
+            return np.array(read_mask(self.path)) > 0
+        try:
+            with self.open() as picture:
+                return np.array(mask_from_image(plain_image(picture))) > 0
+        except Exception as error:  # decoders raise nearly anything on damaged data
+            raise DataError(f"{str(self.path)!r} cannot be read ({error}); make the zip again") from error
+
+
+def list_pictures(source: Path, what: str, *, zips: bool = False) -> dict[str, PictureFile]:
+    """The picture files of a folder or zip by stem, sorted by file name."""
+    if zips and source.is_file() and zipfile.is_zipfile(source):
+        files = _files_of_zip(source)
+    elif source.is_dir():
+        files = _files_of_folder(source)
+    else:
+        got = f"got a file for the {what}" if source.exists() else f"no such folder for the {what}"
+        raise DataError(f"{got}: {str(source)!r}; expected a folder{' or a zip' if zips else ''}")
+    if not files:
+        expected = " ".join(READABLE_SUFFIXES)
+        raise DataError(f"no {what} in {str(source)!r}; expected {expected} (subfolders are not searched)")
+    of_stem: dict[str, list[PictureFile]] = defaultdict(list)
+    for file in files:
+        of_stem[file.stem].append(file)
+    twins = [" and ".join(f.path.name for f in group) for group in of_stem.values() if len(group) > 1]
+    if twins:
+        raise DataError(
+            f"{len(twins)} names twice among the {what} in {str(source)!r}: {few(twins)}; keep one of each"
+        )
+    return {stem: group[0] for stem, group in of_stem.items()}
+
+
+def read_headers(files: Iterable[PictureFile], what: str) -> tuple[dict[Path, tuple[int, int]], int]:
+    """The (H, W) each header names, and how many files are JPEG."""
+    shapes, jpegs, broken = {}, 0, []
+    for file in files:
+        try:
+            with file.open() as picture:
+                shapes[file.path] = (picture.height, picture.width)
+                jpegs += picture.format in ("JPEG", "MPO")
+        except Exception:  # decoders raise nearly anything on damaged data
+            broken.append(file.path.name)
+    if broken:
+        raise DataError(
+            f"{len(broken)} of the {what} cannot be read as a picture: {few(broken)}; get them again"
+        )
+    return shapes, jpegs
+
+
+def few(names: Iterable[str]) -> str:
+    """The first few names, for a message."""
+    told = list(names)
+    return ", ".join(told[:_TOLD]) + (", ..." if len(told) > _TOLD else "")
+
+
+def _files_of_folder(folder: Path) -> list[PictureFile]:
+    files = []
+    for path in sorted(folder.iterdir(), key=lambda path: path.name):
+        if path.suffix.lower() in READABLE_SUFFIXES and not path.name.startswith(".") and path.is_file():
+            status = path.stat()
+            stamp = f"{path.name} {status.st_size} {status.st_mtime_ns}"
+            files.append(PictureFile(path, _stem(path), stamp))
+    return files
+
+
+def _files_of_zip(path: Path) -> list[PictureFile]:
+    archive = zipfile.ZipFile(path)
+    files = []
+    for member in sorted(archive.infolist(), key=lambda member: member.filename):
+        name = Path(member.filename)
+        hidden = name.name.startswith(".") or "__MACOSX" in name.parts
+        if name.suffix.lower() in READABLE_SUFFIXES and not hidden:
+            stamp = f"{member.filename} {member.CRC}"
+            files.append(PictureFile(path / name, _stem(name), stamp, archive, member.filename))
+    return files
+
+
+def _stem(path: Path) -> str:
+    return unicodedata.normalize("NFC", path.stem)
