@@ -1,12 +1,14 @@
 """Checkpoints: round trip, strictness, and files that are not ours."""
 
+from pathlib import Path
+
 import pytest
 import torch
 from safetensors.torch import save_file
 
 from inpaint.checkpoint import load_checkpoint, read_notes, read_tensors, save_checkpoint, write_tensors
 from inpaint.errors import CheckpointError
-from inpaint.models.presets import build_inpainter, build_mae
+from inpaint.models.presets import INPAINTER_PRESETS, build_inpainter, build_mae
 
 
 @pytest.mark.parametrize("build", [lambda: build_inpainter("acr-tiny"), lambda: build_mae("mae-tiny")])
@@ -23,6 +25,13 @@ def test_round_trip_in_half_precision(tmp_path, build):
         assert torch.equal(read, value.half().to(value.dtype) if value.is_floating_point() else value)
     assert read_notes(path) == {"licence": "Apache-2.0"}
     assert [file.name for file in tmp_path.iterdir()] == ["model.safetensors"]
+
+
+def test_a_file_written_before_the_variants_existed_still_loads():
+    model = load_checkpoint(Path(__file__).parent.parent / "checkpoints" / "acr-small.safetensors")
+    header, _ = read_tensors(Path(__file__).parent.parent / "checkpoints" / "acr-small.safetensors", names=())
+    assert '"attention_transfer": true' in header["model"] and '"alphas"' not in header["model"]
+    assert model.preset == INPAINTER_PRESETS["acr-small"]
 
 
 def test_writing_over_a_file_keeps_the_old_one_until_the_new_is_whole(tmp_path):

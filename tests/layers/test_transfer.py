@@ -59,3 +59,13 @@ def test_alpha_starts_at_zero_and_learns():
     output.sum().backward()
     assert transfer.alpha.grad is not None and transfer.alpha.grad != 0
     assert attention.grad is None
+
+
+def test_an_alpha_fixed_at_one_adds_all_and_never_learns():
+    transfer = AttentionTransfer("one")
+    features = torch.rand(1, 2, 8, 8, requires_grad=True)
+    attention = torch.full((1, 16, 16), 1 / 16)
+    output = transfer(features, attention, (4, 4))
+    assert torch.equal(output, features + transfer_attention(features, attention, (4, 4)))
+    output.sum().backward()
+    assert transfer.alpha.grad is None and features.grad is not None

@@ -8,13 +8,17 @@ from inpaint.fill import push_pull
 from inpaint.models.acr import PriorAdapter
 from inpaint.models.inpainter import Inpainter
 from inpaint.models.lama import FourierGenerator, GeneratorPreset, smooth
-from inpaint.models.presets import build_inpainter
+from inpaint.models.presets import build_inpainter, vary_preset
 
 
-@pytest.fixture(params=["acr-tiny", "lama-tiny"])
+@pytest.fixture(params=["acr-tiny", "lama-tiny", "contextual", "attention alone"])
 def model(request) -> Inpainter:
     torch.manual_seed(0)
-    network = build_inpainter(request.param)
+    varied = {
+        "contextual": vary_preset("acr-tiny", attention="contextual", positions=False),
+        "attention alone": vary_preset("acr-tiny", prior_features=False),
+    }
+    network = build_inpainter(varied.get(request.param, request.param))
     for name, parameter in network.named_parameters():
         if "alpha" in name:
             parameter.data.fill_(0.5)
@@ -61,6 +65,42 @@ def test_zero_alphas_make_the_prior_silent():
     mask[..., 8:24, 8:24] = 1
     alone = model.generator(torch.where(mask > 0, 0.0, image), mask)
     assert torch.allclose(model(image, mask), alone, atol=1e-6)
+
+
+@torch.no_grad()
+def test_each_variant_uses_what_it_says():
+    torch.manual_seed(0)
+    image, mask = torch.rand(1, 3, 64, 64), torch.zeros(1, 1, 64, 64)
+    mask[..., 8:40, 8:40] = 1
+
+    def moves(preset, change) -> bool:
+        """Does another prior output change the prediction?"""
+        model = build_inpainter(vary_preset("acr-tiny", alphas="one", **preset)).eval()
+        before = model(image, mask)
+        model.prior.register_forward_hook(lambda prior, asked, known: change(known))
+        return not torch.equal(model(image, mask), before)
+
+    def other_features(known):
+        return known._replace(features=torch.zeros_like(known.features))
+
+    def other_attention(known):
+        return known._replace(attention=torch.eye(256)[None])
+
+    for preset, by_features, by_attention in (
+        ({"attention": "none"}, True, False),
+        ({"attention": "contextual"}, True, False),
+        ({"attention": "prior"}, True, True),
+        ({"attention": "prior", "prior_features": False}, False, True),
+    ):
+        assert moves(preset, other_features) == by_features, preset
+        assert moves(preset, other_attention) == by_attention, preset
+
+
+def test_alphas_fixed_at_one_are_ones_and_are_not_trained():
+    model = build_inpainter(vary_preset("acr-tiny", alphas="one"))
+    alphas = {name: value for name, value in model.named_parameters() if "alpha" in name}
+    assert len(alphas) == 6
+    assert all(value.item() == 1 and not value.requires_grad for value in alphas.values())
 
 
 def test_in_the_first_step_only_the_alphas_of_the_prior_branch_learn():

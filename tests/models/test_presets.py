@@ -1,11 +1,12 @@
 """The published sizes, and presets that survive a file header."""
 
 import json
+from dataclasses import replace
 
 import pytest
 from torch import nn
 
-from inpaint.errors import CheckpointError, WeightsError
+from inpaint.errors import CheckpointError, ConfigError, WeightsError
 from inpaint.models.presets import (
     INPAINTER_PRESETS,
     MAE_PRESETS,
@@ -13,6 +14,7 @@ from inpaint.models.presets import (
     build_inpainter,
     build_mae,
     describe_preset,
+    vary_preset,
 )
 
 
@@ -76,6 +78,51 @@ def test_a_header_that_does_not_fit_is_refused(change, message):
     description["preset"]["generator"].update(change)
     with pytest.raises(CheckpointError, match=message):
         build_described(description)
+
+
+def test_a_header_from_before_a_key_existed_means_what_it_meant_then():
+    description = describe_preset(build_inpainter("acr-tiny"))
+    generator = description["preset"]["generator"]
+    for key in ("attention", "alphas"):
+        del generator[key]
+    del description["preset"]["prior_features"]
+    assert build_described(description).preset.generator.attention == "none"
+    generator["attention_transfer"] = True  # as files were written before there were three kinds
+    assert build_described(description).preset == INPAINTER_PRESETS["acr-tiny"]
+    generator["attention_transfer"] = False
+    assert build_described(description).preset.generator.attention == "none"
+    generator["attention_transfer"] = "yes"
+    with pytest.raises(CheckpointError, match="attention"):
+        build_described(description)
+    generator["attention_transfer"], generator["attention"] = True, "prior"
+    with pytest.raises(CheckpointError, match=r"unknown keys .'attention_transfer'"):
+        build_described(description)
+    del description["preset"]["generator"]
+    with pytest.raises(CheckpointError, match=r"missing .'generator'"):
+        build_described(description)
+
+
+def test_a_varied_preset_differs_in_what_was_asked_alone():
+    base = INPAINTER_PRESETS["acr-tiny"]
+    assert vary_preset("acr-tiny") == base
+    varied = vary_preset(base, attention="contextual", alphas="one", positions=False, feature_layer=1)
+    assert varied.generator == replace(base.generator, attention="contextual", alphas="one", positions=False)
+    assert varied.mae == replace(base.mae, feature_layer=1) and varied.prior_features
+    assert vary_preset(base, prior_features=False) == replace(base, prior_features=False)
+
+
+@pytest.mark.parametrize(
+    ("preset", "changes", "message"),
+    [
+        ("lama-tiny", {"attention": "prior"}, "attention = 'prior' for preset lama-tiny, which has no prior"),
+        ("lama-tiny", {"feature_layer": 1, "prior_features": True}, "prior_features, feature_layer"),
+        ("acr-tiny", {"feature_layer": 3}, "decoder layers 1 to 2"),
+        ("acr-tiny", {"prior_features": False, "attention": "none"}, "nothing of the prior"),
+    ],
+)
+def test_choices_that_do_not_go_together_are_refused(preset, changes, message):
+    with pytest.raises(ConfigError, match=message):
+        vary_preset(preset, **changes)
 
 
 def test_unknown_names_are_answered_with_the_known():
