@@ -32,6 +32,7 @@ FLOORS = {
     "inpaint.train": 5,
     "app": 6,
     "eval": 6,
+    "inpaint.__main__": 6,
     "inpaint.cli": 6,
     "inpaint.web": 6,
 }
@@ -42,6 +43,7 @@ NEIGHBOURS = {
     ("inpaint.published_metrics", "inpaint.metrics"),  # variants of one formula
     ("inpaint.cli", "eval"),  # `inpaint eval` is a door to the harness in the clone
     ("inpaint.cli", "inpaint.web"),  # `inpaint serve` opens the page
+    ("inpaint.__main__", "inpaint.cli"),  # `python -m inpaint` is the command `inpaint`
     ("app", "inpaint.cli"),  # `python app.py` is `inpaint serve`
 }
 

@@ -6,6 +6,7 @@ import dataclasses
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from datetime import timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -20,10 +21,17 @@ if TYPE_CHECKING:
 Config = TypeVar("Config", bound="RunConfig")
 # Seconds between lines where the output is no terminal, such as a log file.
 LINE_EVERY_S = 30.0
+PROBLEMS_SHOWN = 5
 
 
 def _training_options(command: Callable[..., Any]) -> Callable[..., Any]:
-    """Add ``config``, ``out`` and ``device`` to a command."""
+    """Add ``config``, ``out``, ``device`` and ``dry-run`` to a command."""
+    command = click.option(
+        "--dry-run",
+        is_flag=True,
+        help="Read the config, open the data, build the networks, take one step with two pictures, tell what "
+        "the run needs, and stop. Nothing is trained.",
+    )(command)
     command = click.option(
         "--device", type=click.Choice(DEVICES), help="Where to compute, instead of the config's."
     )(command)
@@ -38,38 +46,87 @@ def _training_options(command: Callable[..., Any]) -> Callable[..., Any]:
 
 @click.group(short_help="Train a prior (mae), then a generator (acr).")
 def train() -> None:
-    """Train a network from a config file; the same command again resumes where it stopped."""
+    """Train a network from a config file; the same command again resumes where it stopped.
+
+    On several GPUs: accelerate launch -m inpaint train mae CONFIG
+    """
 
 
 @train.command()
 @_training_options
-def mae(config: Path, out: Path | None, device: str | None) -> None:
+def mae(config: Path, out: Path | None, device: str | None, dry_run: bool) -> None:
     """Train a masked autoencoder, the prior."""
     from inpaint.train.config import MaeRunConfig, read_config
 
     run = _override(read_config(config, MaeRunConfig), out, device)
-    from inpaint.train.mae import fit_mae
+    from inpaint.train.mae import fit_mae, mae_step, start_mae
 
-    _fit(fit_mae, run)
+    if dry_run:
+        _rehearse(run, start_mae, mae_step)
+    else:
+        _fit(fit_mae, run)
 
 
 @train.command()
 @_training_options
-def acr(config: Path, out: Path | None, device: str | None) -> None:
+def acr(config: Path, out: Path | None, device: str | None, dry_run: bool) -> None:
     """Train adapter and generator on top of a trained prior."""
     from inpaint.train.config import AcrRunConfig, read_config
 
     run = _override(read_config(config, AcrRunConfig), out, device)
-    from inpaint.train.acr import fit_acr
+    from inpaint.train.acr import acr_step, fit_acr, start_acr
 
-    _fit(fit_acr, run)
+    if dry_run:
+        _rehearse(run, start_acr, acr_step)
+    else:
+        _fit(fit_acr, run)
 
 
 def _fit(fit: Callable[..., Path], run: RunConfig) -> None:
     """Run a training loop to its end, showing how far it is."""
-    with _shown_progress(run) as show:
-        checkpoint = fit(run, on_progress=show)
-    click.echo(f"trained: {click.format_filename(checkpoint)}")
+    from inpaint.train.distributed import launched_place
+    from inpaint.train.watch import Stopped
+
+    place, _ = launched_place()
+    try:
+        with _shown_progress(run) as show:
+            checkpoint = fit(run, on_progress=show)
+    except Stopped as stopped:
+        if place == 0:
+            click.echo(str(stopped), err=True)
+        raise SystemExit(stopped.exit_code) from None
+    if place == 0:
+        click.echo(f"trained: {click.format_filename(checkpoint)}")
+
+
+def _rehearse(run: RunConfig, start: Callable[..., Any], step: Callable[..., Any]) -> None:
+    """Try a run out and tell what it needs."""
+    from inpaint.train.batches import Batches
+    from inpaint.train.compute import GIB
+    from inpaint.train.distributed import join_processes
+    from inpaint.train.rehearsal import dry_run
+    from inpaint.train.state import list_states
+
+    processes = join_processes(run.device, run.threads)
+    found = dry_run(run, start, step, processes)
+    problems: list[str] = []
+    photos = len(Batches(run, processes.device, problems.append, processes.rows(run.batch_size)))
+    states = list_states(run.out)
+    values = "  ".join(f"{name} {value:.4g}" for name, value in found.values.items())
+    for line in (
+        f"networks  {found.parameters:,} parameters, {found.trained:,} trained",
+        f"photos    {photos:,} of {run.size} pixels; problems: {len(problems)}",
+        *(f"          {problem}" for problem in problems[:PROBLEMS_SHOWN]),
+        f"run       {run.images:,} images, {-(-run.images // run.batch_size):,} steps of {run.batch_size}, "
+        f"{run.images / photos:.1f} epochs",
+        f"one step  with 2 images in {found.seconds:.1f} s on {run.device}: {values}",
+        f"memory    about {found.bytes / GIB:.2f} GiB for each of {processes.count} processes: "
+        f"{found.fixed_bytes / GIB:.2f} for networks and optimizers, "
+        f"{found.bytes_per_image / GIB:.3f} for each of {found.images_at_once} images at once",
+        f"out       {run.out}: " + (f"goes on from {states[-1].name}" if states else "a new run"),
+    ):
+        click.echo(line)
+    processes.leave()
 
 
 def _override(run: Config, out: Path | None, device: str | None) -> Config:
@@ -82,19 +139,22 @@ def _override(run: Config, out: Path | None, device: str | None) -> Config:
 
 @contextmanager
 def _shown_progress(run: RunConfig) -> Iterator[Callable[[Progress], None]]:
-    """A progress bar on a terminal, a line now and then elsewhere."""
+    """A progress bar on a terminal, a line now and then elsewhere; nothing but for the main process."""
     from rich.console import Console
-    from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeRemainingColumn
+    from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn
+
+    from inpaint.train.distributed import launched_place
 
     console = Console(stderr=True)
-    if not console.is_terminal:
+    place, _ = launched_place()
+    if place > 0 or not console.is_terminal:
         yield _line_teller()
         return
     columns = (TextColumn("{task.description}", markup=False), BarColumn(), TaskProgressColumn())
-    with Progress(*columns, TimeRemainingColumn(), console=console) as bars:
-        bar = bars.add_task(run.name, total=run.images)
+    with Progress(*columns, console=console) as bars:
+        bar = bars.add_task(run.name, total=run.images, visible=False)
         yield lambda progress: bars.update(
-            bar, completed=progress.images_seen, description=_say(run.name, progress)
+            bar, visible=True, completed=progress.images_seen, description=_say(run.name, progress)
         )
 
 
@@ -112,5 +172,6 @@ def _line_teller() -> Callable[[Progress], None]:
 
 
 def _say(name: str, progress: Progress) -> str:
+    left = timedelta(seconds=round(progress.seconds_left))
     values = "  ".join(f"{what} {value:.4g}" for what, value in progress.values.items())
-    return f"{name}  {progress.images_per_second:.1f} images/s  {values}".strip()
+    return f"{name}  {progress.images_per_second:.1f} images/s  {left} left  {values}".strip()

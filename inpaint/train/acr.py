@@ -6,24 +6,28 @@ The step it takes is in :mod:`inpaint.train.acr_step`.
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import torch
 from torch import Tensor, nn
 
-from inpaint.checkpoint import save_checkpoint
 from inpaint.mask import composite
 from inpaint.models.discriminator import PatchDiscriminator
 from inpaint.models.inpainter import Inpainter
 from inpaint.train.acr_step import AcrParts, acr_step
-from inpaint.train.batches import Batches
+from inpaint.train.batches import Batch, Batches
+from inpaint.train.compute import compile_each, memory_explained
 from inpaint.train.config import AcrRunConfig
 from inpaint.train.distributed import Processes, join_processes
 from inpaint.train.perceptual import load_perceptual
+from inpaint.train.rehearsal import rehearse
 from inpaint.train.schedule import Ema
+from inpaint.train.sheets import draw_attention
 from inpaint.train.start import start_network
-from inpaint.train.state import load_latest_state, save_state
 from inpaint.train.watch import Progress, Watch
+
+_SAMPLES = 8  # pictures on a sheet
 
 
 def fit_acr(config: AcrRunConfig, on_progress: Callable[[Progress], None] | None = None) -> Path:
@@ -41,46 +45,37 @@ def fit_acr(config: AcrRunConfig, on_progress: Callable[[Progress], None] | None
 
     Raises:
         DataError: if no photo can be read.
-        CheckpointError: if a checkpoint to start from does not fit the preset.
+        CheckpointError: if a checkpoint to start from does not fit the preset, or a state not the config.
+        ConfigError: if the numbers cannot work together.
+        InpaintError: if a step does not fit into memory, or its numbers stop being finite.
+        Stopped: on Ctrl-C or SIGTERM, after saving.
     """
     # -- data and networks
-    processes = join_processes(config.device)
-    if config.threads is not None:
-        torch.set_num_threads(config.threads)
-    watch = Watch(config, on_progress)
+    processes = join_processes(config.device, config.threads)
+    rows = processes.rows(config.batch_size, config.accumulate)
+    watch = Watch(config, processes, on_progress)
+    if processes.device.type == "cuda":
+        rehearse(config, start_acr, acr_step, processes)
     parts = start_acr(config, processes)
-    batches = Batches(config, processes.device, watch.note, processes.rows(config.batch_size))
-    images_seen = 0
+    batches = Batches(config, processes.device, watch.note, rows)
 
-    # -- resume
-    saved = load_latest_state(watch.folder, watch.note)
-    if saved is not None:
-        for name, part in parts.stateful().items():
-            part.load_state_dict(saved[name])
-        images_seen = saved["images_seen"]
+    # -- train, from where the last state ends
+    images_seen = watch.resume(parts.stateful())
+    with watch.running(images_seen), memory_explained(config, processes.device):
+        while watch.goes_on():
+            batch = batches.after(images_seen)
+            values = acr_step(config, parts, batch, processes)
+            images_seen += config.batch_size
 
-    def checkpoint() -> Path:
-        state = {name: part.state_dict() for name, part in parts.stateful().items()}
-        save_state(watch.folder, images_seen, state)
-        path = watch.folder / f"{config.name}.safetensors"
-        notes = {"run": config.name, "images_seen": str(images_seen), "started_from": parts.came_from}
-        save_checkpoint(path, parts.ema.network, notes)
-        return path
-
-    # -- train
-    watch.start(images_seen)
-    while images_seen < config.images:
-        batch = batches.after(images_seen)
-        values = acr_step(config, parts, batch, processes)
-        images_seen += config.batch_size
-
-        watch.step(images_seen, values)
-        if watch.due("sample"):
-            columns = _sample_columns(parts.ema.network, batch.image[:8], batch.mask[:8], config.prior)
-            watch.sheet(images_seen, columns)
-        if watch.due("save"):
-            checkpoint()
-    return checkpoint()
+            watch.step(images_seen, values)
+            if watch.due("sample"):
+                watch.sheet(partial(sample_columns, parts.ema.network, batch, config.prior))
+            if watch.due("save"):
+                watch.save(parts.stateful(), parts.ema.network, started_from=parts.came_from)
+        checkpoint = watch.save(parts.stateful(), parts.ema.network, started_from=parts.came_from)
+    processes.leave()
+    watch.raise_if_stopped()
+    return checkpoint
 
 
 def start_acr(config: AcrRunConfig, processes: Processes) -> AcrParts:
@@ -98,6 +93,8 @@ def start_acr(config: AcrRunConfig, processes: Processes) -> AcrParts:
         if config.channels_last:
             learner.to(memory_format=torch.channels_last)
         learner.train()
+    ema = Ema(network, config.ema_decay)
+    compile_each(config, [discriminator, *network.generator.blocks])
     trained = [parameter for parameter in network.parameters() if parameter.requires_grad]
     features = None
     if config.perceptual_weights is not None and config.weights.perceptual > 0:
@@ -106,7 +103,7 @@ def start_acr(config: AcrRunConfig, processes: Processes) -> AcrParts:
     return AcrParts(
         network,
         discriminator,
-        Ema(network, config.ema_decay),
+        ema,
         torch.optim.Adam(trained, config.learning_rate, config.betas),
         torch.optim.Adam(discriminator.parameters(), config.discriminator_learning_rate, config.betas),
         features,
@@ -115,13 +112,16 @@ def start_acr(config: AcrRunConfig, processes: Processes) -> AcrParts:
 
 
 @torch.no_grad()
-def _sample_columns(network: nn.Module, image: Tensor, mask: Tensor, use_prior: bool) -> dict[str, Tensor]:
-    """What a sample sheet shows: input, the prior's reconstruction, raw prediction, composite, target."""
+def sample_columns(network: nn.Module, batch: Batch, use_prior: bool) -> dict[str, Tensor]:
+    """What a sample sheet shows of a batch's first pictures, each ``(B, C, H, W)`` in [0, 1]."""
     assert isinstance(network, Inpainter)
-    columns = {"input": torch.where(mask > 0, 0.5, image)}
+    image, mask = batch.image[:_SAMPLES], batch.mask[:_SAMPLES]
+    columns = {"input": torch.where(mask > 0, 0.5, image), "mask": mask}
     if use_prior and network.prior is not None:
-        columns["prior"] = network.prior.reconstruct(image, mask)
         prediction = network(image, mask)
+        columns["MAE"] = network.prior.reconstruct(image, mask)
+        attention = network.prior(image, mask).attention
+        columns["attention"] = draw_attention(image, mask, attention, network.prior.grid)
     else:
         prediction = network.generator(image, mask).clamp(0, 1)
     return columns | {

@@ -8,7 +8,7 @@ Source:
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 
 import torch
@@ -18,7 +18,7 @@ from inpaint.mask import composite
 from inpaint.models.discriminator import PatchDiscriminator
 from inpaint.models.inpainter import Inpainter
 from inpaint.train.batches import Batch
-from inpaint.train.compute import in_precision
+from inpaint.train.compute import in_precision, uncompiled
 from inpaint.train.config import AcrRunConfig
 from inpaint.train.distributed import Processes
 from inpaint.train.losses import (
@@ -137,7 +137,8 @@ def _discriminator_losses(
     # The penalty is of the very pass that judges the photos, so that BatchNorm counts them once; that pass
     # stays in float32, as a gradient of a gradient needs.
     photos = image.detach().requires_grad_(penalised)
-    with in_precision(config, image.device, enabled=not penalised):
+    whole = uncompiled(config) if penalised else nullcontext()
+    with whole, in_precision(config, image.device, enabled=not penalised):
         real_logits, _ = parts.discriminator(photos)
     with in_precision(config, image.device):
         fake_logits, _ = parts.discriminator(judged)

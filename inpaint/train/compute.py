@@ -1,10 +1,17 @@
-"""How a step is computed: its precision."""
+"""How a step is computed: its precision, what is compiled, and what is said when memory runs out."""
 
 from __future__ import annotations
 
-import torch
+import contextlib
+from collections.abc import Iterable, Iterator
 
+import torch
+from torch import nn
+
+from inpaint.errors import InpaintError
 from inpaint.train.config import RunConfig
+
+GIB = 2**30
 
 
 def in_precision(config: RunConfig, device: torch.device, *, enabled: bool = True) -> torch.autocast:
@@ -16,3 +23,42 @@ def in_precision(config: RunConfig, device: torch.device, *, enabled: bool = Tru
         enabled: False stays in float32 whatever the run's precision.
     """
     return torch.autocast(device.type, torch.bfloat16, enabled=enabled and config.precision == "bf16")
+
+
+def compile_each(config: RunConfig, modules: Iterable[nn.Module]) -> None:
+    """Compile modules in place, if the run wants that; parameters and the keys of states stay as they are.
+
+    Blocks of one kind share what was compiled. Give modules without a data-dependent course: neither the
+    masked positional encoding nor the attention transfer.
+    """
+    if config.compile:
+        for module in modules:
+            module.compile()
+
+
+def uncompiled(config: RunConfig) -> contextlib.AbstractContextManager[object]:
+    """A ``with`` block for a gradient of a gradient, which compiled code does not have."""
+    return torch.compiler.set_stance("force_eager") if config.compile else contextlib.nullcontext()
+
+
+@contextlib.contextmanager
+def memory_explained(config: RunConfig, device: torch.device) -> Iterator[None]:
+    """Say in one line what to do about a step that does not fit into memory.
+
+    Raises:
+        InpaintError: torch ran out of memory.
+    """
+    try:
+        yield
+    except (torch.OutOfMemoryError, RuntimeError) as error:
+        # On the processor it is a plain RuntimeError, told apart by its words alone.
+        if not isinstance(error, torch.OutOfMemoryError) and "DefaultCPUAllocator" not in str(error):
+            raise
+        room = ""
+        if device.type == "cuda":
+            room = f" of {torch.cuda.get_device_properties(device).total_memory / GIB:.1f} GiB"
+        raise InpaintError(
+            f"out of memory on {device}{room}: batch_size {config.batch_size}, accumulate "
+            f"{config.accumulate}, size {config.size}; expected a step that fits: raise accumulate first "
+            "(same batch, less memory), then lower size or batch_size"
+        ) from None

@@ -81,13 +81,13 @@ class Processes:
         """Give every process the gradient of the mean loss over all processes."""
         self.average_(parameter.grad for parameter in parameters if parameter.grad is not None)
 
-    def any(self, flag: bool) -> bool:
-        """Is the flag up in any process? All processes must ask."""
+    def any_raised(self, flags: list[bool]) -> list[bool]:
+        """Which of the flags are up in at least one process? All processes must ask."""
         if self.count == 1:
-            return flag
-        raised = torch.tensor(int(flag))
+            return flags
+        raised = torch.tensor(flags, dtype=torch.uint8)
         torch.distributed.all_reduce(raised, torch.distributed.ReduceOp.MAX, group=self.host_group)
-        return bool(raised)
+        return raised.bool().tolist()
 
     def check_agreed(self, value: int, what: str) -> None:
         """Stop where processes would go on from different points.
@@ -119,16 +119,19 @@ class Processes:
             torch.distributed.destroy_process_group()
 
 
-def join_processes(device: str) -> Processes:
+def join_processes(device: str, threads: int | None = None) -> Processes:
     """Take this process's place among those that were launched together; alone without a launcher.
 
     Args:
         device: of a config. Several processes need "auto", "cpu" or "cuda": each takes a GPU of its own.
+        threads: processor threads of each process; None leaves torch's choice.
 
     Raises:
         InpaintError: accelerate is not installed, or the device is not here.
         ConfigError: one device was named for several processes.
     """
+    if threads is not None:
+        torch.set_num_threads(threads)
     _, count = launched_place()
     if count == 1:
         return Processes(choose_device(device))

@@ -9,25 +9,30 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import torch
 from torch import Tensor, nn
 
-from inpaint.checkpoint import save_checkpoint
+from inpaint.errors import ConfigError
 from inpaint.mask import composite
 from inpaint.models.mae import MaskedAutoencoder
 from inpaint.models.presets import build_mae
 from inpaint.tokens import token_masks, top_up, visible_tokens
 from inpaint.train.batches import Batch, Batches
-from inpaint.train.compute import in_precision
+from inpaint.train.compute import compile_each, in_precision, memory_explained
 from inpaint.train.config import MaeRunConfig
-from inpaint.train.data import make_generator
 from inpaint.train.distributed import Processes, join_processes
 from inpaint.train.losses import masked_patch_mse
+from inpaint.train.randomness import random_rows
+from inpaint.train.rehearsal import rehearse
 from inpaint.train.schedule import Ema, set_rates
-from inpaint.train.state import Stateful, load_latest_state, save_state
+from inpaint.train.sheets import draw_attention
+from inpaint.train.state import Stateful
 from inpaint.train.watch import Progress, Watch
+
+_SAMPLES = 6  # pictures on a sheet
 
 
 def fit_mae(config: MaeRunConfig, on_progress: Callable[[Progress], None] | None = None) -> Path:
@@ -45,44 +50,37 @@ def fit_mae(config: MaeRunConfig, on_progress: Callable[[Progress], None] | None
 
     Raises:
         DataError: if no photo can be read.
+        CheckpointError: if a state does not fit the config.
         ConfigError: if the numbers cannot work together.
+        InpaintError: if a step does not fit into memory, or its numbers stop being finite.
+        Stopped: on Ctrl-C or SIGTERM, after saving.
     """
     # -- data and network
-    processes = join_processes(config.device)
-    if config.threads is not None:
-        torch.set_num_threads(config.threads)
-    watch = Watch(config, on_progress)
-    batches = Batches(config, processes.device, watch.note, processes.rows(config.batch_size))
+    processes = join_processes(config.device, config.threads)
+    rows = processes.rows(config.batch_size, config.accumulate)
+    watch = Watch(config, processes, on_progress)
+    if processes.device.type == "cuda":
+        rehearse(config, start_mae, mae_step, processes)
     parts = start_mae(config, processes)
-    images_seen = 0
+    batches = Batches(config, processes.device, watch.note, rows)
 
-    # -- resume
-    saved = load_latest_state(watch.folder, watch.note)
-    if saved is not None:
-        for name, part in parts.stateful().items():
-            part.load_state_dict(saved[name])
-        images_seen = saved["images_seen"]
+    # -- train, from where the last state ends
+    images_seen = watch.resume(parts.stateful())
+    with watch.running(images_seen), memory_explained(config, processes.device):
+        while watch.goes_on():
+            batch = batches.after(images_seen)
+            values = mae_step(config, parts, batch, processes)
+            images_seen += config.batch_size
 
-    def checkpoint() -> Path:
-        state = {name: part.state_dict() for name, part in parts.stateful().items()}
-        save_state(watch.folder, images_seen, state)
-        path = watch.folder / f"{config.name}.safetensors"
-        save_checkpoint(path, parts.ema.network, {"run": config.name, "images_seen": str(images_seen)})
-        return path
-
-    # -- train
-    watch.start(images_seen)
-    while images_seen < config.images:
-        batch = batches.after(images_seen)
-        values = mae_step(config, parts, batch, processes)
-        images_seen += config.batch_size
-
-        watch.step(images_seen, values)
-        if watch.due("sample"):
-            watch.sheet(images_seen, _sample_columns(parts.ema.network, batch.image[:6], batch.mask[:6]))
-        if watch.due("save"):
-            checkpoint()
-    return checkpoint()
+            watch.step(images_seen, values)
+            if watch.due("sample"):
+                watch.sheet(partial(sample_columns, parts.ema.network, batch))
+            if watch.due("save"):
+                watch.save(parts.stateful(), parts.ema.network)
+        checkpoint = watch.save(parts.stateful(), parts.ema.network)
+    processes.leave()
+    watch.raise_if_stopped()
+    return checkpoint
 
 
 # -- the step, also for benchmarks -----------------------------------------------------------------------
@@ -102,13 +100,22 @@ class MaeParts:
 
 
 def start_mae(config: MaeRunConfig, processes: Processes) -> MaeParts:
-    """Everything a run begins with; the same in every process."""
+    """Everything a run begins with; the same in every process.
+
+    Raises:
+        ConfigError: pictures of another size than the preset's.
+    """
     torch.manual_seed(config.seed)
     model = build_mae(config.preset).to(processes.device)
+    side = model.preset.image_size
+    if config.size != side or config.smallest_size is not None:
+        raise ConfigError(f"size is {config.size}, expected {side} throughout, the side of {config.preset}")
+    ema = Ema(model, config.ema_decay)
+    compile_each(config, [*model.encoder, *model.decoder])
     optimizer = torch.optim.AdamW(
         _decay_groups(model, config.weight_decay), lr=config.learning_rate, betas=config.betas
     )
-    return MaeParts(model, Ema(model, config.ema_decay), optimizer)
+    return MaeParts(model, ema, optimizer)
 
 
 def mae_step(config: MaeRunConfig, parts: MaeParts, batch: Batch, processes: Processes) -> dict[str, Tensor]:
@@ -151,9 +158,9 @@ def hide_tokens(config: MaeRunConfig, batch: Batch, patch_size: int) -> Tensor:
     touched = token_masks(batch.mask, patch_size).any
     if not config.mixed_masks:
         touched = torch.zeros_like(touched)
-    generator = make_generator(config.seed, "tokens", batch.images_seen)
-    noise = torch.rand((config.batch_size, touched.shape[1]), generator=generator)[batch.rows]
-    return top_up(touched, config.mask_ratio, noise.to(touched.device))
+    first = batch.images_seen + batch.rows.start
+    noise = torch.from_numpy(random_rows(config.seed, "tokens", first, *touched.shape))
+    return top_up(touched, config.mask_ratio, noise.to(touched.device, torch.float32))
 
 
 def _decay_groups(model: nn.Module, weight_decay: float) -> list[dict[str, object]]:
@@ -164,13 +171,19 @@ def _decay_groups(model: nn.Module, weight_decay: float) -> list[dict[str, objec
 
 
 @torch.no_grad()
-def _sample_columns(model: nn.Module, image: Tensor, mask: Tensor) -> dict[str, Tensor]:
-    """What a sample sheet shows: input, reconstruction from the image mask alone, and the two together."""
+def sample_columns(model: nn.Module, batch: Batch) -> dict[str, Tensor]:
+    """What a sample sheet shows of a batch's first pictures, each ``(B, C, H, W)`` in [0, 1].
+
+    The reconstruction is from the image mask alone, as a prior sees it, without random hidden tokens.
+    """
     assert isinstance(model, MaskedAutoencoder)
+    image, mask = batch.image[:_SAMPLES], batch.mask[:_SAMPLES]
     reconstruction = model.reconstruct(image, mask)
     return {
         "input": torch.where(mask > 0, 0.5, image),
-        "reconstruction": reconstruction,
+        "mask": mask,
+        "MAE": reconstruction,
+        "attention": draw_attention(image, mask, model(image, mask).attention, model.grid),
         "composite": composite(reconstruction, image, mask),
         "target": image,
     }

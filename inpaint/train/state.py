@@ -1,4 +1,4 @@
-"""What a run leaves on disk while it goes: states to resume from, statistics, sheets of sample pictures."""
+"""What a run needs to go on after an interruption: its states and its statistics."""
 
 from __future__ import annotations
 
@@ -6,21 +6,17 @@ import json
 import math
 import os
 import re
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, Protocol
 
-import numpy as np
 import torch
-from PIL import Image, ImageDraw
 from torch import Tensor
 
 from inpaint.errors import CheckpointError
 
 STATES_KEPT = 2
 _STATE_NAME = re.compile(r"state-(\d{9,})\.pt")
-_GAP = 4  # pixels between the pictures of a sheet
-_TITLE_HEIGHT = 14
 
 
 class Stateful(Protocol):
@@ -61,6 +57,42 @@ def save_state(folder: Path | str, images_seen: int, payload: Mapping[str, Any])
     for old in list_states(folder)[:-STATES_KEPT]:
         old.unlink(missing_ok=True)
     return path
+
+
+def find_not_finite(payload: Any, name: str = "") -> str | None:
+    """Name the first tensor or number in nested mappings and sequences that holds NaN or infinity."""
+    if isinstance(payload, Mapping):
+        entries = payload.items()
+    elif isinstance(payload, (list, tuple)):
+        entries = enumerate(payload)
+    elif isinstance(payload, Tensor):
+        return None if bool(payload.isfinite().all()) else name
+    else:
+        return name if isinstance(payload, float) and not math.isfinite(payload) else None
+    found = (find_not_finite(value, f"{name}.{key}" if name else str(key)) for key, value in entries)
+    return next((bad for bad in found if bad is not None), None)
+
+
+def restore(parts: Mapping[str, Stateful], saved: Mapping[str, Any], folder: Path | str) -> None:
+    """Bring a run's parts to a state that was loaded.
+
+    Args:
+        parts: by their names in the state.
+        saved: from `load_latest_state`.
+        folder: of the run, for the error.
+
+    Raises:
+        CheckpointError: the state is of other networks than the config's.
+    """
+    for name, part in parts.items():
+        try:
+            part.load_state_dict(saved[name])
+        except (RuntimeError, ValueError, KeyError, CheckpointError) as problem:
+            reason = " ".join(str(problem).split())[:200]
+            raise CheckpointError(
+                f"the states in {folder} do not fit this config: {name} is another one ({reason}); "
+                "give the config its old values back, or name a new out folder"
+            ) from None
 
 
 def load_latest_state(
@@ -132,46 +164,6 @@ def trim_stats(path: Path | str, images_seen: int) -> None:
     temporary = path.with_name(f".{path.name}.part")
     temporary.write_text("".join(json.dumps(record) + "\n" for record in kept), encoding="utf-8")
     os.replace(temporary, path)
-
-
-def write_sheet(
-    path: Path | str, rows: Iterable[Sequence[Tensor] | Tensor], titles: Sequence[str] = ()
-) -> None:
-    """Write pictures as one PNG grid, atomically.
-
-    Args:
-        path: ends in `.png`; its folder is made if missing.
-        rows: each a sequence of pictures (3, h, w) or (1, h, w) in [0, 1], or a tensor (N, C, h, w);
-            smaller pictures (an attention map) are enlarged, without smoothing.
-        titles: of the columns, written above them.
-    """
-    path = Path(path)
-    grid = [[_to_picture(picture) for picture in row] for row in rows]
-    height = max((picture.height for row in grid for picture in row), default=1)
-    width = max((picture.width for row in grid for picture in row), default=1)
-    top = _TITLE_HEIGHT if titles else 0
-    columns = max([len(titles), *(len(row) for row in grid)])
-    sheet = Image.new(
-        "RGB", (columns * (width + _GAP) + _GAP, top + len(grid) * (height + _GAP) + _GAP), "white"
-    )
-    pen = ImageDraw.Draw(sheet)
-    for column, title in enumerate(titles):
-        pen.text((_GAP + column * (width + _GAP), 1), title, fill="black")
-    for line, row in enumerate(grid):
-        for column, picture in enumerate(row):
-            if picture.size != (width, height):
-                picture = picture.resize((width, height), Image.Resampling.NEAREST)
-            sheet.paste(picture, (_GAP + column * (width + _GAP), top + _GAP + line * (height + _GAP)))
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}.part")
-    sheet.save(temporary, format="PNG")
-    os.replace(temporary, path)
-
-
-def _to_picture(picture: Tensor) -> Image.Image:
-    values = picture.detach().float().cpu().nan_to_num().clamp(0, 1)
-    pixels = (values.expand(3, -1, -1).permute(1, 2, 0) * 255).round().to(torch.uint8).numpy()
-    return Image.fromarray(np.ascontiguousarray(pixels))
 
 
 def _plain_number(value: Any) -> Any:

@@ -105,7 +105,6 @@ def test_mae_learns_and_leaves_a_checkpoint(photos, tmp_path):
 
 def test_both_loops_honour_every_setting_they_share(photos, tmp_path, perceptual_weights, monkeypatch):
     rates = []
-    monkeypatch.setattr(Watch, "step", lambda self, seen, values: None)
     changes = {"photo_limit": 2, "schedule": "milestones", "milestones": (BATCH,), "images": 3 * BATCH}
     for fit, config in (
         (fit_mae, mae_config(photos, tmp_path / "mae", **changes)),

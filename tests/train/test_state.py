@@ -1,13 +1,11 @@
-"""States, statistics and sample sheets survive interruption."""
+"""States and statistics survive interruption."""
 
 from __future__ import annotations
 
 import json
 
-import numpy as np
 import pytest
 import torch
-from PIL import Image
 
 from inpaint.errors import CheckpointError
 from inpaint.train.state import (
@@ -17,7 +15,6 @@ from inpaint.train.state import (
     read_stats,
     save_state,
     trim_stats,
-    write_sheet,
 )
 
 
@@ -86,22 +83,3 @@ def test_stats_are_cut_back_to_a_resumed_state(tmp_path):
     trim_stats(path, 16)
     assert [record["images_seen"] for record in read_stats(path)] == [8, 16]
     assert sorted(p.name for p in tmp_path.iterdir()) == ["stats.jsonl"]
-
-
-def test_a_sheet_shows_every_picture_in_its_place(tmp_path):
-    colours = torch.tensor([0.0, 0.25, 0.5, 1.0])
-    row = torch.ones(4, 3, 8, 8) * colours[:, None, None, None]
-    small = [torch.tensor([[[0.0, 1.0], [float("nan"), 2.0]]])]
-    write_sheet(tmp_path / "sheets" / "a.png", [row, small])
-    pixels = np.asarray(Image.open(tmp_path / "sheets" / "a.png"))
-    assert pixels.shape == (2 * 12 + 4, 4 * 12 + 4, 3)
-    assert [int(pixels[8, 8 + 12 * i, 0]) for i in range(4)] == [0, 64, 128, 255]
-    assert [int(pixels[y, x, 1]) for y, x in ((17, 5), (17, 10), (22, 5), (22, 10))] == [0, 255, 0, 255]
-    assert [path.name for path in (tmp_path / "sheets").iterdir()] == ["a.png"]
-
-
-def test_titles_take_a_line(tmp_path):
-    write_sheet(tmp_path / "a.png", [torch.zeros(2, 3, 64, 64)], titles=["input", "target"])
-    pixels = np.asarray(Image.open(tmp_path / "a.png"))
-    assert pixels.shape == (14 + 68 + 4, 2 * 68 + 4, 3)
-    assert pixels[:14].min() < 128

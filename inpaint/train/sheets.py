@@ -1,0 +1,98 @@
+"""Sheets of sample pictures: what a run can do now, at a glance."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from numpy.typing import NDArray
+from PIL import Image, ImageDraw
+from torch import Tensor
+
+_GAP = 4  # pixels between the pictures of a sheet
+_TITLE_HEIGHT = 14
+_HEAT_SHARE = 0.65  # of a heat map over its photo
+_POINT = (0.0, 1.0, 1.0)
+
+
+def draw_attention(image: Tensor, mask: Tensor, attention: Tensor, grid: tuple[int, int]) -> Tensor:
+    """Show over each photo where a prior looks for one hole point: the token nearest the hole's centre.
+
+    Args:
+        image: ``(B, 3, H, W)`` in [0, 1].
+        mask: ``(B, 1, H, W)``, 1 = hole.
+        attention: ``(B, N, N)`` (queries, keys) of the prior.
+        grid: its tokens ``(h, w)``, ``h * w = N``.
+
+    Returns:
+        ``(B, 3, H, W)`` in [0, 1]: from black over red and yellow to white where the attention is highest;
+        the point is marked in cyan.
+    """
+    points = central_hole_tokens(mask, grid)
+    rows = attention[torch.arange(len(points), device=points.device), points].unflatten(1, grid)[:, None]
+    strength = rows / rows.amax(dim=(2, 3), keepdim=True).clamp(min=1e-12)
+    size = tuple(image.shape[-2:])
+    strength = F.interpolate(strength.float(), size, mode="bilinear", align_corners=False)
+    ramp = torch.arange(3, device=image.device).view(3, 1, 1)
+    shown = _HEAT_SHARE * (3 * strength - ramp).clamp(0, 1) + (1 - _HEAT_SHARE) * image
+    point = F.one_hot(points, grid[0] * grid[1]).unflatten(1, grid)[:, None].float()
+    colour = torch.tensor(_POINT, device=image.device).view(3, 1, 1)
+    return torch.where(F.interpolate(point, size, mode="nearest") > 0, colour, shown)
+
+
+def central_hole_tokens(mask: Tensor, grid: tuple[int, int]) -> Tensor:
+    """Find the token with hole pixels that lies nearest to the hole's centre of mass: ``(B,)`` numbers."""
+    share = F.adaptive_avg_pool2d(mask, grid).flatten(1)
+    rows, columns = torch.meshgrid(*(torch.arange(side, device=mask.device) for side in grid), indexing="ij")
+    places = torch.stack([rows, columns], dim=-1).flatten(0, 1).float()
+    centre = share @ places / share.sum(1, keepdim=True).clamp(min=1e-12)
+    distance = torch.cdist(centre[:, None], places[None])[:, 0]
+    return distance.masked_fill(share == 0, float("inf")).argmin(dim=1)
+
+
+def write_sheet(
+    path: Path | str, rows: Iterable[Sequence[Tensor] | Tensor], titles: Sequence[str] = ()
+) -> NDArray[np.uint8]:
+    """Write pictures as one PNG grid, atomically.
+
+    Args:
+        path: ends in `.png`; its folder is made if missing.
+        rows: each a sequence of pictures (3, h, w) or (1, h, w) in [0, 1], or a tensor (N, C, h, w);
+            smaller pictures (an attention map) are enlarged, without smoothing.
+        titles: of the columns, written above them.
+
+    Returns:
+        The grid, ``(H, W, 3)``.
+    """
+    path = Path(path)
+    grid = [[_to_picture(picture) for picture in row] for row in rows]
+    height = max((picture.height for row in grid for picture in row), default=1)
+    width = max((picture.width for row in grid for picture in row), default=1)
+    top = _TITLE_HEIGHT if titles else 0
+    columns = max([len(titles), *(len(row) for row in grid)])
+    sheet = Image.new(
+        "RGB", (columns * (width + _GAP) + _GAP, top + len(grid) * (height + _GAP) + _GAP), "white"
+    )
+    pen = ImageDraw.Draw(sheet)
+    for column, title in enumerate(titles):
+        pen.text((_GAP + column * (width + _GAP), 1), title, fill="black")
+    for line, row in enumerate(grid):
+        for column, picture in enumerate(row):
+            if picture.size != (width, height):
+                picture = picture.resize((width, height), Image.Resampling.NEAREST)
+            sheet.paste(picture, (_GAP + column * (width + _GAP), top + _GAP + line * (height + _GAP)))
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_name(f".{path.name}.part")
+    sheet.save(temporary, format="PNG")
+    os.replace(temporary, path)
+    return np.asarray(sheet)
+
+
+def _to_picture(picture: Tensor) -> Image.Image:
+    values = picture.detach().float().cpu().nan_to_num().clamp(0, 1)
+    pixels = (values.expand(3, -1, -1).permute(1, 2, 0) * 255).round().to(torch.uint8).numpy()
+    return Image.fromarray(np.ascontiguousarray(pixels))
