@@ -7,7 +7,10 @@ from typing import Any
 
 import click
 
+from eval.commands.run import run
+from eval.commands.score import score
 from eval.commands.validate import validate
+from eval.commands.weights import weights
 from inpaint.errors import InpaintError
 
 
@@ -27,7 +30,10 @@ def main() -> None:
     """Score fills and models on pictures whose truth is known."""
 
 
+main.add_command(run)
+main.add_command(score)
 main.add_command(validate)
+main.add_command(weights)
 
 if __name__ == "__main__":
     main(prog_name="python -m eval")

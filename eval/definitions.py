@@ -1,7 +1,7 @@
 """What each protocol measures, and by which definition: the choice, with a sentence for the reader.
 
 The formulas are in ``inpaint.metrics`` (textbook) and ``inpaint.published_metrics`` (published scripts), the
-networks in ``eval.networks``.
+networks in ``eval.networks``, the measures of sets in ``eval.distribution``.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ class Definition:
         column: of the table.
         how: a sentence for the reader.
         formula: for a measure of pixels.
-        network: key in ``eval.networks.NETWORKS`` or ``EXTRA_NETWORKS`` for a measure of features.
+        network: key in ``eval.weights.NETWORKS``, for a measure of published features.
     """
 
     column: Column
@@ -80,24 +80,65 @@ _LAMA_SSIM = replace(
     "around the picture, per RGB channel, range 1.",
     formula=_of_pair(published_metrics.lama_ssim),
 )
-_SQD = Definition(
-    Column("sqd", "sqd", 4, False),
-    "sqd: distance of SqueezeNet 1.1 features; not LPIPS.",
-    network="squeezenet",
+_LPIPS_ALEX = Definition(
+    Column("lpips_alex", "LPIPS Alex", 4, False),
+    "LPIPS Alex: version 0.1, AlexNet, pictures in [-1, 1].",
+    network="lpips-alex",
 )
+_LPIPS_VGG = Definition(
+    Column("lpips_vgg", "LPIPS VGG", 4, False),
+    "LPIPS VGG: version 0.1, VGG-16, pictures in [-1, 1].",
+    network="lpips-vgg",
+)
+_FID = Definition(
+    Column("fid", "FID", 3, False, of_set=True),
+    "FID: Frechet distance of Inception features of all composites to those of all originals, weights and "
+    "resizing of pytorch-fid. It falls as N grows: compare at equal N only. Its interval is a bootstrap of "
+    "the linearised distance; it tells what N other pictures would change, not what more would.",
+    network="inception-fid",
+)
+_MAE_FAR_FID = replace(
+    _FID,
+    how="FID: as in MAE-FAR's script, Inception weights of torchvision, pictures resized in 8 bits and "
+    "scaled to about -0.2 to 0.5 instead of -1 to 1: compare with that script's numbers at equal N only. Its "
+    "interval is a bootstrap of the linearised distance.",
+    network="inception-torchvision",
+)
+_P_IDS = Definition(
+    Column("p_ids", "P-IDS", 4, True, of_set=True),
+    "P-IDS: share of pictures whose composite a linear support vector machine on FID's features takes for "
+    "more real than its own original; 0.5 at best, without meaning below several thousand pictures.",
+    network="inception-fid",
+)
+_U_IDS = Definition(
+    Column("u_ids", "U-IDS", 4, True, of_set=True),
+    "U-IDS: share of composites and originals which that machine takes for the other kind; 0.5 at best.",
+    network="inception-fid",
+)
+_SQD = Definition(Column("sqd", "sqd", 4, False), "sqd: distance of SqueezeNet 1.1 features; not LPIPS.")
 _FMD = Definition(
     Column("fmd", "fmd", 1, False, of_set=True),
     "fmd: Frechet distance of MobileNetV2 features of all composites to those of all originals; not FID.",
-    network="mobilenet",
 )
 
 EXTRAS = (_SQD, _FMD)
 """Columns that every protocol gains when their networks are at hand."""
 
 PROTOCOLS: Mapping[str, tuple[Definition, ...]] = {
-    "standard": (_PSNR, _SSIM, _L1, _HOLE_PSNR, _HOLE_L1),
-    "mae-far": (_MAE_FAR_PSNR, _MAE_FAR_SSIM, _L1),
-    "lama": (_LAMA_SSIM,),
+    "standard": (
+        _PSNR,
+        _SSIM,
+        _L1,
+        _HOLE_PSNR,
+        _HOLE_L1,
+        _LPIPS_ALEX,
+        _LPIPS_VGG,
+        _FID,
+        _P_IDS,
+        _U_IDS,
+    ),
+    "mae-far": (_MAE_FAR_PSNR, _MAE_FAR_SSIM, _L1, _LPIPS_ALEX, _MAE_FAR_FID),
+    "lama": (_LAMA_SSIM, _LPIPS_VGG, _FID),
     "validation": (_PSNR, _HOLE_PSNR, _SSIM),
 }
 

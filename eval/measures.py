@@ -2,43 +2,72 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import math
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 import torch
-from numpy.typing import ArrayLike
+from numpy.typing import ArrayLike, NDArray
 from torch import Tensor
 
 from eval.definitions import EXTRAS, Definition, definitions_of
-from eval.features import FeatureMeasures
+from eval.distribution import discernibility_shares, frechet_shares, pair_up
+from eval.features import FeatureMeasures, MobileNetV2Features
+from eval.networks import Inception
 from eval.results import Column, Unmeasured, Value
+from eval.statistics import bootstrap_interval
+from eval.weights import NETWORKS, load_network, why_absent
 from inpaint.errors import DataError
-from inpaint.metrics import frechet_distance
+
+
+@dataclass(frozen=True)
+class FeatureKind:
+    """Features that measures of sets compare.
+
+    Attributes:
+        size: length of a vector.
+        extract: ``(B, 3, H, W)`` in [0, 1] to ``(B, size)``.
+    """
+
+    size: int
+    extract: Callable[[Tensor], Tensor]
 
 
 class Measures:
     """The measures of one protocol that can be taken here; built once per run by :func:`build_measures`.
 
+    Args:
+        definitions: what is measured, in the table's order.
+        unmeasured: what is not.
+        distances: networks that compare two pictures, by column key.
+        kinds: networks that describe one picture, by the key of the Frechet distance's column.
+        device: where the measures of sets are computed; on the CPU where it has no double precision.
+
     Attributes:
         columns: what is measured, in the table's order.
         unmeasured: columns of the protocol whose network's weights are absent: why, and how to get them.
         definition: how each column is defined here, in sentences for the reader.
-        feature_sizes: length of each kind of feature vector, such as ``{"fmd": 1280}``.
+        feature_sizes: length of each kind of feature vector, such as ``{"fid": 2048, "fmd": 1280}``.
     """
 
     def __init__(
         self,
         definitions: tuple[Definition, ...],
         unmeasured: tuple[Unmeasured, ...],
-        small_networks: FeatureMeasures | None,
+        distances: Mapping[str, Callable[[Tensor, Tensor], Tensor]],
+        kinds: Mapping[str, FeatureKind],
+        device: torch.device | str,
     ) -> None:
         self.columns: tuple[Column, ...] = tuple(definition.column for definition in definitions)
         self.unmeasured = unmeasured
         self.definition = " ".join(definition.how for definition in definitions)
-        self.feature_sizes: Mapping[str, int] = {} if small_networks is None else {"fmd": 1280}
+        self.feature_sizes: Mapping[str, int] = {key: kind.size for key, kind in kinds.items()}
         self._definitions = definitions
-        self._small_networks = small_networks
+        self._distances = distances
+        self._kinds = kinds
+        self._device = torch.device("cpu") if torch.device(device).type == "mps" else torch.device(device)
 
     @torch.inference_mode()
     def per_picture(self, composite: Tensor, target: Tensor, mask: Tensor) -> dict[str, Tensor]:
@@ -52,28 +81,26 @@ class Measures:
         Returns:
             ``(B,)`` float64 on the CPU by column key.
         """
-        values = {
-            definition.column.key: definition.formula(composite, target, mask)
-            for definition in self._definitions
-            if definition.formula is not None
-        }
-        if self._small_networks is not None:
-            values["sqd"] = self._small_networks.squeezenet_distance(composite, target)
-        return {key: value.double().cpu() for key, value in values.items()}
+        values = {}
+        for definition in self._definitions:
+            key = definition.column.key
+            if definition.formula is not None:
+                values[key] = definition.formula(composite, target, mask)
+            elif key in self._distances:
+                values[key] = self._distances[key](composite, target)
+        return {key: value.cpu().double() for key, value in values.items()}
 
     @torch.inference_mode()
     def features(self, image: Tensor) -> dict[str, Tensor]:
         """What the measures of sets need of each picture.
 
         Args:
-            image: ``(B, 3, H, W)`` in [0, 1].
+            image: ``(B, 3, H, W)`` in [0, 1], whole 255ths.
 
         Returns:
             ``(B, D)`` float32 on the CPU by the keys of ``feature_sizes``.
         """
-        if self._small_networks is None:
-            return {}
-        return {"fmd": self._small_networks.mobilenet_features(image).cpu()}
+        return {key: kind.extract(image).cpu() for key, kind in self._kinds.items()}
 
     def of_sets(
         self, composites: Mapping[str, ArrayLike], targets: Mapping[str, ArrayLike], seed: int = 0
@@ -81,18 +108,28 @@ class Measures:
         """Measure all composites together against all originals.
 
         Args:
-            composites: ``(N, D)`` by the keys of ``feature_sizes``.
+            composites: ``(N, D)`` by the keys of ``feature_sizes``; arrays in files are read in chunks.
             targets: as ``composites``, of the same pictures in the same order.
             seed: of the resampling behind the intervals.
 
         Returns:
-            Values by column key; NaN for fewer than two pictures.
+            Values by column key, with intervals; NaN for fewer than two pictures.
+
+        Raises:
+            ShapeError: the two sides are unequal in shape.
         """
+        wanted = {column.key for column in self.columns if column.of_set}
         values = {}
         for key in self.feature_sizes:
-            first, second = (torch.from_numpy(np.asarray(side[key])) for side in (composites, targets))
-            enough = min(len(first), len(second)) > 1
-            values[key] = Value(frechet_distance(first, second).item() if enough else float("nan"))
+            pair = pair_up(composites[key], targets[key], self._device)
+            riders = wanted & {"p_ids", "u_ids"} if key == "fid" else set()
+            if len(pair[0]) < 2:
+                values |= dict.fromkeys({key} | riders, Value(math.nan))
+                continue
+            values[key] = _value(frechet_shares(*pair), seed)
+            if riders:
+                paired, unpaired = discernibility_shares(*pair)
+                values |= {"p_ids": _value(paired, seed), "u_ids": _value(unpaired, seed)}
         return values
 
 
@@ -102,14 +139,17 @@ def build_measures(
     weights: Path | None = None,
     feature_networks: Path | None = None,
     device: torch.device | str = "cpu",
+    check_hash: bool = True,
 ) -> Measures:
     """The measures of a protocol, with the networks whose weights are at hand.
 
     Args:
         protocol: ``standard``, ``mae-far``, ``lama`` or ``validation``.
         weights: folder of published weights, searched before torch.hub's own.
-        feature_networks: folder of the networks behind the columns sqd and fmd (``DATA/metrics``).
+        feature_networks: folder of the networks behind the columns sqd and fmd (``DATA/metrics``), which are
+            the protocol's own in ``validation`` and extra columns elsewhere.
         device: where to compute.
+        check_hash: False takes weights that are not the published ones, such as the random ones of a test.
 
     Raises:
         InpaintError: no such protocol.
@@ -118,9 +158,34 @@ def build_measures(
     """
     definitions = definitions_of(protocol)
     if protocol == "validation" and feature_networks is None:
-        raise DataError("the protocol validation needs --feature-networks: the data folder's metrics/")
-    networks = None
+        raise DataError("the protocol validation needs --feature-networks DIR: the data folder's metrics/")
+    needed = dict.fromkeys(definition.network for definition in definitions if definition.network)
+    absent = {key: why for key in needed if (why := why_absent(NETWORKS[key], weights))}
+    loaded = {
+        key: load_network(NETWORKS[key], weights, check_hash=check_hash).to(device)
+        for key in needed
+        if key not in absent
+    }
+    measured = tuple(definition for definition in definitions if definition.network not in absent)
+    distances, kinds = {}, {}
+    for column, network in ((d.column, loaded[d.network]) for d in measured if d.network):
+        if not column.of_set:
+            distances[column.key] = network
+        elif column.key == "fid":  # P-IDS and U-IDS ride on its features
+            kinds["fid"] = FeatureKind(Inception.SIZE, network)
     if feature_networks is not None:
-        networks = FeatureMeasures.from_folder(feature_networks).to(device)
-        definitions += EXTRAS
-    return Measures(definitions, (), networks)
+        small = FeatureMeasures.from_folder(feature_networks).to(device)
+        measured += EXTRAS
+        distances["sqd"] = small.squeezenet_distance
+        kinds["fmd"] = FeatureKind(MobileNetV2Features.FEATURES, small.mobilenet_features)
+    unmeasured = tuple(
+        Unmeasured(definition.column.title, absent[definition.network])
+        for definition in definitions
+        if definition.network in absent
+    )
+    return Measures(measured, unmeasured, distances, kinds, device)
+
+
+def _value(shares: NDArray, seed: int) -> Value:
+    """The mean of the pictures' shares, which is negative by rounding only."""
+    return Value(*np.clip([shares.mean(), *bootstrap_interval(shares, seed)], 0, None).tolist())

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from tests.golden_cases import acr, blocks, data, lama, losses, mae
+from tests.golden_cases import acr, blocks, data, lama, losses, mae, measures
 from tests.golden_cases.case import Case, Checker
 
 
@@ -24,6 +24,9 @@ _CHECKERS: list[tuple[Callable[[Case], bool], Checker]] = [
     (lambda case: {"ids", "direct"} <= case.entry["inputs"].keys(), acr.check_position_tables),
     (lambda case: "ngf" in case.config, lama.check_generator),
     (lambda case: "run_size_0" in case.outputs, data.check_sizes),
+    (lambda case: {"pairs", "columns"} <= case.config.keys(), measures.check_pictures),
+    (lambda case: "fid" in case.outputs, measures.check_frechet),
+    (lambda case: "resized_u8_sub" in case.outputs, measures.check_inception_input),
     (_is_about("FourierUnit"), blocks.check_fourier_unit),
     (_is_about("SpectralTransform"), blocks.check_spectral_transform),
     (_is_about("FFCResnetBlock"), blocks.check_residual_block),
