@@ -8,7 +8,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from inpaint.strokes import ObjectShapes, make_mixed_masks
+from inpaint.strokes import make_masks, read_shapes
 from inpaint.train.config import RunConfig
 from inpaint.train.data import indices_at, load_photos, make_generator
 
@@ -56,7 +56,7 @@ class Batches:
         self._photos = load_photos(
             config.photos, config.photo_size, limit=config.photo_limit, on_problem=on_problem
         ).to(device)
-        self._shapes = ObjectShapes.from_zip(config.shapes) if config.shapes else None
+        self._shapes = read_shapes(config.shapes) if config.shapes else None
 
     def after(self, images_seen: int) -> Batch:
         """This process's share of the batch that follows ``images_seen`` images."""
@@ -69,5 +69,6 @@ class Batches:
             device=self._device,
             min_scale=self._config.min_scale,
         )
-        mask = make_mixed_masks(count, size, size, make_generator(seed, "masks", images_seen), self._shapes)
+        holes = make_generator(seed, "masks", images_seen)
+        mask = make_masks("mixed", count, size, size, holes, shapes=self._shapes)
         return Batch(image[self._rows], mask[self._rows].to(self._device), images_seen, self._rows)

@@ -23,7 +23,7 @@ from inpaint.mask import composite, shrink_to_grid
 from inpaint.models.inpainter import Inpainter
 from inpaint.models.mae import MaskedAutoencoder
 from inpaint.pipeline import InpaintPipeline
-from inpaint.strokes import make_mixed_masks
+from inpaint.strokes import make_masks
 from inpaint.tokens import token_masks, top_up, unpatchify
 from inpaint.web.marks import Holes, mask_picture
 from inpaint.web.photos import Photo
@@ -164,7 +164,7 @@ def reconstruct_hidden(
         hidden = token_masks(mask, patch).any
     else:
         if hiding == "mixed":
-            mask = make_mixed_masks(1, side, side, generator).to(image.device)
+            mask = make_masks("mixed", 1, side, side, generator).to(image.device)
             touched = token_masks(mask, patch).any
         else:
             touched = torch.zeros_like(token_masks(mask, patch).any)

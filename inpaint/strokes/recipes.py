@@ -1,0 +1,81 @@
+"""The numbers of random holes: LaMa's published ones, and those of the training mixture."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from inpaint.errors import ConfigError
+
+MAX_HOLE_RATIO = 0.75
+DESIGN_SIZE = 256
+"""The mixture's numbers are pixels at this short side, and scale with it."""
+
+
+@dataclass(frozen=True)
+class StrokeRecipe:
+    """Numbers of the irregular strokes, in pixels; how they are used: ``parts.draw_lines``."""
+
+    min_times: int
+    max_times: int
+    max_width: int
+    max_length: int
+    max_angle: int = 4
+
+
+@dataclass(frozen=True)
+class BoxRecipe:
+    """Numbers of the boxes, in pixels; how they are used: ``parts.draw_boxes``."""
+
+    min_times: int
+    max_times: int
+    min_size: int
+    max_size: int
+    margin: int
+
+
+@dataclass(frozen=True)
+class MaskRecipe:
+    """Strokes or boxes by chance: a mask consists of boxes with probability ``box_share``."""
+
+    strokes: StrokeRecipe
+    boxes: BoxRecipe | None = None
+    box_share: float = 0.0
+    max_hole_ratio: float = 0.5
+
+
+TRAIN_BOXES = BoxRecipe(1, 4, 30, 150, 10)
+_LAMA_BOX_SHARE = 0.3 / 1.3  # published as weights 1 : 0.3
+# LaMa (WACV 2022), configs/data_gen and its training configuration.
+LAMA_RECIPES: dict[str, MaskRecipe] = {
+    "train_256": MaskRecipe(StrokeRecipe(1, 5, 100, 200), TRAIN_BOXES, 0.5, MAX_HOLE_RATIO),
+    "thin_256": MaskRecipe(StrokeRecipe(4, 50, 10, 40)),
+    "medium_256": MaskRecipe(StrokeRecipe(4, 5, 50, 100), BoxRecipe(1, 5, 10, 50, 0), _LAMA_BOX_SHARE),
+    "thick_256": MaskRecipe(StrokeRecipe(1, 5, 100, 200), BoxRecipe(1, 3, 30, 150, 10), _LAMA_BOX_SHARE),
+    "thin_512": MaskRecipe(StrokeRecipe(4, 70, 20, 100)),
+    "medium_512": MaskRecipe(StrokeRecipe(4, 10, 100, 200), BoxRecipe(1, 5, 30, 150, 0), _LAMA_BOX_SHARE),
+    "thick_512": MaskRecipe(StrokeRecipe(1, 5, 250, 450), BoxRecipe(1, 4, 30, 300, 10), _LAMA_BOX_SHARE),
+}
+MIXED_STROKES = tuple(LAMA_RECIPES[name].strokes for name in ("thin_256", "medium_256", "thick_256"))
+MIXED_SHARES = {"irregular": 0.4, "objects": 0.4, "both": 0.2}
+LAMA_KINDS = ("thin", "medium", "thick", "train")
+MASK_KINDS = (*LAMA_KINDS, "boxes", "objects", "mixed")
+
+
+def find_recipe(kind: str, short_side: int) -> tuple[MaskRecipe, float]:
+    """The published numbers of a LaMa kind at a size, and the factor they are scaled by.
+
+    Sides of 256 and (except for train) 512 pixels have numbers of their own; other sizes scale those of 256.
+    """
+    recipe = LAMA_RECIPES.get(f"{kind}_{short_side}")
+    return (recipe, 1.0) if recipe else (LAMA_RECIPES[f"{kind}_256"], short_side / DESIGN_SIZE)
+
+
+def default_limit(kind: str) -> float:
+    """The hole ratio above which a mask of this kind is drawn again.
+
+    Raises:
+        ConfigError: an unknown kind.
+    """
+    if kind not in MASK_KINDS:
+        raise ConfigError(f"got mask kind {kind!r}; expected one of {', '.join(MASK_KINDS)}")
+    return LAMA_RECIPES[f"{kind}_256"].max_hole_ratio if kind in LAMA_KINDS else MAX_HOLE_RATIO

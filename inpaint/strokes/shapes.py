@@ -1,0 +1,96 @@
+"""Silhouettes to cut object-shaped holes with, from a folder or a zip of pictures."""
+
+from __future__ import annotations
+
+import io
+import zipfile
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import cv2
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from PIL import Image
+from torch import Tensor
+
+from inpaint.errors import DataError
+
+SIDE = 256
+"""Every silhouette is kept stretched to a square of so many pixels, which smooths those that are smaller."""
+
+
+@dataclass(frozen=True)
+class ObjectShapes:
+    """Object silhouettes, each cropped to its own box; 8 kB apiece.
+
+    Attributes:
+        bits: ``(N, SIDE, SIDE / 8)`` uint8, eight pixels a byte, the leftmost in the highest bit, 1 = object.
+        sizes: ``(N, 2)`` int64 on the CPU, the true (height, width) in pixels.
+        areas: ``(N,)`` float64 on the CPU, the part of its box that each covers, in (0, 1].
+    """
+
+    bits: Tensor
+    sizes: Tensor
+    areas: Tensor
+
+    @classmethod
+    def from_pictures(cls, pictures: Iterable[NDArray]) -> ObjectShapes:
+        """Take 2-D arrays, non-zero = object; empty ones are skipped. DataError if none is left."""
+        squares, sizes, areas = [], [], []
+        for picture in pictures:
+            rows, columns = np.flatnonzero(picture.any(axis=1)), np.flatnonzero(picture.any(axis=0))
+            if len(rows) == 0:
+                continue
+            box = picture[rows[0] : rows[-1] + 1, columns[0] : columns[-1] + 1] != 0
+            # The bit-exact variant: a seed shall draw the same holes on every machine.
+            square = cv2.resize(box * np.uint8(255), (SIDE, SIDE), interpolation=cv2.INTER_LINEAR_EXACT) > 127
+            squares.append(np.packbits(square, axis=1))
+            sizes.append(box.shape)
+            areas.append(max(square.mean(), 1 / square.size))
+        if not squares:
+            raise DataError("got no object shape; expected PNG pictures with the object in white")
+        bits = torch.from_numpy(np.stack(squares))
+        return cls(bits, torch.tensor(sizes), torch.tensor(areas, dtype=torch.float64))
+
+    def __len__(self) -> int:
+        """Number of shapes."""
+        return len(self.bits)
+
+    def to(self, device: torch.device | str) -> ObjectShapes:
+        """Keep the bits on ``device``, for drawing there."""
+        return ObjectShapes(self.bits.to(device), self.sizes, self.areas)
+
+
+def read_shapes(path: str | Path) -> ObjectShapes:
+    """Read object shapes from every PNG of a folder or of a zip file, white = object.
+
+    Raises:
+        DataError: the path is missing, neither folder nor zip, holds no shape, or a picture cannot be read.
+    """
+    path = Path(path)
+    try:
+        return ObjectShapes.from_pictures(_folder_pictures(path) if path.is_dir() else _zip_pictures(path))
+    except DataError as error:
+        raise DataError(f"{path}: {error}") from error
+    except (OSError, zipfile.BadZipFile) as error:
+        raise DataError(
+            f"cannot read object shapes from {path} ({error}); expected a folder or a zip of PNGs"
+        ) from error
+
+
+def _folder_pictures(path: Path) -> Iterator[NDArray]:
+    return (_read_picture(file) for file in sorted(path.glob("*.png")))
+
+
+def _zip_pictures(path: Path) -> Iterator[NDArray]:
+    with zipfile.ZipFile(path) as archive:
+        for name in sorted(archive.namelist()):
+            if name.lower().endswith(".png"):
+                yield _read_picture(io.BytesIO(archive.read(name)))
+
+
+def _read_picture(source: Path | io.BytesIO) -> NDArray:
+    with Image.open(source) as picture:
+        return np.asarray(picture.convert("L")) > 127
