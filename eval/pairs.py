@@ -45,6 +45,8 @@ class Task:
         masks: folder or zip of the masks.
         size: side of the square everything is brought to, or None for native sizes.
         pairs: equal shapes beside each other, by stem within.
+        chosen_from: how many pictures the folder has.
+        cycled: masks belong to pictures by order, not by name.
         missing: stems of pictures without a mask, left out.
     """
 
@@ -52,12 +54,27 @@ class Task:
     masks: Path
     size: int | None
     pairs: tuple[Pair, ...]
+    chosen_from: int
+    cycled: bool
     missing: tuple[str, ...] = ()
 
     @property
     def fingerprint(self) -> str:
         """16 hexadecimal digits; another file, size or time anywhere gives others."""
         return _digest([str(self.size), *(f"{p.stem} {p.image.stamp} {p.mask.stamp}" for p in self.pairs)])
+
+    @property
+    def notes(self) -> dict[str, str]:
+        """What a reader needs beside the two folders to find the same pictures and masks."""
+        size = f"centre squares, {self.size} x {self.size}" if self.size else "at their own sizes"
+        spread = (
+            ", evenly spread over the sorted names"
+            if len(self.pairs) + len(self.missing) < self.chosen_from
+            else ""
+        )
+        masks = "in order of their names, in turn" if self.cycled else "by the picture's name"
+        pictures = f"{len(self.pairs)} of {self.chosen_from}{spread}; {size}"
+        return {"pictures": pictures, "masks": masks}
 
     def read(self, pair: Pair) -> tuple[NDArray[np.uint8], NDArray[np.bool_]]:
         """Read a picture and its hole as they are scored: with a size, cropped to the centre and resized.
@@ -173,7 +190,7 @@ def find_task(
             raise DataError(_say_mask_size(mask.path.name, mask_shapes[mask.path], picture.stem, shape))
         pairs.append(Pair(picture.stem, picture, mask, shape))
     pairs.sort(key=lambda pair: (pair.shape, pair.stem))
-    return Task(images, masks, size, tuple(pairs), missing)
+    return Task(images, masks, size, tuple(pairs), len(pictures), cycle_masks, missing)
 
 
 def find_predictions(folder: Path, task: Task, *, allow_missing: bool = False) -> Predictions:

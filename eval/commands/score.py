@@ -1,0 +1,57 @@
+"""``python -m eval score``: score picture files made elsewhere."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from eval.commands.options import Settings, score_and_report, scoring_options
+from inpaint.errors import InpaintError
+
+if TYPE_CHECKING:
+    import torch
+
+    from eval.methods import Method
+    from eval.pairs import Task
+
+
+@click.command()
+@scoring_options
+@click.option(
+    "--pred",
+    "predictions",
+    multiple=True,
+    metavar="NAME=DIR",
+    help="A method's name in the table, and the folder of its predictions; repeatable.",
+)
+def score(settings: Settings, predictions: tuple[str, ...]) -> None:
+    """Score predictions on disk against the ground truth.
+
+    A picture, its mask and its predictions have the same name, whatever their suffixes; subfolders are not
+    searched. Outside the hole every prediction is replaced by the ground truth before it is measured; the
+    report says what it had changed there. A run that was stopped goes on when the same command is given.
+    """
+    if not predictions and not settings.floors:
+        raise InpaintError("nothing to score; give --pred NAME=DIR or --floors")
+    folders = [_name_and_folder(text) for text in predictions]
+
+    def find_methods(task: Task, device: torch.device) -> list[Method]:
+        from eval.methods import Method
+        from eval.pairs import find_predictions
+
+        methods = []
+        for name, folder in folders:
+            files = find_predictions(folder, task, allow_missing=settings.allow_missing)
+            methods.append(Method(name, "files", files, files.fingerprint))
+        return methods
+
+    score_and_report(settings, find_methods)
+
+
+def _name_and_folder(text: str) -> tuple[str, Path]:
+    name, separator, folder = text.partition("=")
+    if not (name and separator and folder):
+        raise InpaintError(f"got --pred {text}; expected NAME=DIR, such as lama=results/lama")
+    return name, Path(folder)

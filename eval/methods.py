@@ -1,0 +1,136 @@
+"""What can be scored: fills without a network, models run here, and picture files made elsewhere."""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from collections import Counter
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from eval.pairs import Predictions
+from eval.results import RowKind
+from inpaint import fill
+from inpaint.checkpoint import load_checkpoint
+from inpaint.errors import DataError, InpaintError
+from inpaint.models.mae import MaskedAutoencoder
+from inpaint.weights import locate
+
+Fill = Callable[[Tensor, Tensor], Tensor]
+"""``image (B, 3, H, W)`` in [0, 1] and ``mask (B, 1, H, W)``, 1 = hole, to a prediction like the image."""
+
+
+@dataclass(frozen=True, eq=False)
+class Method:
+    """A row of the table to be.
+
+    Attributes:
+        name: as the table prints it.
+        kind: a floor, a model run here, or picture files.
+        source: what fills the holes, or the files in which they are filled.
+        identity: another one means other predictions: a checkpoint's hash, the files' fingerprint.
+    """
+
+    name: str
+    kind: RowKind
+    source: Fill | Predictions
+    identity: str = ""
+
+    @property
+    def slug(self) -> str:
+        """The name as a file name."""
+        return re.sub(r"[^\w.-]+", "-", self.name).strip(".-")
+
+
+def _mean_colour_8_bits(image: Tensor, mask: Tensor) -> Tensor:
+    """The validation protocol's published table cuts the mean colour to 8 bits (0.008 dB below rounding)."""
+    return (fill.mean_colour(image, mask) * 255 + 1e-4).floor() / 255
+
+
+FLOORS: dict[str, Fill] = {
+    "mean colour": _mean_colour_8_bits,
+    "push-pull pyramid": fill.push_pull,
+    "OpenCV Telea": fill.telea,
+    "OpenCV Navier-Stokes": fill.navier_stokes,
+}
+
+
+def floors() -> list[Method]:
+    """The fills without a network: what every model must beat."""
+    return [Method(name, "floor", source, name) for name, source in FLOORS.items()]
+
+
+def load_models(names: Sequence[str], device: torch.device) -> list[Method]:
+    """Load models by name or checkpoint file; a model is called by its file's stem where that is unique.
+
+    Raises:
+        WeightsError, CheckpointError: a model is not here, or its file does not fit.
+    """
+    stems = Counter(Path(name).stem for name in names)
+    methods = []
+    for name in names:
+        path = locate(name)
+        with path.open("rb") as file:
+            digest = hashlib.file_digest(file, "sha256").hexdigest()
+        title = Path(name).stem if stems[Path(name).stem] == 1 else name
+        methods.append(Method(title, "model", _load_fill(path, device), digest))
+    return methods
+
+
+def check_names(methods: Sequence[Method]) -> None:
+    """Refuse names that two methods share, also as file names, and names without any letter or digit.
+
+    Raises:
+        DataError: naming them.
+    """
+    slugs = Counter(method.slug.casefold() for method in methods)
+    for method in methods:
+        if not method.slug:
+            raise DataError(f"got the name {method.name!r} for a method; expected letters or digits in it")
+        if slugs[method.slug.casefold()] > 1:
+            raise DataError(f"got two methods named {method.name!r}; expected one a name: rename one")
+
+
+@torch.inference_mode()
+def fill_in_8_bits(method: Method, image: Tensor, mask: Tensor) -> Tensor:
+    """What a fill makes of pictures, as a lossless file would keep it.
+
+    What lies under the hole is greyed before the fill sees it: it is the answer.
+
+    Args:
+        method: whose source is a fill.
+        image: ``(B, 3, H, W)`` in [0, 1], whole 255ths.
+        mask: ``(B, 1, H, W)``, 1 = hole.
+
+    Returns:
+        ``(B, 3, H, W)`` float in [0, 1], rounded to whole 255ths, not composited.
+
+    Raises:
+        InpaintError: the fill gives another shape, or values that are not finite.
+    """
+    assert not isinstance(method.source, Predictions)
+    prediction = method.source(torch.where(mask > 0.5, fill.GREY, image), mask)
+    if prediction.shape != image.shape:
+        raise InpaintError(
+            f"{method.name} made {tuple(prediction.shape)} of {tuple(image.shape)}; expected equal shapes"
+        )
+    if not prediction.isfinite().all():
+        raise InpaintError(f"{method.name} gave values that are not finite; expected colours in [0, 1]")
+    return (prediction.float().clamp(0, 1) * 255).round() / 255
+
+
+def _load_fill(path: Path, device: torch.device) -> Fill:
+    model = load_checkpoint(path, device)
+    if not isinstance(model, MaskedAutoencoder):
+        return model
+
+    def reconstruct(image: Tensor, mask: Tensor) -> Tensor:
+        picture = model.reconstruct(image, mask)
+        return F.interpolate(picture, size=image.shape[-2:], mode="bilinear", align_corners=False)
+
+    return reconstruct

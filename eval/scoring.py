@@ -1,0 +1,235 @@
+"""The scoring engine: pictures stream through, values land on disk, a killed run goes on where it stood.
+
+Threads decode a few batches ahead of the device. Every prediction is composited with the ground truth outside
+the hole before anything is measured; what it changed there is recorded first. Apart from names and numbers
+nothing is kept in memory, so pictures may be as many as there are.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import time
+from collections import deque
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from eval.ledger import Ledger
+from eval.measures import Measures
+from eval.methods import Method, check_names, fill_in_8_bits
+from eval.pairs import Pair, Predictions, Task
+from eval.results import Report
+from eval.stream import THREADS, Example, image_tensor, mask_tensor, read_batches
+from eval.summary import summarise
+from inpaint.errors import DataError, InpaintError
+from inpaint.image import tensor_to_image, write_image
+from inpaint.mask import composite
+
+# In pictures of 256 x 256: more than 4 at once cost a CPU a fifth of its time in fresh memory pages.
+PIXELS_AT_ONCE = {"cpu": 4 * 256 * 256, "cuda": 64 * 256 * 256, "mps": 16 * 256 * 256}
+
+OnProgress = Callable[[str, int, int], None]
+"""What is being scored, how many pictures are done, and of how many."""
+
+
+def no_progress(what: str, done: int, total: int) -> None:
+    """Tell nobody."""
+
+
+def score(
+    task: Task,
+    methods: Sequence[Method],
+    measures: Measures,
+    *,
+    protocol: str,
+    work: Path,
+    device: torch.device,
+    save: Path | None = None,
+    pixels_at_once: int | None = None,
+    on_progress: OnProgress = no_progress,
+) -> Report:
+    """Score methods on a task, or go on with it.
+
+    Args:
+        task: pictures and masks.
+        methods: rows of the table, in its order.
+        measures: what to measure, on ``device``.
+        protocol: name of what they measure, for the report.
+        work: folder that keeps values and features; where it holds those of an earlier, equal run, that is
+            continued.
+        device: where to compute.
+        save: folder for the composites of fills as PNG, one folder a method.
+        pixels_at_once: size of a batch; as suits the device.
+        on_progress: called after each batch.
+
+    Returns:
+        The report; its numbers do not depend on interruptions.
+
+    Raises:
+        InpaintError: names clash, ``work`` holds another run, a file cannot be read or written, a fill fails.
+    """
+    check_names(methods)
+    run = _Run(task, measures, work, device, pixels_at_once or PIXELS_AT_ONCE[device.type], on_progress)
+    try:
+        targets = run.measure_targets()
+        ledgers = {method: run.measure(method, save and save / method.slug) for method in methods}
+    except torch.OutOfMemoryError as error:
+        raise InpaintError(f"out of memory on {device}; use --device cpu, or a smaller --size") from error
+    notes = {**task.notes, "device": _describe(device), "torch": torch.__version__}
+    if models := [f"{m.name} ({m.identity[:16]})" for m in methods if m.kind == "model" and m.identity]:
+        notes["SHA-256 of models"] = ", ".join(models)
+    return summarise(protocol, task, measures, targets, ledgers, work=work, save=save, notes=notes)
+
+
+class _Run:
+    """What the passes over the pictures of one run share."""
+
+    def __init__(
+        self,
+        task: Task,
+        measures: Measures,
+        work: Path,
+        device: torch.device,
+        pixels_at_once: int,
+        on_progress: OnProgress,
+    ) -> None:
+        self._task = task
+        self._measures = measures
+        self._work = work
+        self._device = device
+        self._pixels_at_once = pixels_at_once
+        self._on_progress = on_progress
+        made_of = f"{measures.definition} {measures.columns} {dict(measures.feature_sizes)}"
+        self._identity = {
+            "pictures or masks": task.fingerprint,
+            "measures": hashlib.sha256(made_of.encode()).hexdigest()[:16],
+        }
+
+    @torch.inference_mode()
+    def measure_targets(self) -> Ledger:
+        """Features of the ground truth, once for all methods, and what a report says of the pictures."""
+        ledger = self._open("targets", {})
+        for examples, image, _ in self._stream("ground truth", self._task.pairs, None, ledger):
+            entries = [
+                {
+                    "stem": example.pair.stem,
+                    "shape": example.hole.shape,
+                    "hole_ratio": example.hole_ratio,
+                    "sha256": hashlib.sha256(example.image.tobytes()).hexdigest(),
+                }
+                for example in examples
+            ]
+            ledger.append(entries, self._features(image))
+        return ledger
+
+    @torch.inference_mode()
+    def measure(self, method: Method, save: Path | None) -> Ledger:
+        """Values and features of one method's composites; those of a fill are saved where ``save`` says."""
+        ledger = self._open(f"method-{method.slug}", {"predictions": method.identity})
+        pairs: Sequence[Pair] = self._task.pairs
+        predictions = method.source if isinstance(method.source, Predictions) else None
+        if predictions is not None:
+            pairs, save = [pair for pair in pairs if pair.stem in predictions.files], None
+        if save is not None:
+            ledger.cut(min(len(ledger), _count_saved(pairs, save)))
+        with ThreadPoolExecutor(THREADS) as writers:
+            for examples, image, mask in self._stream(method.name, pairs, predictions, ledger):
+                prediction, seconds = self._predict(method, examples, image, mask)
+                filled = composite(prediction, image, mask)
+                files = [] if save is None else [save / f"{example.pair.stem}.png" for example in examples]
+                written = writers.map(_write_picture, filled.cpu(), files) if files else ()
+                values = self._measures.per_picture(filled, image, mask)
+                features = self._features(filled)
+                touched = None if method.kind == "floor" else _touched(prediction, image, mask)
+                deque(written, maxlen=0)  # a line in the ledger promises the picture
+                entries = []
+                for index, example in enumerate(examples):
+                    numbers = {key: value[index].item() for key, value in values.items()}
+                    entries.append(
+                        {
+                            "stem": example.pair.stem,
+                            "hole_ratio": example.hole_ratio,
+                            # Without a hole, what is measured over the hole is not defined.
+                            "values": {k: v for k, v in numbers.items() if example.hole.any() or v == v},
+                            "touched": None if touched is None else touched[index],
+                            "seconds": seconds,
+                        }
+                    )
+                ledger.append(entries, features)
+        return ledger
+
+    def _open(self, name: str, identity: Mapping[str, str]) -> Ledger:
+        return Ledger(self._work, name, {**self._identity, **identity}, self._measures.feature_sizes)
+
+    def _stream(
+        self, what: str, pairs: Sequence[Pair], predictions: Predictions | None, ledger: Ledger
+    ) -> Iterator[tuple[list[Example], Tensor, Tensor]]:
+        """Batches of what the ledger lacks: examples, image and mask on the device."""
+        self._on_progress(what, len(ledger), len(pairs))
+        remaining = pairs[len(ledger) :]
+        for examples in read_batches(self._task, remaining, predictions, self._pixels_at_once):
+            image = image_tensor([example.image for example in examples], self._device)
+            yield examples, image, mask_tensor([example.hole for example in examples], self._device)
+            self._on_progress(what, len(ledger), len(pairs))
+
+    def _predict(
+        self, method: Method, examples: Sequence[Example], image: Tensor, mask: Tensor
+    ) -> tuple[Tensor, float | None]:
+        """Predictions in whole 255ths, and the seconds each took to make where they were made here."""
+        if isinstance(method.source, Predictions):
+            files = [example.prediction for example in examples if example.prediction is not None]
+            return image_tensor(files, self._device), None
+        self._wait()
+        start = time.perf_counter()
+        prediction = fill_in_8_bits(method, image, mask)
+        self._wait()
+        return prediction, (time.perf_counter() - start) / len(examples)
+
+    def _wait(self) -> None:
+        if self._device.type == "cuda":
+            torch.cuda.synchronize(self._device)
+
+    def _features(self, image: Tensor) -> dict[str, NDArray[np.float32]]:
+        return {key: feature.numpy() for key, feature in self._measures.features(image).items()}
+
+
+def _describe(device: torch.device) -> str:
+    if device.type == "cuda":
+        return torch.cuda.get_device_name(device)
+    return f"{device.type}, {torch.get_num_threads()} thread(s)"
+
+
+def _count_saved(pairs: Sequence[Pair], folder: Path) -> int:
+    """How many of the first pictures lie in a folder already; the folder is made."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise DataError(f"cannot save pictures in {str(folder)!r}: {error.strerror}") from error
+    lacking = (i for i, pair in enumerate(pairs) if not (folder / f"{pair.stem}.png").is_file())
+    return next(lacking, len(pairs))
+
+
+def _write_picture(picture: Tensor, path: Path) -> None:
+    write_image(tensor_to_image(picture), path)
+
+
+def _touched(prediction: Tensor, image: Tensor, mask: Tensor) -> list[dict[str, float]]:
+    """What a prediction changed in the known region and in the hole of each picture, in 8-bit levels."""
+    levels = ((prediction - image).abs() * 255).round().to(torch.int64)
+    hole = mask > 0.5
+    known_levels = levels.masked_fill(hole, 0)
+    sums = {
+        "known": (~hole).flatten(1).sum(dim=1),
+        "known_sum": known_levels.flatten(1).sum(dim=1),
+        "pixels": known_levels.amax(dim=1).gt(0).flatten(1).sum(dim=1),
+        "worst": known_levels.flatten(1).amax(dim=1),
+        "hole": hole.flatten(1).sum(dim=1),
+        "hole_sum": levels.masked_fill(~hole, 0).flatten(1).sum(dim=1),
+    }
+    columns = torch.stack(list(sums.values()), dim=1).tolist()
+    return [dict(zip(sums, row, strict=True)) for row in columns]

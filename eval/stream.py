@@ -1,0 +1,121 @@
+"""Pictures from disk in batches of one shape, decoded ahead by threads, never more than a few at once."""
+
+from __future__ import annotations
+
+import os
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from typing import NamedTuple, TypeVar
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from eval.pairs import Pair, Predictions, Task
+
+THREADS = min(8, os.cpu_count() or 1)
+_BATCHES_AHEAD = 3
+
+Item = TypeVar("Item")
+Result = TypeVar("Result")
+
+
+class Example(NamedTuple):
+    """One picture, decoded."""
+
+    pair: Pair
+    image: NDArray[np.uint8]
+    """``(H, W, 3)`` RGB."""
+    hole: NDArray[np.bool_]
+    """``(H, W)``, True = hole."""
+    prediction: NDArray[np.uint8] | None
+    """As ``image``, where it comes from a file."""
+
+    @property
+    def hole_ratio(self) -> float:
+        """Share of the pixels that is hole."""
+        return float(self.hole.mean())
+
+
+def read_ahead(
+    items: Iterable[Item],
+    read: Callable[[Item], Result],
+    *,
+    size_of: Callable[[Item], int] = lambda item: 1,
+    budget: int = 2 * THREADS,
+) -> Iterator[Result]:
+    """Read items in threads, in order, ahead of who takes them.
+
+    Args:
+        items: what to read.
+        read: called in a thread.
+        size_of: of an item, in the unit of the budget.
+        budget: read so much ahead, and at least one item a thread.
+
+    Yields:
+        The results in the order of the items; an error of ``read`` is raised in its place.
+    """
+    waiting: deque[tuple[Future[Result], int]] = deque()
+    pool = ThreadPoolExecutor(THREADS)
+    try:
+        ahead = 0
+        for item in items:
+            waiting.append((pool.submit(read, item), size_of(item)))
+            ahead += size_of(item)
+            while ahead > budget and len(waiting) > THREADS:
+                result, size = waiting.popleft()
+                ahead -= size
+                yield result.result()
+        while waiting:
+            yield waiting.popleft()[0].result()
+    finally:
+        pool.shutdown(cancel_futures=True)
+
+
+def read_batches(
+    task: Task, pairs: Iterable[Pair], predictions: Predictions | None, pixels_at_once: int
+) -> Iterator[list[Example]]:
+    """Read pictures of a task in order, in batches of neighbours of one shape.
+
+    Args:
+        task: that the pairs belong to.
+        pairs: what to read.
+        predictions: read along, where a method is files.
+        pixels_at_once: a batch has no more, unless one picture alone does.
+
+    Raises:
+        InpaintError: a file cannot be read, or has another size than its partner.
+    """
+
+    def read(pair: Pair) -> Example:
+        image, hole = task.read(pair)
+        return Example(pair, image, hole, None if predictions is None else predictions.read(pair, hole.shape))
+
+    batch: list[Example] = []
+    examples = read_ahead(
+        pairs,
+        read,
+        size_of=lambda pair: pair.shape[0] * pair.shape[1],
+        budget=_BATCHES_AHEAD * pixels_at_once,
+    )
+    for example in examples:
+        full = (len(batch) + 1) * example.hole.size > pixels_at_once
+        if batch and (full or example.hole.shape != batch[0].hole.shape):
+            yield batch
+            batch = []
+        batch.append(example)
+    if batch:
+        yield batch
+
+
+def image_tensor(pictures: Iterable[NDArray[np.uint8]], device: torch.device) -> Tensor:
+    """Pictures of one shape as ``(B, 3, H, W)`` float in [0, 1]."""
+    pixels = torch.from_numpy(np.stack(list(pictures))).to(device)
+    return pixels.permute(0, 3, 1, 2).contiguous().float() / 255
+
+
+def mask_tensor(holes: Iterable[NDArray[np.bool_]], device: torch.device) -> Tensor:
+    """Holes of one shape as ``(B, 1, H, W)`` float, 1 = hole."""
+    return torch.from_numpy(np.stack(list(holes))).to(device)[:, None].float()
