@@ -1,16 +1,30 @@
-"""The batches of a run: photo crops and holes that follow from the seed and the images seen, nothing else."""
+"""The batches of a run: pictures and holes that follow from the seed and the images seen, nothing else."""
 
 from __future__ import annotations
 
+import io
 from collections.abc import Callable
-from typing import NamedTuple
+from typing import NamedTuple, Protocol
 
+import numpy as np
 import torch
+from PIL import Image
 from torch import Tensor
 
-from inpaint.strokes import make_masks, read_shapes
-from inpaint.train.config import RunConfig
-from inpaint.train.data import indices_at, load_photos, make_generator
+from inpaint.errors import DataError
+from inpaint.strokes import read_shapes
+from inpaint.train.ahead import Ahead
+from inpaint.train.augment import DISTORTION_DRAWS, distort
+from inpaint.train.crops import choose_crops
+from inpaint.train.data import describe_broken, load_photos
+from inpaint.train.data_config import DataConfig
+from inpaint.train.holes import draw_masks
+from inpaint.train.photo_index import PhotoIndex, index_photos
+from inpaint.train.randomness import indices_at, random_rows
+from inpaint.train.sizes import size_after
+from inpaint.train.stream import PhotoStream
+
+_LOOKED_AT = 32  # photos that are opened before the first step, to tell early what is wrong with all
 
 
 class Batch(NamedTuple):
@@ -30,13 +44,28 @@ class Batch(NamedTuple):
         return list(zip(self.image.chunk(count), self.mask.chunk(count), strict=True))
 
 
+class PictureSource(Protocol):
+    """Where a run's pictures come from."""
+
+    def __len__(self) -> int:
+        """Number of photos."""
+        ...
+
+    def after(self, images_seen: int) -> tuple[Tensor, Tensor | None]:
+        """Pictures (B, 3, S, S) in [0, 1] of the batch that follows, and their holes if it draws them."""
+        ...
+
+
 class Batches:
-    """Load a run's photos and hole shapes once, and draw any of its batches.
+    """Find a run's photos and hole shapes once, and give any of its batches.
+
+    The next batches are made while the last one is learned from: a thread crops photos that are in memory,
+    worker processes read those on disk.
 
     Args:
         config: the run.
-        device: where batches are wanted; the photos are kept there too.
-        on_problem: called with one line per photo that cannot be read.
+        device: where batches are wanted.
+        on_problem: called with one line per photo that cannot be read, and for what looks wrong with all.
         rows: this process's share of every step's ``batch_size`` pictures; None takes all.
 
     Raises:
@@ -45,7 +74,7 @@ class Batches:
 
     def __init__(
         self,
-        config: RunConfig,
+        config: DataConfig,
         device: torch.device,
         on_problem: Callable[[str], None],
         rows: slice | None = None,
@@ -53,22 +82,86 @@ class Batches:
         self._config = config
         self._device = device
         self._rows = rows or slice(0, config.batch_size)
-        self._photos = load_photos(
-            config.photos, config.photo_size, limit=config.photo_limit, on_problem=on_problem
-        ).to(device)
-        self._shapes = read_shapes(config.shapes) if config.shapes else None
+        shapes = read_shapes(config.shapes) if config.shapes else None
+        index = index_photos(config.photos, limit=config.photo_limit, cache=config.out / "shards")
+        _look_at(index, config.kept_size if config.keep == "memory" else config.size, on_problem)
+        self._source: PictureSource
+        if config.keep == "memory":
+            self._source = _PhotosInMemory(config, index, self._rows, device, on_problem)
+        else:
+            self._source = PhotoStream(config, index, self._rows, device, shapes, on_problem)
+        self._shapes = shapes.to(device) if shapes else None
+        self._ahead = Ahead(self._make, config.batch_size, config.images)
+
+    def __len__(self) -> int:
+        """Number of photos."""
+        return len(self._source)
 
     def after(self, images_seen: int) -> Batch:
-        """This process's share of the batch that follows ``images_seen`` images."""
-        count, size, seed = self._config.batch_size, self._config.size, self._config.seed
-        indices = indices_at(len(self._photos), count, seed=seed, images_seen=images_seen)
-        image = self._photos.batch(
-            indices,
-            size=size,
-            generator=make_generator(seed, "crops", images_seen),
-            device=self._device,
-            min_scale=self._config.min_scale,
+        """This process's share of the batch that follows ``images_seen`` images.
+
+        Raises:
+            DataError: if photos on disk cannot be read any more.
+        """
+        return self._ahead.after(images_seen)
+
+    def _make(self, images_seen: int) -> Batch:
+        image, mask = self._source.after(images_seen)
+        first, count = images_seen + self._rows.start, len(image)
+        if self._config.augment.distorts:
+            draws = random_rows(self._config.seed, "distortions", first, count, DISTORTION_DRAWS)
+            image = distort(image, draws, self._config.augment)
+        if mask is None:
+            mask = draw_masks(self._config, first, count, image.shape[-1], self._shapes, self._device)
+        return Batch(image, mask, images_seen, self._rows)
+
+
+class _PhotosInMemory:
+    """Pictures cropped on the device from photos that were decoded once."""
+
+    def __init__(
+        self,
+        config: DataConfig,
+        index: PhotoIndex,
+        rows: slice,
+        device: torch.device,
+        on_problem: Callable[[str], None],
+    ) -> None:
+        self._config, self._rows, self._device = config, rows, device
+        squeeze = config.augment.kind == "resize"
+        self._photos = load_photos(index, config.kept_size, squeeze=squeeze, on_problem=on_problem).to(device)
+
+    def __len__(self) -> int:
+        return len(self._photos)
+
+    def after(self, images_seen: int) -> tuple[Tensor, None]:
+        """Pictures (B, 3, S, S) in [0, 1] of the batch that follows; their holes are drawn elsewhere."""
+        config, rows, side = self._config, self._rows, self._photos.photos.shape[-1]
+        indices = indices_at(len(self), config.batch_size, seed=config.seed, images_seen=images_seen)[rows]
+        boxes, mirrored = choose_crops(config, images_seen + rows.start, len(indices), side, side)
+        size = size_after(config, images_seen, len(self))
+        return self._photos.crop(indices, boxes, mirrored, size=size, device=self._device), None
+
+
+def _look_at(index: PhotoIndex, size: int, on_problem: Callable[[str], None]) -> None:
+    """Open a few photos before the first step, to tell early what is wrong with all of them.
+
+    Raises:
+        DataError: if none can be opened.
+    """
+    sides, problem = [], ""
+    for number in np.unique(np.linspace(0, len(index) - 1, _LOOKED_AT).astype(int)):
+        try:
+            with Image.open(io.BytesIO(index.read(number))) as photo:
+                sides.append(min(photo.size))
+        except Exception as error:  # Pillow raises a dozen different classes
+            problem = describe_broken(index.name(number), error)
+    if not sides:
+        raise DataError(
+            f"no readable photo among {_LOOKED_AT} looked at of {len(index)}: {problem}; expected images, "
+            "and in a .txt list paths relative to the list's folder"
         )
-        holes = make_generator(seed, "masks", images_seen)
-        mask = make_masks("mixed", count, size, size, holes, shapes=self._shapes)
-        return Batch(image[self._rows], mask[self._rows].to(self._device), images_seen, self._rows)
+    if (middle := int(np.median(sides))) < size:
+        on_problem(
+            f"photos of {middle} pixels at the short side are enlarged to {size}; lower size or photo_size"
+        )

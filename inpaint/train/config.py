@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any, Literal, TypeVar
 
 from inpaint.errors import ConfigError
+from inpaint.train.data_config import DataConfig, check_data_together
 from inpaint.train.strict_toml import at_least, between, read_table
 
 Schedule = Literal["constant", "cosine", "milestones"]
@@ -32,23 +33,13 @@ PERCEPTUAL_FILES: dict[PerceptualNetwork, str] = {
 
 
 @dataclass(frozen=True, kw_only=True)
-class RunConfig:
-    """What every training run has.
+class RunConfig(DataConfig):
+    """What every training run has, beside its pictures and holes.
 
     Attributes:
         name: of the run, for logs.
         preset: architecture, see `inpaint.models.presets`.
-        out: folder for states, samples and the checkpoint.
-        photos: folders, lists, tar shards or patterns; see `inpaint.train.data.load_photos`.
-        seed: of everything random.
-        photo_size: side at which photos are kept in memory.
-        photo_limit: use only the first so many photos.
-        size: side of the training crops.
-        min_scale: smallest part of a photo's area in a crop; 1 takes whole photos.
-        shapes: zip of object shapes for object-shaped holes.
-        batch_size: images per step, over all processes.
         accumulate: parts each process does a step's images in, one after the other, to save memory.
-        images: images to see in the whole run.
         learning_rate: at its highest.
         warmup_images: linear rise at the start.
         schedule: what follows the warm-up.
@@ -60,22 +51,14 @@ class RunConfig:
         threads: processor threads; None leaves torch's choice.
         device: "auto", "cpu", "cuda", "cuda:1", ...
         precision: of the network's products; losses, FFT and R1 stay in float32.
+        compile: compile the networks with torch.compile: some minutes at the start, then faster steps.
+        tensorboard: also write curves and sample sheets for TensorBoard.
     """
 
     name: str
     preset: str
-    out: Path
-    photos: tuple[Path, ...]
-    batch_size: int = at_least(1)
     accumulate: int = at_least(1, default=1)
-    images: int = at_least(1)
     learning_rate: float = at_least(1e-12)
-    seed: int = at_least(0, default=0)
-    photo_size: int = at_least(16, default=256)
-    photo_limit: int | None = at_least(1, default=None)
-    size: int = at_least(16, default=256)
-    min_scale: float = between(0.01, 1, default=0.5)
-    shapes: Path | None = None
     warmup_images: int = at_least(0, default=0)
     schedule: Schedule = "cosine"
     milestones: tuple[int, ...] = ()
@@ -86,6 +69,8 @@ class RunConfig:
     threads: int | None = at_least(1, default=None)
     device: str = "auto"
     precision: Precision = "float32"
+    compile: bool = False
+    tensorboard: bool = False
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -261,8 +246,7 @@ def _check_together(config: RunConfig) -> None:
             f"milestones is {list(config.milestones)} with schedule {config.schedule!r}, "
             "expected milestones together with schedule = 'milestones' and only then"
         )
-    if not config.photos:
-        raise ConfigError("photos is empty, expected at least one folder, list or shard")
+    check_data_together(config)
     if not re.fullmatch(r"auto|cpu|mps|cuda(:\d+)?", config.device):
         raise ConfigError(f"device is {config.device!r}, expected auto, cpu, mps, cuda or cuda:N")
     if isinstance(config, AcrRunConfig):

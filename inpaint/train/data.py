@@ -1,34 +1,28 @@
-"""Training photos: decoded once, kept as bytes in memory, cropped and flipped on any device.
+"""Photos that fit into memory: decoded once, kept as bytes, cropped and flipped on any device.
 
 A few thousand photos at 256 pixels are 200 kB each, so the whole set fits into host or device memory and no
-loader stands between it and the network. All randomness follows from (seed, images_seen), so that a run which
-is stopped and started again sees the same crops in the same order.
+loader stands between it and the network. Sets that do not fit: :mod:`inpaint.train.stream`.
 """
 
 from __future__ import annotations
 
-import functools
-import hashlib
-import io
-import itertools
-import math
 import os
-import tarfile
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
 import torch
-from PIL import Image, ImageOps
+from numpy.typing import NDArray
+from PIL import Image
 from torch import Tensor
 
 from inpaint.errors import DataError
+from inpaint.train.crops import crop_and_resize
+from inpaint.train.photo_index import PhotoIndex, decode_photo
 
-PHOTO_SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".webp", ".bmp", ".tif", ".tiff"})
-_LARGEST_ASPECT = 4 / 3
 _IN_FLIGHT = 256  # decoded photos waiting for their place; bounds the memory beside the set itself
+_DEVICE_SHARE = 0.5  # of a device's free memory that photos may take; the network needs the rest
 
 
 @dataclass(frozen=True)
@@ -48,237 +42,110 @@ class PhotoSet:
     def __len__(self) -> int:
         return len(self.photos)
 
-    def to(self, device: torch.device | str) -> PhotoSet:
-        """Return the set with its bytes on `device`."""
+    def to(self, device: torch.device) -> PhotoSet:
+        """Return the set with its bytes on `device`, or as it is where they would take too much of it."""
+        if device.type == "cuda":
+            free, _ = torch.cuda.mem_get_info(device)
+            if self.photos.nbytes > _DEVICE_SHARE * free:
+                return self
         return PhotoSet(self.photos.to(device), self.names, self.skipped)
 
-    def batch(
+    def crop(
         self,
         indices: Tensor,
+        boxes: NDArray[np.int64],
+        mirrored: NDArray[np.bool_],
         *,
         size: int,
-        generator: torch.Generator,
         device: torch.device | str | None = None,
-        min_scale: float = 1.0,
     ) -> Tensor:
-        """Cut one random crop from each of the photos named by `indices`.
-
-        A crop covers `min_scale` to 1 of the photo's area with an aspect ratio of at most 4:3, is resized
-        with an antialiased bilinear filter and mirrored half of the time.
+        """Cut one crop from each of the photos named by `indices`; see `crop_and_resize`.
 
         Args:
             indices: (B,) photo numbers, repeats allowed.
-            size: side of the crops in pixels.
-            generator: a CPU generator; the same state gives the same batch on every device, up to rounding.
+            boxes: (B, 4), top, left, height and width of each crop.
+            mirrored: (B,), flip left and right.
+            size: side of the result in pixels.
             device: where the result is wanted; None leaves it where the photos are.
-            min_scale: smallest part of the area, in (0, 1]; 1 takes the whole photo.
 
         Returns:
             (B, 3, size, size) float32 RGB in [0, 1].
         """
-        boxes = random_boxes(len(indices), self.photos.shape[-1], min_scale=min_scale, generator=generator)
-        mirrored = torch.rand(len(indices), generator=generator) < 0.5
         chosen = self.photos[indices.to(self.photos.device)]
         target = chosen.device if device is None else torch.device(device)
-        return crop_and_resize(chosen.to(target), boxes.to(target), mirrored.to(target), size)
-
-
-def random_boxes(count: int, side: int, *, min_scale: float, generator: torch.Generator) -> Tensor:
-    """Draw crop boxes inside a square photo.
-
-    Returns:
-        (count, 4) int64 boxes (top, left, height, width) with top + height <= side and left + width <= side.
-    """
-    if not 0 < min_scale <= 1:
-        raise DataError(f"min_scale is {min_scale}, expected a part of the area in (0, 1]")
-    draws = torch.rand((4, count), generator=generator, dtype=torch.float64)
-    area = min_scale + (1 - min_scale) * draws[0]
-    # The aspect is held back where it would push a side out of the photo, so that nothing has to be redrawn.
-    aspect_room = (-area.log()).clamp(max=math.log(_LARGEST_ASPECT))
-    log_aspect = (2 * draws[1] - 1) * aspect_room
-    height = (side * (area * (-log_aspect).exp()).sqrt()).round().clamp(1, side)
-    width = (side * (area * log_aspect.exp()).sqrt()).round().clamp(1, side)
-    top = (draws[2] * (side - height + 1)).floor().clamp(max=side - height)
-    left = (draws[3] * (side - width + 1)).floor().clamp(max=side - width)
-    return torch.stack([top, left, height, width], dim=1).long()
-
-
-def crop_and_resize(photos: Tensor, boxes: Tensor, mirrored: Tensor, size: int) -> Tensor:
-    """Crop each photo to its own box and resize with an antialiased bilinear filter.
-
-    Done as two batched matrix products, one per axis: one code path for every device, equal to cropping and
-    calling `F.interpolate(mode="bilinear", antialias=True)` image by image.
-
-    Args:
-        photos: (B, 3, S, S) uint8.
-        boxes: (B, 4) integers (top, left, height, width).
-        mirrored: (B,) bool, flip left and right.
-        size: side of the result.
-
-    Returns:
-        (B, 3, size, size) float32 in [0, 1].
-    """
-    side = photos.shape[-1]
-    rows = _resize_matrix(boxes[:, 0], boxes[:, 2], side, size)
-    columns = _resize_matrix(boxes[:, 1], boxes[:, 3], side, size)
-    columns = torch.where(mirrored[:, None, None], columns.flip(1), columns)
-    with torch.autocast(photos.device.type, enabled=False):
-        resized = rows[:, None] @ (photos.float() / 255) @ columns.transpose(1, 2)[:, None]
-    return resized.clamp_(0, 1)
-
-
-def _resize_matrix(start: Tensor, length: Tensor, side: int, size: int) -> Tensor:
-    """Weights (B, size, side) of an antialiased linear resize of pixels start .. start + length to `size`."""
-    start, length = start.float()[:, None, None], length.float()[:, None, None]
-    target = torch.arange(size, device=start.device, dtype=torch.float32)[None, :, None] + 0.5
-    source = torch.arange(side, device=start.device, dtype=torch.float32)[None, None, :] + 0.5
-    scale = length / size
-    distance = (source - (start + target * scale)).abs() / scale.clamp(min=1)
-    inside = (source > start) & (source < start + length)
-    weights = (1 - distance).clamp(min=0) * inside
-    return weights / weights.sum(dim=2, keepdim=True)
+        places, flips = torch.from_numpy(boxes).to(target), torch.from_numpy(mirrored).to(target)
+        return crop_and_resize(chosen.to(target), places, flips, size)
 
 
 def load_photos(
-    source: Path | str | Sequence[Path | str],
+    index: PhotoIndex,
     size: int,
     *,
-    limit: int | None = None,
+    squeeze: bool = False,
     on_problem: Callable[[str], None],
     threads: int | None = None,
 ) -> PhotoSet:
-    """Decode photos into memory, centre-cropped to a square and resized to `size`.
+    """Decode photos into memory, as squares of side `size`.
 
     Args:
-        source: folders (with their subfolders), `.txt` lists (one path a line, relative to the list),
-            `.tar` shards, photo files, or patterns such as `photos-*.tar`; one or several.
+        index: the photos.
         size: side in pixels.
-        limit: keep only the first so many photos.
+        squeeze: resize the whole photo to the square, whatever its aspect; else its centre is taken.
         on_problem: called with one line per photo that cannot be read.
         threads: decoding threads; the number of processors if None.
 
     Raises:
-        DataError: a source does not exist or no photo could be read.
+        DataError: no photo could be read, or there are more than the machine's memory holds.
     """
-    sources = [source] if isinstance(source, (str, Path)) else list(source)
-    files = [file for item in sources for file in _resolve(Path(item))]
-    names: list[tuple[Path, str | None]] = [entry for file in files for entry in _entries(file)]
-    names = names[:limit]
-    photos = np.empty((len(names), size, size, 3), dtype=np.uint8)
+    _refuse_more_than_memory(len(index), size)
+    photos = np.empty((len(index), 3, size, size), dtype=np.uint8)
     kept: list[str] = []
 
-    def settle(name: str, decoded: Future[np.ndarray]) -> None:
+    def settle(name: str, decoded: Future[NDArray[np.uint8]]) -> None:
         try:
             photos[len(kept)] = decoded.result()
         except Exception as problem:  # any broken file: Pillow raises a dozen different classes
-            on_problem(f"{name}: cannot be read as a photo, left out ({problem or type(problem).__name__})")
+            on_problem(describe_broken(name, problem))
         else:
             kept.append(name)
 
     with ThreadPoolExecutor(threads or os.cpu_count() or 1) as pool:
-        waiting: list[tuple[str, Future[np.ndarray]]] = []
-        for name, content in _contents(names):
-            waiting.append((name, pool.submit(_decode, content, size)))
+        waiting: list[tuple[str, Future[NDArray[np.uint8]]]] = []
+        for number in range(len(index)):
+            waiting.append((index.name(number), pool.submit(_load_square, index, number, size, squeeze)))
             if len(waiting) > _IN_FLIGHT:
                 settle(*waiting.pop(0))
         for entry in waiting:
             settle(*entry)
     if not kept:
-        tried = ", ".join(str(item) for item in sources)
-        raise DataError(
-            f"no readable photo in {tried} ({len(names)} tried); "
-            "expected a folder of images, a .txt list or .tar shards"
-        )
-    # Channels first without a second full copy in memory beside it: photo by photo, in place.
-    photos = photos[: len(kept)]
-    flat = photos.reshape(len(kept), -1)
-    for index in range(len(kept)):
-        flat[index] = np.ascontiguousarray(photos[index].transpose(2, 0, 1)).ravel()
-    tensor = torch.from_numpy(flat.reshape(len(kept), 3, size, size))
-    return PhotoSet(tensor, tuple(kept), skipped=len(names) - len(kept))
+        raise DataError(f"no readable photo among {len(index)}, such as {index.name(0)}")
+    return PhotoSet(torch.from_numpy(photos[: len(kept)]), tuple(kept), skipped=len(index) - len(kept))
 
 
-def _resolve(source: Path) -> list[Path]:
-    if any(character in source.name for character in "*?["):
-        matches = sorted(source.parent.glob(source.name))
-        if not matches:
-            raise DataError(f"no file matches {source}; check the folder and the pattern")
-        return matches
-    if not source.exists():
-        raise DataError(f"{source} does not exist; expected a folder of images, a .txt list or a .tar shard")
-    return [source]
+def describe_broken(name: str, problem: Exception) -> str:
+    """The one line that a broken photo costs."""
+    reason = (str(problem) or type(problem).__name__).splitlines()[0]
+    return f"{name}: cannot be read as a photo, left out ({reason})"
 
 
-def _entries(source: Path) -> list[tuple[Path, str | None]]:
-    """List (file, tar member or None) without reading pixels."""
-    if source.is_dir():
-        found = sorted(path for path in source.rglob("*") if path.suffix.lower() in PHOTO_SUFFIXES)
-        return [(path, None) for path in found]
-    if source.suffix == ".txt":
-        lines = (line.strip() for line in source.read_text(encoding="utf-8").splitlines())
-        return [(source.parent / line, None) for line in lines if line and not line.startswith("#")]
-    if source.suffix == ".tar":
-        try:
-            with tarfile.open(source) as shard:
-                return [
-                    (source, m.name)
-                    for m in shard
-                    if m.isfile() and Path(m.name).suffix.lower() in PHOTO_SUFFIXES
-                ]
-        except tarfile.TarError as problem:
+def _load_square(index: PhotoIndex, number: int, size: int, squeeze: bool) -> NDArray[np.uint8]:
+    """Decode one photo to (3, size, size) uint8."""
+    photo = decode_photo(index.read(number))
+    side = min(photo.size)
+    left, top = (photo.width - side) // 2, (photo.height - side) // 2
+    box = (0, 0, *photo.size) if squeeze else (left, top, left + side, top + side)
+    square = photo.crop(box)
+    if square.size != (size, size):
+        square = square.resize((size, size), Image.Resampling.LANCZOS)
+    return np.asarray(square).transpose(2, 0, 1)
+
+
+def _refuse_more_than_memory(count: int, size: int) -> None:
+    needed = count * 3 * size * size
+    if hasattr(os, "sysconf"):  # not on Windows
+        memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+        if needed > memory:
             raise DataError(
-                f"{source}: not a readable tar file ({problem}); copy or download it again"
-            ) from None
-    return [(source, None)]
-
-
-def _contents(names: Iterable[tuple[Path, str | None]]) -> Iterator[tuple[str, bytes | Path]]:
-    """Give each photo's name with its bytes (tar members, in order) or its path (files)."""
-    for file, group in itertools.groupby(names, key=lambda entry: entry[0]):
-        members = [member for _, member in group]
-        if members[0] is None:
-            yield from ((str(file), file) for _ in members)
-            continue
-        with tarfile.open(file) as shard:
-            for member in members:
-                extracted = shard.extractfile(member or "")
-                yield f"{file.name}/{member}", extracted.read() if extracted else b""
-
-
-def _decode(content: bytes | Path, size: int) -> np.ndarray:
-    """Read one photo to (size, size, 3) uint8 RGB, upright."""
-    with Image.open(io.BytesIO(content) if isinstance(content, bytes) else content) as opened:
-        image = ImageOps.exif_transpose(opened).convert("RGB")
-    side = min(image.size)
-    left, top = (image.width - side) // 2, (image.height - side) // 2
-    image = image.crop((left, top, left + side, top + side))
-    if side != size:
-        image = image.resize((size, size), Image.Resampling.LANCZOS)
-    return np.asarray(image)
-
-
-@functools.lru_cache(maxsize=4)
-def epoch_order(count: int, seed: int, epoch: int) -> Tensor:
-    """Give the order in which epoch number `epoch` visits `count` photos: a permutation, (count,) int64."""
-    return torch.randperm(count, generator=make_generator(seed, "order", epoch))
-
-
-def indices_at(count: int, batch_size: int, *, seed: int, images_seen: int) -> Tensor:
-    """Give the photos of the batch that follows `images_seen` images: (batch_size,) int64.
-
-    Batches run across the end of an epoch, so every photo is seen equally often. Nothing is remembered
-    between calls: (seed, images_seen) is the whole state.
-    """
-    parts, position, missing = [], images_seen, batch_size
-    while missing:
-        epoch, offset = divmod(position, count)
-        part = epoch_order(count, seed, epoch)[offset : offset + missing]
-        parts.append(part)
-        position, missing = position + len(part), missing - len(part)
-    return torch.cat(parts)
-
-
-def make_generator(seed: int, purpose: str, position: int) -> torch.Generator:
-    """Make the CPU generator for one purpose ("crops", "masks", ...) at one position (images seen, epoch)."""
-    digest = hashlib.blake2b(f"{seed}/{purpose}/{position}".encode(), digest_size=8).digest()
-    return torch.Generator().manual_seed(int.from_bytes(digest, "little") >> 1)
+                f"{count} photos at {size} x {size} take {needed / 1e9:.0f} GB of memory and this machine "
+                f"has {memory / 1e9:.0f} GB; expected keep = 'disk', a smaller photo_size or a photo_limit"
+            )

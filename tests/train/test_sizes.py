@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
+from inpaint.train.data_config import DataConfig
 from inpaint.train.sizes import cycling_sizes, size_after
 
 
@@ -23,8 +26,19 @@ def test_sizes_are_whole_tokens_between_the_ends_and_outlast_the_epoch(batches, 
     assert np.array_equal(sizes, sizes[::-1])  # what falls rises again
 
 
+def settings(batch_size: int, rounds: int, smallest_size: int | None = 256) -> DataConfig:
+    return DataConfig(
+        photos=(Path("photos"),), out=Path("run"), batch_size=batch_size, images=1,
+        size=512, smallest_size=smallest_size, size_rounds=rounds,
+    )  # fmt: skip
+
+
+def sizes_of(batches: range, photos: int, config: DataConfig) -> list[int]:
+    return [size_after(config, config.batch_size * batch, photos) for batch in batches]
+
+
 def test_every_size_has_its_share_of_an_epoch():
-    seen = [size_after(8 * batch, 8 * 1000, 8, 10, 256, 512) for batch in range(1000)]
+    seen = sizes_of(range(1000), 8000, settings(8, rounds=10))
     sizes, counts = np.unique(seen, return_counts=True)
     assert list(sizes) == list(range(256, 513, 16))
     assert counts[1:].max() - counts[1:].min() <= 10 and counts[0] > counts[1:].max()
@@ -32,13 +46,15 @@ def test_every_size_has_its_share_of_an_epoch():
 
 
 def test_an_epoch_of_few_batches_still_visits_every_size():
-    seen = {size_after(4 * batch, 4 * 40, 4, 64, 256, 512) for batch in range(40)}
-    assert seen == set(range(256, 513, 16))
-    assert size_after(0, 3, 8, 64, 256, 512) in range(256, 513)  # less than a batch of photos
+    assert set(sizes_of(range(40), 160, settings(4, rounds=64))) == set(range(256, 513, 16))
+    assert size_after(settings(8, rounds=64), 0, photos=3) in range(256, 513)  # less than a batch of photos
 
 
-def test_sizes_begin_anew_with_every_epoch_and_follow_from_the_images_seen():
-    first = [size_after(8 * batch, 803, 8, 2, 64, 128) for batch in range(100)]
-    second = [size_after(8 * (100 + batch), 803, 8, 2, 64, 128) for batch in range(100)]
-    assert first == second and first[0] == 128
-    assert size_after(48, 803, 8, 2, None, 128) == 128
+def test_sizes_begin_anew_with_every_epoch():
+    config = settings(8, rounds=2)
+    first, second = sizes_of(range(100), 803, config), sizes_of(range(100, 200), 803, config)
+    assert first == second and first[0] == 512 and min(first) == 256
+
+
+def test_without_a_smallest_size_it_never_changes():
+    assert size_after(settings(8, rounds=2, smallest_size=None), 48, photos=803) == 512

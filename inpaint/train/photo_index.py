@@ -1,0 +1,226 @@
+"""Where the photos of a training set are: folders, lists and tar shards as one numbered collection.
+
+Names and places are columns of numbers, not Python objects, so that 1.8 million photos cost some hundred
+megabytes, shared by all worker processes, and any photo is read with one seek.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import os
+import tarfile
+import zipfile
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image, ImageOps
+
+from inpaint.errors import DataError
+
+PHOTO_SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".webp", ".bmp", ".tif", ".tiff"})
+
+
+class Names:
+    """Many names as one string of bytes."""
+
+    def __init__(self, text: NDArray[np.uint8], ends: NDArray[np.int64]) -> None:
+        """Take all names one after the other, and where each ends."""
+        self.text, self.ends = text, ends
+
+    @classmethod
+    def pack(cls, names: Sequence[str]) -> Names:
+        """Make it from separate names."""
+        encoded = [os.fsencode(name) for name in names]
+        ends = np.cumsum([len(name) for name in encoded], dtype=np.int64)
+        return cls(np.frombuffer(b"".join(encoded), np.uint8), ends)
+
+    def __len__(self) -> int:
+        return len(self.ends)
+
+    def __getitem__(self, number: int) -> str:
+        start = self.ends[number - 1] if number else 0
+        return os.fsdecode(self.text[start : self.ends[number]].tobytes())
+
+
+@dataclass(frozen=True)
+class Files:
+    """Photos that are files of their own.
+
+    Attributes:
+        names: their paths.
+    """
+
+    names: Names
+
+    def name(self, number: int) -> str:
+        """The path of a photo."""
+        return self.names[number]
+
+    def read(self, number: int) -> bytes:
+        """The bytes of a photo; OSError if it cannot be read."""
+        return Path(self.names[number]).read_bytes()
+
+
+@dataclass(frozen=True)
+class Shard:
+    """Photos inside one tar file.
+
+    Attributes:
+        path: of the tar file.
+        names: of its photos.
+        offsets: (N,) int64, the first byte of each.
+        lengths: (N,) int64, bytes of each.
+    """
+
+    path: Path
+    names: Names
+    offsets: NDArray[np.int64]
+    lengths: NDArray[np.int64]
+
+    def name(self, number: int) -> str:
+        """Shard and name of a photo."""
+        return f"{self.path.name}/{self.names[number]}"
+
+    def read(self, number: int) -> bytes:
+        """The bytes of a photo; OSError if the shard cannot be read."""
+        with open(self.path, "rb") as file:
+            file.seek(self.offsets[number])
+            return file.read(self.lengths[number])
+
+
+@dataclass(frozen=True)
+class PhotoIndex:
+    """The photos of several sources, numbered through.
+
+    Attributes:
+        parts: folders, lists and shards, in order.
+        limit: only the first so many photos count.
+    """
+
+    parts: tuple[Files | Shard, ...]
+    limit: int | None = None
+
+    def __len__(self) -> int:
+        total = int(self._ends[-1])
+        return total if self.limit is None else min(total, self.limit)
+
+    def name(self, number: int) -> str:
+        """Name a photo for people: `shard.tar/member` or a path."""
+        part, inner = self._find(number)
+        return part.name(inner)
+
+    def read(self, number: int) -> bytes:
+        """Read the bytes of a photo; OSError if they cannot be read."""
+        part, inner = self._find(number)
+        return part.read(inner)
+
+    def _find(self, number: int) -> tuple[Files | Shard, int]:
+        which = int(np.searchsorted(self._ends, number, side="right"))
+        return self.parts[which], int(number - (self._ends[which - 1] if which else 0))
+
+    @cached_property
+    def _ends(self) -> NDArray[np.int64]:
+        return np.cumsum([len(part.names) for part in self.parts])
+
+
+def index_photos(
+    source: Path | str | Sequence[Path | str], *, limit: int | None = None, cache: Path | None = None
+) -> PhotoIndex:
+    """List the photos of one or several sources without reading any picture.
+
+    Args:
+        source: folders (with their subfolders), `.txt` lists (one path a line, relative to the list),
+            `.tar` shards, photo files, or patterns such as `photos-*.tar`; one or several.
+        limit: keep only the first so many photos.
+        cache: folder to keep what was found in each shard, for the next start. A shard that has changed is
+            scanned anew; None scans every time.
+
+    Raises:
+        DataError: a source does not exist or holds no photo, or a shard cannot be read.
+    """
+    sources = [source] if isinstance(source, (str, Path)) else source
+    parts = []
+    for file in [file for item in sources for file in _resolve(Path(item))]:
+        part = _open_shard(file, cache) if file.suffix == ".tar" else _list_files(file)
+        if not len(part.names):
+            raise DataError(f"no photo in {file}; expected {', '.join(sorted(PHOTO_SUFFIXES))} files in it")
+        parts.append(part)
+    return PhotoIndex(tuple(parts), limit)
+
+
+def decode_photo(content: bytes) -> Image.Image:
+    """Read one photo, upright, RGB; raises one of Pillow's many errors if it is broken."""
+    with Image.open(io.BytesIO(content)) as opened:
+        return ImageOps.exif_transpose(opened).convert("RGB")
+
+
+def _resolve(source: Path) -> list[Path]:
+    if any(character in source.name for character in "*?["):
+        matches = sorted(source.parent.glob(source.name))
+        if not matches:
+            raise DataError(f"no file matches {source}; check the folder and the pattern")
+        return matches
+    if not source.exists():
+        raise DataError(f"{source} does not exist; expected a folder of images, a .txt list or a .tar shard")
+    return [source]
+
+
+def _list_files(source: Path) -> Files:
+    """List a folder, a list file, or a single photo."""
+    if source.is_dir():
+        found = (os.path.join(folder, name) for folder, _, names in os.walk(source) for name in names)
+        return Files(Names.pack(sorted(filter(_is_photo, found))))
+    if source.suffix != ".txt":
+        return Files(Names.pack([str(source)]))
+    try:
+        lines = [line.strip() for line in source.read_text(encoding="utf-8").splitlines()]
+    except (OSError, UnicodeDecodeError) as problem:
+        raise DataError(f"{source}: cannot be read as a list of photos ({problem})") from None
+    folder = str(source.parent)
+    return Files(Names.pack([os.path.join(folder, line) for line in lines if line and line[0] != "#"]))
+
+
+def _open_shard(path: Path, cache: Path | None) -> Shard:
+    """Take what is kept of a shard, if the shard still has the size and time it had then; else scan it."""
+    state = path.stat()
+    stamp = np.array([state.st_size, state.st_mtime_ns])
+    whereabouts = hashlib.blake2b(os.fsencode(path.resolve()), digest_size=6).hexdigest()
+    kept = cache / f"{path.stem}-{whereabouts}.npz" if cache else None
+    if kept is not None and kept.exists():
+        try:
+            with np.load(kept) as file:
+                if np.array_equal(file["stamp"], stamp):
+                    return Shard(path, Names(file["text"], file["ends"]), file["offsets"], file["lengths"])
+        except (OSError, ValueError, KeyError, zipfile.BadZipFile):
+            pass  # cut off or of another version: the scan below replaces it
+    shard = _scan(path)
+    if kept is not None:
+        kept.parent.mkdir(parents=True, exist_ok=True)
+        temporary = kept.with_suffix(f".{os.getpid()}.part")  # several processes may scan at once
+        with temporary.open("wb") as file:
+            columns = {"text": shard.names.text, "ends": shard.names.ends}
+            np.savez(file, stamp=stamp, offsets=shard.offsets, lengths=shard.lengths, **columns)
+        os.replace(temporary, kept)
+    return shard
+
+
+def _scan(path: Path) -> Shard:
+    """Read the headers of a tar file, none of its photos."""
+    try:
+        with tarfile.open(path, "r:") as file:
+            found = [(m.name, m.offset_data, m.size) for m in file if m.isfile() and _is_photo(m.name)]
+    except (OSError, tarfile.TarError) as problem:
+        raise DataError(
+            f"{path}: not a readable, uncompressed tar file ({problem}); copy, download or unpack it again"
+        ) from None
+    names, offsets, lengths = zip(*found, strict=True) if found else ((), (), ())
+    return Shard(path, Names.pack(names), np.array(offsets, np.int64), np.array(lengths, np.int64))
+
+
+def _is_photo(name: str) -> bool:
+    return os.path.splitext(name)[1].lower() in PHOTO_SUFFIXES

@@ -1,0 +1,72 @@
+"""Everything random in a run, as a function of the seed and the number of a picture: nothing is remembered.
+
+A run's pictures are numbered from 0, and the photo and the crop of picture `n` follow from (seed, n). So a
+run that is stopped and started again sees the same pictures, whatever number of processes draws them.
+"""
+
+from __future__ import annotations
+
+import functools
+import hashlib
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+_PHILOX_BLOCK = 4  # numbers the generator makes at once; its jumps count in these
+
+
+def random_rows(seed: int, purpose: str, first: int, count: int, columns: int) -> NDArray[np.float64]:
+    """Give the random numbers of pictures `first` to `first + count`, a row each.
+
+    All rows lie in one long stream of a counter-based generator, which can jump to any of them.
+
+    Args:
+        seed: of the run.
+        purpose: "crops", "colours", ...: each has its own stream.
+        first: number of the first picture.
+        count: how many pictures.
+        columns: numbers a picture needs.
+
+    Returns:
+        (count, columns) in [0, 1).
+    """
+    blocks = -(-columns // _PHILOX_BLOCK)
+    stream = np.random.Philox(key=_digest(seed, purpose, size=16)).advance(first * blocks)
+    return np.random.Generator(stream).random((count, blocks * _PHILOX_BLOCK))[:, :columns]
+
+
+def make_generator(seed: int, purpose: str, position: int) -> torch.Generator:
+    """Make the CPU generator for one purpose ("masks", "tokens", ...) at one position (picture, epoch)."""
+    return torch.Generator().manual_seed(picture_seed(seed, purpose, position))
+
+
+def picture_seed(seed: int, purpose: str, picture: int) -> int:
+    """Give the seed, in [0, 2^63), for libraries that want one of their own for each picture."""
+    return _digest(seed, purpose, picture, size=8) >> 1
+
+
+@functools.lru_cache(maxsize=4)
+def epoch_order(count: int, seed: int, epoch: int) -> Tensor:
+    """Give the order in which epoch number `epoch` visits `count` photos: a permutation, (count,) int64."""
+    return torch.randperm(count, generator=make_generator(seed, "order", epoch))
+
+
+def indices_at(count: int, batch_size: int, *, seed: int, images_seen: int) -> Tensor:
+    """Give the photos of the batch that follows `images_seen` images: (batch_size,) int64.
+
+    Batches run across the end of an epoch, so every photo is seen equally often.
+    """
+    parts, position, missing = [], images_seen, batch_size
+    while missing:
+        epoch, offset = divmod(position, count)
+        part = epoch_order(count, seed, epoch)[offset : offset + missing]
+        parts.append(part)
+        position, missing = position + len(part), missing - len(part)
+    return torch.cat(parts)
+
+
+def _digest(*parts: int | str, size: int) -> int:
+    text = "/".join(str(part) for part in parts)
+    return int.from_bytes(hashlib.blake2b(text.encode(), digest_size=size).digest(), "little")
