@@ -58,3 +58,22 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
         ):
             save_file({k: v.half() for k, v in network.state_dict().items()}, folder / "metrics" / name)
     return folder
+
+
+@pytest.fixture(scope="session")
+def random_weights(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder of the published weights files with random numbers; read it with ``check_hash=False``."""
+    for package in ("torchvision", "lpips", "pytorch_fid"):
+        pytest.importorskip(package)
+    from tests.eval.random_weights import write_random_weights
+
+    folder = tmp_path_factory.mktemp("weights")
+    write_random_weights(folder)
+    return folder
+
+
+@pytest.fixture
+def empty_hub(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
+    """torch.hub's checkpoint folder, for this test a place without weights."""
+    monkeypatch.setenv("TORCH_HOME", str(tmp_path / "torch"))
+    return tmp_path / "torch" / "hub" / "checkpoints"
