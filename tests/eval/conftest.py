@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import io
 import zipfile
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -31,6 +32,56 @@ def smooth_picture(height: int, width: int, seed: int) -> Image.Image:
     return Image.fromarray(coarse).resize((width, height), Image.Resampling.BICUBIC)
 
 
+@dataclass(frozen=True)
+class PictureSet:
+    """Folders of a scoring run: ``gt``, ``masks``, and predictions a test adds."""
+
+    root: Path
+
+    @property
+    def gt(self) -> Path:
+        return self.root / "gt"
+
+    @property
+    def masks(self) -> Path:
+        return self.root / "masks"
+
+    def pixels(self, stem: str) -> np.ndarray:
+        return np.array(Image.open(self.gt / f"{stem}.png"))
+
+    def hole(self, stem: str) -> np.ndarray:
+        return np.array(Image.open(self.masks / f"{stem}.png")) > 0
+
+    def predict(
+        self, name: str, change: Callable[[np.ndarray, np.ndarray], np.ndarray], suffix: str = ".png"
+    ) -> Path:
+        """Write what ``change`` makes of every picture and its hole, clipped to 8 bits."""
+        folder = self.root / name
+        folder.mkdir()
+        for path in self.gt.iterdir():
+            changed = change(self.pixels(path.stem).astype(int), self.hole(path.stem)[..., None])
+            Image.fromarray(changed.clip(0, 255).astype(np.uint8)).save(folder / f"{path.stem}{suffix}")
+        return folder
+
+
+@pytest.fixture
+def make_set(tmp_path: Path) -> Callable[..., PictureSet]:
+    """Make ``count`` smooth pictures ``p00``, ``p01``, ... of given (height, width), with boxes as holes."""
+
+    def make(count: int = 6, shapes: Sequence[tuple[int, int]] = ((24, 32),)) -> PictureSet:
+        for folder in ("gt", "masks"):
+            (tmp_path / folder).mkdir()
+        for index in range(count):
+            height, width = shapes[index % len(shapes)]
+            smooth_picture(height, width, index).save(tmp_path / f"gt/p{index:02}.png")
+            mask = np.zeros((height, width), np.uint8)
+            mask[4 : 8 + index % 9, 6:20] = 255
+            Image.fromarray(mask).save(tmp_path / f"masks/p{index:02}.png")
+        return PictureSet(tmp_path)
+
+    return make
+
+
 @pytest.fixture(scope="session")
 def write_masks() -> Callable[[Path, dict[str, np.ndarray]], None]:
     return _write_masks
@@ -49,7 +100,7 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
     masks["1.png"][100:150, 60:200] = True
     masks["2.png"][:, :80] = True
     masks["3.png"][200:, 200:] = True
-    _write_masks(folder / "masks" / MASKS_FILE, masks)
+    _write_masks(folder / MASKS_FILE, masks)
     with torch.random.fork_rng():
         torch.manual_seed(0)
         for network, name in (
@@ -77,3 +128,21 @@ def empty_hub(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
     """torch.hub's checkpoint folder, for this test a place without weights."""
     monkeypatch.setenv("TORCH_HOME", str(tmp_path / "torch"))
     return tmp_path / "torch" / "hub" / "checkpoints"
+
+
+@pytest.fixture
+def tiny_checkpoint(tmp_path: Path) -> Callable[[str], Path]:
+    """Write a tiny network with random weights as a checkpoint of that name."""
+
+    def write(name: str) -> Path:
+        from inpaint.checkpoint import save_checkpoint
+        from inpaint.models.presets import build_inpainter
+
+        path = tmp_path / "models" / f"{name}.safetensors"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with torch.random.fork_rng():
+            torch.manual_seed(0)
+            save_checkpoint(path, build_inpainter("lama-tiny"), {})
+        return path
+
+    return write
