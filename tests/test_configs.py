@@ -1,27 +1,104 @@
-"""Every shipped config is read by the code it is for, and says how to run it."""
+"""Every shipped config is read by the code it is for, says how to run it, and differs as it says."""
 
 from __future__ import annotations
 
+import dataclasses
+import re
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from inpaint.models.presets import INPAINTER_PRESETS, MAE_PRESETS
-from inpaint.train.config import AcrRunConfig, MaeRunConfig, read_config
+from inpaint.train.config import AcrRunConfig, MaeRunConfig, RunConfig, read_config
 
 FOLDER = Path(__file__).parent.parent / "configs"
-CONFIGS = sorted(FOLDER.glob("*.toml"))
+CONFIGS = sorted(FOLDER.glob("**/*.toml"))
+ABLATION = sorted(FOLDER.glob("places2_ablation_*.toml"))
+HEADER = ("command", "hardware", "hours", "expected")
+
+
+@pytest.fixture(autouse=True)
+def data(monkeypatch, tmp_path):
+    monkeypatch.setenv("DATA", str(tmp_path))
+
+
+def is_mae(path: Path) -> bool:
+    return "mae" in path.stem.split("_")
+
+
+def read(path: Path | str) -> Any:
+    path = FOLDER / path
+    return read_config(path, MaeRunConfig if is_mae(path) else AcrRunConfig)
+
+
+def differences(first: RunConfig, second: RunConfig) -> set[str]:
+    names = (item.name for item in dataclasses.fields(first))
+    return {name for name in names if getattr(first, name) != getattr(second, name)}
 
 
 @pytest.mark.parametrize("path", CONFIGS, ids=lambda path: path.stem)
-def test_config(path, monkeypatch, tmp_path):
-    monkeypatch.setenv("DATA", str(tmp_path))
-    text = path.read_text()
-    kind = "mae" if path.stem.startswith("mae") else "acr"
-    config = read_config(path, MaeRunConfig if kind == "mae" else AcrRunConfig)
+def test_config(path):
+    text, config = path.read_text(), read(path)
+    kind = "mae" if is_mae(path) else "acr"
     assert config.preset in (MAE_PRESETS if kind == "mae" else INPAINTER_PRESETS)
-    assert text.startswith("#") and f"inpaint train {kind} configs/{path.name}" in text
+    assert text.startswith("#") and f"inpaint train {kind} configs/{path.relative_to(FOLDER)}" in text
+    if "cpu" not in path.stem and path.parent == FOLDER:
+        header = [line for line in text.splitlines() if line.startswith("#")]
+        for word in HEADER:
+            assert any(re.match(rf"# {word}\s+\S", line) for line in header), f"no line for {word}"
 
 
-def test_there_are_configs():
-    assert CONFIGS
+def test_every_run_has_its_own_folder():
+    folders = [read(path).out.resolve() for path in CONFIGS]
+    assert len(set(folders)) == len(folders)
+
+
+@pytest.mark.parametrize("path", CONFIGS, ids=lambda path: path.stem)
+def test_what_a_run_starts_from_is_what_another_run_writes(path):
+    if is_mae(path):
+        return
+    config = read(path)
+    written = {(c.out / f"{c.name}.safetensors").resolve(): c for c in map(read, CONFIGS)}
+    for checkpoint in (config.mae_checkpoint, config.init_checkpoint):
+        if checkpoint is not None:
+            assert checkpoint.resolve() in written
+    if config.mae_checkpoint is not None:
+        prior = written[config.mae_checkpoint.resolve()]
+        assert INPAINTER_PRESETS[config.preset].mae == MAE_PRESETS[prior.preset]
+
+
+def test_the_published_schedules():
+    mae = read("places2_mae.toml")
+    epoch = 1_803_460
+    assert (mae.images, mae.warmup_images, mae.batch_size) == (200 * epoch, 10 * epoch, 512)
+    assert mae.learning_rate == pytest.approx(1.5e-4 * 512 / 256)
+    acr, large = read("places2_acr.toml"), read("places2_acr_512.toml")
+    assert acr.images == 850_000 * 32 and acr.milestones == (600_000 * 32, 700_000 * 32, 800_000 * 32)
+    assert (acr.learning_rate, acr.discriminator_learning_rate, acr.betas) == (1e-3, 1e-4, (0.9, 0.999))
+    assert large.images == 150_000 * 16 and large.milestones == (40_000 * 16, 80_000 * 16, 120_000 * 16)
+    assert (large.learning_rate, large.discriminator_learning_rate) == (3e-4, 1e-4)
+    assert (large.size, large.smallest_size, large.size_rounds) == (512, 256, 64)
+
+
+@pytest.mark.parametrize(("acr", "lama"), [("places2_acr", "places2_lama"), ("acr_small", "lama_small")])
+def test_the_baseline_has_the_same_data_losses_and_steps(acr, lama):
+    assert differences(read(f"{acr}.toml"), read(f"{lama}.toml")) == {
+        "name",
+        "preset",
+        "out",
+        "mae_checkpoint",
+    }
+
+
+@pytest.mark.parametrize("path", ABLATION, ids=lambda path: path.stem)
+def test_a_row_of_the_ablation_differs_in_one_thing(path):
+    assert len(ABLATION) == 7
+    changed = differences(read(path), read("places2_acr.toml")) - {"name", "out"}
+    assert changed in ({"variant"}, {"mae_checkpoint"}, set())
+    assert (changed == set()) == (path.stem == "places2_ablation_mixed_prior")
+
+
+def test_the_priors_of_the_ablation_differ_in_their_masks_alone():
+    changed = differences(read("places2_mae.toml"), read("places2_mae_random.toml"))
+    assert changed == {"name", "out", "mixed_masks"}
