@@ -106,7 +106,9 @@ def read_mask(
         raise MaskError(f"cannot read the mask: {error}") from error
 
 
-def write_image(image: Image.Image, path: str | os.PathLike[str], *, quality: int = 95) -> None:
+def write_image(
+    image: Image.Image, path: str | os.PathLike[str], *, quality: int = 95, fast: bool = False
+) -> None:
     """Write a picture file, whole or not at all; an existing file is replaced.
 
     PNG, TIFF, BMP and (at quality 100) WebP are lossless. JPEG and BMP flatten transparency on white.
@@ -115,6 +117,7 @@ def write_image(image: Image.Image, path: str | os.PathLike[str], *, quality: in
         image: any mode; ``info`` may hold ``icc_profile``, ``exif`` and ``dpi`` as from ``read_image``.
         path: its suffix decides the format; its folder must exist.
         quality: 1 to 100, for JPEG and WebP.
+        fast: for PNG, compress less: for files that are soon read again and thrown away.
 
     Raises:
         ImageError: unknown suffix, missing folder, quality out of range, too large for the format, full disk.
@@ -132,6 +135,7 @@ def write_image(image: Image.Image, path: str | os.PathLike[str], *, quality: in
     temporary = path.with_name(f".inpaint-{secrets.token_hex(8)}.tmp")
     # WebP: colours under alpha 0 are pixels, too. TIFF: Pillow cannot write EXIF groups beside compression.
     options = {
+        "PNG": {"compress_level": 1} if fast else {},
         "JPEG": {"quality": quality, "subsampling": 0 if quality >= 90 else 2},
         "WEBP": {"quality": quality, "lossless": quality == 100, "exact": True},
         "TIFF": {} if "exif" in picture.info else {"compression": "tiff_deflate"},

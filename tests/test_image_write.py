@@ -248,3 +248,11 @@ def test_mask_to_tensor_is_binary() -> None:
 def test_tensor_to_image_wants_one_picture(shape: tuple[int, ...]) -> None:
     with pytest.raises(ShapeError, match="expected"):
         tensor_to_image(torch.zeros(shape))
+
+
+def test_fast_png_is_larger_and_the_same(tmp_path: Path) -> None:
+    picture = Image.linear_gradient("L").resize((300, 300))
+    for name, fast in (("slow.png", False), ("fast.png", True)):
+        write_image(picture, tmp_path / name, fast=fast)
+    assert (tmp_path / "fast.png").stat().st_size > (tmp_path / "slow.png").stat().st_size
+    assert np.array_equal(np.asarray(read_image(tmp_path / "fast.png")), np.asarray(picture))

@@ -25,7 +25,7 @@ from inpaint.errors import InpaintError
     envvar="INPAINT_LOGIN",
     help="Ask visitors for these; or set INPAINT_LOGIN.",
 )
-@click.option("--max-mb", type=click.IntRange(min=1), default=100, show_default=True, help="Largest upload.")
+@click.option("--max-mb", type=click.IntRange(min=1), default=200, show_default=True, help="Largest upload.")
 @click.option(
     "--max-megapixels", type=click.IntRange(min=1), default=100, show_default=True, help="Largest photo."
 )

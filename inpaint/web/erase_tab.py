@@ -74,7 +74,13 @@ def add_erase_tab(service: Service, examples: list[Path]) -> tuple[gr.State, gr.
             with gr.Accordion("Mask file", open=False):
                 use_mask = gr.UploadButton("Use a mask file", file_types=["image"], elem_id="use-mask")
                 keep_mask = gr.Button("Save what is painted as a mask", elem_id="keep-mask")
-                mask_file = gr.File(label="Mask, white = hole", interactive=False, visible=False)
+                mask_file = gr.File(
+                    label="Mask, white = hole", interactive=False, visible=False, elem_id="mask-file"
+                )
+            gr.Markdown(
+                "Keys: `Ctrl+Enter` erase, `Ctrl+Z` undo, `[` `]` brush size, `B` brush, `E` eraser",
+                elem_id="keys",
+            )
             other_photo = gr.Button("Another photo", visible=False, elem_id="other-photo")
 
     with gr.Column(visible=False, elem_id="result") as result_area:
@@ -94,6 +100,7 @@ def add_erase_tab(service: Service, examples: list[Path]) -> tuple[gr.State, gr.
             interactive=False,
             visible=False,
             max_height=640,
+            elem_id="versus",
         )
 
     @friendly

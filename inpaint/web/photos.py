@@ -34,7 +34,7 @@ class Limits:
         keep_seconds: how long uploads and results stay on the server.
     """
 
-    file_bytes: int = 100 * 2**20
+    file_bytes: int = 200 * 2**20
     pixels: int = 100_000_000
     files: int = 200
     waiting: int = 40
@@ -152,7 +152,7 @@ def continue_with(picture: Image.Image, photo: Photo, folder: Path) -> Photo:
     own = folder / secrets.token_hex(8)
     own.mkdir(parents=True)
     path = own / "working.png"
-    write_image(picture, path)
+    write_image(picture, path, fast=True)
     return Photo(path, photo.name, photo.height, photo.width, photo.suffix)
 
 

@@ -1,0 +1,250 @@
+"""The real page in a real browser: what a visitor does, and what reaches the disk.
+
+Screenshots of each tab go to the folder named by INPAINT_SCREENSHOTS, for the documentation.
+"""
+
+import os
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from PIL import Image, ImageChops
+
+from tests.web.conftest import noise
+
+pytest.importorskip("gradio")
+sync_api = pytest.importorskip("playwright.sync_api")
+pytestmark = [pytest.mark.browser, pytest.mark.slow]
+
+BROWSER = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
+# The editor draws with WebGL: without a graphics card that needs SwiftShader. The rest keeps Chromium quiet.
+SWITCHES = [
+    "--no-sandbox", "--use-angle=swiftshader", "--enable-unsafe-swiftshader", "--disable-quic",
+    "--no-first-run", "--disable-background-networking", "--disable-component-update", "--disable-sync",
+]  # fmt: skip
+PATIENCE = 120_000  # ms: WebGL in software, on a busy machine
+EXAMPLE = Path(__file__).parents[2] / "examples" / "photo.jpg"
+
+
+@pytest.fixture(scope="module")
+def url() -> Iterator[str]:
+    from inpaint.web.server import serve
+
+    app, service, address = serve(port=None, device="cpu", block=False)
+    yield address
+    app.close()
+    service.close()
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Any]:
+    if BROWSER is None:
+        pytest.skip("no Chromium here: install the package chromium to run the browser tests")
+    with sync_api.sync_playwright() as playwright:
+        started = playwright.chromium.launch(executable_path=BROWSER, args=SWITCHES)
+        yield started
+        started.close()
+
+
+@pytest.fixture
+def page(browser: Any, url: str) -> Iterator[Any]:
+    context = browser.new_context(viewport={"width": 1280, "height": 1000}, accept_downloads=True)
+    context.set_default_timeout(PATIENCE)
+    opened = context.new_page()
+    opened.requested = []
+    opened.on("request", lambda request: opened.requested.append(request.url))
+    opened.goto(url)
+    opened.wait_for_selector("#photo")
+    yield opened
+    context.close()
+
+
+def choose(page: Any, photo: Path) -> None:
+    page.set_input_files("#photo input[type=file]", str(photo))
+    page.wait_for_selector("#editor canvas")
+    page.wait_for_timeout(2500)  # the editor fades the picture in, and takes no stroke before
+
+
+def paint(page: Any, start: tuple[float, float] = (0.4, 0.4), end: tuple[float, float] = (0.55, 0.5)) -> None:
+    """Draw one stroke; places are shares of the canvas."""
+    box = page.locator("#editor canvas").first.bounding_box()
+    spots = [(box["x"] + x * box["width"], box["y"] + y * box["height"]) for x, y in (start, end)]
+    page.mouse.move(*spots[0])
+    page.mouse.down()
+    page.mouse.move(*spots[1], steps=12)
+    page.mouse.up()
+    page.wait_for_timeout(500)
+
+
+def run_and_download(page: Any, folder: Path) -> Path:
+    page.click("#erase")
+    page.wait_for_selector("#slider img", state="visible")
+    with page.expect_download() as started:
+        page.click("#download a")
+    path = folder / started.value.suggested_filename
+    started.value.save_as(path)
+    return path
+
+
+def changed_box(before: Image.Image, after: Image.Image) -> tuple[int, int, int, int]:
+    """Left, top, right, bottom of all that differs."""
+    assert before.size == after.size
+    box = ImageChops.difference(before.convert("RGB"), after.convert("RGB")).getbbox()
+    assert box is not None, "nothing was filled"
+    return box
+
+
+def keep_screenshot(page: Any, name: str) -> None:
+    folder = os.environ.get("INPAINT_SCREENSHOTS")
+    if folder:
+        page.screenshot(path=str(Path(folder) / f"{name}.png"), full_page=True)
+
+
+def test_paint_run_compare_download(page: Any, url: str, tmp_path: Path) -> None:
+    photo = tmp_path / "holiday.png"
+    Image.open(EXAMPLE).save(photo)
+    choose(page, photo)
+    paint(page)
+    result = run_and_download(page, tmp_path)
+    assert result.name == "holiday-filled.png"
+    before, after = Image.open(photo), Image.open(result)
+    left, top, right, bottom = changed_box(before, after)
+    assert (right - left) * (bottom - top) < 0.2 * before.width * before.height
+    assert before.width * 0.2 < (left + right) / 2 < before.width * 0.8
+    # The mask the page offers says which pixels were marked: all others are the same, bit by bit.
+    page.click("text=Mask file")
+    page.click("#keep-mask")
+    with page.expect_download() as started:
+        page.click("#mask-file a")
+    started.value.save_as(tmp_path / "mask.png")
+    marked = np.asarray(Image.open(tmp_path / "mask.png")) > 0
+    import cv2
+
+    grown = cv2.dilate(marked.astype(np.uint8), cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (9, 9))) > 0
+    differs = (np.asarray(before) != np.asarray(after)).any(axis=2)
+    assert not differs[~grown].any() and differs[marked].mean() > 0.8
+
+    handle = page.locator("#slider .slider-wrap, #slider [role=slider], #slider .handle").first
+    box = page.locator("#slider").bounding_box()
+    where = handle.bounding_box() or box
+    page.mouse.move(where["x"] + where["width"] / 2, where["y"] + where["height"] / 2)
+    page.mouse.down()
+    page.mouse.move(box["x"] + 0.2 * box["width"], where["y"] + where["height"] / 2, steps=5)
+    page.mouse.up()
+    keep_screenshot(page, "erase")
+
+    page.click("#compare")
+    page.wait_for_selector("#versus img", state="visible")
+    page.click("#go-on")
+    page.wait_for_timeout(2500)
+    paint(page, (0.6, 0.3), (0.7, 0.35))
+    page.click("#erase")
+    page.wait_for_timeout(3000)
+    elsewhere = [seen for seen in page.requested if not seen.startswith((url, "data:", "blob:"))]
+    assert elsewhere == [], "the page asks other servers for something"
+
+
+def test_keys_undo_size_and_run(page: Any, tmp_path: Path) -> None:
+    choose(page, EXAMPLE)
+    paint(page)
+    page.keyboard.press("Control+z")
+    page.wait_for_timeout(500)
+    page.keyboard.press("Control+Enter")
+    page.wait_for_selector("text=nothing is marked yet")
+    for _ in range(4):
+        page.keyboard.press("]")
+        page.wait_for_timeout(200)
+    paint(page)
+    page.keyboard.press("Control+Enter")
+    page.wait_for_selector("#slider img", state="visible")
+
+
+def test_a_turned_phone_photo(page: Any, tmp_path: Path) -> None:
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    photo = tmp_path / "phone.jpg"
+    Image.open(EXAMPLE).save(photo, exif=exif, quality=95)
+    choose(page, photo)
+    page.click("text=PNG (lossless)")
+    paint(page)
+    result = Image.open(run_and_download(page, tmp_path))
+    from inpaint.image import read_image
+
+    upright = read_image(photo)
+    assert result.size == upright.size == (512, 768)
+    left, top, right, bottom = changed_box(upright, result)
+    assert (right - left) * (bottom - top) < 0.3 * 512 * 768
+
+
+def test_a_photo_of_48_megapixels(page: Any, tmp_path: Path) -> None:
+    photo = tmp_path / "huge.bmp"
+    Image.open(EXAMPLE).resize((8000, 6000)).save(photo)
+    choose(page, photo)
+    paint(page, (0.45, 0.45), (0.5, 0.5))
+    path = run_and_download(page, tmp_path)
+    assert path.name == "huge-filled.bmp"
+    left, top, right, bottom = changed_box(Image.open(photo), Image.open(path))
+    assert 100 < right - left < 3000 and 100 < bottom - top < 3000
+
+
+def test_look_inside(page: Any, tmp_path: Path) -> None:
+    choose(page, EXAMPLE)
+    paint(page)
+    page.click("#erase")
+    page.wait_for_selector("#slider img", state="visible")
+    page.click("button[role=tab]:has-text('Look inside')")
+    page.click("#look")
+    page.wait_for_selector("#points img", state="visible")
+    page.wait_for_timeout(1000)
+    box = page.locator("#points img").bounding_box()
+    page.mouse.click(box["x"] + box["width"] / 2, box["y"] + box["height"] / 2)
+    page.wait_for_selector("#heat img", state="visible")
+    page.wait_for_selector("text=of the attention goes to")
+    page.click("text=Masked autoencoder: hide patches")
+    page.click("#imagine")
+    page.wait_for_selector("#toy-together img", state="visible")
+    page.wait_for_timeout(1500)
+    keep_screenshot(page, "look-inside")
+
+
+def test_a_batch_with_one_mask(page: Any, tmp_path: Path) -> None:
+    paths = []
+    for index in range(3):
+        paths.append(tmp_path / f"shot-{index}.png")
+        noise(60, 80, seed=index).save(paths[-1])
+    (tmp_path / "broken.png").write_bytes(b"broken")
+    mask = Image.new("L", (80, 60))
+    mask.paste(255, (30, 20, 50, 40))
+    mask.save(tmp_path / "mask.png")
+    page.click("button[role=tab]:has-text('Batch')")
+    page.set_input_files(
+        "#batch-photos input[type=file]", [str(path) for path in (*paths, tmp_path / "broken.png")]
+    )
+    page.set_input_files("#batch-mask input[type=file]", str(tmp_path / "mask.png"))
+    page.wait_for_timeout(1500)
+    page.click("#batch-run")
+    page.wait_for_selector("text=3 filled")
+    keep_screenshot(page, "batch")
+    with page.expect_download() as started:
+        page.click("#batch-result a")
+    started.value.save_as(tmp_path / "filled.zip")
+    import zipfile
+
+    with zipfile.ZipFile(tmp_path / "filled.zip") as archive:
+        assert sorted(archive.namelist()) == ["report.csv", "shot-0.png", "shot-1.png", "shot-2.png"]
+
+
+@pytest.mark.parametrize("width", [390, 1280])
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_nothing_sticks_out_on_phone_and_desktop(browser: Any, url: str, width: int, scheme: str) -> None:
+    context = browser.new_context(viewport={"width": width, "height": 900}, color_scheme=scheme)
+    page = context.new_page()
+    page.goto(url)
+    page.wait_for_selector("#photo")
+    page.wait_for_timeout(1000)
+    keep_screenshot(page, f"start-{scheme}-{width}")
+    assert page.evaluate("document.documentElement.scrollWidth") <= width + 1
+    context.close()
