@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -25,7 +24,7 @@ PROBLEMS_SHOWN = 5
 
 
 def _training_options(command: Callable[..., Any]) -> Callable[..., Any]:
-    """Add ``config``, ``out``, ``device`` and ``dry-run`` to a command."""
+    """Add ``config``, ``images``, ``out``, ``device`` and ``dry-run`` to a command."""
     command = click.option(
         "--dry-run",
         is_flag=True,
@@ -34,6 +33,13 @@ def _training_options(command: Callable[..., Any]) -> Callable[..., Any]:
     )(command)
     command = click.option(
         "--device", type=click.Choice(DEVICES), help="Where to compute, instead of the config's."
+    )(command)
+    command = click.option(
+        "--images",
+        type=click.IntRange(1),
+        metavar="N",
+        help="Images to see in the whole run, instead of the config's: images per second times the seconds at "
+        "hand. The cosine of the learning rate ends there; give the same number again to resume.",
     )(command)
     command = click.option(
         "--out",
@@ -54,11 +60,11 @@ def train() -> None:
 
 @train.command()
 @_training_options
-def mae(config: Path, out: Path | None, device: str | None, dry_run: bool) -> None:
+def mae(config: Path, images: int | None, out: Path | None, device: str | None, dry_run: bool) -> None:
     """Train a masked autoencoder, the prior."""
     from inpaint.train.config import MaeRunConfig, read_config
 
-    run = _override(read_config(config, MaeRunConfig), out, device)
+    run = _override(read_config(config, MaeRunConfig), images, out, device)
     from inpaint.train.mae import fit_mae, mae_step, start_mae
 
     if dry_run:
@@ -69,11 +75,11 @@ def mae(config: Path, out: Path | None, device: str | None, dry_run: bool) -> No
 
 @train.command()
 @_training_options
-def acr(config: Path, out: Path | None, device: str | None, dry_run: bool) -> None:
+def acr(config: Path, images: int | None, out: Path | None, device: str | None, dry_run: bool) -> None:
     """Train adapter and generator on top of a trained prior."""
     from inpaint.train.config import AcrRunConfig, read_config
 
-    run = _override(read_config(config, AcrRunConfig), out, device)
+    run = _override(read_config(config, AcrRunConfig), images, out, device)
     from inpaint.train.acr import acr_step, fit_acr, start_acr
 
     if dry_run:
@@ -129,12 +135,13 @@ def _rehearse(run: RunConfig, start: Callable[..., Any], step: Callable[..., Any
     processes.leave()
 
 
-def _override(run: Config, out: Path | None, device: str | None) -> Config:
+def _override(run: Config, images: int | None, out: Path | None, device: str | None) -> Config:
     """The run with what the command line changes, on a device that is here."""
     from inpaint.device import choose_device
+    from inpaint.train.config import change_config
 
     chosen = choose_device(device or run.device)
-    return dataclasses.replace(run, out=out or run.out, device=str(chosen))
+    return change_config(run, images=images or run.images, out=out or run.out, device=str(chosen))
 
 
 @contextmanager

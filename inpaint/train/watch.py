@@ -151,6 +151,7 @@ class Watch:
             window = {name: [total.cpu(), self._counts[name]] for name, total in self._sums.items()}
             save_state(self.folder, self._images_seen, {**state, "window": window})
             notes |= {"run": self.config.name, "images_seen": str(self._images_seen)}
+            notes |= {"processes": str(self._processes.count)}
             save_checkpoint(path, network, notes)
         return path
 

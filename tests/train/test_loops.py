@@ -3,69 +3,22 @@
 from __future__ import annotations
 
 import dataclasses
-import json
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 from PIL import Image
-from safetensors.torch import save_file
 
 from inpaint.checkpoint import load_checkpoint, read_notes
 from inpaint.errors import CheckpointError, InpaintError
 from inpaint.models.inpainter import Inpainter
 from inpaint.models.mae import MaskedAutoencoder
 from inpaint.train.acr import fit_acr
-from inpaint.train.config import AcrRunConfig, LossWeights, MaeRunConfig
 from inpaint.train.mae import fit_mae
-from inpaint.train.perceptual import SqueezeNetFeatures
 from inpaint.train.state import load_latest_state
 from inpaint.train.watch import Watch
-
-STEPS, BATCH = 6, 4
-
-
-@pytest.fixture(scope="module")
-def photos(tmp_path_factory) -> Path:
-    folder = tmp_path_factory.mktemp("photos")
-    ramp = np.linspace(0, 255, 64, dtype=np.uint8)
-    for index in range(5):
-        picture = np.stack([np.roll(ramp, 9 * index)[None].repeat(64, 0)] * 3, axis=-1)
-        Image.fromarray(picture).save(folder / f"{index}.png")
-    (folder / "broken.png").write_bytes(b"not a picture")
-    return folder
-
-
-@pytest.fixture(scope="module")
-def perceptual_weights(tmp_path_factory) -> Path:
-    torch.manual_seed(0)
-    path = tmp_path_factory.mktemp("features") / "random.safetensors"
-    save_file({key: value.half() for key, value in SqueezeNetFeatures().state_dict().items()}, path)
-    return path
-
-
-def mae_config(photos: Path, out: Path, **changes) -> MaeRunConfig:
-    settings = dict(
-        name="tiny", preset="mae-tiny", out=out, photos=(photos,), photo_size=64, size=64, batch_size=BATCH,
-        images=STEPS * BATCH, learning_rate=1e-3, schedule="constant", device="cpu", log_every=1,
-    )  # fmt: skip
-    return MaeRunConfig(**(settings | changes))
-
-
-def acr_config(photos: Path, out: Path, perceptual_weights: Path, **changes) -> AcrRunConfig:
-    settings = dict(
-        name="tiny", preset="acr-tiny", out=out, photos=(photos,), photo_size=64, size=64, batch_size=BATCH,
-        images=STEPS * BATCH, learning_rate=1e-3, schedule="constant", device="cpu", log_every=1,
-        discriminator_width=4, r1_every=2, adversarial_after_images=BATCH,
-        perceptual_weights=perceptual_weights,
-        weights=LossWeights(adversarial=0.1, feature_matching=1.0, perceptual=1.0, l1_hole=10.0),
-    )  # fmt: skip
-    return AcrRunConfig(**(settings | changes))
-
-
-def stats(folder: Path) -> list[dict]:
-    return [json.loads(line) for line in (folder / "stats.jsonl").read_text().splitlines()]
+from tests.train.tiny_runs import BATCH, STEPS, acr_config, mae_config, stats
 
 
 class Killed(BaseException):
