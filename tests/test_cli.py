@@ -280,7 +280,8 @@ preset = "acr-tiny"
 out = "runs"
 photos = ["photos"]
 batch_size = 1
-images = 10
+images = 20
+warmup_images = 8
 learning_rate = 1e-3
 device = "mps"
 """
@@ -303,12 +304,13 @@ def test_train_hands_the_run_on_and_shows_its_progress(
         return config.out / "short.safetensors"
 
     monkeypatch.setattr(f"inpaint.train.{part}.fit_{part}", fit)
-    result = call("train", part, "run.toml", "--out", "elsewhere", "--device", "cpu")
+    result = call("train", part, "run.toml", "--images", "10", "--out", "elsewhere", "--device", "cpu")
     assert result.exit_code == 0, result.output
-    assert (runs[0].name, runs[0].out, runs[0].device) == ("short", Path("elsewhere"), "cpu")
+    run = runs[0]
+    assert (run.name, run.images, run.out, run.device) == ("short", 10, Path("elsewhere"), "cpu")
     assert result.stdout == f"trained: {Path('elsewhere', 'short.safetensors')}\n"
     first, last = result.stderr.splitlines()  # the one between comes too soon after the first
-    assert first.split() == "3 of 10 2.5 images/s loss 0.1235".split()
+    assert first.split() == "3 of 10 2.5 images/s 0:00:03 left loss 0.1235".split()
     assert last.split()[0] == "10"
 
 
@@ -322,6 +324,8 @@ def test_train_refuses_in_one_line(part: str, desk: Path, monkeypatch: pytest.Mo
         result = call("train", part, config)
         assert (result.exit_code, result.stdout, result.stderr.count("\n")) == (2, "", 1)
         assert result.stderr.startswith("error: ") and told in result.stderr
+    result = call("train", part, "mps.toml", "--device", "cpu", "--images", "7")
+    assert result.stderr == "error: warmup_images is 8, expected at most images (7)\n"
     assert listing(desk) == before
 
 

@@ -195,6 +195,17 @@ def config_from_table(
     return config
 
 
+def change_config(config: AnyRunConfig, **changes: Any) -> AnyRunConfig:
+    """Give a config with other values, checked together again.
+
+    Raises:
+        ConfigError: the values contradict each other.
+    """
+    changed = dataclasses.replace(config, **changes)
+    _check_together(changed)
+    return changed
+
+
 def plain_config(config: RunConfig) -> dict[str, Any]:
     """Give a config as plain values (paths as text, tuples as lists), for states and logs."""
 
