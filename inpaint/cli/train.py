@@ -38,8 +38,8 @@ def _training_options(command: Callable[..., Any]) -> Callable[..., Any]:
         "--images",
         type=click.IntRange(1),
         metavar="N",
-        help="Images to see in the whole run, instead of the config's: images per second times seconds at hand. "
-        "The cosine of the learning rate ends there; give the same number again to resume.",
+        help="Images to see in the whole run, instead of the config's: images per second times the seconds "
+        "at hand. The cosine of the learning rate ends there; give the same number again to resume.",
     )(command)
     command = click.option(
         "--out",
