@@ -219,7 +219,7 @@ def read_report(path: Path | str) -> Report:
 
 def _row(values: Mapping[str, Any]) -> Row:
     content = dict(values)
-    content["values"] = {key: Value(*map(_number, entry.values())) for key, entry in values["values"].items()}
+    content["values"] = {key: Value(**_read_back(entry)) for key, entry in values["values"].items()}
     content["bins"] = tuple(Bin(**{**entry, "values": _numbers(entry["values"])}) for entry in values["bins"])
     content["pictures"] = tuple(
         Picture(**{**entry, "values": _numbers(entry["values"])}) for entry in values["pictures"]
@@ -233,5 +233,6 @@ def _numbers(values: Mapping[str, Any]) -> dict[str, float]:
     return {key: float(value) for key, value in values.items()}
 
 
-def _number(value: Any) -> Any:
-    return float(value) if isinstance(value, str) else value
+def _read_back(values: Mapping[str, Any]) -> dict[str, Any]:
+    """Infinity and NaN became text; what is missing stays None."""
+    return {key: float(value) if isinstance(value, str) else value for key, value in values.items()}

@@ -1,0 +1,94 @@
+"""Reports on disk: the suffix chooses the form, and a file is written whole or not at all."""
+
+from __future__ import annotations
+
+import json
+import os
+import tempfile
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+from eval.report.markdown import to_markdown
+from eval.report.page import to_html
+from eval.report.sheets import to_csv, to_pictures_csv
+from eval.results import Report, to_plain
+from inpaint.errors import InpaintError
+
+PICTURES_SUFFIX = ".pictures.csv"
+SUFFIXES = (".md", ".json", ".csv", ".html")
+
+
+def write_report(report: Report, path: Path) -> None:
+    """Write a report as Markdown, JSON, CSV or HTML, by the file's suffix; atomic.
+
+    A name ending in ``.pictures.csv`` gets a line for each method and picture, another ``.csv`` one for each
+    method. JSON holds everything, and ``eval.results.read_report`` reads it back.
+
+    Args:
+        report: what a scorer measured.
+        path: ends in .md, .json, .csv or .html; missing folders are made.
+
+    Raises:
+        InpaintError: another suffix, or the file cannot be written.
+    """
+    csv = to_pictures_csv if path.name.endswith(PICTURES_SUFFIX) else to_csv
+    forms = {
+        ".md": to_markdown,
+        ".json": lambda report: to_json(to_plain(report)),
+        ".csv": csv,
+        ".html": to_html,
+    }
+    write_form(report, path, forms)
+
+
+def write_form(content: Any, path: Path, forms: Mapping[str, Callable[[Any], str]]) -> None:
+    """Write ``content`` in the form that belongs to the file's suffix; atomic.
+
+    Args:
+        content: what the forms take.
+        path: where to.
+        forms: suffix to a function that makes text of ``content``.
+
+    Raises:
+        InpaintError: another suffix, or the file cannot be written.
+    """
+    check_suffix(path)
+    write_text(forms[path.suffix.lower()](content), path)
+
+
+def check_suffix(path: Path) -> None:
+    """Refuse a report file of an unknown form; worth doing before the minutes of scoring.
+
+    Raises:
+        InpaintError: the suffix is not one of ``SUFFIXES``.
+    """
+    if path.suffix.lower() not in SUFFIXES:
+        raise InpaintError(f"got report file {path}; expected a name ending in {', '.join(SUFFIXES)}")
+
+
+def write_text(text: str, path: Path) -> None:
+    """Write a text file whole or not at all; missing folders are made.
+
+    Raises:
+        InpaintError: it cannot be written.
+    """
+    temporary = None
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with tempfile.NamedTemporaryFile(
+            "w", encoding="utf-8", errors="backslashreplace", newline="", dir=path.parent, delete=False
+        ) as file:
+            temporary = Path(file.name)
+            file.write(text)
+        temporary.chmod(0o644)  # temporary files are made private
+        os.replace(temporary, path)
+    except OSError as error:
+        if temporary is not None:
+            temporary.unlink(missing_ok=True)
+        raise InpaintError(f"cannot write the report to {path}: {error.strerror}") from error
+
+
+def to_json(plain: Mapping[str, Any]) -> str:
+    """Strict JSON: infinities and NaN are text by now."""
+    return json.dumps(plain, indent=1, ensure_ascii=False, allow_nan=False) + "\n"

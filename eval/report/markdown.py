@@ -1,0 +1,60 @@
+"""A report as Markdown, to print or to paste."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from eval.report.sections import Section, sections_of
+from eval.report.tables import Cell, Table
+from eval.results import Report
+
+
+def to_markdown(report: Report) -> str:
+    """The whole report: scores with intervals, floors, bins, what is unmeasured, and how to repeat it.
+
+    Args:
+        report: what a scorer measured.
+
+    Returns:
+        Markdown, ending in a newline.
+    """
+    return sections_to_markdown(sections_of(report))
+
+
+def sections_to_markdown(sections: Iterable[Section]) -> str:
+    """Sections one after the other, ending in a newline."""
+    parts = []
+    for section in sections:
+        title = f"### {escaped(section.title)}" if section.title else ""
+        table = table_to_markdown(section.table) if section.table else ""
+        entries = "\n".join(f"- {_entry(word, text)}" for word, text in section.entries)
+        parts += [part for part in (title, escaped(section.text), table, entries) if part]
+    return "\n\n".join(parts) + "\n"
+
+
+def table_to_markdown(table: Table) -> str:
+    """A table; where a line has intervals, they stand in a line of their own under it."""
+    lines = [_line(table.headings), "|---" + "|--:" * (len(table.headings) - 1) + "|"]
+    for line in table.lines:
+        name = f"{escaped(line.name)} ({line.kind})" if line.kind else escaped(line.name)
+        lines.append(_line([name, *map(_cell, line.cells)]))
+        if any(cell.interval for cell in line.cells):
+            lines.append(_line(["95 %", *(cell.interval for cell in line.cells)]))
+    return "\n".join(lines)
+
+
+def escaped(text: str) -> str:
+    """Text on one line that means nothing to Markdown: names come from folders, and may hold anything."""
+    return "".join(f"\\{sign}" if sign in "\\`*<|" else sign for sign in " ".join(text.split()))
+
+
+def _entry(word: str, text: str) -> str:
+    return f"{escaped(word)}: {escaped(text)}" if word else escaped(text)
+
+
+def _cell(cell: Cell) -> str:
+    return f"**{cell.text}**" if cell.best else cell.text
+
+
+def _line(cells: Iterable[str]) -> str:
+    return "| " + " | ".join(cells) + " |"
