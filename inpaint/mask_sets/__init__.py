@@ -1,0 +1,210 @@
+"""Test sets of masks on disk: seeded, with a manifest and a hash, so that two scores can be compared.
+
+A set is a folder of 8-bit PNGs, white = hole, beside ``manifest.json``. Each mask follows from the seed, its
+name and its size alone, so an interrupted set goes on where it stopped.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from PIL import Image
+
+from inpaint import __version__
+from inpaint.errors import ConfigError, DataError
+from inpaint.image import read_mask, write_image
+from inpaint.mask_sets.manifest import (
+    MANIFEST,
+    Manifest,
+    MaskRecord,
+    Range,
+    hash_masks,
+    normal_name,
+    read_manifest,
+    write_manifest,
+)
+from inpaint.strokes import ObjectShapes, default_limit, draw_candidates
+
+__all__ = [
+    "BINS",
+    "MANIFEST",
+    "Manifest",
+    "MaskRecord",
+    "hash_masks",
+    "make_mask_set",
+    "read_manifest",
+    "verify",
+]
+
+BINS = ((0.01, 0.1), (0.1, 0.2), (0.2, 0.3), (0.3, 0.4), (0.4, 0.5), (0.5, 0.6))
+"""The usual groups of hole ratios."""
+
+Size = tuple[int, int]  # (H, W)
+
+_MOST_TRIES = 2000
+_TRIES_AT_ONCE = 4
+
+
+def make_mask_set(
+    folder: Path,
+    kind: str,
+    names: Sequence[tuple[str, Size]],
+    *,
+    seed: int = 0,
+    hole_ratios: Sequence[Range] = (),
+    shapes: ObjectShapes | None = None,
+    on_mask: Callable[[], None] = lambda: None,
+) -> Manifest:
+    """Make a set of masks, or finish one that was interrupted; a finished one is only checked.
+
+    Args:
+        folder: where the set goes; new, empty, or holding the same set.
+        kind: one of ``inpaint.strokes.MASK_KINDS``.
+        names: stem and (H, W) of every mask.
+        seed: of the set.
+        hole_ratios: allowed ranges ``low <= hole ratio < high``, for the masks in turn; by default up to what
+            the kind allows (``inpaint.strokes.default_limit``).
+        shapes: object shapes for the kinds that use them.
+        on_mask: called after each mask.
+
+    Returns:
+        The manifest of the finished set.
+
+    Raises:
+        ConfigError: an unknown kind, no masks, an impossible range, or one that this kind does not reach.
+        DataError: the folder holds something else, or two names are equal.
+    """
+    ranges = tuple(hole_ratios) or ((0.0, default_limit(kind)),)
+    for low, high in ranges:
+        if not 0 <= low < high <= 1:
+            raise ConfigError(f"got the hole ratios {low:g} to {high:g}; expected 0 <= low < high <= 1")
+    records = tuple(MaskRecord(normal_name(name), *size) for name, size in names)
+    if not records or len({record.name for record in records}) < len(records):
+        raise DataError(f"got {len(names)} masks to make; expected one or more, each with a name of its own")
+    shapes_hash = _hash_shapes(shapes) if shapes else None
+    plan = Manifest(__version__, kind, seed, ranges, shapes_hash, records)
+    if _is_there(folder, plan):
+        return verify(folder)
+
+    def make(number: int) -> NDArray[np.bool_]:
+        record = records[number]
+        return _draw(kind, record, seed, ranges[number % len(ranges)], shapes)
+
+    for number in range(min(len(ranges), len(records))):
+        make(number)  # before anything is written: a range out of reach shows at once
+    folder.mkdir(parents=True, exist_ok=True)
+    write_manifest(folder, plan)
+    ratios = []
+
+    def make_all() -> Iterator[tuple[str, NDArray[np.bool_]]]:
+        for number, record in enumerate(records):
+            path = folder / f"{record.name}.png"
+            if path.exists():  # files are written whole or not at all
+                hole = _read(path)
+            else:
+                hole = make(number)
+                write_image(Image.fromarray(hole), path)
+            ratios.append(float(hole.mean()))
+            yield record.name, hole
+            on_mask()
+
+    digest = hash_masks(make_all())
+    done = tuple(replace(record, hole_ratio=ratio) for record, ratio in zip(records, ratios, strict=True))
+    manifest = replace(plan, masks=done, hash=digest)
+    write_manifest(folder, manifest)
+    return manifest
+
+
+def verify(folder: Path) -> Manifest:
+    """Check that a folder holds exactly the masks of its manifest.
+
+    Raises:
+        DataError: there is no manifest, the set is unfinished, or a mask is missing, changed or one too many.
+    """
+    manifest = read_manifest(folder)
+    if manifest.hash is None:
+        raise DataError(f"the set of masks in {folder} is unfinished; make it again with the same options")
+    expected = {f"{mask.name}.png": mask for mask in manifest.masks}
+    found = _files(folder)
+    if missing := expected.keys() - found:
+        raise DataError(f"{folder} misses {_some(missing)} of its {MANIFEST}; restore them")
+    if foreign := found - expected.keys():
+        raise DataError(f"{folder} holds {_some(foreign)} besides the masks of its {MANIFEST}; move it away")
+    changed = []
+
+    def read_all() -> Iterator[tuple[str, NDArray[np.bool_]]]:
+        for name, mask in expected.items():
+            hole = _read(folder / name)
+            if hole.shape != (mask.height, mask.width) or hole.mean() != mask.hole_ratio:
+                changed.append(name)
+            yield mask.name, hole
+
+    if hash_masks(read_all()) != manifest.hash:
+        which = _some(changed) if changed else "some mask, whose number of hole pixels is the same"
+        raise DataError(f"the masks in {folder} have not the hash of its {MANIFEST}: {which} changed")
+    return manifest
+
+
+def _hash_shapes(shapes: ObjectShapes) -> str:
+    bits = np.unpackbits(shapes.bits.cpu().numpy(), axis=2).astype(np.bool_)
+    return hash_masks((f"{number}", shape) for number, shape in enumerate(bits))
+
+
+def _draw(
+    kind: str, record: MaskRecord, seed: int, hole_ratio: Range, shapes: ObjectShapes | None
+) -> NDArray[np.bool_]:
+    """Draw masks until one has the hole ratio."""
+    digest = hashlib.blake2b(f"{seed}/{record.name}".encode(), digest_size=8).digest()
+    generator = torch.Generator().manual_seed(int.from_bytes(digest, "little") >> 1)
+    low, high = hole_ratio
+    seen = []
+    while len(seen) < _MOST_TRIES:
+        drawn = draw_candidates(kind, _TRIES_AT_ONCE, record.height, record.width, generator, shapes=shapes)
+        for hole in drawn.numpy():
+            seen.append(float(hole.mean()))
+            if low <= seen[-1] < high and 0 < seen[-1] < 1:
+                return hole
+    raise ConfigError(
+        f"no {kind} mask of {record.height} x {record.width} has {100 * low:g} to {100 * high:g} % holes: "
+        f"none of {len(seen):,} tries, which gave {100 * min(seen):.1f} to {100 * max(seen):.1f} %; "
+        "choose another range or kind"
+    )
+
+
+def _is_there(folder: Path, plan: Manifest) -> bool:
+    """Is the planned set there already, finished? DataError if something else is."""
+    if not (folder / MANIFEST).exists():
+        if not folder.exists() or not _files(folder):
+            return False
+        raise DataError(f"{folder} holds other files; expected a new or empty folder: name another")
+    found = read_manifest(folder)
+    for field in ("version", "kind", "seed", "hole_ratios", "shapes"):
+        here, asked = getattr(found, field), getattr(plan, field)
+        if here != asked:
+            raise DataError(
+                f"{folder} holds another set of masks ({field} {here}, not {asked}); name another"
+            )
+    if tuple(replace(mask, hole_ratio=None) for mask in found.masks) != plan.masks:
+        raise DataError(f"{folder} holds another set of masks (other names or sizes); name another folder")
+    return found.hash is not None
+
+
+def _read(path: Path) -> NDArray[np.bool_]:
+    return np.asarray(read_mask(path)) > 0
+
+
+def _files(folder: Path) -> set[str]:
+    names = {normal_name(path.name) for path in folder.iterdir()}
+    return {name for name in names if name != MANIFEST and not name.startswith(".")}
+
+
+def _some(names: Iterable[str]) -> str:
+    """A few names, and how many more there are."""
+    ordered = sorted(names)
+    return ", ".join(ordered[:3]) + (f" and {len(ordered) - 3} more" if len(ordered) > 3 else "")
