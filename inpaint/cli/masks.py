@@ -59,7 +59,7 @@ def _read_range(_: click.Context, __: click.Parameter, value: str | None) -> tup
 @click.option("--bins", is_flag=True, help="As many masks of 1-10 % holes as of 10-20, ... and 50-60 %.")
 @click.option(
     "--like",
-    type=click.Path(path_type=Path, exists=True, file_okay=False),
+    type=click.Path(path_type=Path),
     metavar="FOLDER",
     help="One mask for each picture in FOLDER, with its stem and size.",
 )
@@ -86,7 +86,7 @@ def masks(
     mixed                40 % strokes, 40 % objects, 20 % both; boxes instead without --shapes
 
     The published numbers are for sides of 256 and 512 pixels; at any other size those of 256 are scaled.
-    The same options and version make the same set, and finish one that was interrupted.
+    The same options make the same set, and finish one that was interrupted.
     """  # noqa: D301
     from inpaint.mask_sets import BINS, verify
 
@@ -139,6 +139,8 @@ def _names_like(folder: Path) -> list[tuple[str, tuple[int, int]]]:
     from inpaint.errors import DataError
     from inpaint.image import read_image
 
+    if not folder.is_dir():
+        raise DataError(f"no folder of pictures at {str(folder)!r}; check the path")
     files = sorted(file for file in folder.iterdir() if file.suffix.lower() in READABLE_SUFFIXES)
     files = [file for file in files if not file.name.startswith(".")]
     if not files:

@@ -16,7 +16,6 @@ import torch
 from numpy.typing import NDArray
 from PIL import Image
 
-from inpaint import __version__
 from inpaint.errors import ConfigError, DataError
 from inpaint.image import read_mask, write_image
 from inpaint.mask_sets.manifest import (
@@ -29,7 +28,7 @@ from inpaint.mask_sets.manifest import (
     read_manifest,
     write_manifest,
 )
-from inpaint.strokes import ObjectShapes, default_limit, draw_candidates
+from inpaint.strokes import DRAWING_VERSION, ObjectShapes, default_limit, draw_candidates
 
 __all__ = [
     "BINS",
@@ -88,7 +87,7 @@ def make_mask_set(
     if not records or len({record.name for record in records}) < len(records):
         raise DataError(f"got {len(names)} masks to make; expected one or more, each with a name of its own")
     shapes_hash = _hash_shapes(shapes) if shapes else None
-    plan = Manifest(__version__, kind, seed, ranges, shapes_hash, records)
+    plan = Manifest(DRAWING_VERSION, kind, seed, ranges, shapes_hash, records)
     if _is_there(folder, plan):
         return verify(folder)
 

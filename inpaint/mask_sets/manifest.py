@@ -38,7 +38,7 @@ class Manifest:
     """What a set of masks is, and how it was made.
 
     Attributes:
-        version: of this package; another one may draw other masks from the same seed.
+        version: of the drawing (``inpaint.strokes.DRAWING_VERSION``): another draws other masks from a seed.
         kind: one of ``inpaint.strokes.MASK_KINDS``.
         seed: of the set.
         hole_ratios: allowed ranges, ``low <= hole ratio < high``; mask i is in range i modulo their number.
@@ -47,7 +47,7 @@ class Manifest:
         hash: ``hash_masks`` of the set, or None while it is being made.
     """
 
-    version: str
+    version: int
     kind: str
     seed: int
     hole_ratios: tuple[Range, ...]

@@ -22,6 +22,7 @@ from inpaint.strokes.painting import count_holes, paint
 from inpaint.strokes.parts import Parts, Size, draw_boxes, draw_lines, draw_objects, draw_recipe, join_parts
 from inpaint.strokes.recipes import (
     DESIGN_SIZE,
+    DRAWING_VERSION,
     LAMA_KINDS,
     LAMA_RECIPES,
     MASK_KINDS,
@@ -35,6 +36,7 @@ from inpaint.strokes.recipes import (
 from inpaint.strokes.shapes import ObjectShapes, read_shapes
 
 __all__ = [
+    "DRAWING_VERSION",
     "LAMA_RECIPES",
     "MASK_KINDS",
     "MAX_HOLE_RATIO",

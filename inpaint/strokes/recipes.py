@@ -6,6 +6,9 @@ from dataclasses import dataclass
 
 from inpaint.errors import ConfigError
 
+DRAWING_VERSION = 1
+"""To be raised with every change that makes a seed draw other masks."""
+
 MAX_HOLE_RATIO = 0.75
 DESIGN_SIZE = 256
 """The mixture's numbers are pixels at this short side, and scale with it."""
