@@ -75,7 +75,7 @@ def pair_up(
     if sets[0].shape != sets[1].shape:
         raise ShapeError(f"got features {sets[0].shape} and {sets[1].shape}; expected two (N, D) alike")
     count, dimensions = sets[0].shape
-    if 2 * count >= dimensions:
+    if not 0 < 2 * count < dimensions:
         return sets
     both = torch.cat([chunk for features in sets for chunk in features.chunks()])
     basis = torch.linalg.qr(both.T).Q
@@ -90,7 +90,7 @@ def frechet_shares(composites: FeatureSet, originals: FeatureSet) -> NDArray[np.
     its first derivative in the weight of a picture: resampling them is a bootstrap of the linearised distance
     (infinitesimal jackknife). Resampling the pictures themselves would not do: a resample has fewer different
     pictures, which raises the distance by more than its spread. What the interval says: how the number
-    would vary with N *other* pictures; in the simulations of its test it does so in nine cases of ten or more.
+    would vary with N *other* pictures; in the simulations of its test it is right nine times in ten or more.
     What it does not: the distance also depends on N itself (it falls as N grows), so it compares with
     numbers at equal N only.
 
