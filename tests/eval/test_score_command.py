@@ -1,0 +1,258 @@
+"""``python -m eval score`` and ``run`` from their face: tables, files, resuming, a line for every mistake."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from click.testing import CliRunner, Result
+from PIL import Image
+
+from eval.__main__ import main
+from eval.commands import progress
+from eval.methods import FLOORS
+from eval.results import Report, read_report
+from inpaint.mask_sets import hash_masks
+
+ROOT = Path(__file__).resolve().parents[2]
+
+
+def call(*arguments: object) -> Result:
+    return CliRunner().invoke(main, [*map(str, arguments), "--device", "cpu"])
+
+
+def inputs(pictures: Any) -> list[object]:
+    return ["--images", pictures.gt, "--masks", pictures.masks]
+
+
+def brighter(image: np.ndarray, hole: np.ndarray) -> np.ndarray:
+    return np.where(hole, image + np.where(image < 128, 10, -10), image)
+
+
+@pytest.fixture
+def pictures(make_set: Callable) -> Any:
+    return make_set(6)
+
+
+def test_predictions_and_floors_make_a_table_and_files(pictures: Any, tmp_path: Path) -> None:
+    pictures.predict("mine", brighter)
+    pictures.predict("worse", lambda image, hole: np.where(hole, 255 - image, image))
+    result = call(
+        "score", *inputs(pictures), "--pred", f"mine={tmp_path / 'mine'}", "--floors",
+        "--pred", f"the other={tmp_path / 'worse'}", "--out", tmp_path / "r.json", "--out", tmp_path / "r.md",
+    )  # fmt: skip
+    assert result.exit_code == 0, result.output
+    assert result.stdout == (tmp_path / "r.md").read_text(encoding="utf-8")
+    report = read_report(tmp_path / "r.json")
+    assert [row.name for row in report.rows] == [*FLOORS, "mine", "the other"]
+    assert [row.kind for row in report.rows] == ["floor"] * 4 + ["files"] * 2
+    # An error of 10 levels everywhere in the hole.
+    assert report.row("mine").values["hole_psnr"].value == pytest.approx(10 * np.log10(255**2 / 100))
+    assert report.protocol == "standard" and report.images == str(pictures.gt)
+    masks = ((path.stem, np.array(Image.open(path)) > 0) for path in pictures.masks.iterdir())
+    assert report.masks_hash == hash_masks(masks)
+    assert "mine: 0 of 6 pictures" in result.stderr
+    assert (tmp_path / "r.work/method-the-other.jsonl").is_file()  # beside the first report
+
+
+def test_a_model_runs_and_is_scored_and_its_files_score_the_same(
+    pictures: Any, tmp_path: Path, tiny_checkpoint: Callable[[str], Path]
+) -> None:
+    model = tiny_checkpoint("small")
+    result = call(
+        "run", *inputs(pictures), "--model", model, "--save", tmp_path / "saved", "--out", tmp_path / "r.json"
+    )
+    assert result.exit_code == 0, result.output
+    made = read_report(tmp_path / "r.json").row("small")
+    assert made.kind == "model" and made.seconds_per_image and made.folder == str(tmp_path / "saved/small")
+    result = call(
+        "score", *inputs(pictures), "--pred", f"small={made.folder}", "--out", tmp_path / "again.json"
+    )
+    assert result.exit_code == 0, result.output
+    assert read_report(tmp_path / "again.json").row("small").values == made.values
+
+
+def test_a_protocol_is_chosen(pictures: Any, tmp_path: Path) -> None:
+    psnr = {}
+    for protocol in ("standard", "mae-far", "lama"):
+        out = tmp_path / f"{protocol}.json"
+        result = call("run", *inputs(pictures), "--floors", "--protocol", protocol, "--out", out)
+        assert result.exit_code == 0, result.output
+        report = read_report(out)
+        assert report.protocol == protocol
+        if "psnr" in report.rows[0].values:
+            psnr[protocol] = report.rows[0].values["psnr"].value
+    assert psnr["mae-far"] - psnr["standard"] == pytest.approx(1, abs=0.01)  # the script's PSNR
+
+
+def test_the_small_networks_are_extra_columns(pictures: Any, data: Path, tmp_path: Path) -> None:
+    result = call(
+        "run", *inputs(pictures), "--floors", "--limit", 3, "--feature-networks", data / "metrics",
+        "--weights", tmp_path, "--out", tmp_path / "r.json",
+    )  # fmt: skip
+    assert result.exit_code == 0, result.output
+    report = read_report(tmp_path / "r.json")
+    assert {"sqd", "fmd"} <= set(report.rows[0].values) and report.n == 3
+    assert "LPIPS" in " ".join(entry.title for entry in report.unmeasured)  # no weights in that folder
+
+
+def test_masks_may_be_cycled_and_pictures_cropped(make_set: Callable, tmp_path: Path) -> None:
+    pictures = make_set(5, shapes=((24, 40), (36, 20)))
+    for path in sorted(pictures.masks.iterdir())[2:]:
+        path.unlink()
+    result = call(
+        "run", *inputs(pictures), "--floors", "--cycle-masks", "--size", 16, "--out", tmp_path / "r.json"
+    )
+    assert result.exit_code == 0, result.output
+    report = read_report(tmp_path / "r.json")
+    assert report.size == "16 x 16" and report.n == 5
+    ratios = [picture.hole_ratio for picture in report.rows[0].pictures]
+    assert ratios[0] == ratios[2] == ratios[4] != ratios[1] == ratios[3]
+    assert "in turn" in report.notes["masks"] and "16 x 16" in report.notes["pictures"]
+
+
+def test_missing_files_stop_or_are_counted(pictures: Any, tmp_path: Path) -> None:
+    folder = pictures.predict("mine", brighter)
+    (folder / "p02.png").unlink()
+    (pictures.masks / "p04.png").unlink()
+    arguments = ["score", *inputs(pictures), "--pred", f"mine={folder}", "--out", tmp_path / "r.json"]
+    result = call(*arguments)
+    assert result.exit_code == 2 and "1 of 6 pictures have no mask" in result.stderr
+    result = call(*arguments, "--allow-missing")
+    assert result.exit_code == 0, result.output
+    report = read_report(tmp_path / "r.json")
+    assert report.n == 5 and report.row("mine").missing == ("p02",)
+    assert len(report.row("mine").pictures) == 4 and len(report.warnings) == 2
+
+
+def test_without_a_report_nothing_is_kept(pictures: Any, tmp_path: Path) -> None:
+    before = sorted(path.name for path in tmp_path.iterdir())
+    result = call("run", *inputs(pictures), "--floors")
+    assert result.exit_code == 0 and "push-pull" in result.stdout
+    assert sorted(path.name for path in tmp_path.iterdir()) == before
+
+
+MISTAKES = [
+    (["score", *"--images gt --masks masks".split()], "nothing to score"),
+    (["run", *"--images gt --masks masks".split()], "nothing to score"),
+    (
+        ["score", *"--images gone --masks masks --floors".split()],
+        "no such folder for the ground truth: 'gone'",
+    ),
+    (["score", *"--images gt --masks gone --floors".split()], "no such folder for the masks: 'gone'"),
+    (["score", *"--images gt --masks masks --pred gt".split()], "expected NAME=DIR"),
+    (["score", *"--images gt --masks masks --pred =gt".split()], "expected NAME=DIR"),
+    (["score", *"--images gt --masks masks --pred a=gone".split()], "no such folder for the predictions"),
+    (["score", *"--images gt --masks masks --pred a=gt".split()], "the ground truth itself"),
+    (["score", *"--images gt --masks masks --pred a=masks --pred a=masks".split()], "two methods named 'a'"),
+    (["run", *"--images gt --masks masks --model no-such-model".split()], "no-such-model"),
+    (["run", *"--images gt --masks masks --floors --out r.txt".split()], "r.txt"),
+    (["run", *"--images gt --masks masks --floors --work gt/p00.png".split()], "cannot keep the scores"),
+    (["run", *"--images gt --masks masks --floors --size 8".split()], "at least 11 x 11"),
+]
+
+
+@pytest.mark.parametrize(("arguments", "told"), MISTAKES)
+def test_mistakes_cost_one_line(
+    pictures: Any, monkeypatch: pytest.MonkeyPatch, arguments: list[str], told: str
+) -> None:
+    monkeypatch.chdir(pictures.root)
+    result = call(*arguments)
+    assert result.exit_code == 2, result.output
+    assert result.stdout == ""
+    line = result.stderr.splitlines()[-1]
+    assert line.startswith("error: ") and told in line
+    assert "Traceback" not in result.stderr
+
+
+def test_an_unknown_device_is_named(pictures: Any) -> None:
+    result = CliRunner().invoke(main, ["run", *map(str, inputs(pictures)), "--floors", "--device", "tpu9"])
+    assert result.exit_code == 2 and "'tpu9'" in result.stderr
+
+
+def test_a_stop_by_hand_says_how_to_go_on(
+    pictures: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def stop(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setitem(FLOORS, "OpenCV Telea", stop)
+        result = call("run", *inputs(pictures), "--floors", "--out", tmp_path / "r.json")
+    assert result.exit_code == 2 and "stopped; the same command goes on" in result.stderr
+    assert not (tmp_path / "r.json").exists()
+    result = call("run", *inputs(pictures), "--floors", "--out", tmp_path / "r.json")
+    assert result.exit_code == 0 and "push-pull pyramid: 6 of 6 pictures" in result.stderr
+
+
+def test_lines_of_progress_are_few(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture) -> None:
+    with progress.shown_progress() as show:
+        for done in range(100):
+            show("a", done, 100)
+        show("b", 0, 100)
+    assert capsys.readouterr().err.splitlines() == ["a: 0 of 100 pictures", "b: 0 of 100 pictures"]
+    monkeypatch.setattr(progress, "SECONDS_BETWEEN_LINES", 0)
+    with progress.shown_progress() as show:
+        show("a", 0, 100)
+        show("a", 50, 100)
+    assert capsys.readouterr().err.splitlines()[-1] == "a: 50 of 100 pictures"
+
+
+def test_a_terminal_gets_a_bar(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture) -> None:
+    monkeypatch.setenv("FORCE_COLOR", "1")
+    monkeypatch.setenv("TTY_COMPATIBLE", "1")
+    with progress.shown_progress() as show:
+        show("a [name]", 30, 100)
+    assert "30/100" in capsys.readouterr().err
+
+
+def timeless(report: Report) -> Report:
+    rows = tuple(dataclasses.replace(row, seconds_per_image=None) for row in report.rows)
+    return dataclasses.replace(report, rows=rows)
+
+
+@pytest.mark.slow
+def test_a_killed_run_goes_on_to_the_same_report(make_set: Callable, data: Path, tmp_path: Path) -> None:
+    pictures = make_set(10, shapes=((256, 240),))
+    command = [
+        sys.executable, "-m", "eval", "run", *map(str, inputs(pictures)), "--floors", "--device", "cpu",
+        "--feature-networks", str(data / "metrics"), "--out", str(tmp_path / "r.json"),
+    ]  # fmt: skip
+    lines = tmp_path / "r.work/method-mean-colour.jsonl"
+    environment = os.environ | {"OMP_NUM_THREADS": "1"}
+    process = subprocess.Popen(command, cwd=ROOT, env=environment, stderr=subprocess.DEVNULL)
+    while process.poll() is None and not (lines.is_file() and lines.read_bytes().count(b"\n") > 1):
+        time.sleep(0.005)
+    process.send_signal(signal.SIGKILL)
+    assert process.wait() == -signal.SIGKILL  # it was not done yet
+    before = lines.read_bytes()
+    assert before.count(b"\n") > 1 and not (tmp_path / "r.json").exists()
+
+    resumed = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, check=True)
+    assert lines.read_bytes().startswith(before.rpartition(b"\n")[0])  # nothing was measured twice
+    assert "ground truth: 10 of 10 pictures" in resumed.stderr
+    whole = call(
+        "run", *inputs(pictures), "--floors", "--feature-networks", data / "metrics",
+        "--out", tmp_path / "whole.json",
+    )  # fmt: skip
+    assert whole.exit_code == 0, whole.output
+    reports = [timeless(read_report(tmp_path / name)) for name in ("r.json", "whole.json")]
+    for row, other in zip(reports[0].rows, reports[1].rows, strict=True):
+        for picture, twin in zip(row.pictures, other.pictures, strict=True):
+            assert picture.values == pytest.approx(dict(twin.values), rel=1e-5)
+        for key, value in row.values.items():
+            assert value.value == pytest.approx(other.values[key].value, rel=1e-5)
+        assert row.missing == other.missing and row.name == other.name
+    assert json.dumps(reports[0].notes) == json.dumps(reports[1].notes)
+    shutil.rmtree(tmp_path / "r.work")
