@@ -1,7 +1,8 @@
 """Check this implementation against numeric references: ``python tests/run_goldens.py DIR``.
 
-DIR holds ``index.json``, one ``.npz`` a case and ``keys/``. Every case that belongs to a part that exists
-here is run in float64 and compared within the case's stated tolerance; the others are listed as skipped.
+DIR holds ``index.json``, one ``.npz`` a case and ``keys/``; statistics of random masks, if there are any, lie
+in a file of their own. Every case that belongs to a part that exists here is run in float64 and compared
+within the case's stated tolerance; the others are listed as skipped.
 Prints case, worst output, error and tolerance; exits 1 if any fails.
 """
 
@@ -19,6 +20,7 @@ import torch
 sys.path.insert(0, str(Path(__file__).parent.parent))
 
 from tests.golden_cases.case import Case, Checker
+from tests.golden_cases.masks import mask_cases
 from tests.golden_cases.registry import find_checker
 
 
@@ -61,16 +63,20 @@ def run_case(case: Case, checker: Checker) -> tuple[str, float, float]:
     return compare(case, ours)
 
 
+def find_cases(folder: Path) -> list[Case]:
+    """All cases of a folder."""
+    index = json.loads((folder / "index.json").read_text())
+    return [Case(folder, entry) for entry in index["cases"]] + mask_cases(folder)
+
+
 def main() -> int:
     """Run every case of a folder; the exit code is 1 if one fails or none ran."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("folder", type=Path)
     parser.add_argument("--only", default="", help="run cases whose name contains this text")
     arguments = parser.parse_args()
-    index = json.loads((arguments.folder / "index.json").read_text())
     counts = {"passed": 0, "failed": 0, "skipped": 0}
-    for entry in index["cases"]:
-        case = Case(arguments.folder, entry)
+    for case in find_cases(arguments.folder):
         if arguments.only not in case.name:
             continue
         checker = find_checker(case)

@@ -5,17 +5,15 @@ The full set: ``python tests/run_goldens.py DIR``.
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 
 import pytest
 
-from tests.golden_cases.case import Case
 from tests.golden_cases.registry import find_checker
-from tests.run_goldens import compare, main, run_case
+from tests.run_goldens import compare, find_cases, main, run_case
 
 FOLDER = Path(__file__).parent / "goldens"
-CASES = [Case(FOLDER, entry) for entry in json.loads((FOLDER / "index.json").read_text())["cases"]]
+CASES = find_cases(FOLDER)
 
 
 @pytest.mark.parametrize("case", CASES, ids=lambda case: case.name)

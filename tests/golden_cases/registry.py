@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from tests.golden_cases import acr, blocks, data, lama, losses, mae, measures
+from tests.golden_cases import acr, blocks, data, lama, losses, mae, masks, measures
 from tests.golden_cases.case import Case, Checker
 
 
@@ -24,6 +24,7 @@ _CHECKERS: list[tuple[Callable[[Case], bool], Checker]] = [
     (lambda case: {"ids", "direct"} <= case.entry["inputs"].keys(), acr.check_position_tables),
     (lambda case: "ngf" in case.config, lama.check_generator),
     (lambda case: "run_size_0" in case.outputs, data.check_sizes),
+    (lambda case: "share_above_half" in case.outputs, masks.check_masks),
     (lambda case: {"pairs", "columns"} <= case.config.keys(), measures.check_pictures),
     (lambda case: "fid" in case.outputs, measures.check_frechet),
     (lambda case: "resized_u8_sub" in case.outputs, measures.check_inception_input),
