@@ -27,6 +27,7 @@ FLOORS = {
     "inpaint.checkpoint": 4,
     "inpaint.mask_sets": 4,
     "inpaint.weights": 4,
+    "inpaint.backbones": 5,
     "inpaint.batch": 5,
     "inpaint.pipeline": 5,
     "inpaint.train": 5,

@@ -36,7 +36,13 @@ def add_inside_tab(service: Service, photo_state: gr.State, result_state: gr.Sta
     with gr.Column(visible=False) as area:
         with gr.Row():
             pictures = [
-                gr.Image(label=label, format="png", interactive=False, elem_id=name)
+                gr.Image(
+                    label=label,
+                    format="png",
+                    interactive=False,
+                    buttons=["download", "fullscreen"],
+                    elem_id=name,
+                )
                 for label, name in (
                     ("What the prior imagines", "reconstruction"),
                     ("Fill with the prior", "with-prior"),
@@ -46,11 +52,19 @@ def add_inside_tab(service: Service, photo_state: gr.State, result_state: gr.Sta
         said = gr.Markdown()
         with gr.Row():
             masked = gr.Image(
-                label="Click a point in the hole", format="png", interactive=False, elem_id="points"
+                label="Click a point in the hole",
+                format="png",
+                interactive=False,
+                buttons=["download", "fullscreen"],
+                elem_id="points",
             )
             with gr.Column():
                 heat = gr.Image(
-                    label="Where the prior looks from there", format="png", interactive=False, elem_id="heat"
+                    label="Where the prior looks from there",
+                    format="png",
+                    interactive=False,
+                    buttons=["download", "fullscreen"],
+                    elem_id="heat",
                 )
                 heat_said = gr.Markdown()
 
@@ -62,7 +76,13 @@ def add_inside_tab(service: Service, photo_state: gr.State, result_state: gr.Sta
         imagine = gr.Button("Reconstruct", elem_id="imagine")
         with gr.Row():
             toys = [
-                gr.Image(label=label, format="png", interactive=False, elem_id=name)
+                gr.Image(
+                    label=label,
+                    format="png",
+                    interactive=False,
+                    buttons=["download", "fullscreen"],
+                    elem_id=name,
+                )
                 for label, name in (
                     ("What is shown", "toy-shown"),
                     ("Reconstruction", "toy-reconstruction"),

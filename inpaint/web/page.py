@@ -8,6 +8,7 @@ from typing import Any
 
 import gradio as gr
 
+from inpaint.web.backbones_tab import add_backbones_tab
 from inpaint.web.batch_tab import add_batch_tab
 from inpaint.web.erase_tab import AS_PHOTO, AS_PNG, add_erase_tab
 from inpaint.web.friendly import friendly
@@ -34,6 +35,8 @@ def build_app(service: Service, examples: list[Path] | None = None) -> gr.Blocks
             photo, result = add_erase_tab(service, examples or [])
         with gr.Tab("Look inside", id="inside"):
             add_inside_tab(service, photo, result)
+        with gr.Tab("Backbones", id="backbones"):
+            add_backbones_tab(service, photo)
         with gr.Tab("Batch", id="batch"):
             add_batch_tab(service)
         _add_endpoint(service)

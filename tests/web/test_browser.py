@@ -210,6 +210,22 @@ def test_look_inside(page: Any, tmp_path: Path) -> None:
     keep_screenshot(page, "look-inside")
 
 
+def test_backbones_say_what_they_are_and_that_weights_are_missing(page: Any) -> None:
+    page.click("button[role=tab]:has-text('Backbones')")
+    page.click("#backbone-run")
+    page.wait_for_selector("text=choose a photo on the Erase tab first")
+    page.click("button[role=tab]:has-text('Erase')")
+    choose(page, EXAMPLE)
+    page.click("button[role=tab]:has-text('Backbones')")
+    page.click("#backbone-run")
+    page.wait_for_selector("text=Random weights")
+    page.wait_for_selector("#stages img", state="visible")
+    said = page.inner_text("#backbone-said")
+    assert "3.7 M" in said and "0.55 G" in said and "CC-BY-NC-4.0" in said
+    page.wait_for_timeout(1500)
+    keep_screenshot(page, "backbones")
+
+
 def test_a_batch_with_one_mask(page: Any, tmp_path: Path) -> None:
     paths = []
     for index in range(3):

@@ -1,0 +1,73 @@
+"""The Backbones tab: what ConvNeXt V1 and V2, ViT and Swin see in the photo, and what they cost."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import gradio as gr
+
+from inpaint.backbones.network import count_backbone, load_backbone, measure_speed
+from inpaint.backbones.registry import BACKBONES, find_backbone
+from inpaint.backbones.sight import feature_sheet, look_at
+from inpaint.errors import InpaintError
+from inpaint.web.friendly import friendly
+from inpaint.web.photos import Photo, read_upload
+from inpaint.web.service import Service
+
+
+def add_backbones_tab(service: Service, photo_state: gr.State) -> None:
+    """Put the tab's widgets into the page that is being built.
+
+    Args:
+        service: gives the limits.
+        photo_state: the Erase tab's :class:`Photo`.
+    """
+    titles = [(f"{backbone.title}, {backbone.parameters:g} M", backbone.name) for backbone in BACKBONES]
+    gr.Markdown(
+        "The same photo through a classification network. Compare the channels of **ConvNeXt V1** and "
+        "**V2**: where channels say the same, their distance falls towards 0; V2's global response "
+        "normalisation (GRN) was made to cure that."
+    )
+    with gr.Row():
+        name = gr.Dropdown(titles, value="convnextv2_atto", label="Backbone", elem_id="backbone")
+        fetch = gr.Checkbox(False, label="Fetch weights from timm's hub if they are not here")
+        start = gr.Button("Look", variant="primary", elem_id="backbone-run")
+    said = gr.Markdown(elem_id="backbone-said")
+    guesses = gr.Label(label="Best guesses", num_top_classes=5, visible=False)
+    gallery = gr.Gallery(
+        label="First channels of each stage", columns=4, format="png", interactive=False, elem_id="stages"
+    )
+
+    @friendly
+    def look(photo: Photo | None, key: str, may_fetch: bool) -> list[Any]:
+        if photo is None:
+            raise InpaintError("choose a photo on the Erase tab first")
+        backbone = find_backbone(key)
+        loaded = load_backbone(backbone, fetch=may_fetch)
+        picture = read_upload(Path(photo.path), service.limits, photo.name)
+        with service.computing:
+            sight = look_at(loaded, picture)
+            speed = measure_speed(loaded.network)
+        parameters, gigaflops = count_backbone(backbone)
+        stages = [
+            (feature_sheet(stage), f"{len(stage)} channels of {stage.shape[-2]} x {stage.shape[-1]}")
+            for stage in sight.stages
+        ]
+        cells = [
+            ("parameters", f"{parameters:.1f} M"),
+            ("multiply-adds at 224", f"{gigaflops:.2f} G"),
+            ("measured here, one photo at a time", f"{speed:.1f} images/s"),
+            ("published top-1", f"{backbone.accuracy} % ({backbone.source})"),
+            ("licence of the weights", backbone.licence),
+            ("channel distance by stage", ", ".join(f"{value:.3f}" for value in sight.collapse)),
+        ]
+        origin = f"Weights: {loaded.weights}." if loaded.weights else f"**Random weights**: {loaded.missing}"
+        table = ["| | |", "|---|---|", *(f"| {what} | {value} |" for what, value in cells)]
+        return [
+            "\n".join([origin, "", *table]),
+            gr.update(value=dict(sight.guesses), visible=bool(sight.guesses)),
+            stages,
+        ]
+
+    start.click(look, [photo_state, name, fetch], [said, guesses, gallery], api_visibility="private")
