@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import json
 import shutil
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -13,47 +13,34 @@ from click.testing import CliRunner, Result
 from PIL import Image
 
 from eval.__main__ import main
-from eval.protocol import FLOORS, read_validation_set
+from eval.methods import FLOORS
+from eval.protocol import find_validation_task
+from eval.results import read_report
 
 
 def run(*arguments: object) -> Result:
     return CliRunner().invoke(main, ["validate", *map(str, arguments)])
 
 
-@pytest.fixture(scope="module")
-def checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    from inpaint.checkpoint import save_checkpoint
-    from inpaint.models.presets import build_inpainter
-
-    path = tmp_path_factory.mktemp("models") / "small.safetensors"
-    with torch.random.fork_rng():
-        torch.manual_seed(0)
-        save_checkpoint(path, build_inpainter("lama-tiny"), {})
-    return path
-
-
-def test_floors_and_a_model(data: Path, checkpoint: Path, tmp_path: Path) -> None:
+def test_floors_and_a_model(data: Path, tiny_checkpoint: Callable[[str], Path], tmp_path: Path) -> None:
     result = run(
-        "--data", data, "--floors", "--model", checkpoint, "--device", "cpu",
+        "--data", data, "--floors", "--model", tiny_checkpoint("small"), "--device", "cpu",
         "--out", tmp_path / "r.json", "--out", tmp_path / "r.md", "--save", tmp_path / "pictures",
     )  # fmt: skip
     assert result.exit_code == 0, result.output
     assert result.stdout == (tmp_path / "r.md").read_text(encoding="utf-8")
-    report = json.loads((tmp_path / "r.json").read_text())
-    assert list(report["rows"]) == [*FLOORS, "small"]
-    assert set(report["against_floors"]) == {"small"}
-    assert report["n"] == 3
+    report = read_report(tmp_path / "r.json")
+    assert [row.name for row in report.rows] == [*FLOORS, "small"]
+    assert [column.key for column in report.columns] == ["psnr", "hole_psnr", "ssim", "sqd", "fmd"]
+    assert (report.protocol, report.n, report.size) == ("validation", 3, "256 x 256")
     # What was measured is what was saved: known pixels are the picture's own.
-    validation = read_validation_set(data)
-    for index, name in enumerate(validation.names):
-        saved = np.array(Image.open(tmp_path / "pictures" / "small" / f"{name}.png"))
-        target = validation.images[index].permute(1, 2, 0).numpy()
-        hole = validation.masks[index, 0].numpy()
+    task = find_validation_task(data)
+    for pair, picture in zip(task.pairs, report.row("small").pictures, strict=True):
+        target, hole = task.read(pair)
+        saved = np.array(Image.open(tmp_path / f"pictures/small/{pair.stem}.png"))
         assert np.array_equal(saved[~hole], target[~hole])
         error = np.square(saved[hole].astype(float) - target[hole]).mean()
-        assert report["rows"]["small"]["hole_psnr"]["values"][index] == pytest.approx(
-            10 * np.log10(255**2 / error), rel=1e-6
-        )
+        assert picture.values["hole_psnr"] == pytest.approx(10 * np.log10(255**2 / error), rel=1e-6)
 
 
 def test_a_masked_autoencoder_alone_can_be_scored(data: Path, tmp_path: Path) -> None:
@@ -66,18 +53,20 @@ def test_a_masked_autoencoder_alone_can_be_scored(data: Path, tmp_path: Path) ->
     assert "| mae | 2 |" in result.stdout
 
 
-def test_models_of_one_name_keep_their_paths(data: Path, checkpoint: Path, tmp_path: Path) -> None:
-    shutil.copy(checkpoint, tmp_path / checkpoint.name)
-    other = tmp_path / checkpoint.name
-    result = run("--data", data, "--model", checkpoint, "--model", other, "--limit", 2, "--device", "cpu")
+def test_models_of_one_name_keep_their_paths(
+    data: Path, tiny_checkpoint: Callable[[str], Path], tmp_path: Path
+) -> None:
+    one = tiny_checkpoint("small")
+    other = Path(shutil.copy(one, tmp_path / one.name))
+    result = run("--data", data, "--model", one, "--model", other, "--limit", 2, "--device", "cpu")
     assert result.exit_code == 0, result.output
-    assert f"| {checkpoint} | 2 |" in result.stdout and f"| {other} | 2 |" in result.stdout
+    assert f"| {one} | 2 |" in result.stdout and f"| {other} | 2 |" in result.stdout
 
 
 @pytest.mark.parametrize(
     ("arguments", "told"),
     [
-        (["--floors", "--data", "gone"], "no pictures in gone/val/images"),
+        (["--floors", "--data", "gone"], "ground truth: 'gone/val/images'"),
         (["--data", "DATA"], "nothing to score"),
         (["--data", "DATA", "--model", "no-such-model"], "no-such-model"),
         (["--data", "DATA", "--model", "DATA/metrics/mobilenet_v2_dequant_fp16.safetensors"], "safetensors"),
@@ -98,4 +87,4 @@ def test_an_absent_device_is_named(data: Path) -> None:
     if torch.cuda.is_available():
         pytest.skip("there is a CUDA device")
     result = run("--data", data, "--floors", "--device", "cuda")
-    assert result.exit_code == 2 and "no CUDA device" in result.stderr
+    assert result.exit_code == 2 and "'cuda' is not available" in result.stderr
