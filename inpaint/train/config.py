@@ -63,8 +63,8 @@ class RunConfig(DataConfig):
     schedule: Schedule = "cosine"
     milestones: tuple[int, ...] = ()
     ema_decay: float = between(0, 0.999999, default=0.998)
-    sample_every_s: float = at_least(1, default=300.0)
-    save_every_s: float = at_least(1, default=300.0)
+    sample_every_s: float = at_least(0, default=300.0)
+    save_every_s: float = at_least(0, default=300.0)
     log_every: int = at_least(1, default=20)
     threads: int | None = at_least(1, default=None)
     device: str = "auto"
