@@ -110,7 +110,8 @@ def class_names() -> list[str]:
     require_timm()
     from timm.data.imagenet_info import ImageNetInfo
 
-    return ImageNetInfo().label_descriptions()
+    described = ImageNetInfo().label_descriptions()
+    return list(described.values() if isinstance(described, dict) else described)
 
 
 def require_timm() -> Any:
