@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import zipfile
 from pathlib import Path
 
@@ -9,10 +10,12 @@ import cv2
 import numpy as np
 import pytest
 import torch
+from click.testing import CliRunner
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
+from benchmarks.masks import main as benchmark
 from inpaint import strokes
 from inpaint.errors import ConfigError, DataError, ShapeError
 from inpaint.strokes import (
@@ -20,6 +23,7 @@ from inpaint.strokes import (
     MASK_KINDS,
     ObjectShapes,
     draw_candidates,
+    draw_parts,
     make_masks,
     painting,
     read_shapes,
@@ -256,10 +260,20 @@ def test_bad_shapes_are_named(tmp_path: Path) -> None:
 def test_bad_requests_are_named() -> None:
     with pytest.raises(ConfigError, match=r"'fat'.*thin"):
         make_masks("fat", 1, 8, 8, seeded())
-    with pytest.raises(ConfigError, match="object shapes; name a folder or a zip"):
+    with pytest.raises(ConfigError, match="object shapes: name a folder or a zip"):
         make_masks("objects", 1, 8, 8, seeded())
     with pytest.raises(ShapeError, match="1 x 1"):
         make_masks("mixed", 1, 1, 1, seeded())
+
+
+def test_the_benchmark_tells_its_rates() -> None:
+    result = CliRunner().invoke(
+        benchmark, ["--count", "2", "--size", "16", "--seconds", "0", "--kind", "thin"]
+    )
+    assert result.exit_code == 0, result.output
+    assert re.match(
+        r"thin 16 x 16, 2 at once, cpu: [\d,]+ masks/s\n  of which .* [\d,]+ masks/s$", result.output
+    )
 
 
 # 1,500 masks of the published generators: mean hole ratio, share above one half, mean of the others.
@@ -292,7 +306,7 @@ def test_other_sizes_scale_the_numbers_of_256() -> None:
 
 def test_both_painters_share_the_mixture_s_statistics(shapes: ObjectShapes) -> None:
     drawn = []
-    parts = strokes._draw_parts("mixed", 600, (128, 128), seeded(3), shapes)
+    parts = draw_parts("mixed", 600, (128, 128), seeded(3), shapes)
     drawn.append(hole_ratios(paint_with_opencv(parts, 600, (128, 128), shapes)))
     drawn.append(hole_ratios(paint_in_tensors(parts, 600, (128, 128), shapes, CPU)))
     assert drawn[0].mean().item() == pytest.approx(drawn[1].mean().item(), abs=0.005)

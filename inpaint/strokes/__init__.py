@@ -30,6 +30,7 @@ from inpaint.strokes.recipes import (
     MIXED_SHARES,
     MIXED_STROKES,
     TRAIN_BOXES,
+    check_kind,
     default_limit,
     find_recipe,
 )
@@ -43,6 +44,7 @@ __all__ = [
     "ObjectShapes",
     "default_limit",
     "draw_candidates",
+    "draw_parts",
     "make_masks",
     "read_shapes",
 ]
@@ -119,28 +121,24 @@ def draw_candidates(
     Returns:
         ``(count, height, width)`` bool on the device, True = hole. All else is as in :func:`make_masks`.
     """
-    if kind not in MASK_KINDS:
-        raise ConfigError(f"got mask kind {kind!r}; expected one of {', '.join(MASK_KINDS)}")
-    if kind == "objects" and shapes is None:
-        raise ConfigError(
-            "masks of kind 'objects' are cut from object shapes; name a folder or a zip of them"
-        )
     if height < 1 or width < 1 or height * width < 2:
         raise ShapeError(f"got masks of {height} x {width}; a hole and a known pixel need at least 2 pixels")
-    parts = _draw_parts(kind, count, (height, width), generator, shapes)
+    parts = draw_parts(kind, count, (height, width), generator, shapes)
     return paint(parts, count, (height, width), shapes, torch.device(device))
 
 
-def _draw_parts(
-    kind: str, count: int, size: Size, generator: Generator, shapes: ObjectShapes | None
-) -> Parts:
+def draw_parts(kind: str, count: int, size: Size, generator: Generator, shapes: ObjectShapes | None) -> Parts:
+    """Draw what ``count`` masks of a kind consist of, on the CPU; arguments as in :func:`make_masks`."""
+    check_kind(kind)
     masks, scale = torch.arange(count), min(size) / DESIGN_SIZE
     if kind in LAMA_KINDS:
         recipe, scale = find_recipe(kind, min(size))
         return draw_recipe(recipe, count, size, generator, scale)
     if kind == "boxes":
         return draw_boxes(TRAIN_BOXES, masks, size, generator, scale)
-    if kind == "objects" and shapes is not None:
+    if kind == "objects":
+        if shapes is None:
+            raise ConfigError("masks of kind 'objects' need object shapes: name a folder or a zip of them")
         return draw_objects(shapes, masks, size, generator)
     chance = torch.rand(count, generator=generator)
     with_lines = (chance < MIXED_SHARES["irregular"]) | (chance >= 1 - MIXED_SHARES["both"])

@@ -74,11 +74,12 @@ def find_recipe(kind: str, short_side: int) -> tuple[MaskRecipe, float]:
 
 
 def default_limit(kind: str) -> float:
-    """The hole ratio above which a mask of this kind is drawn again.
+    """The hole ratio above which a mask of this kind is drawn again. ConfigError for an unknown kind."""
+    check_kind(kind)
+    return LAMA_RECIPES[f"{kind}_256"].max_hole_ratio if kind in LAMA_KINDS else MAX_HOLE_RATIO
 
-    Raises:
-        ConfigError: an unknown kind.
-    """
+
+def check_kind(kind: str) -> None:
+    """Raise ConfigError unless this is a kind of masks."""
     if kind not in MASK_KINDS:
         raise ConfigError(f"got mask kind {kind!r}; expected one of {', '.join(MASK_KINDS)}")
-    return LAMA_RECIPES[f"{kind}_256"].max_hole_ratio if kind in LAMA_KINDS else MAX_HOLE_RATIO
