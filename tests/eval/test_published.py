@@ -1,0 +1,133 @@
+"""The published numbers are those of the print, and their file forgives nothing."""
+
+from __future__ import annotations
+
+from decimal import Decimal
+from pathlib import Path
+
+import pytest
+
+from eval.commands.options import PROTOCOLS
+from eval.published import PUBLISHED, corrected, read_published
+from inpaint.errors import DataError
+
+ROOT = Path(__file__).resolve().parents[2]
+# PSNR, SSIM, FID, LPIPS as printed, once more: a slip in the data file must not pass.
+DECK = {
+    "ffhq-256": {
+        "Co-Mod": "25.2 0.889 5.85 0.085",
+        "LaMa": "26.6 0.903 6.38 0.078",
+        "MAE-FAR": "26.8 0.906 6.15 0.074",
+    },
+    "places2-256": {
+        "EC": "23.3 0.839 6.21 0.149",
+        "Co-Mod": "22.5 0.843 1.49 0.246",
+        "LaMa": "24.3 0.869 1.63 0.155",
+        "CTSDG": "23.4 0.835 11.2 0.185",
+        "MAE-FAR": "24.5 0.871 1.31 0.101",
+    },
+    "places2-512": {
+        "HiFill": "20.1 0.764 65.4 0.291",
+        "Co-Mod": "22.0 0.843 30.0 0.166",
+        "LaMa": "24.1 0.877 27.8 0.149",
+        "MAE-FAR": "24.3 0.880 25.3 0.119",
+    },
+    "ablation": {
+        "mixed masks, no attention": "24.34 0.860 26.84 0.117",
+        "mixed masks, trainable contextual attention": "24.13 0.859 26.99 0.123",
+        "random masks, prior attention": "24.39 0.861 26.25 0.117",
+        "mixed masks, prior attention": "24.51 0.864 25.49 0.113",
+    },
+}
+
+
+@pytest.mark.parametrize("name", DECK)
+def test_the_printed_numbers_are_here_digit_by_digit(name: str) -> None:
+    table = read_published()[name]
+    keys = ("psnr", "ssim", "fid", "lpips_alex")
+    assert {row.label: " ".join(str(row.scores[key]) for key in keys) for row in table.rows} == DECK[name]
+    assert [column.key for column in table.protocol.columns] == list(keys)
+    assert table.protocol.scored_as == "mae-far" and table.n is None  # how many pictures is not known
+
+
+def test_the_corrected_psnr_is_one_decibel_lower_and_keeps_its_digits() -> None:
+    table = read_published()["places2-512"]
+    psnr, ssim = table.protocol.columns[:2]
+    assert [str(corrected(row.scores["psnr"], psnr)) for row in table.rows] == [
+        "19.1",
+        "21.0",
+        "23.1",
+        "23.3",
+    ]
+    assert corrected(Decimal("0.843"), ssim) == Decimal("0.843")  # its offset depends on the picture
+
+
+def test_spot_checks_of_the_other_tables() -> None:
+    tables = read_published()
+    wide = {row.label: row.scores for row in tables["lama-places2-512-wide"].rows}
+    assert wide["LaMa-Fourier"] == {"fid": Decimal("2.21"), "lpips_vgg": Decimal("0.135")}
+    assert wide["Co-Mod"]["fid"] == Decimal("1.82") and tables["lama-places2-512-wide"].n == 30_000
+    narrow = {row.label: row.scores for row in tables["lama-places2-512-narrow"].rows}
+    assert narrow["MADF"] == {"fid": Decimal("0.57"), "lpips_vgg": Decimal("0.085")}
+    large = {row.label: row.scores for row in tables["mat-places2-512-large"].rows}
+    assert large["Big-LaMa, 4.5 M pictures"]["lpips_alex"] == Decimal("0.166")
+    assert "lpips_alex" not in large["MAT, 8 M pictures"]  # not printed, so not there
+
+
+def test_every_table_says_what_is_known_and_what_is_not() -> None:
+    for table in read_published().values():
+        assert table.protocol.scored_as in PROTOCOLS
+        assert table.source and table.pictures and table.masks
+        assert len({row.label for row in table.rows}) == len(table.rows)
+    for name in DECK:
+        table = read_published()[name]
+        assert "unverified" in table.pictures and "inference" in table.masks
+        told = " ".join(table.protocol.traps)
+        for word in ("1.0 dB above", "data range 2", "AlexNet", "torchvision", "unverified"):
+            assert word in told
+
+
+def test_each_method_of_the_tables_has_its_page() -> None:
+    methods = {row.method.key: row.method for name in DECK for row in read_published()[name].rows}
+    assert set(methods) == {"co-mod", "edge-connect", "ctsdg", "hifill", "lama", "mae-far"}
+    for method in methods.values():
+        page = (ROOT / method.page).read_text(encoding="utf-8")
+        assert method.code in page and "was not run here" in page.lower(), method.page
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "message"),
+    [
+        ('psnr = "25.2"', "psnr = 25.2", r"tables.ffhq-256, row 1: psnr is 25.2; expected str"),
+        ('psnr = "25.2"', 'psnr = "25,2"', "expected a number as printed"),
+        ('psnr = "25.2"', 'prsn = "25.2"', r"unknown keys \['prsn'\]; expected method, label, psnr"),
+        ('{ method = "co-mod", psnr = "25.2", ssim = "0.889", fid = "5.85", lpips_alex = "0.085" }',
+         '{ method = "co-mod" }', "row 1: got no score"),
+        ('method = "lama", psnr = "26.6"', 'method = "lamb", psnr = "26.6"', "expected one of co-mod"),
+        ('title = "FFHQ, 256 x 256"', "", "tables.ffhq-256: title is None; expected str"),
+        ('title = "FFHQ, 256 x 256"', 'title = ""', "title is ''; expected str"),
+        ("size = 256\nprotocol", "size = true\nprotocol", "size is True; expected int"),
+        ('protocol = "mae-far"\npictures = "FFHQ', 'protocol = "mae"\npictures = "FFHQ',
+         "'mae'; expected one of mae-far, lama"),
+        ("n = 30000", 'n = "30000"', "n is '30000'; expected int"),
+        ("[methods.co-mod]", "[methods.co-mod]\ncolour = 1", r"methods.co-mod has unknown keys \['colour'\]"),
+        ("traps = []", "traps = [1]", "expected a list of texts"),
+        ("[methods.co-mod]", "[other]\n[methods.co-mod]", r"the file has unknown keys \['other'\]"),
+        ('too_high_by = "1.0"', "too_high_by = 1.0", "too_high_by is 1.0; expected str"),
+        ("[methods.co-mod]", "[[methods.co-mod]]", "methods.co-mod is .* expected a table"),
+        ("[methods.co-mod]", "[methods.co-mod", "cannot be read"),
+    ],
+)  # fmt: skip
+def test_a_slip_in_the_file_is_told(tmp_path: Path, old: str, new: str, message: str) -> None:
+    text = PUBLISHED.read_text(encoding="utf-8")
+    assert old in text
+    path = tmp_path / "published.toml"
+    path.write_text(text.replace(old, new, 1), encoding="utf-8")
+    with pytest.raises(DataError, match=message) as caught:
+        read_published(path)
+    assert str(path) in str(caught.value) and "\n" not in str(caught.value)
+
+
+def test_a_missing_file_is_told(tmp_path: Path) -> None:
+    with pytest.raises(DataError, match=r"none\.toml: cannot be read"):
+        read_published(tmp_path / "none.toml")
