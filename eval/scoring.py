@@ -8,11 +8,13 @@ nothing is kept in memory, so pictures may be as many as there are.
 from __future__ import annotations
 
 import hashlib
+import math
 import time
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -147,20 +149,7 @@ class _Run:
                 features = self._features(filled)
                 touched = None if method.kind == "floor" else _touched(prediction, image, mask)
                 deque(written, maxlen=0)  # a line in the ledger promises the picture
-                entries = []
-                for index, example in enumerate(examples):
-                    numbers = {key: value[index].item() for key, value in values.items()}
-                    entries.append(
-                        {
-                            "stem": example.pair.stem,
-                            "hole_ratio": example.hole_ratio,
-                            # Without a hole, what is measured over the hole is not defined.
-                            "values": {k: v for k, v in numbers.items() if example.hole.any() or v == v},
-                            "touched": None if touched is None else touched[index],
-                            "seconds": seconds,
-                        }
-                    )
-                ledger.append(entries, features)
+                ledger.append(_entries(examples, values, touched, seconds), features)
         return ledger
 
     def _open(self, name: str, identity: Mapping[str, str]) -> Ledger:
@@ -212,6 +201,30 @@ def _count_saved(pairs: Sequence[Pair], folder: Path) -> int:
         raise DataError(f"cannot save pictures in {str(folder)!r}: {error.strerror}") from error
     lacking = (i for i, pair in enumerate(pairs) if not (folder / f"{pair.stem}.png").is_file())
     return next(lacking, len(pairs))
+
+
+def _entries(
+    examples: Sequence[Example],
+    values: Mapping[str, Tensor],
+    touched: Sequence[dict[str, float]] | None,
+    seconds: float | None,
+) -> list[dict[str, Any]]:
+    """A ledger's lines of a batch."""
+    entries = []
+    for index, example in enumerate(examples):
+        numbers = {key: value[index].item() for key, value in values.items()}
+        if not example.hole.any():  # what is measured over the hole is not defined
+            numbers = {key: number for key, number in numbers.items() if not math.isnan(number)}
+        entries.append(
+            {
+                "stem": example.pair.stem,
+                "hole_ratio": example.hole_ratio,
+                "values": numbers,
+                "touched": touched and touched[index],
+                "seconds": seconds,
+            }
+        )
+    return entries
 
 
 def _write_picture(picture: Tensor, path: Path) -> None:

@@ -19,6 +19,7 @@ from eval.picture_files import PictureFile, few
 from eval.results import Picture, Report, Row, Touched, Value
 from eval.statistics import bins_of, means_of
 from eval.stream import read_ahead
+from inpaint.errors import DataError
 from inpaint.mask_sets import hash_masks
 
 FEWEST_FOR_FID = 2048  # with fewer, the covariance of as many features is singular
@@ -53,6 +54,7 @@ def summarise(
     rows, warnings = [], _warn_of_task(task, measures, truth)
     for method, ledger in ledgers.items():
         entries = list(ledger)
+        _check_stems(task, method, entries, work)
         values = _measure_sets(measures, task, method, ledger, targets, work)
         rows.append(_row(method, entries, values, measures, save))
         warnings += _warn_of_method(method, rows[-1], entries)
@@ -72,6 +74,17 @@ def summarise(
         images=str(task.images),
         masks=str(task.masks),
     )
+
+
+def _check_stems(task: Task, method: Method, entries: Sequence[Mapping[str, Any]], work: Path) -> None:
+    """Refuse what two runs wrote into one folder at the same time."""
+    files = method.source.files if isinstance(method.source, Predictions) else None
+    expected = [pair.stem for pair in task.pairs if files is None or pair.stem in files]
+    if [entry["stem"] for entry in entries] != expected:
+        raise DataError(
+            f"got the scores of {method.name} mixed up in {str(work)!r}, as by two runs at once; delete the "
+            "folder, and give each run its own with --work"
+        )
 
 
 def _row(

@@ -211,6 +211,15 @@ def test_another_run_is_not_continued(pictures: Any) -> None:
         run(pictures, [Method("m", "model", grey, "first")], MeanColours())
 
 
+def test_two_runs_in_one_folder_are_told(pictures: Any) -> None:
+    run(pictures, [Method("m", "model", grey)], MeanColours())
+    lines = pictures.root / "work/method-m.jsonl"
+    header, first, second, *rest = lines.read_text().splitlines(keepends=True)
+    lines.write_text("".join([header, first, first, second, *rest[:-1]]))
+    with pytest.raises(DataError, match=r"mixed up in .*work.*two runs at once"):
+        run(pictures, [Method("m", "model", grey)], MeanColours())
+
+
 def test_composites_are_saved_and_those_that_were_lost_are_made_again(pictures: Any) -> None:
     save = pictures.root / "saved"
     run(pictures, [Method("my model", "model", grey)], MeanColours())  # without saving, first
