@@ -6,12 +6,13 @@ process or the worker it is made in.
 
 from __future__ import annotations
 
+import importlib
 import math
 import os
 import random
-from functools import lru_cache
 from typing import Any
 
+import cv2
 import numpy as np
 import torch
 from numpy.typing import NDArray
@@ -63,39 +64,45 @@ def distort(image: Tensor, draws: NDArray[np.float64], settings: Augment) -> Ten
     return image.clamp(0, 1)
 
 
-def distort_as_lama(photo: NDArray[np.uint8], size: int, seed: int) -> NDArray[np.uint8]:
-    """Distort and crop one photo as for LaMa: perspective, turn and zoom, lens, crop, flip, colours.
-
-    Args:
-        photo: (H, W, 3) uint8; mirrored at its edges where it is smaller than the crop.
-        size: side of the crop.
-        seed: of this photo; the same gives the same crop.
-
-    Returns:
-        (size, size, 3) uint8.
-
-    Raises:
-        InpaintError: albumentations is not installed.
+class LamaDistortions:
+    """Distort and crop single photos as for LaMa: perspective, turn and zoom, lens, crop, flip, colours.
 
     Source:
         Suvorov et al., LaMa (WACV 2022): scale 0.7 to 1.3, 40 degrees, brightness and contrast 0.2; each
         distortion on half of the photos. Strengths of the others: small ones of our choice.
     """
-    pipeline = _lama_pipeline(size)
-    pipeline.set_random_state(np.random.default_rng(seed), random.Random(seed))
-    return pipeline(image=photo)["image"]
+
+    def __init__(self) -> None:
+        """Find the library; InpaintError if albumentations is not installed."""
+        os.environ.setdefault("NO_ALBUMENTATIONS_UPDATE", "1")  # else importing it asks the network for news
+        try:
+            importlib.import_module("albumentations")
+        except ImportError:
+            raise InpaintError(
+                "augment.kind = 'lama' needs albumentations; run: pip install 'mae-acr-inpaint[train]'"
+            ) from None
+        self._pipelines: dict[int, Any] = {}
+
+    def __call__(self, photo: NDArray[np.uint8], size: int, seed: int) -> NDArray[np.uint8]:
+        """Distort one photo.
+
+        Args:
+            photo: (H, W, 3) uint8; mirrored at its edges where it is smaller than the crop.
+            size: side of the crop.
+            seed: of this photo; the same gives the same crop.
+
+        Returns:
+            (size, size, 3) uint8.
+        """
+        if size not in self._pipelines:  # sizes may cycle
+            self._pipelines[size] = _lama_pipeline(size)
+        pipeline = self._pipelines[size]
+        pipeline.set_random_state(np.random.default_rng(seed), random.Random(seed))
+        return pipeline(image=photo)["image"]
 
 
-@lru_cache(maxsize=32)  # one a size: sizes may cycle
 def _lama_pipeline(size: int) -> Any:
-    os.environ.setdefault("NO_ALBUMENTATIONS_UPDATE", "1")  # else importing it asks the network for news
-    try:
-        import albumentations as A
-    except ImportError:
-        raise InpaintError(
-            "augment.kind = 'lama' needs albumentations; run: pip install 'mae-acr-inpaint[train]'"
-        ) from None
-    import cv2
+    import albumentations as A
 
     mirror = cv2.BORDER_REFLECT_101
     return A.Compose(

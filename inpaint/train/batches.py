@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import io
 from collections.abc import Callable
 from typing import NamedTuple, Protocol
@@ -12,7 +13,7 @@ from PIL import Image
 from torch import Tensor
 
 from inpaint.errors import DataError
-from inpaint.strokes import read_shapes
+from inpaint.strokes import ObjectShapes, read_shapes
 from inpaint.train.ahead import Ahead
 from inpaint.train.augment import DISTORTION_DRAWS, distort
 from inpaint.train.crops import choose_crops
@@ -79,23 +80,18 @@ class Batches:
         on_problem: Callable[[str], None],
         rows: slice | None = None,
     ) -> None:
-        self._config = config
-        self._device = device
-        self._rows = rows or slice(0, config.batch_size)
+        rows = rows or slice(0, config.batch_size)
         shapes = read_shapes(config.shapes) if config.shapes else None
         index = index_photos(config.photos, limit=config.photo_limit, cache=config.out / "shards")
         _look_at(index, config.kept_size if config.keep == "memory" else config.size, on_problem)
-        self._source: PictureSource
+        source: PictureSource
         if config.keep == "memory":
-            self._source = _PhotosInMemory(config, index, self._rows, device, on_problem)
+            source = _PhotosInMemory(config, index, rows, device, on_problem)
         else:
-            self._source = PhotoStream(config, index, self._rows, device, shapes, on_problem)
-        self._shapes = shapes.to(device) if shapes else None
-        self._ahead = Ahead(self._make, config.batch_size, config.images)
-
-    def __len__(self) -> int:
-        """Number of photos."""
-        return len(self._source)
+            source = PhotoStream(config, index, rows, device, shapes, on_problem)
+        shapes = shapes.to(device) if shapes else None
+        make = functools.partial(_make_batch, config, source, shapes, device, rows)
+        self._ahead = Ahead(make, config.batch_size, config.images)
 
     def after(self, images_seen: int) -> Batch:
         """This process's share of the batch that follows ``images_seen`` images.
@@ -105,15 +101,23 @@ class Batches:
         """
         return self._ahead.after(images_seen)
 
-    def _make(self, images_seen: int) -> Batch:
-        image, mask = self._source.after(images_seen)
-        first, count = images_seen + self._rows.start, len(image)
-        if self._config.augment.distorts:
-            draws = random_rows(self._config.seed, "distortions", first, count, DISTORTION_DRAWS)
-            image = distort(image, draws, self._config.augment)
-        if mask is None:
-            mask = draw_masks(self._config, first, count, image.shape[-1], self._shapes, self._device)
-        return Batch(image, mask, images_seen, self._rows)
+
+def _make_batch(
+    config: DataConfig,
+    source: PictureSource,
+    shapes: ObjectShapes | None,
+    device: torch.device,
+    rows: slice,
+    images_seen: int,
+) -> Batch:
+    image, mask = source.after(images_seen)
+    first, count = images_seen + rows.start, len(image)
+    if config.augment.distorts:
+        draws = random_rows(config.seed, "distortions", first, count, DISTORTION_DRAWS)
+        image = distort(image, draws, config.augment)
+    if mask is None:
+        mask = draw_masks(config, first, count, image.shape[-1], shapes, device)
+    return Batch(image, mask, images_seen, rows)
 
 
 class _PhotosInMemory:

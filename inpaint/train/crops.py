@@ -72,8 +72,8 @@ def crop_photo(
         (size, size, 3) uint8.
     """
     top, left, height, width = (int(number) for number in box)
-    edges = (left, top, left + width, top + height)
-    crop = np.asarray(photo.resize((size, size), Image.Resampling.BILINEAR, box=edges))
+    cut = photo.crop((left, top, left + width, top + height))
+    crop = np.asarray(cut.resize((size, size), Image.Resampling.BILINEAR))
     return crop[:, ::-1] if mirrored else crop
 
 

@@ -7,7 +7,9 @@ from __future__ import annotations
 
 import os
 import signal
+import threading
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Any, NamedTuple
 
 import cv2
@@ -20,7 +22,7 @@ from torch.utils.data import DataLoader, Dataset, Sampler
 
 from inpaint.errors import DataError
 from inpaint.strokes import ObjectShapes
-from inpaint.train.augment import distort_as_lama
+from inpaint.train.augment import LamaDistortions
 from inpaint.train.crops import choose_crops, crop_photo
 from inpaint.train.data import describe_broken
 from inpaint.train.data_config import DataConfig
@@ -76,8 +78,6 @@ class PhotoStream:
         shapes: ObjectShapes | None,
         on_problem: Callable[[str], None],
     ) -> None:
-        if config.augment.kind == "lama":  # a missing library is told here, not by every worker
-            distort_as_lama(np.zeros((config.size, config.size, 3), np.uint8), config.size, 0)
         self._config, self._index, self._device, self._on_problem = config, index, device, on_problem
         self._plan = _Plan(config, len(index), rows)
         workers = _default_workers() if config.workers is None else config.workers
@@ -97,11 +97,8 @@ class PhotoStream:
             **in_workers,
         )
         self._next, self._told = -1, set[str]()
-        # Workers start here, in the main thread and before there are others. The loader then answers to the
-        # death of a worker by raising in whatever the main thread does: `after` notices it too, and can tell.
-        answer = signal.getsignal(signal.SIGCHLD)
-        self._made: Iterator[Made] = iter(self._loader)
-        signal.signal(signal.SIGCHLD, answer)
+        with _signals_kept():  # workers start here: in the main thread, and before there are others
+            self._made: Iterator[Made] = iter(self._loader)
 
     def __len__(self) -> int:
         return len(self._index)
@@ -112,11 +109,11 @@ class PhotoStream:
         Raises:
             DataError: no photo can be read any more, or a worker ended.
         """
-        if images_seen != self._next:
-            self._plan.begin = images_seen
-            self._made = iter(self._loader)
-        self._next = images_seen + self._config.batch_size
         try:
+            if images_seen != self._next:
+                self._plan.begin = images_seen
+                self._made = iter(self._loader)
+            self._next = images_seen + self._config.batch_size
             made = next(self._made)
         except RuntimeError as problem:  # the loader's word for a worker that was killed or has no room
             reason = str(problem).strip().splitlines()[0]
@@ -159,6 +156,7 @@ class _Maker(Dataset[Any]):
         self, config: DataConfig, index: PhotoIndex, shapes: ObjectShapes | None, draws_masks: bool
     ) -> None:
         self._config, self._index, self._shapes, self._draws_masks = config, index, shapes, draws_masks
+        self._lama = LamaDistortions() if config.augment.kind == "lama" else None
 
     def __getitems__(self, order: Order) -> Made:
         broken: list[tuple[str, str]] = []
@@ -187,9 +185,9 @@ class _Maker(Dataset[Any]):
         return None
 
     def _crop(self, photo: Image.Image, picture: int, size: int) -> NDArray[np.uint8]:
-        if self._config.augment.kind == "lama":
+        if self._lama is not None:
             pixels = np.asarray(_shrink(photo, self._config.photo_size))
-            return distort_as_lama(pixels, size, picture_seed(self._config.seed, "lama", picture))
+            return self._lama(pixels, size, picture_seed(self._config.seed, "lama", picture))
         boxes, mirrored = choose_crops(self._config, picture, 1, photo.height, photo.width)
         return crop_photo(photo, boxes[0], mirrored[0], size)
 
@@ -207,6 +205,22 @@ def _default_workers() -> int:
     """One a core, shared among the training processes that the launcher started on this machine."""
     share = (os.cpu_count() or 1) // int(os.environ.get("LOCAL_WORLD_SIZE", "1"))
     return min(max(share, 1), _MOST_WORKERS)
+
+
+@contextmanager
+def _signals_kept() -> Iterator[None]:
+    """Undo the loader's answer to a worker's death, which is to raise in whatever the main thread does then.
+
+    :meth:`PhotoStream.after` notices within seconds as well, and can tell what happened.
+    """
+    if threading.current_thread() is not threading.main_thread() or not hasattr(signal, "SIGCHLD"):
+        yield  # the loader changes nothing there
+        return
+    answer = signal.getsignal(signal.SIGCHLD)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGCHLD, answer)
 
 
 def _begin_worker(number: int) -> None:
