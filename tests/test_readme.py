@@ -14,7 +14,7 @@ import pytest
 import inpaint
 
 ROOT = Path(__file__).resolve().parents[1]
-DOCUMENTS = ["README.md", "examples/README.md"]
+DOCUMENTS = ["README.md", "examples/README.md", "docs/WEB.md"]
 
 
 def blocks(document: str) -> list[tuple[str, str]]:
@@ -52,7 +52,7 @@ def test_make_targets_exist(line: str) -> None:
 @pytest.mark.parametrize("line", lines_with("pip install"))
 def test_extras_exist(line: str) -> None:
     pyproject = (ROOT / "pyproject.toml").read_text(encoding="utf-8")
-    for extra in re.findall(r"\[(\w+)\]", line):
+    for extra in re.findall(r"\w+", " ".join(re.findall(r"\[([\w,]+)\]", line))):
         assert re.search(rf"^{extra} = \[", pyproject, flags=re.MULTILINE), line
 
 

@@ -100,7 +100,7 @@ def changed_box(before: Image.Image, after: Image.Image) -> tuple[int, int, int,
 def keep_screenshot(page: Any, name: str) -> None:
     folder = os.environ.get("INPAINT_SCREENSHOTS")
     if folder:
-        page.screenshot(path=str(Path(folder) / f"{name}.png"), full_page=True)
+        page.screenshot(path=str(Path(folder) / f"{name}.jpg"), type="jpeg", quality=80, full_page=True)
 
 
 def test_paint_run_compare_download(page: Any, url: str, tmp_path: Path) -> None:

@@ -67,6 +67,12 @@ def test_image_and_mask_in_result_out(client: Any, tmp_path: Path) -> None:
     assert erase(client, image, mask, form="PNG (lossless)").suffix == ".png"
 
 
+def test_model_growth_and_format_need_not_be_named(client: Any, tmp_path: Path) -> None:
+    image, mask = two_files(tmp_path)
+    file = gradio_client.handle_file
+    assert Path(client.predict(file(str(image)), file(str(mask)), api_name="/erase")).exists()
+
+
 def test_a_rotated_photo_takes_an_upright_mask(client: Any, tmp_path: Path) -> None:
     exif = Image.Exif()
     exif[0x0112] = 6
