@@ -36,7 +36,12 @@ def add_backbones_tab(service: Service, photo_state: gr.State) -> None:
     said = gr.Markdown(elem_id="backbone-said")
     guesses = gr.Label(label="Best guesses", num_top_classes=5, visible=False)
     gallery = gr.Gallery(
-        label="First channels of each stage", columns=4, format="png", interactive=False, elem_id="stages"
+        label="First channels of each stage",
+        columns=4,
+        height="auto",
+        format="png",
+        interactive=False,
+        elem_id="stages",
     )
 
     @friendly

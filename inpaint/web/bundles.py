@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import dataclasses
 import io
 import re
 import secrets
@@ -183,7 +184,23 @@ def _fill(
 
     all_problems = [*problems, *unpaired, *unplanned]
     report = run_batch(jobs, repair, on_result=count, problems=all_problems, max_pixels=service.limits.pixels)
+    report = _without_paths(report, work)
     return _pack(work, report), report
+
+
+def _without_paths(report: BatchReport, work: Path) -> BatchReport:
+    """Name files in reasons as their owner does: the server's folders are nobody's business."""
+
+    def tell(reason: str) -> str:
+        for folder in ("images", "masks", "results", ""):
+            reason = reason.replace(str(work / folder) + "/", "").replace(str(work / folder), folder)
+        return reason
+
+    return dataclasses.replace(
+        report,
+        results=tuple(dataclasses.replace(r, reason=tell(r.reason)) for r in report.results),
+        problems=tuple(dataclasses.replace(p, reason=tell(p.reason)) for p in report.problems),
+    )
 
 
 def _pack(work: Path, report: BatchReport) -> Path:

@@ -63,6 +63,7 @@ def test_several_pictures_with_one_mask(service: Service, tmp_path: Path) -> Non
         "p0.png": "done", "p1.png": "done", "p2.png": "done", "broken.png": "failed", "other.png": "failed",
     }  # fmt: skip
     assert "5 x 5" in rows["other.png"]["reason"]
+    assert rows["broken.png"]["reason"].startswith("'broken.png' is no picture")
     known = np.asarray(a_mask()) == 0
     with zipfile.ZipFile(result) as archive:
         filled = np.asarray(Image.open(io.BytesIO(archive.read("p1.png"))))
@@ -84,6 +85,7 @@ def test_a_picture_without_a_mask_is_in_the_report(service: Service, tmp_path: P
     content = {"a.png": png(noise(60, 80)), "a_mask.png": png(a_mask()), "b.png": png(noise(60, 80))}
     result, _ = fill_zip(service, zipped(tmp_path / "a.zip", content), TELEA)
     assert read_report(result)["b.png"]["status"] == "left out"
+    assert read_report(result)["b.png"]["reason"].startswith("no mask named b.* in 'masks'")
 
 
 @pytest.mark.parametrize(
