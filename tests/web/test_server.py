@@ -1,5 +1,6 @@
 """The page's endpoint on a running server, as a program would use it."""
 
+import concurrent.futures
 import json
 import urllib.error
 import urllib.request
@@ -152,3 +153,41 @@ def test_another_site_may_not_call(url: str) -> None:
     except urllib.error.HTTPError as error:
         allowed = error.headers.get("Access-Control-Allow-Origin")
     assert allowed not in ("*", "http://evil.example")
+
+
+def test_a_full_queue_says_so_and_empties(tmp_path: Path) -> None:
+    from inpaint.web.server import serve
+
+    app, service, address = serve(port=None, device="cpu", limits=Limits(waiting=2), block=False)
+    try:
+        image, mask = two_files(tmp_path)
+        client = gradio_client.Client(address, verbose=False)
+        file = gradio_client.handle_file
+        with service.computing:  # as if somebody's fill took long
+            jobs = [
+                client.submit(file(str(image)), file(str(mask)), TELEA, api_name="/erase") for _ in range(12)
+            ]
+            concurrent.futures.wait([job.future for job in jobs], timeout=5)
+        errors = [job.exception(timeout=60) for job in jobs]
+        refused = [error for error in errors if error is not None]
+        assert 0 < len(refused) < 12  # those in the queue were served
+        assert all("Queue is full" in str(error) for error in refused)
+    finally:
+        app.close()
+        service.close()
+
+
+def test_a_login_is_asked_for(tmp_path: Path) -> None:
+    from inpaint.web.server import serve
+
+    app, service, address = serve(port=None, device="cpu", login=("ann", "secret"), block=False)
+    try:
+        with pytest.raises(urllib.error.HTTPError) as caught:
+            urllib.request.urlopen(f"{address}gradio_api/info")
+        assert caught.value.code == 401
+        image, mask = two_files(tmp_path)
+        client = gradio_client.Client(address, auth=("ann", "secret"), verbose=False)
+        assert erase(client, image, mask).exists()
+    finally:
+        app.close()
+        service.close()
