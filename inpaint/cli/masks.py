@@ -111,6 +111,7 @@ def _make(
     shapes: Path | None,
 ) -> Manifest:
     """Make the set, with a progress bar on a terminal."""
+    import torch
     from rich.console import Console
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TimeRemainingColumn
 
@@ -120,17 +121,22 @@ def _make(
     silhouettes = read_shapes(shapes) if shapes else None
     console = Console(stderr=True)
     columns = (BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-    with Progress(*columns, console=console, disable=not console.is_terminal) as progress:
-        bar = progress.add_task(kind, total=len(names))
-        return make_mask_set(
-            out,
-            kind,
-            names,
-            seed=seed,
-            hole_ratios=ranges,
-            shapes=silhouettes,
-            on_mask=lambda: progress.advance(bar),
-        )
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)  # the tables of one mask are tiny: more threads would only wait for each other
+    try:
+        with Progress(*columns, console=console, disable=not console.is_terminal) as progress:
+            bar = progress.add_task(kind, total=len(names))
+            return make_mask_set(
+                out,
+                kind,
+                names,
+                seed=seed,
+                hole_ratios=ranges,
+                shapes=silhouettes,
+                on_mask=lambda: progress.advance(bar),
+            )
+    finally:
+        torch.set_num_threads(threads)
 
 
 def _names_like(folder: Path) -> list[tuple[str, tuple[int, int]]]:
