@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 
     from eval.methods import Method
     from eval.pairs import Task
+    from eval.results import Report
 
 PROTOCOLS = ("standard", "mae-far", "lama")
 _PATH = click.Path(path_type=Path)
@@ -55,7 +56,7 @@ class Settings:
     device: str
 
 
-_OPTIONS = (
+_OPTIONS_OF_THE_SET = (
     click.option("--images", type=_PATH, required=True, help="Folder of the ground truth."),
     click.option("--masks", type=_PATH, required=True, help="Folder or zip of the masks: white = hole."),
     click.option("--protocol", type=click.Choice(PROTOCOLS), default=PROTOCOLS[0], show_default=True),
@@ -67,6 +68,8 @@ _OPTIONS = (
         help="Crop the ground truth to its centre square and resize it to N x N (Lanczos; masks nearest), as "
         "the published scripts do; otherwise everything is scored at its own size.",
     ),
+)
+_OPTIONS_OF_THE_RUN = (
     click.option(
         "--cycle-masks",
         is_flag=True,
@@ -97,9 +100,17 @@ def scoring_options(command: Callable[..., None]) -> Callable[..., None]:
         settings = Settings(**{field.name: values.pop(field.name) for field in fields(Settings)})
         command(settings, **values)
 
-    for option in reversed(_OPTIONS):
-        with_settings = option(with_settings)
-    return with_settings
+    with_options = run_options(with_settings)
+    for option in reversed(_OPTIONS_OF_THE_SET):
+        with_options = option(with_options)
+    return with_options
+
+
+def run_options(command: Callable[..., None]) -> Callable[..., None]:
+    """Add the options that do not say what is scored and by which protocol; the command gets them by name."""
+    for option in reversed(_OPTIONS_OF_THE_RUN):
+        command = option(command)
+    return command
 
 
 def score_and_report(
@@ -107,7 +118,21 @@ def score_and_report(
     find_methods: Callable[[Task, torch.device], list[Method]],
     save: Path | None = None,
 ) -> None:
-    """Score methods, write the reports, print the table.
+    """Score methods, write the reports, print the table; arguments as of :func:`score_task`."""
+    from eval.report import to_markdown, write_report
+
+    report = score_task(settings, find_methods, save)
+    for path in settings.reports:
+        write_report(report, path)
+    click.echo(to_markdown(report), nl=False)
+
+
+def score_task(
+    settings: Settings,
+    find_methods: Callable[[Task, torch.device], list[Method]],
+    save: Path | None = None,
+) -> Report:
+    """Score methods on the pictures and masks of a command line.
 
     Args:
         settings: of the command line.
@@ -117,7 +142,6 @@ def score_and_report(
     from eval.measures import build_measures
     from eval.methods import check_names, floors
     from eval.pairs import find_task
-    from eval.report import to_markdown, write_report
     from eval.report.files import check_suffix
     from eval.scoring import score
     from inpaint.device import choose_device
@@ -142,7 +166,7 @@ def score_and_report(
         device=device,
     )
     with _work_folder(settings) as work, shown_progress() as on_progress:
-        report = score(
+        return score(
             task,
             methods,
             measures,
@@ -152,9 +176,6 @@ def score_and_report(
             save=save,
             on_progress=on_progress,
         )
-    for path in settings.reports:
-        write_report(report, path)
-    click.echo(to_markdown(report), nl=False)
 
 
 @contextmanager

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -11,8 +12,6 @@ from eval.commands.options import Settings, score_and_report, scoring_options
 from inpaint.errors import InpaintError
 
 if TYPE_CHECKING:
-    import torch
-
     from eval.methods import Method
     from eval.pairs import Task
 
@@ -35,22 +34,28 @@ def score(settings: Settings, predictions: tuple[str, ...]) -> None:
     """
     if not predictions and not settings.floors:
         raise InpaintError("nothing to score; give --pred NAME=DIR or --floors")
-    folders = [_name_and_folder(text) for text in predictions]
-
-    def find_methods(task: Task, device: torch.device) -> list[Method]:
-        from eval.methods import Method
-        from eval.pairs import find_predictions
-
-        methods = []
-        for name, folder in folders:
-            files = find_predictions(folder, task, allow_missing=settings.allow_missing)
-            methods.append(Method(name, "files", files, files.fingerprint))
-        return methods
-
-    score_and_report(settings, find_methods)
+    folders = [name_and_folder(text) for text in predictions]
+    score_and_report(settings, lambda task, device: methods_of_files(folders, task, settings.allow_missing))
 
 
-def _name_and_folder(text: str) -> tuple[str, Path]:
+def methods_of_files(folders: Sequence[tuple[str, Path]], task: Task, allow_missing: bool) -> list[Method]:
+    """Rows of picture files made elsewhere, from their names and folders."""
+    from eval.methods import Method
+    from eval.pairs import find_predictions
+
+    methods = []
+    for name, folder in folders:
+        files = find_predictions(folder, task, allow_missing=allow_missing)
+        methods.append(Method(name, "files", files, files.fingerprint))
+    return methods
+
+
+def name_and_folder(text: str) -> tuple[str, Path]:
+    """What ``--pred`` names.
+
+    Raises:
+        InpaintError: it is not NAME=DIR.
+    """
     name, separator, folder = text.partition("=")
     if not (name and separator and folder):
         raise InpaintError(f"got --pred {text}; expected NAME=DIR, such as lama=results/lama")
