@@ -7,8 +7,10 @@ from typing import Any
 
 import click
 
+from eval.commands.ablation import ablation
 from eval.commands.run import run
 from eval.commands.score import score
+from eval.commands.table import table
 from eval.commands.validate import validate
 from eval.commands.weights import weights
 from inpaint.errors import InpaintError
@@ -30,8 +32,10 @@ def main() -> None:
     """Score fills and models on pictures whose truth is known."""
 
 
+main.add_command(ablation)
 main.add_command(run)
 main.add_command(score)
+main.add_command(table)
 main.add_command(validate)
 main.add_command(weights)
 

@@ -1,0 +1,265 @@
+"""An ablation for real: train every row on an equal budget from one base, then compare what came of them.
+
+A row is a config of a folder such as ``configs/ablation``; ``mae_*.toml`` are the priors some rows build on.
+What a row starts from, another config of the folder makes: runs are put in order by that alone. A run that is
+finished is not repeated, one that was stopped goes on.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass, fields, replace
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from eval.methods import Method, load_models
+from eval.protocol import validate_methods
+from eval.results import Report
+from eval.scoring import OnProgress, no_progress
+from inpaint.checkpoint import read_notes
+from inpaint.device import choose_device
+from inpaint.errors import CheckpointError, ConfigError
+from inpaint.train.acr import fit_acr
+from inpaint.train.config import AcrRunConfig, MaeRunConfig, plain_config, read_config
+from inpaint.train.mae import fit_mae
+
+BASE = "base"
+REFERENCE = "mixed_prior"
+REPEATED = "mixed_prior_again"
+
+TITLES = {
+    BASE: "the generator alone, as every row finds it",
+    "no_prior": "the generator alone, trained on as long as the others",
+    "no_attention": "prior of mixed masks: its features, no attention",
+    "contextual": "prior of mixed masks: its features, and trainable contextual attention",
+    "random_prior": "prior of random masks: its features and attention",
+    REFERENCE: "prior of mixed masks: its features and attention",
+    REPEATED: f"{REFERENCE} with another seed: what chance alone does",
+    "layer6": f"{REFERENCE} with features of decoder layer 6 instead of 8",
+    "alphas_one": f"{REFERENCE} with all alphas fixed at one; it starts from a network they disturb",
+    "no_positions": f"{REFERENCE} without the masked positional encoding the base was trained with",
+}
+"""What the rows of ``configs/ablation`` are, in the table's order; rows of other names come after them."""
+
+# Settings of the machine, not of the experiment; and paths differ from place to place.
+_OF_THE_MACHINE = {
+    "out", "device", "threads", "workers", "keep", "compile", "tensorboard", "accumulate", "log_every",
+    "sample_every_s", "save_every_s",
+}  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Run:
+    """One training run of an ablation: a prior, the base, or a row."""
+
+    name: str
+    """Of its config file, without suffix."""
+    config: AcrRunConfig | MaeRunConfig
+
+    @property
+    def checkpoint(self) -> Path:
+        """The file it leaves."""
+        return (self.config.out / f"{self.config.name}.safetensors").resolve()
+
+    @property
+    def starts_from(self) -> tuple[Path, ...]:
+        """The files it needs."""
+        if isinstance(self.config, MaeRunConfig):
+            return ()
+        paths = (self.config.init_checkpoint, self.config.mae_checkpoint)
+        return tuple(path.resolve() for path in paths if path is not None)
+
+    def is_finished(self) -> bool:
+        """Has it seen all its images?
+
+        Raises:
+            ConfigError: its folder holds a run with other settings.
+        """
+        self._check_same_settings()
+        if not self.checkpoint.is_file():
+            return False
+        return int(read_notes(self.checkpoint).get("images_seen", 0)) >= self.config.images
+
+    def minutes(self) -> float:
+        """Time it took to train, by its own log."""
+        seconds, before = 0.0, 0
+        for line in (self.config.out / "stats.jsonl").read_text(encoding="utf-8").splitlines():
+            record = json.loads(line)
+            seconds += (record["images_seen"] - before) / max(record["images_per_second"], 1e-9)
+            before = record["images_seen"]
+        return seconds / 60
+
+    def _check_same_settings(self) -> None:
+        recorded = self.config.out / "config.json"
+        if not recorded.is_file():
+            return
+        before, ours = json.loads(recorded.read_text(encoding="utf-8")), plain_config(self.config)
+        for field in fields(self.config):
+            name = field.name
+            if name in _OF_THE_MACHINE or _holds_paths(getattr(self.config, name)):
+                continue
+            # A setting that did not exist then, or that was left to a default, says nothing.
+            old, new = before.get(name), ours[name]
+            if None not in (old, new) and _shared(old, new) != _shared(new, old):
+                raise ConfigError(
+                    f"{self.config.out} holds a run with {name} = {old!r}, the config of {self.name} has "
+                    f"{new!r}; delete that folder to train anew"
+                )
+
+
+@dataclass(frozen=True)
+class Ablation:
+    """What is to be done: runs in the order in which they can be, and which of them are rows."""
+
+    runs: tuple[Run, ...]
+    rows: tuple[str, ...]
+
+    def run(self, name: str) -> Run:
+        """The run of that name."""
+        return next(run for run in self.runs if run.name == name)
+
+
+@dataclass(frozen=True)
+class Cost:
+    """What one run took."""
+
+    name: str
+    images: int
+    minutes: float
+    hardware: str
+
+
+@dataclass(frozen=True)
+class AblationResult:
+    """Scores of the rows, and what their training took."""
+
+    report: Report
+    costs: tuple[Cost, ...]
+
+
+def plan_ablation(
+    folder: Path, rows: Sequence[str] = (), *, images: int | None = None, device: str | None = None
+) -> Ablation:
+    """Read the configs and put the runs in order.
+
+    Args:
+        folder: of the configs.
+        rows: names of the rows wanted; none means all. The base is always one.
+        images: budget of a row in place of its config's, in folders of its own; priors and base keep theirs.
+        device: where to train in place of the configs' choice.
+
+    Raises:
+        ConfigError: a config is wrong, a row is unknown, or runs wait for each other.
+        CheckpointError: a row starts from a file that is neither there nor made by another config.
+    """
+    paths = sorted(folder.glob("*.toml"))
+    found = {path.stem: Run(path.stem, _read(path, images, device)) for path in paths}
+    names = [name for name, run in found.items() if isinstance(run.config, AcrRunConfig)]
+    if unknown := sorted(set(rows) - set(names)):
+        raise ConfigError(f"got row {', '.join(unknown)}; {folder} has {', '.join(names) or 'no row'}")
+    known = list(TITLES)
+    wanted = sorted(
+        {*rows, *(name for name in names if name == BASE)} if rows else names,
+        key=lambda name: (known.index(name) if name in TITLES else len(known), name),
+    )
+    if not wanted:
+        raise ConfigError(f"got no config of a row in {folder}; expected files such as {REFERENCE}.toml")
+    makers = {run.checkpoint: run for run in found.values()}
+    ordered: dict[str, Run] = {}
+
+    def add(run: Run, waiting: tuple[str, ...]) -> None:
+        if run.name in waiting:
+            raise ConfigError(f"{' needs '.join((*waiting, run.name))}: none of them can be the first")
+        for path in run.starts_from:
+            if path in makers:
+                add(makers[path], (*waiting, run.name))
+            elif not path.is_file():
+                raise CheckpointError(f"{run.name} starts from {path}, which is missing")
+        ordered.setdefault(run.name, run)
+
+    for name in wanted:
+        add(found[name], ())
+    return Ablation(tuple(ordered.values()), tuple(wanted))
+
+
+def train_ablation(ablation: Ablation, on_progress: OnProgress = no_progress) -> None:
+    """Train what is not trained yet, one run after the other.
+
+    Args:
+        ablation: of :func:`plan_ablation`.
+        on_progress: called with a run's name, the images it has seen, and of how many.
+
+    Raises:
+        InpaintError: a run cannot start, diverges, or was stopped; the same command goes on from there.
+    """
+    unfinished = [run for run in ablation.runs if not run.is_finished()]
+    for run in unfinished:
+
+        def tell(progress: Any, name: str = run.name) -> None:
+            on_progress(name, progress.images_seen, progress.images)
+
+        on_progress(run.name, 0, run.config.images)
+        if isinstance(run.config, MaeRunConfig):
+            fit_mae(run.config, tell)
+        else:
+            fit_acr(run.config, tell)
+
+
+def score_ablation(
+    ablation: Ablation,
+    data: Path,
+    device: torch.device,
+    *,
+    limit: int | None = None,
+    on_progress: OnProgress = no_progress,
+) -> AblationResult:
+    """Score the trained rows by the fixed validation protocol.
+
+    Args:
+        ablation: all trained.
+        data: the training data folder.
+        device: where to score.
+        limit: only so many pictures, evenly spread.
+        on_progress: see :func:`eval.protocol.validate_methods`.
+    """
+    methods: list[Method] = []
+    for name in ablation.rows:
+        (model,) = load_models([str(ablation.run(name).checkpoint)], device)
+        methods.append(replace(model, name=name))
+    report = validate_methods(data, methods, device, limit=limit, on_progress=on_progress)
+    costs = [Cost(run.name, run.config.images, run.minutes(), _hardware(run)) for run in ablation.runs]
+    return AblationResult(report, tuple(costs))
+
+
+def _read(path: Path, images: int | None, device: str | None) -> AcrRunConfig | MaeRunConfig:
+    config = read_config(path, MaeRunConfig if path.stem.startswith("mae") else AcrRunConfig)
+    if device is not None:
+        config = replace(config, device=device)
+    if images is None or path.stem == BASE or isinstance(config, MaeRunConfig):
+        return config
+    warmup = config.warmup_images * images // config.images
+    out = config.out.with_name(f"{config.out.name}-{images}")
+    return replace(config, images=images, warmup_images=warmup, out=out)
+
+
+def _holds_paths(value: Any) -> bool:
+    return isinstance(value, Path) or (isinstance(value, tuple) and any(isinstance(v, Path) for v in value))
+
+
+def _shared(value: Any, other: Any) -> Any:
+    """Of a table only the keys that both have."""
+    if isinstance(value, dict) and isinstance(other, dict):
+        return {key: value[key] for key in value.keys() & other.keys()}
+    return value
+
+
+def _hardware(run: Run) -> str:
+    """What the run was made on, as it noted itself."""
+    noted = json.loads((run.config.out / "config.json").read_text(encoding="utf-8"))
+    device = choose_device(noted["device"])
+    if device.type == "cuda":
+        return torch.cuda.get_device_name(device)
+    return f"{device.type.upper()}, {noted['threads'] or torch.get_num_threads()} thread(s)"

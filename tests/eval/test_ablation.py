@@ -1,0 +1,324 @@
+"""The ablation: planned in order, trained once, scored, compared in words; and the shipped rows are fair."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import math
+from collections.abc import Mapping
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner, Result
+
+import eval.ablation
+from eval.__main__ import main
+from eval.ablation import BASE, REFERENCE, TITLES, AblationResult, Cost, plan_ablation, train_ablation
+from eval.report.ablation import compare, sentence, to_markdown, write_ablation
+from eval.results import from_plain
+from inpaint.checkpoint import read_notes
+from inpaint.errors import CheckpointError, ConfigError
+from inpaint.models.presets import vary_preset
+from inpaint.train.config import AcrRunConfig, read_config
+from inpaint.train.watch import Progress
+from tests.eval.make_reports import make_report, make_row
+
+SHIPPED = Path(__file__).parents[2] / "configs" / "ablation"
+COMMON = """
+photos = ["${DATA}/val/images"]
+photo_size = 64
+size = 64
+batch_size = 2
+images = 4
+learning_rate = 1e-3
+ema_decay = 0.5
+device = "cpu"
+threads = 1
+log_every = 1
+"""
+TINY = {
+    "mae_mixed": f"""
+name = "prior"
+preset = "mae-tiny"
+out = "../runs/prior"
+{COMMON}""",
+    "base": f"""
+name = "base"
+preset = "acr-tiny"
+out = "../runs/base"
+prior = false
+discriminator_width = 4
+{COMMON}
+[weights]
+perceptual = 0
+adversarial = 0
+l1_hole = 10
+[variant]
+attention = "none"
+""",
+    "mixed_prior": """
+base = "base.toml"
+name = "mixed"
+out = "../runs/mixed"
+prior = true
+init_checkpoint = "../runs/base/base.safetensors"
+mae_checkpoint = "../runs/prior/prior.safetensors"
+[variant]
+attention = "prior"
+""",
+    "contextual": """
+base = "mixed_prior.toml"
+name = "contextual"
+out = "../runs/contextual"
+[variant]
+attention = "contextual"
+""",
+}
+
+
+@pytest.fixture
+def configs(tmp_path: Path, data: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.setenv("DATA", str(data))
+    return write(tmp_path / "configs", TINY)
+
+
+def write(folder: Path, texts: Mapping[str, str]) -> Path:
+    folder.mkdir(exist_ok=True)
+    for name, text in texts.items():
+        (folder / f"{name}.toml").write_text(text)
+    return folder
+
+
+def run(data: Path, configs: Path, *arguments: object) -> Result:
+    words = ["ablation", "--data", data, "--configs", configs, "--device", "cpu", *arguments]
+    return CliRunner().invoke(main, [str(word) for word in words])
+
+
+# -- plan ------------------------------------------------------------------------------------------------
+
+
+def test_what_a_run_starts_from_comes_before_it(configs):
+    plan = plan_ablation(configs)
+    order = [run.name for run in plan.runs]
+    assert plan.rows == (BASE, "contextual", REFERENCE)  # as the table has them
+    assert sorted(order) == sorted(TINY)
+    assert order.index("base") < order.index("contextual") and order.index("mae_mixed") < order.index(
+        REFERENCE
+    )
+
+
+def test_only_some_rows_and_what_they_need(configs):
+    (configs / "contextual.toml").write_text(TINY["contextual"].replace("mixed_prior", "base"))
+    plan = plan_ablation(configs, ["contextual"])
+    assert plan.rows == (BASE, "contextual")
+    assert "mae_mixed" not in [run.name for run in plan.runs]
+
+
+def test_another_budget_gets_folders_of_its_own_and_leaves_prior_and_base_alone(configs):
+    usual, other = plan_ablation(configs), plan_ablation(configs, images=2)
+    assert other.run(REFERENCE).config.images == 2
+    assert other.run(REFERENCE).checkpoint.parent.name == "mixed-2"
+    for name in ("base", "mae_mixed"):
+        assert other.run(name) == usual.run(name)
+
+
+@pytest.mark.parametrize(
+    ("change", "rows", "error", "message"),
+    [
+        ({}, ["layer7"], ConfigError, "got row layer7; .* has base, contextual, mixed_prior"),
+        ({"base": TINY["base"].replace("acr-tiny", 3 * "x") + "\nsurprise = 1"}, [], ConfigError, "surprise"),
+        (
+            {"lost": 'base = "base.toml"\nout = "../runs/lost"\ninit_checkpoint = "gone.safetensors"'},
+            [],
+            CheckpointError,
+            "lost starts from .*gone.safetensors, which is missing",
+        ),
+        (
+            {"base": f'init_checkpoint = "../runs/mixed/mixed.safetensors"\n{TINY["base"]}'},
+            [],
+            ConfigError,
+            "base needs mixed_prior needs base",
+        ),
+    ],
+)
+def test_plans_that_cannot_be(configs, change, rows, error, message):
+    write(configs, change)
+    with pytest.raises(error, match=message):
+        plan_ablation(configs, rows)
+
+
+def test_an_empty_folder_is_told(tmp_path):
+    with pytest.raises(ConfigError, match="no config of a row"):
+        plan_ablation(tmp_path)
+
+
+# -- train and score -------------------------------------------------------------------------------------
+
+
+@pytest.mark.slow
+def test_the_whole_ablation_in_small(data, configs, tmp_path, monkeypatch):
+    reports = [tmp_path / f"report{suffix}" for suffix in (".md", ".json", ".html", ".csv")]
+    result = run(data, configs, *(word for path in reports for word in ("--out", path)))
+    assert result.exit_code == 0, result.output
+    text = reports[0].read_text()
+    assert text in result.output and text.startswith("# Ablation")
+    assert "contextual against mixed_prior:" in text and "mixed_prior against base:" in text
+    assert "Cao et al." in text and "| mae_mixed | 4 |" in text and "CPU, 1 thread" in text
+    plain = json.loads(reports[1].read_text())
+    scored = from_plain(plain["report"])
+    assert [row.name for row in scored.rows] == [BASE, "contextual", REFERENCE] and scored.n == 3
+    assert {(pair["row"], pair["other"]) for pair in plain["comparisons"]} == {
+        (BASE, REFERENCE), ("contextual", REFERENCE), ("contextual", BASE), (REFERENCE, BASE),
+    }  # fmt: skip
+    assert read_notes(tmp_path / "runs/mixed/mixed.safetensors")["started_from"] == (
+        "adapter + alphas + generator + positions + prior from base.safetensors, new: alphas; "
+        "prior from prior.safetensors"
+    )
+    assert reports[2].read_text().count("contextual") > 2 and reports[3].read_text().count("\n") >= 4
+
+    # what is trained is not trained again
+    for fit in ("fit_acr", "fit_mae"):
+        monkeypatch.setattr(eval.ablation, fit, lambda *_: pytest.fail("trained twice"))
+    again = run(data, configs, "--rows", "contextual", "--limit", 2)
+    assert again.exit_code == 0, again.output
+    assert "| contextual | 2 |" in again.output and "against mixed" not in again.output
+
+
+def test_a_stopped_ablation_goes_on(data, configs):
+    class Killed(BaseException):
+        """Stands for the power going off."""
+
+    def stop(name: str, done: int, total: int) -> None:
+        if name == "base" and done == 4:
+            raise Killed
+
+    plan = plan_ablation(configs, ["contextual"])
+    with pytest.raises(Killed):
+        train_ablation(plan, stop)
+    order = []
+    train_ablation(plan, lambda name, done, total: order.append(name))
+    assert list(dict.fromkeys(order))[-1] == "contextual" and plan.run("contextual").is_finished()
+    assert all(run.minutes() > 0 for run in plan.runs)
+
+
+def test_a_folder_of_another_run_is_not_taken_for_this_one(configs):
+    plan = plan_ablation(configs)
+    config = plan.run(BASE).config
+    assert isinstance(config, AcrRunConfig)
+    config.out.mkdir(parents=True)
+    noted = {"learning_rate": 0.5, "threads": 64, "weights": {"l1_hole": 10, "of_old": 1}, "photos": ["far"]}
+    (config.out / "config.json").write_text(json.dumps(noted))
+    with pytest.raises(ConfigError, match=r"holds a run with learning_rate = 0\.5, .* has 0\.001; delete"):
+        train_ablation(plan)
+    (config.out / "config.json").write_text(json.dumps(noted | {"learning_rate": 1e-3}))
+    assert not plan.run(BASE).is_finished()  # another machine and an older key do not matter
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--rows", "nobody"], "got row nobody"),
+        (["--out", "report.pdf"], "report.pdf"),
+        (["--configs", "nowhere"], "no config of a row in nowhere"),
+    ],
+)
+def test_mistakes_are_one_line_before_anything_is_trained(data, configs, monkeypatch, arguments, message):
+    monkeypatch.setattr(eval.ablation, "fit_mae", lambda *_: pytest.fail("trained"))
+    result = run(data, configs, *arguments)
+    assert result.exit_code == 2 and message in result.output
+    assert sum(line.startswith("error: ") for line in result.output.splitlines()) == 1
+
+
+# -- words -----------------------------------------------------------------------------------------------
+
+
+def verdicts(report, row: str, other: str) -> dict[str, str]:
+    return {found.column.key: found.verdict for found in compare(report, row, other)}
+
+
+def test_a_pair_is_better_worse_or_within_the_noise():
+    report = make_report(
+        make_row("base", (20, 21, 22), l1=0.1),
+        make_row("ahead", (21, 22, 23), l1=0.1, fid=40),
+        make_row("behind", (19, 20, 21), l1=0.05),
+        make_row("mixed", (25, 21, 18)),
+    )
+    assert verdicts(report, "ahead", "base") == {
+        "psnr": "better", "hole_psnr": "better", "l1": "within the noise", "fid": "not judged",
+    }  # fmt: skip
+    behind = verdicts(report, "behind", "base")
+    assert behind["psnr"] == "worse" and behind["l1"] == "better"
+    assert verdicts(report, "mixed", "base")["psnr"] == "within the noise"
+    words = sentence("ahead", "base", compare(report, "ahead", "base"))
+    assert words == (
+        "ahead against base: better in PSNR, hole PSNR; within the noise in L1; not judged in FID."
+    )
+
+
+def test_what_another_seed_does_as_well_is_chance():
+    rows = [
+        make_row(REFERENCE, (20, 21, 22)),
+        make_row("mixed_prior_again", (20.5, 21.5, 22.5)),
+        make_row("near", (20.4, 21.4, 22.4)),
+        make_row("far", (20.6, 21.6, 22.6)),
+    ]
+    report = make_report(*rows)
+    assert verdicts(report, "near", REFERENCE)["psnr"] == "chance"
+    assert verdicts(report, "far", REFERENCE)["psnr"] == "better"
+    assert verdicts(report, "mixed_prior_again", REFERENCE)["psnr"] == "better"
+    assert "no further apart than two seeds in PSNR" in to_markdown(AblationResult(report, ()))
+
+
+def test_the_report_puts_the_published_direction_beside_ours(tmp_path):
+    report = make_report(
+        make_row(REFERENCE, (20, 21, 22)),
+        make_row("no_attention", (19, 20, 21)),
+        make_row("random_prior", (21, 22, 23)),
+        make_row("contextual", (25, 21, 17.5)),
+    )
+    costs = (Cost("mae_mixed", 44_000, 60.0, "CPU"), Cost("no_attention", 100, 1.5, "CPU"))
+    text = to_markdown(AblationResult(report, costs))
+    assert "| no_attention | -0.17 | -1.000, same way |" in text
+    assert "| random_prior | -0.12 | +1.000, other way |" in text
+    assert "| contextual | -0.38 | +0.167, within the noise |" in text
+    assert "took 2 minutes, after 60 minutes for the priors" in text
+    write_ablation(AblationResult(report, costs), tmp_path / "r.json")
+    assert json.loads((tmp_path / "r.json").read_text())["costs"][1]["minutes"] == 1.5
+
+
+# -- the shipped rows ------------------------------------------------------------------------------------
+
+
+def test_the_shipped_rows_share_all_but_what_they_are_about(monkeypatch, tmp_path):
+    monkeypatch.setenv("DATA", str(tmp_path))
+    paths = [path for path in SHIPPED.glob("*.toml") if not path.stem.startswith("mae")]
+    configs = {path.stem: read_config(path, AcrRunConfig) for path in paths}
+    assert set(configs) == set(TITLES)
+    reference = configs[REFERENCE]
+    about = {
+        BASE: {"preset", "init_checkpoint", "mae_checkpoint", "seed", "images", "learning_rate",
+               "warmup_images", "ema_decay"},
+        "no_prior": {"preset", "mae_checkpoint"},
+        "random_prior": {"mae_checkpoint"},
+        "mixed_prior_again": {"seed"},
+        REFERENCE: set(),
+    }  # fmt: skip
+    for name, config in configs.items():
+        names = {field.name for field in dataclasses.fields(config)} - {"name", "out"}
+        differing = {key for key in names if getattr(config, key) != getattr(reference, key)}
+        assert differing == about.get(name, {"variant"}), name
+        varied = vary_preset(config.preset, **dataclasses.asdict(config.variant))
+        assert (varied.mae is None) == (config.mae_checkpoint is None)
+        made_by_base = configs[BASE].out / "base.safetensors"
+        assert name == BASE or config.init_checkpoint == made_by_base
+        assert math.isclose(config.images, reference.images) or name == BASE
+
+
+def test_progress_names_what_is_trained(data, configs, monkeypatch):
+    told = []
+    monkeypatch.setattr(
+        eval.ablation, "fit_mae", lambda config, tell: tell(Progress(3, config.images, 1.0, {}))
+    )
+    monkeypatch.setattr(eval.ablation, "fit_acr", lambda config, tell: None)
+    train_ablation(plan_ablation(configs), lambda *what: told.append(what))
+    assert ("mae_mixed", 0, 4) in told and ("mae_mixed", 3, 4) in told
