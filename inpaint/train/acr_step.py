@@ -137,11 +137,11 @@ def _discriminator_losses(
     # The penalty is of the very pass that judges the photos, so that BatchNorm counts them once; that pass
     # stays in float32, as a gradient of a gradient needs.
     photos = image.detach().requires_grad_(penalised)
-    whole = uncompiled(config) if penalised else nullcontext()
-    with whole, in_precision(config, image.device, enabled=not penalised):
-        real_logits, _ = parts.discriminator(photos)
-    with in_precision(config, image.device):
-        fake_logits, _ = parts.discriminator(judged)
+    with uncompiled(config) if penalised else nullcontext():
+        with in_precision(config, image.device, enabled=not penalised):
+            real_logits, _ = parts.discriminator(photos)
+        with in_precision(config, image.device):
+            fake_logits, _ = parts.discriminator(judged)
     loss = discriminator_real_loss(real_logits.float()) + discriminator_fake_loss(fake_logits.float(), mask)
     if not penalised:
         return {"discriminator": loss}

@@ -91,7 +91,12 @@ class Batches:
             source = PhotoStream(config, index, rows, device, shapes, on_problem)
         shapes = shapes.to(device) if shapes else None
         make = functools.partial(_make_batch, config, source, shapes, device, rows)
+        self._photos = len(source)
         self._ahead = Ahead(make, config.batch_size, config.images)
+
+    def __len__(self) -> int:
+        """Number of photos."""
+        return self._photos
 
     def after(self, images_seen: int) -> Batch:
         """This process's share of the batch that follows ``images_seen`` images.

@@ -93,7 +93,9 @@ def dry_run(
         InpaintError: not even that fits into memory.
     """
     rows = processes.rows(config.batch_size, config.accumulate)
-    small = dataclasses.replace(with_every_loss(config), batch_size=_PICTURES_TRIED, accumulate=1)
+    small = dataclasses.replace(
+        with_every_loss(config), batch_size=_PICTURES_TRIED, accumulate=1, compile=False
+    )
     with memory_explained(small, processes.device):
         parts = start(small, processes)
         batch = _invented_batch(small, slice(0, _PICTURES_TRIED), processes.device)
