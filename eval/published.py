@@ -47,12 +47,14 @@ class PublishedColumn:
         key: as in ``eval.results.Column``.
         title: for people.
         higher_is_better: the direction of the arrow.
+        own_definition: the protocol's own, so that the standard one gives another number.
         too_high_by: what the definition adds to the textbook's value, where that is a constant.
     """
 
     key: str
     title: str
     higher_is_better: bool
+    own_definition: bool
     too_high_by: Decimal | None = None
 
 
@@ -203,9 +205,14 @@ def _protocol(key: str, part: _Part) -> PublishedProtocol:
 
 
 def _column(key: str, part: _Part) -> PublishedColumn:
-    part.only("title", "higher_is_better", "too_high_by")
-    offset = part.number("too_high_by") if "too_high_by" in part.values else None
-    return PublishedColumn(key, part.take("title", str), part.take("higher_is_better", bool), offset)
+    part.only("title", "higher_is_better", "own_definition", "too_high_by")
+    return PublishedColumn(
+        key,
+        title=part.take("title", str),
+        higher_is_better=part.take("higher_is_better", bool),
+        own_definition=part.take("own_definition", bool),
+        too_high_by=part.number("too_high_by") if "too_high_by" in part.values else None,
+    )
 
 
 def _table(

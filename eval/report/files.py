@@ -9,8 +9,9 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
-from eval.report.markdown import to_markdown
-from eval.report.page import to_html
+from eval.report.comparison import Comparison, comparison_to_csv, comparison_to_plain
+from eval.report.markdown import comparison_to_markdown, to_markdown
+from eval.report.page import comparison_to_html, to_html
 from eval.report.sheets import to_csv, to_pictures_csv
 from eval.results import Report, to_plain
 from inpaint.errors import InpaintError
@@ -40,6 +41,25 @@ def write_report(report: Report, path: Path) -> None:
         ".html": to_html,
     }
     write_form(report, path, forms)
+
+
+def write_comparison(comparison: Comparison, path: Path) -> None:
+    """Write our rows beside the printed ones, as Markdown, JSON, CSV or HTML by the file's suffix; atomic.
+
+    Args:
+        comparison: our rows and the printed ones.
+        path: ends in .md, .json, .csv or .html; missing folders are made.
+
+    Raises:
+        InpaintError: another suffix, or the file cannot be written.
+    """
+    forms = {
+        ".md": comparison_to_markdown,
+        ".json": lambda comparison: to_json(comparison_to_plain(comparison)),
+        ".csv": comparison_to_csv,
+        ".html": comparison_to_html,
+    }
+    write_form(comparison, path, forms)
 
 
 def write_form(content: Any, path: Path, forms: Mapping[str, Callable[[Any], str]]) -> None:

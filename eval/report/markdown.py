@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from eval.report.sections import Section, sections_of
+from eval.report.beside import comparison_sections
+from eval.report.comparison import Comparison
+from eval.report.sections import Section, details_of, sections_of
 from eval.report.tables import Cell, Table
 from eval.results import Report
 
@@ -21,6 +23,18 @@ def to_markdown(report: Report) -> str:
     return sections_to_markdown(sections_of(report))
 
 
+def comparison_to_markdown(comparison: Comparison) -> str:
+    """Our rows beside the printed ones, what compares and what does not, and our report below.
+
+    Args:
+        comparison: our rows and the printed ones.
+
+    Returns:
+        Markdown, ending in a newline.
+    """
+    return sections_to_markdown([*comparison_sections(comparison), *details_of(comparison.main)])
+
+
 def sections_to_markdown(sections: Iterable[Section]) -> str:
     """Sections one after the other, ending in a newline."""
     parts = []
@@ -28,7 +42,7 @@ def sections_to_markdown(sections: Iterable[Section]) -> str:
         title = f"### {escaped(section.title)}" if section.title else ""
         table = table_to_markdown(section.table) if section.table else ""
         entries = "\n".join(f"- {_entry(word, text)}" for word, text in section.entries)
-        parts += [part for part in (title, escaped(section.text), table, entries) if part]
+        parts += [part for part in (title, _prose(section.text), table, entries) if part]
     return "\n\n".join(parts) + "\n"
 
 
@@ -49,7 +63,12 @@ def escaped(text: str) -> str:
 
 
 def _entry(word: str, text: str) -> str:
-    return f"{escaped(word)}: {escaped(text)}" if word else escaped(text)
+    return f"{escaped(word)}: {_prose(text)}" if word else _prose(text)
+
+
+def _prose(text: str) -> str:
+    """A sentence on one line: it may quote commands, but not bring HTML."""
+    return " ".join(text.split()).replace("<", "\\<")
 
 
 def _cell(cell: Cell) -> str:

@@ -10,7 +10,9 @@ from typing import Any
 
 import jinja2
 
+from eval.report.beside import comparison_sections
 from eval.report.charts import FRAME
+from eval.report.comparison import Comparison
 from eval.report.gallery import DIFFERENCE_NOTE, Gallery, build_gallery
 from eval.report.sections import Section, against_of, details_of, warnings_of
 from eval.report.tables import scores_table
@@ -31,6 +33,20 @@ def to_html(report: Report) -> str:
     """
     first = [Section("Scores", table=scores_table(report)), *warnings_of(report), *against_of(report)]
     return render(f"Scores by the {report.protocol} protocol", summary(report), first, report)
+
+
+def comparison_to_html(comparison: Comparison) -> str:
+    """The page of our rows beside the printed ones.
+
+    Args:
+        comparison: our rows and the printed ones.
+
+    Returns:
+        A whole HTML document, style sheet and pictures inside.
+    """
+    lead = f"Ours: {summary(comparison.main)}"
+    first = comparison_sections(comparison)
+    return render(f"{comparison.table.title}: ours beside the printed", lead, first, comparison.main)
 
 
 def summary(report: Report) -> str:

@@ -1,0 +1,131 @@
+"""``python -m eval table``: our rows beside the printed ones of a paper."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from eval.commands.options import Settings, models_option, run_options, score_task
+from eval.commands.score import methods_of_files, name_and_folder
+from eval.published import PublishedTable, read_published
+from inpaint.errors import DataError, InpaintError
+
+if TYPE_CHECKING:
+    import torch
+
+    from eval.methods import Method
+    from eval.pairs import Task
+    from eval.results import Report
+
+STANDARD = "standard"
+
+
+@click.command()
+@click.argument("name", type=click.Choice(tuple(read_published())))
+@click.option(
+    "--data", type=click.Path(path_type=Path), help="Folder with gt/, mask/ and pred/METHOD/ in it."
+)
+@click.option(
+    "--pred", "predictions", multiple=True, metavar="NAME=DIR", help="Predictions elsewhere; repeatable."
+)
+@models_option
+@click.option(
+    "--report",
+    "earlier",
+    type=click.Path(path_type=Path),
+    multiple=True,
+    help="JSON report of score or run, in place of --data; one for each protocol.",
+)
+@run_options
+def table(
+    name: str,
+    data: Path | None,
+    predictions: tuple[str, ...],
+    models: tuple[str, ...],
+    earlier: tuple[Path, ...],
+    **run: Any,
+) -> None:
+    """Print our rows beside those of a published table.
+
+    DATA/gt and DATA/mask hold pictures and masks of equal names, DATA/pred/METHOD what a method made of them.
+    All is scored twice, by the definitions of the print and by the standard ones, at the size of the table;
+    the four fills without a network are always among the rows. What was not measured is a dash, with the
+    reason; nothing is copied from the print.
+    """
+    from eval.report import comparison_to_markdown, write_comparison
+    from eval.report.comparison import Comparison
+    from eval.report.files import check_suffix
+
+    published = read_published()[name]
+    for path in run["reports"]:
+        check_suffix(path)
+    if earlier and not (data or predictions or models):
+        reports = _read_reports(earlier, published)
+    elif data and not earlier:
+        folders = [name_and_folder(text) for text in predictions]
+        reports = _score(published, data, [*_folders_within(data / "pred"), *folders], models, run)
+    else:
+        raise InpaintError("got nothing to score, or too much; give --data ROOT, or only --report FILE.json")
+    comparison = Comparison(published, reports)
+    for path in run["reports"]:
+        write_comparison(comparison, path)
+    click.echo(comparison_to_markdown(comparison), nl=False)
+
+
+def _score(
+    published: PublishedTable,
+    data: Path,
+    folders: Sequence[tuple[str, Path]],
+    models: tuple[str, ...],
+    run: dict[str, Any],
+) -> dict[str, Report]:
+    """Score everything by both protocols; pictures of fills are kept where a page will show them."""
+    settings = Settings(
+        images=data / "gt", masks=data / "mask", protocol=STANDARD, floors=True, size=published.size, **run
+    )
+
+    def find_methods(task: Task, device: torch.device) -> list[Method]:
+        from eval.methods import load_models
+
+        return methods_of_files(folders, task, settings.allow_missing) + load_models(models, device)
+
+    work = settings.work or next((path.with_suffix(".work") for path in settings.reports), None)
+    shown = work is not None and any(path.suffix == ".html" for path in settings.reports)
+    reports = {}
+    for protocol in dict.fromkeys((STANDARD, published.protocol.scored_as)):
+        part = dataclasses.replace(
+            settings, protocol=protocol, work=None if work is None else work / protocol
+        )
+        save = work / "pictures" if work is not None and shown and protocol == STANDARD else None
+        reports[protocol] = score_task(part, find_methods, save)
+    return reports
+
+
+def _read_reports(paths: Sequence[Path], published: PublishedTable) -> dict[str, Report]:
+    """Earlier reports by protocol, of one set of pictures and masks."""
+    from eval.results import read_report
+
+    wanted = tuple(dict.fromkeys((STANDARD, published.protocol.scored_as)))
+    reports: dict[str, Report] = {}
+    for path in paths:
+        report = read_report(path)
+        if report.protocol not in wanted or report.protocol in reports:
+            got, expected = report.protocol, " and ".join(wanted)
+            raise DataError(f"{path} is a report by the {got} protocol; expected one each of {expected}")
+        reports[report.protocol] = report
+    if len({(report.images_hash, report.masks_hash) for report in reports.values()}) > 1:
+        raise DataError(
+            f"the reports {', '.join(map(str, paths))} are of other pictures or masks than each other"
+        )
+    return reports
+
+
+def _folders_within(folder: Path) -> list[tuple[str, Path]]:
+    """The methods' folders by name; none where there is no such folder."""
+    if not folder.is_dir():
+        return []
+    return sorted((path.name, path) for path in folder.iterdir() if path.is_dir() and path.name[0] != ".")
