@@ -6,10 +6,9 @@ arguments of one call are counted alike; runs count images.
 
 from __future__ import annotations
 
-import contextlib
 import copy
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 
 import torch
 import torch.nn as nn
@@ -111,13 +110,3 @@ class Ema:
         except RuntimeError as problem:
             reason = " ".join(str(problem).split())[:300]
             raise CheckpointError(f"averaged weights do not fit the network ({reason})") from None
-
-    @contextlib.contextmanager
-    def applied_to(self, network: nn.Module) -> Iterator[nn.Module]:
-        """Put the averaged weights into `network` for a `with` block, then bring back its own."""
-        own = {key: value.clone() for key, value in network.state_dict().items()}
-        network.load_state_dict(self.state_dict())
-        try:
-            yield network
-        finally:
-            network.load_state_dict(own)

@@ -25,6 +25,7 @@ from inpaint.train.state import (
     find_not_finite,
     list_states,
     load_latest_state,
+    read_stats,
     restore,
     save_state,
     trim_stats,
@@ -99,7 +100,7 @@ class Watch:
         try:
             self.folder.mkdir(parents=True, exist_ok=True)
             (self.folder / "config.json").write_text(json.dumps(plain_config(config), indent=2) + "\n")
-            (self.folder / "problems.jsonl").unlink(missing_ok=True)  # they are met again, and told once
+            self._noted = {record["problem"] for record in read_stats(self.folder / "problems.jsonl")}
         except OSError as error:
             raise DataError(f"cannot write into the run's folder {self.folder}: {error.strerror}") from error
 
