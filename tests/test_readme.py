@@ -14,7 +14,8 @@ import pytest
 import inpaint
 
 ROOT = Path(__file__).resolve().parents[1]
-DOCUMENTS = ["README.md", "examples/README.md", "docs/WEB.md"]
+METHODS = sorted(f"docs/methods/{path.name}" for path in (ROOT / "docs" / "methods").glob("*.md"))
+DOCUMENTS = ["README.md", "examples/README.md", "docs/EVALUATION.md", *METHODS, "docs/WEB.md"]
 
 
 def blocks(document: str) -> list[tuple[str, str]]:
