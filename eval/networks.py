@@ -23,7 +23,13 @@ _MEAN, _STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)  # ImageNet's, of RGB
 
 
 class FrozenNetwork(nn.Module):
-    """An observer of pictures: always in eval mode, without gradients for its own weights, in float32."""
+    """An observer of pictures: always in eval mode, without gradients for its own weights, in float32.
+
+    Attributes:
+        network: the library's graph.
+    """
+
+    network: nn.Module
 
     def freeze(self) -> Self:
         """To be called once the weights are in."""
