@@ -1,8 +1,8 @@
-"""An ablation for real: train every row on an equal budget from one base, then compare what came of them.
+"""An ablation for real: every row trained on an equal budget from one base, and scored.
 
 A row is a config of a folder such as ``configs/ablation``; ``mae_*.toml`` are the priors some rows build on.
-What a row starts from, another config of the folder makes: runs are put in order by that alone. A run that is
-finished is not repeated, one that was stopped goes on.
+What a row starts from, another config of the folder makes: runs are put in order by that alone.
+:mod:`eval.ablation_training` trains them.
 """
 
 from __future__ import annotations
@@ -22,9 +22,7 @@ from eval.scoring import OnProgress, no_progress
 from inpaint.checkpoint import read_notes
 from inpaint.device import choose_device
 from inpaint.errors import CheckpointError, ConfigError
-from inpaint.train.acr import fit_acr
 from inpaint.train.config import AcrRunConfig, MaeRunConfig, plain_config, read_config
-from inpaint.train.mae import fit_mae
 
 BASE = "base"
 REFERENCE = "mixed_prior"
@@ -83,14 +81,25 @@ class Run:
             return False
         return int(read_notes(self.checkpoint).get("images_seen", 0)) >= self.config.images
 
+    def images_seen(self) -> int:
+        """How far it is, by its own log."""
+        return max((record["images_seen"] for record in self._log()), default=0)
+
     def minutes(self) -> float:
         """Time it took to train, by its own log."""
         seconds, before = 0.0, 0
-        for line in (self.config.out / "stats.jsonl").read_text(encoding="utf-8").splitlines():
-            record = json.loads(line)
+        for record in self._log():
             seconds += (record["images_seen"] - before) / max(record["images_per_second"], 1e-9)
             before = record["images_seen"]
         return seconds / 60
+
+    def _log(self) -> list[dict[str, Any]]:
+        try:
+            text = (self.config.out / "stats.jsonl").read_text(encoding="utf-8")
+        except FileNotFoundError:
+            return []
+        # The last line may be in the middle of being written.
+        return [json.loads(line) for line in text.splitlines(keepends=True) if line.endswith("\n")]
 
     def _check_same_settings(self) -> None:
         recorded = self.config.out / "config.json"
@@ -185,35 +194,13 @@ def plan_ablation(
     return Ablation(tuple(ordered.values()), tuple(wanted))
 
 
-def train_ablation(ablation: Ablation, on_progress: OnProgress = no_progress) -> None:
-    """Train what is not trained yet, one run after the other.
-
-    Args:
-        ablation: of :func:`plan_ablation`.
-        on_progress: called with a run's name, the images it has seen, and of how many.
-
-    Raises:
-        InpaintError: a run cannot start, diverges, or was stopped; the same command goes on from there.
-    """
-    unfinished = [run for run in ablation.runs if not run.is_finished()]
-    for run in unfinished:
-
-        def tell(progress: Any, name: str = run.name) -> None:
-            on_progress(name, progress.images_seen, progress.images)
-
-        on_progress(run.name, 0, run.config.images)
-        if isinstance(run.config, MaeRunConfig):
-            fit_mae(run.config, tell)
-        else:
-            fit_acr(run.config, tell)
-
-
 def score_ablation(
     ablation: Ablation,
     data: Path,
     device: torch.device,
     *,
     limit: int | None = None,
+    command: str,
     on_progress: OnProgress = no_progress,
 ) -> AblationResult:
     """Score the trained rows by the fixed validation protocol.
@@ -223,6 +210,7 @@ def score_ablation(
         data: the training data folder.
         device: where to score.
         limit: only so many pictures, evenly spread.
+        command: what repeats all this, for the report.
         on_progress: see :func:`eval.protocol.validate_methods`.
     """
     methods: list[Method] = []
@@ -230,6 +218,7 @@ def score_ablation(
         (model,) = load_models([str(ablation.run(name).checkpoint)], device)
         methods.append(replace(model, name=name))
     report = validate_methods(data, methods, device, limit=limit, on_progress=on_progress)
+    report = replace(report, notes={"Command": command, **report.notes})
     costs = [Cost(run.name, run.config.images, run.minutes(), _hardware(run)) for run in ablation.runs]
     return AblationResult(report, tuple(costs))
 

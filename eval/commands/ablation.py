@@ -26,6 +26,14 @@ _PATH = click.Path(path_type=Path)
     help="Budget of each row, in place of the configs'; such runs get folders of their own.",
 )
 @click.option("--limit", type=click.IntRange(min=2), metavar="N", help="Score only N pictures.")
+@click.option(
+    "--jobs",
+    type=click.IntRange(min=1),
+    default=1,
+    show_default=True,
+    metavar="N",
+    help="Runs at the same time, each with its share of the processor's cores.",
+)
 @reports_option
 @click.option("--device", help="auto, cpu, cuda, ...; without it training follows the configs.")
 def ablation(
@@ -34,6 +42,7 @@ def ablation(
     rows: str | None,
     images: int | None,
     limit: int | None,
+    jobs: int,
     reports: tuple[Path, ...],
     device: str | None,
 ) -> None:
@@ -41,7 +50,8 @@ def ablation(
 
     What is trained already is only scored, and a run that was stopped goes on.
     """
-    from eval.ablation import plan_ablation, score_ablation, train_ablation
+    from eval.ablation import plan_ablation, score_ablation
+    from eval.ablation_training import train_ablation
     from eval.report.ablation import to_markdown, write_ablation
     from eval.report.files import check_suffix
     from inpaint.device import choose_device
@@ -52,10 +62,14 @@ def ablation(
     os.environ["DATA"] = str(data.resolve())  # what the configs call the folder
     wanted = [row.strip() for row in rows.split(",")] if rows else []
     plan = plan_ablation(configs, wanted, images=images, device=device)
+    options = {"configs": configs, "rows": rows, "images": images, "limit": limit}
+    command = "python -m eval ablation --data DATA" + "".join(
+        f" --{name} {value}" for name, value in options.items() if value is not None
+    )
     with shown_progress() as on_progress:
-        train_ablation(plan, on_progress)
+        train_ablation(plan, on_progress, jobs=jobs)
     with shown_progress() as on_progress:
-        result = score_ablation(plan, data, place, limit=limit, on_progress=on_progress)
+        result = score_ablation(plan, data, place, limit=limit, command=command, on_progress=on_progress)
     for path in reports:
         write_ablation(result, path)
     click.echo(to_markdown(result), nl=False)

@@ -7,6 +7,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from eval.ablation import BASE, REFERENCE, REPEATED, TITLES, AblationResult
+from eval.published import read_published
 from eval.report.files import to_json, write_form
 from eval.report.markdown import sections_to_markdown
 from eval.report.page import render, summary
@@ -23,18 +24,18 @@ SEED_NOTE = (
     "which two runs can only hint at."
 )
 PUBLISHED_NOTE = (
-    "Differences from mixed-mask MAE + prior attention, published (Cao et al., ECCV 2022, ablation on "
-    "Places2; its PSNR is 1.0 dB too high, which cancels in a difference) and here. sqd stands where the "
-    "paper has LPIPS, fmd where it has FID: directions can be compared, sizes cannot."
+    f"Differences from {REFERENCE}, published and here. sqd stands where the paper has LPIPS, fmd where it "
+    "has FID: directions can be compared, sizes cannot. What its PSNR is too high by cancels in a difference."
 )
-PUBLISHED = {
-    "no_attention": {"psnr": 24.34, "ssim": 0.860, "fmd": 26.84, "sqd": 0.117},
-    "contextual": {"psnr": 24.13, "ssim": 0.859, "fmd": 26.99, "sqd": 0.123},
-    "random_prior": {"psnr": 24.39, "ssim": 0.861, "fmd": 26.25, "sqd": 0.117},
-    REFERENCE: {"psnr": 24.51, "ssim": 0.864, "fmd": 25.49, "sqd": 0.113},
+PUBLISHED_ROWS = {
+    "no_attention": "mixed masks, no attention",
+    "contextual": "mixed masks, trainable contextual attention",
+    "random_prior": "random masks, prior attention",
+    REFERENCE: "mixed masks, prior attention",
 }
-"""The published rows by the column of ours that stands beside each: FID beside fmd, LPIPS beside sqd."""
-PUBLISHED_TITLES = {"psnr": ("PSNR", 2), "ssim": ("SSIM", 3), "sqd": ("LPIPS", 3), "fmd": ("FID", 2)}
+"""Our rows and their labels in the published table."""
+BESIDE = {"psnr": "psnr", "ssim": "ssim", "sqd": "lpips_alex", "fmd": "fid"}
+"""Our columns and the published ones that stand beside them."""
 
 BETTER, WORSE, NOISE, CHANCE, UNJUDGED = "better", "worse", "within the noise", "chance", "not judged"
 
@@ -91,7 +92,9 @@ def sections_of(result: AblationResult) -> list[Section]:
         if other in names and len(names) > 1:
             sections.append(_against(report, other))
     if (published := _beside_published(report)) is not None:
-        sections.append(Section("Beside the published ablation", text=PUBLISHED_NOTE, table=published))
+        source = read_published()["ablation"].source
+        text = f"{PUBLISHED_NOTE} Published: {source}."
+        sections.append(Section("Beside the published ablation", text=text, table=published))
     return [*sections, Section("What it cost", text=_sum_of_costs(result), table=_costs(result))]
 
 
@@ -170,27 +173,27 @@ def _against(report: Report, other: str) -> Section:
 
 
 def _beside_published(report: Report) -> Table | None:
+    table = read_published()["ablation"]
+    titles = {column.key: column.title for column in table.protocol.columns}
+    printed = {row.label: row.scores for row in table.rows}
     names = {row.name for row in report.rows}
-    columns = [column for column in report.columns if column.key in PUBLISHED_TITLES]
+    columns = [column for column in report.columns if column.key in BESIDE]
     if REFERENCE not in names:
         return None
     lines = []
-    for name, values in PUBLISHED.items():
+    for name, label in PUBLISHED_ROWS.items():
         if name == REFERENCE or name not in names:
             continue
-        ours = {found.column.key: found for found in compare(report, name, REFERENCE)}
         cells = []
-        for column in columns:
-            published = values[column.key] - PUBLISHED[REFERENCE][column.key]
-            cells.append(Cell(f"{published:+.{PUBLISHED_TITLES[column.key][1]}f}"))
-            found = ours[column.key]
-            cells.append(
-                Cell(f"{column.format(found.value.value, signed=True)}, {_direction(published, found)}")
-            )
+        for found in compare(report, name, REFERENCE):
+            if (key := BESIDE.get(found.column.key)) is not None:
+                published = printed[label][key] - printed[PUBLISHED_ROWS[REFERENCE]][key]
+                ours = found.column.format(found.value.value, signed=True)
+                cells += [Cell(f"{published:+}"), Cell(f"{ours}, {_direction(float(published), found)}")]
         lines.append(Line(name, "", tuple(cells)))
     headings = ["row minus " + REFERENCE]
     for column in columns:
-        headings += [f"{PUBLISHED_TITLES[column.key][0]}, published", f"{column.title}, here"]
+        headings += [f"{titles[BESIDE[column.key]]}, published", f"{column.title}, here"]
     return Table(tuple(headings), tuple(lines)) if lines else None
 
 

@@ -5,22 +5,26 @@ from __future__ import annotations
 import dataclasses
 import json
 import math
+import pickle
+import shutil
 from collections.abc import Mapping
 from pathlib import Path
 
 import pytest
+import torch
 from click.testing import CliRunner, Result
 
-import eval.ablation
+import eval.ablation_training
 from eval.__main__ import main
-from eval.ablation import BASE, REFERENCE, TITLES, AblationResult, Cost, plan_ablation, train_ablation
+from eval.ablation import BASE, REFERENCE, TITLES, AblationResult, Cost, plan_ablation
+from eval.ablation_training import train_ablation
 from eval.report.ablation import compare, sentence, to_markdown, write_ablation
 from eval.results import from_plain
-from inpaint.checkpoint import read_notes
-from inpaint.errors import CheckpointError, ConfigError
+from inpaint.checkpoint import load_checkpoint, read_notes
+from inpaint.errors import CheckpointError, ConfigError, InpaintError
 from inpaint.models.presets import vary_preset
 from inpaint.train.config import AcrRunConfig, read_config
-from inpaint.train.watch import Progress
+from inpaint.train.watch import Progress, Stopped
 from tests.eval.make_reports import make_report, make_row
 
 SHIPPED = Path(__file__).parents[2] / "configs" / "ablation"
@@ -156,6 +160,31 @@ def test_an_empty_folder_is_told(tmp_path):
 
 
 @pytest.mark.slow
+def test_two_at_a_time_train_the_same(data, configs):
+    together, alone = plan_ablation(configs, images=2), plan_ablation(configs, images=2)
+    told = set()
+    train_ablation(together, lambda *what: told.add(what), jobs=2)
+    assert all(run.is_finished() for run in together.runs)
+    assert {("base", 4, 4), ("contextual", 2, 2)} <= told
+    first = {run.name: load_checkpoint(run.checkpoint).state_dict() for run in together.runs}
+    shutil.rmtree(configs.parent / "runs")
+    train_ablation(alone)
+    for run in alone.runs:
+        again = load_checkpoint(run.checkpoint).state_dict()
+        assert all(torch.allclose(again[key], first[run.name][key], atol=1e-3) for key in again), run.name
+
+
+def test_an_error_of_a_worker_arrives_as_text(configs, monkeypatch):
+    def stop(config, on_progress):
+        raise Stopped(2, 4, 15)  # cannot be pickled
+
+    monkeypatch.setattr(eval.ablation_training, "fit_acr", stop)
+    with pytest.raises(InpaintError, match="stopped at 2 of 4 images") as caught:
+        eval.ablation_training._fit_alone(plan_ablation(configs).run(BASE).config)
+    assert str(pickle.loads(pickle.dumps(caught.value))) == str(caught.value)
+
+
+@pytest.mark.slow
 def test_the_whole_ablation_in_small(data, configs, tmp_path, monkeypatch):
     reports = [tmp_path / f"report{suffix}" for suffix in (".md", ".json", ".html", ".csv")]
     result = run(data, configs, *(word for path in reports for word in ("--out", path)))
@@ -163,7 +192,8 @@ def test_the_whole_ablation_in_small(data, configs, tmp_path, monkeypatch):
     text = reports[0].read_text()
     assert text in result.output and text.startswith("# Ablation")
     assert "contextual against mixed_prior:" in text and "mixed_prior against base:" in text
-    assert "Cao et al." in text and "| mae_mixed | 4 |" in text and "CPU, 1 thread" in text
+    assert "Cao, Dong, Fu" in text and "| mae_mixed | 4 |" in text and "CPU, 1 thread" in text
+    assert f"Command: python -m eval ablation --data DATA --configs {configs}" in text
     plain = json.loads(reports[1].read_text())
     scored = from_plain(plain["report"])
     assert [row.name for row in scored.rows] == [BASE, "contextual", REFERENCE] and scored.n == 3
@@ -178,7 +208,7 @@ def test_the_whole_ablation_in_small(data, configs, tmp_path, monkeypatch):
 
     # what is trained is not trained again
     for fit in ("fit_acr", "fit_mae"):
-        monkeypatch.setattr(eval.ablation, fit, lambda *_: pytest.fail("trained twice"))
+        monkeypatch.setattr(eval.ablation_training, fit, lambda *_: pytest.fail("trained twice"))
     again = run(data, configs, "--rows", "contextual", "--limit", 2)
     assert again.exit_code == 0, again.output
     assert "| contextual | 2 |" in again.output and "against mixed" not in again.output
@@ -223,7 +253,7 @@ def test_a_folder_of_another_run_is_not_taken_for_this_one(configs):
     ],
 )
 def test_mistakes_are_one_line_before_anything_is_trained(data, configs, monkeypatch, arguments, message):
-    monkeypatch.setattr(eval.ablation, "fit_mae", lambda *_: pytest.fail("trained"))
+    monkeypatch.setattr(eval.ablation_training, "fit_mae", lambda *_: pytest.fail("trained"))
     result = run(data, configs, *arguments)
     assert result.exit_code == 2 and message in result.output
     assert sum(line.startswith("error: ") for line in result.output.splitlines()) == 1
@@ -317,8 +347,8 @@ def test_the_shipped_rows_share_all_but_what_they_are_about(monkeypatch, tmp_pat
 def test_progress_names_what_is_trained(data, configs, monkeypatch):
     told = []
     monkeypatch.setattr(
-        eval.ablation, "fit_mae", lambda config, tell: tell(Progress(3, config.images, 1.0, {}))
+        eval.ablation_training, "fit_mae", lambda config, tell: tell(Progress(3, config.images, 1.0, {}))
     )
-    monkeypatch.setattr(eval.ablation, "fit_acr", lambda config, tell: None)
+    monkeypatch.setattr(eval.ablation_training, "fit_acr", lambda config, tell: None)
     train_ablation(plan_ablation(configs), lambda *what: told.append(what))
     assert ("mae_mixed", 0, 4) in told and ("mae_mixed", 3, 4) in told
