@@ -166,6 +166,7 @@ def root(tmp_path: Path) -> Path:
     return tmp_path
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("empty_hub")
 def test_a_folder_is_scored_by_both_definitions(root: Path, tiny_checkpoint: Callable[[str], Path]) -> None:
     (root / "pred" / "mine").rename(root / "elsewhere")
@@ -199,6 +200,7 @@ def test_a_folder_is_scored_by_both_definitions(root: Path, tiny_checkpoint: Cal
     assert again.exit_code == 0 and again.stdout == result.stdout
 
 
+@pytest.mark.slow
 def test_masks_in_turn_and_other_sizes_are_brought_to_the_table(root: Path) -> None:
     (root / "mask" / "b.png").unlink()
     (root / "pred" / "mine" / "a.png").unlink()
