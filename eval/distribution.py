@@ -14,7 +14,7 @@ import torch
 from numpy.typing import ArrayLike, NDArray
 from torch import Tensor
 
-from inpaint.errors import ShapeError
+from inpaint.errors import DataError, ShapeError
 
 _ROWS = 2048  # read at once: 32 MiB of 2048 features
 
@@ -47,8 +47,14 @@ class FeatureSet:
             yield torch.from_numpy(rows).to(self.device)
 
     def moments(self) -> tuple[Tensor, Tensor]:
-        """Mean ``(D,)`` and unbiased covariance ``(D, D)``: two readings, so that no digits are lost."""
+        """Mean ``(D,)`` and unbiased covariance ``(D, D)``: two readings, so that no digits are lost.
+
+        Raises:
+            DataError: a feature is not finite.
+        """
         mean = torch.stack([chunk.sum(dim=0) for chunk in self.chunks()]).sum(dim=0) / len(self)
+        if not mean.isfinite().all():
+            raise DataError("got features that are not finite; the network or its weights are broken")
         scatter = torch.zeros(self.shape[1], self.shape[1], dtype=torch.float64, device=self.device)
         for chunk in self.chunks():
             chunk -= mean
@@ -103,6 +109,7 @@ def frechet_shares(composites: FeatureSet, originals: FeatureSet) -> NDArray[np.
 
     Raises:
         ShapeError: fewer than two vectors.
+        DataError: a feature is not finite.
 
     Source: the derivative of the distance is the transport map between the Gaussians (Dowson and Landau 1982;
     Malago et al. 2018); infinitesimal jackknife: Efron 1982.
@@ -142,8 +149,8 @@ def discernibility_shares(
     The judge is the linear support vector machine that separates the two sets best. P-IDS is the share of
     pictures whose composite it takes for more real than its own original; U-IDS the share of pictures of both
     sets it takes for the other kind. Ties count half. Both are 0.5 for equal sets and 0 for separable ones,
-    and N below D is always separable: they mean something from several thousand pictures on. The intervals
-    take the judge as given.
+    and so few pictures as D / 2 are always separable: they mean something from several thousand on. The
+    intervals take the judge as given.
 
     Args:
         composites: N features.

@@ -117,6 +117,7 @@ class Measures:
 
         Raises:
             ShapeError: the two sides are unequal in shape.
+            DataError: a feature is not finite.
         """
         wanted = {column.key for column in self.columns if column.of_set}
         values = {}

@@ -16,9 +16,10 @@ import torch.nn as nn
 import torch.nn.functional as F
 from torch import Tensor
 
-from inpaint.errors import CheckpointError
+from inpaint.errors import CheckpointError, ShapeError
 
 _INCEPTION_SIZE = 299
+_SMALLEST = {"alex": 31, "vgg": 16}  # below, a pooling has nothing left
 _MEAN, _STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)  # ImageNet's, of RGB in [0, 1]
 
 
@@ -68,6 +69,7 @@ class Lpips(FrozenNetwork):
         official = {re.sub(r"^slice\d+", "features", key): key for key in self.network.net.state_dict()}
         trunk_state = {official.get(key, key): v for key, v in state.items() if key.startswith("features.")}
         _load_strictly(self.network.net, trunk_state, "the backbone of LPIPS")
+        self._smallest = _SMALLEST[trunk]
         self.freeze()
 
     def forward(self, prediction: Tensor, target: Tensor) -> Tensor:
@@ -79,7 +81,15 @@ class Lpips(FrozenNetwork):
 
         Returns:
             ``(B,)`` float32, 0 for equal pictures.
+
+        Raises:
+            ShapeError: pictures smaller than the network takes.
         """
+        height, width = prediction.shape[-2:]
+        if min(height, width) < self._smallest:
+            raise ShapeError(
+                f"got pictures of {height} x {width}; LPIPS needs at least {self._smallest} pixels a side"
+            )
         with _full_precision(prediction):
             return self.network(prediction.float(), target.float(), normalize=True).flatten()
 

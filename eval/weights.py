@@ -11,6 +11,7 @@ import importlib.util
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from http.client import HTTPException
 from pathlib import Path, PurePosixPath
 from urllib.parse import urlsplit
 
@@ -133,6 +134,21 @@ def why_absent(network: Network, folder: Path | None) -> str | None:
     return None
 
 
+def check_published(network: Network, path: Path) -> None:
+    """Pass if a file is the published one.
+
+    Raises:
+        CheckpointError: it is another.
+    """
+    with path.open("rb") as file:
+        digest = hashlib.file_digest(file, "sha256").hexdigest()
+    if not digest.startswith(network.hash_prefix):
+        raise CheckpointError(
+            f"{path}: got a file whose SHA-256 begins with {digest[:8]}, expected {network.hash_prefix}; "
+            f"delete it and run {_FETCH}"
+        )
+
+
 def load_network(network: Network, folder: Path | None, *, check_hash: bool = True) -> FrozenNetwork:
     """Build a network from its weights on this machine.
 
@@ -148,13 +164,7 @@ def load_network(network: Network, folder: Path | None, *, check_hash: bool = Tr
     if path is None:
         raise CheckpointError(f"{network.title}: {why_absent(network, folder)}")
     if check_hash:
-        with path.open("rb") as file:
-            digest = hashlib.file_digest(file, "sha256").hexdigest()
-        if not digest.startswith(network.hash_prefix):
-            raise CheckpointError(
-                f"{path}: got a file whose SHA-256 begins with {digest[:8]}, expected {network.hash_prefix}; "
-                f"delete it and run {_FETCH}"
-            )
+        check_published(network, path)
     try:
         state = torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:  # torch.load raises a dozen different classes at foreign files
@@ -176,6 +186,6 @@ def fetch_weights(network: Network, folder: Path) -> Path:
     try:
         folder.mkdir(parents=True, exist_ok=True)
         torch.hub.download_url_to_file(network.url(), str(path), hash_prefix=network.hash_prefix)
-    except (OSError, RuntimeError) as error:
+    except (OSError, HTTPException, RuntimeError) as error:
         raise InpaintError(f"cannot fetch {network.file} to {folder}: {error}") from None
     return path

@@ -17,7 +17,14 @@ import click
 )
 def weights(fetch: bool, folder: Path | None) -> None:
     """List the networks behind LPIPS and FID: file, where it is, what it is for."""
-    from eval.weights import NETWORKS, fetch_weights, find_weights, hub_folder, missing_package
+    from eval.weights import (
+        NETWORKS,
+        check_published,
+        fetch_weights,
+        find_weights,
+        hub_folder,
+        missing_package,
+    )
 
     for network in NETWORKS.values():
         click.echo(f"{network.title}, for {network.purpose}")
@@ -27,4 +34,6 @@ def weights(fetch: bool, folder: Path | None) -> None:
         path = find_weights(network, folder)
         if path is None and fetch:
             path = fetch_weights(network, folder or hub_folder())
+        elif path is not None:
+            check_published(network, path)
         click.echo(f"  {network.file}: {'not here' if path is None else path}")

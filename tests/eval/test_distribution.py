@@ -13,7 +13,7 @@ import torch
 from eval import distribution
 from eval.distribution import discernibility_shares, fit_judge, frechet_shares, pair_up
 from eval.statistics import bootstrap_interval
-from inpaint.errors import ShapeError
+from inpaint.errors import DataError, ShapeError
 from inpaint.metrics import frechet_distance
 
 
@@ -176,6 +176,13 @@ def test_no_more_than_a_chunk_is_read_at_once(monkeypatch: pytest.MonkeyPatch) -
     frechet_shares(*pair)
     discernibility_shares(*pair)
     assert Watched.most == 16
+
+
+def test_features_that_are_not_finite_are_named() -> None:
+    broken = normal(20, 4)
+    broken[3, 2] = np.nan
+    with pytest.raises(DataError, match="not finite"):
+        frechet(broken, normal(20, 4))
 
 
 def test_wrong_shapes_are_named() -> None:

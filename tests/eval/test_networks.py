@@ -9,7 +9,7 @@ import torch
 
 from eval.networks import FrozenNetwork, fid_input, mae_far_input, resize_8_bits
 from eval.weights import NETWORKS, load_network
-from inpaint.errors import CheckpointError
+from inpaint.errors import CheckpointError, ShapeError
 
 
 def pictures(count: int, height: int = 64, width: int = 80, seed: int = 0) -> torch.Tensor:
@@ -116,6 +116,14 @@ def test_full_precision_is_for_the_networks_only(networks) -> None:
         network(pictures(1), pictures(1))
     handle.remove()
     assert seen == [False] and torch.backends.cudnn.allow_tf32 == before
+
+
+@pytest.mark.parametrize(("key", "smallest"), [("lpips-alex", 31), ("lpips-vgg", 16)])
+def test_the_smallest_picture_of_lpips(networks, key: str, smallest: int) -> None:
+    image = pictures(1, smallest, 40)
+    assert networks[key](image, image).item() == 0
+    with pytest.raises(ShapeError, match=f"{smallest - 1} x 40; LPIPS needs at least {smallest} pixels"):
+        networks[key](image[..., 1:, :], image[..., 1:, :])
 
 
 def test_weights_of_another_network_are_refused(tmp_path: Path, random_weights: Path) -> None:

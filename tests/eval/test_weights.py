@@ -106,6 +106,13 @@ def test_the_command_lists_and_fetches(
     assert "LPIPS Alex (protocols standard, mae-far)" in listed.stdout
     fetched = run("--fetch", "--to", folder)
     assert fetched.exit_code == 0 and f"{file}: {folder / file}" in fetched.stdout
+    (folder / file).write_bytes(b"something else")
+    changed = run("--to", folder)
+    assert (
+        changed.exit_code == 2
+        and f"expected {networks['lpips-alex'].hash_prefix}; delete it" in changed.stderr
+    )
+    (folder / file).write_bytes((tmp_path / "served" / file).read_bytes())
     (tmp_path / "served" / file).unlink()  # what is here is not fetched again
     assert run("--fetch", "--to", folder).exit_code == 0
     assert run("--fetch").exit_code == 2
