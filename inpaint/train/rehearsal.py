@@ -41,7 +41,7 @@ class Rehearsal:
     Attributes:
         parameters: of all networks that are saved, the averaged copy left out.
         trained: those of them that learn.
-        fixed_bytes: of weights, gradients, optimizers and averages, whatever the batch.
+        fixed_bytes: of weights, gradients, optimizers, averages and copies, whatever the batch.
         bytes_per_image: kept from the forward for the backward pass, at its peak.
         images_at_once: of this process in one pass.
         seconds: of the step with two images.
@@ -87,29 +87,35 @@ def dry_run(
     step: Step[AnyConfig, AnyParts],
     processes: Processes,
 ) -> Rehearsal:
-    """Take one step with two invented pictures and every loss, and measure it.
+    """Take a step with two invented pictures and one with four, with every loss, and measure them.
+
+    What the second keeps more is what pictures need; the rest is there whatever the batch.
 
     Raises:
         InpaintError: not even that fits into memory.
     """
     rows = processes.rows(config.batch_size, config.accumulate)
-    small = dataclasses.replace(
-        with_every_loss(config), batch_size=_PICTURES_TRIED, accumulate=1, compile=False
-    )
-    with memory_explained(small, processes.device):
-        parts = start(small, processes)
-        batch = _invented_batch(small, slice(0, _PICTURES_TRIED), processes.device)
-        begun = time.monotonic()
-        with SavedForBackward(parts) as saved:
-            values = step(small, parts, batch, processes)
-        numbers = {name: float(value) for name, value in values.items()}
-        seconds = time.monotonic() - begun
+    trial = dataclasses.replace(with_every_loss(config), accumulate=1, compile=False)
+    kept = []
+    with memory_explained(config, processes.device):
+        for count in (2 * _PICTURES_TRIED, _PICTURES_TRIED):
+            small = dataclasses.replace(trial, batch_size=count)
+            parts = start(small, processes)
+            batch = _invented_batch(small, slice(0, count), processes.device)
+            begun = time.monotonic()
+            with SavedForBackward(parts) as saved:
+                values = step(small, parts, batch, processes)
+            numbers = {name: float(value) for name, value in values.items()}
+            seconds = time.monotonic() - begun
+            kept.append(saved.peak)
+    bytes_per_image = max(kept[0] - kept[1], 0) // _PICTURES_TRIED
     trained = [p for module in _networks(parts) for p in module.parameters() if p.requires_grad]
+    fixed_bytes = sum(_storages(parts).values()) + sum(p.numel() * p.element_size() for p in trained)
     return Rehearsal(
         parameters=sum(p.numel() for module in _networks(parts) for p in module.parameters()),
         trained=sum(p.numel() for p in trained),
-        fixed_bytes=sum(_storages(parts).values()) + sum(p.numel() * p.element_size() for p in trained),
-        bytes_per_image=saved.peak // _PICTURES_TRIED,
+        fixed_bytes=fixed_bytes + max(kept[1] - _PICTURES_TRIED * bytes_per_image, 0),
+        bytes_per_image=bytes_per_image,
         images_at_once=(rows.stop - rows.start) // config.accumulate,
         seconds=seconds,
         values=numbers,
