@@ -5,6 +5,7 @@ Every picture is made by number, so that the workers, however many, give the sam
 
 from __future__ import annotations
 
+import itertools
 import os
 import signal
 import threading
@@ -127,12 +128,12 @@ class PhotoStream:
             if name not in self._told:
                 self._told.add(name)
                 self._on_problem(line)
-        image = made.image.to(self._device, non_blocking=True).float() / 255
+        image = made.image.to(self._device, non_blocking=True).float().div_(255)
         return image, None if made.mask is None else made.mask.to(self._device).float()
 
 
 class _Plan(Sampler[Any]):
-    """Orders for this process's share of every batch, from `begin` to the end of the run."""
+    """Orders for this process's share of every batch from `begin` on, without end."""
 
     def __init__(self, config: DataConfig, photos: int, rows: slice) -> None:
         self._config, self._photos, self._rows = config, photos, rows
@@ -142,8 +143,7 @@ class _Plan(Sampler[Any]):
         if self.begin is None:
             return
         config, rows = self._config, self._rows
-        end = max(config.images, self.begin + 1)  # a batch that is asked for is made, also beyond the run
-        for images_seen in range(self.begin, end, config.batch_size):
+        for images_seen in itertools.count(self.begin, config.batch_size):
             photos = indices_at(self._photos, config.batch_size, seed=config.seed, images_seen=images_seen)
             size = size_after(config, images_seen, self._photos)
             yield Order(images_seen + rows.start, photos[rows].tolist(), size)

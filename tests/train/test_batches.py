@@ -43,6 +43,7 @@ def test_batches_follow_from_the_images_seen(photos, tmp_path, kind):
     resumed = open_batches(config)
     for place in (3, 4, 9, 0, 1, 3, 3):  # a resumed run, and any jump
         assert same(resumed.after(4 * place), batches[place])
+    assert len({resumed.after(seen).image.sum().item() for seen in (36, 40, 44)}) == 3  # beyond the run
     first = batches[0]
     assert first.image.shape == (4, 3, 32, 32) and first.mask.shape == (4, 1, 32, 32)
     assert first.image.dtype == first.mask.dtype == torch.float32

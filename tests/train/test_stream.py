@@ -15,8 +15,11 @@ import torch
 from inpaint.errors import DataError, InpaintError
 from inpaint.train import stream
 from inpaint.train.data_config import Augment
+from inpaint.train.mae import fit_mae
 from inpaint.train.photo_index import index_photos
+from inpaint.train.watch import Watch
 from tests.train.photo_files import data_config, open_batches, same, write_photo, write_photos
+from tests.train.tiny_runs import BATCH, curve, mae_config
 
 
 def test_workers_give_what_the_process_itself_gives(tmp_path):
@@ -108,3 +111,28 @@ def test_workers_are_shared_among_the_processes_of_a_machine(monkeypatch):
     assert stream._default_workers() == 12
     monkeypatch.setattr("os.cpu_count", lambda: 2)
     assert stream._default_workers() == 1
+
+
+def test_a_run_from_disk_that_is_stopped_goes_on_with_the_same_curve(photos, tmp_path, monkeypatch):
+    """Five photos and a broken one, read by a worker; the run dies in its fourth step."""
+    changes = {
+        "keep": "disk",
+        "workers": 1,
+        "photo_size": None,
+        "augment": Augment(hue=0.1),
+    }
+    straight = mae_config(photos, tmp_path / "straight", **changes)
+    fit_mae(straight)
+    monkeypatch.setattr(Watch, "due", lambda self, what: what == "save")
+
+    def die(progress):
+        if progress.images_seen == 4 * BATCH:
+            raise KeyboardInterrupt
+
+    resumed = mae_config(photos, tmp_path / "resumed", **changes)
+    with pytest.raises(KeyboardInterrupt):
+        fit_mae(resumed, die)
+    fit_mae(resumed)
+    assert curve(resumed.out) == curve(straight.out)
+    (problem,) = set((straight.out / "problems.jsonl").read_text().splitlines())
+    assert "broken.png: cannot be read as a photo" in problem
