@@ -116,7 +116,9 @@ class PhotoStream:
                 self._made = iter(self._loader)
             self._next = images_seen + self._config.batch_size
             made = next(self._made)
-        except RuntimeError as problem:  # the loader's word for a worker that was killed or has no room
+        except RuntimeError as problem:
+            if "DataLoader worker (pid" not in str(problem):
+                raise  # a fault of ours; what follows is for workers that were killed or had no room
             reason = str(problem).strip().splitlines()[0]
             raise DataError(
                 f"a process that reads photos ended ({reason}); expected enough memory and shared memory for "
