@@ -22,6 +22,7 @@ from __future__ import annotations
 import io
 import os
 import secrets
+import sys
 import threading
 from pathlib import Path
 from typing import IO
@@ -232,7 +233,9 @@ class _NoPillowLimit:
     def __enter__(self) -> None:
         with self._lock:
             if not self._readers:
-                self._limit, Image.MAX_IMAGE_PIXELS = Image.MAX_IMAGE_PIXELS, None
+                self._limit = Image.MAX_IMAGE_PIXELS
+                if self._limit is not None:  # not None: Pillow may just be computing with it elsewhere
+                    Image.MAX_IMAGE_PIXELS = sys.maxsize
             self._readers += 1
 
     def __exit__(self, *_: object) -> None:

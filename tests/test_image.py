@@ -429,6 +429,7 @@ def test_threads_read_at_the_same_time(tmp_path: Path, monkeypatch: pytest.Monke
 
     def decode(image: Image.Image) -> Image.Image:
         both_decode.wait()
+        assert Image.MAX_IMAGE_PIXELS  # None would break a thread that crops and has seen a number before
         return plain_image(image)
 
     monkeypatch.setattr("inpaint.image.plain_image", decode)
