@@ -28,8 +28,8 @@ def _training_options(command: Callable[..., Any]) -> Callable[..., Any]:
     command = click.option(
         "--dry-run",
         is_flag=True,
-        help="Read the config, open the data, build the networks, try a step on a few invented pictures, tell what "
-        "the run needs, and stop. Nothing is trained.",
+        help="Read the config, open the data, build the networks, try a step on a few invented pictures, "
+        "tell what the run needs, and stop. Nothing is trained.",
     )(command)
     command = click.option(
         "--device", type=click.Choice(DEVICES), help="Where to compute, instead of the config's."

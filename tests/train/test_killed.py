@@ -21,7 +21,7 @@ from inpaint.train.state import list_states, load_latest_state
 from tests.train.tiny_runs import BATCH, acr_config, curve, mae_config, write_config
 
 PATIENCE_S = 120
-STEPS = 40
+STEPS = 24
 # States as often as can be, so that the kill may hit one being written; log windows that states cut in two.
 SETTINGS = {"images": STEPS * BATCH, "log_every": 7, "save_every_s": 0.05, "threads": 1}
 
