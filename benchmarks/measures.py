@@ -31,7 +31,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from eval.definitions import definitions_of
 from eval.measures import build_measures
-from eval.networks import Lpips
+from eval.networks import Lpips, fast_layout
 from eval.weights import NETWORKS, load_network
 from tests.eval.random_weights import write_random_weights
 
@@ -87,27 +87,28 @@ def measure(protocol: str, weights: Path, count: int, batch: int, size: int, dev
     keys = dict.fromkeys(definition.network for definition in definitions_of(protocol) if definition.network)
     networks = [load_network(NETWORKS[key], weights, check_hash=False).to(device) for key in keys]
 
+    seen = fast_layout(torch.rand(batch, 3, 299, 299)).to(device)
+
     @torch.inference_mode()
-    def forward(composite: Tensor, target: Tensor, mask: Tensor, seen: Tensor) -> None:
+    def forward(composite: Tensor, target: Tensor, mask: Tensor) -> None:
         for network in networks:
             if isinstance(network, Lpips):
-                network.network(composite, target)
+                network.network(fast_layout(composite), fast_layout(target))
             else:
                 network.network(seen)
                 network.network(seen)
 
-    work: list[tuple[str, Callable[[Tensor, Tensor, Tensor, Tensor], object]]] = [
+    work: list[tuple[str, Callable[[Tensor, Tensor, Tensor], object]]] = [
         ("networks", forward),
-        ("pairs", lambda composite, target, mask, _: measures.per_picture(composite, target, mask)),
-        ("features", lambda composite, target, *_: (measures.features(composite), measures.features(target))),
+        ("pairs", measures.per_picture),
+        ("features", lambda composite, target, _: (measures.features(composite), measures.features(target))),
     ]
     clock, warm_up = Clock(device), Clock(device)
     for start in range(-batch, count, batch):
         pictures = (torch.rand(2, batch, 3, size, size) * 255).round() / 255
         mask = torch.zeros(batch, 1, size, size)
         mask[..., : size // 2] = 1
-        seen = torch.rand(batch, 3, 299, 299)
-        inputs = [part.to(device) for part in (*pictures, mask, seen)]
+        inputs = [part.to(device) for part in (*pictures, mask)]
         work.reverse()  # whoever comes first finds the caches cold
         for name, run in work:
             with (clock if start >= 0 else warm_up).part(name):

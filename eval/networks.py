@@ -91,7 +91,8 @@ class Lpips(FrozenNetwork):
                 f"got pictures of {height} x {width}; LPIPS needs at least {self._smallest} pixels a side"
             )
         with _full_precision(prediction):
-            return self.network(prediction.float(), target.float(), normalize=True).flatten()
+            pair = (fast_layout(image.float()) for image in (prediction, target))
+            return self.network(*pair, normalize=True).flatten()
 
 
 class Inception(FrozenNetwork):
@@ -128,7 +129,12 @@ class Inception(FrozenNetwork):
             ``(B, 2048)`` float32.
         """
         with _full_precision(image):
-            return self.network(self.prepare(image.float()))
+            return self.network(fast_layout(self.prepare(image.float())))
+
+
+def fast_layout(image: Tensor) -> Tensor:
+    """The picture with its channels side by side in memory on a CPU, where convolutions are then faster."""
+    return image.contiguous(memory_format=torch.channels_last) if image.device.type == "cpu" else image
 
 
 def fid_input(image: Tensor) -> Tensor:
