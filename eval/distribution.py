@@ -17,6 +17,7 @@ from torch import Tensor
 from inpaint.errors import DataError, ShapeError
 
 _ROWS = 2048  # read at once: 32 MiB of 2048 features
+_SHORTEST_STEP = 2.0**-40
 
 
 class FeatureSet:
@@ -205,6 +206,8 @@ def fit_judge(composites: FeatureSet, originals: FeatureSet) -> Tensor:
         length = 1.0
         while objective(weights + length * step, scores + length * moves) >= before:
             length /= 2
+            if length < _SHORTEST_STEP:  # rounding is all that is left to gain
+                return weights
         weights, scores = weights + length * step, scores + length * moves
 
 
