@@ -127,13 +127,18 @@ def test_paint_run_compare_download(page: Any, url: str, tmp_path: Path) -> None
     differs = (np.asarray(before) != np.asarray(after)).any(axis=2)
     assert not differs[~grown].any() and differs[marked].mean() > 0.8
 
-    handle = page.locator("#slider .slider-wrap, #slider [role=slider], #slider .handle").first
+    page.locator("#slider").scroll_into_view_if_needed()
+    page.wait_for_timeout(500)
     box = page.locator("#slider").bounding_box()
-    where = handle.bounding_box() or box
-    page.mouse.move(where["x"] + where["width"] / 2, where["y"] + where["height"] / 2)
+    middle = (box["x"] + box["width"] / 2, box["y"] + box["height"] / 2)
+    seen_before = page.locator("#slider").screenshot()
+    page.mouse.move(*middle)
     page.mouse.down()
-    page.mouse.move(box["x"] + 0.2 * box["width"], where["y"] + where["height"] / 2, steps=5)
+    page.mouse.move(middle[0] + 0.2 * box["width"], middle[1], steps=5)
     page.mouse.up()
+    page.mouse.move(5, 5)
+    page.wait_for_timeout(500)
+    assert page.locator("#slider").screenshot() != seen_before
     keep_screenshot(page, "erase")
 
     page.click("#compare")
@@ -145,6 +150,27 @@ def test_paint_run_compare_download(page: Any, url: str, tmp_path: Path) -> None
     page.wait_for_timeout(3000)
     elsewhere = [seen for seen in page.requested if not seen.startswith((url, "data:", "blob:"))]
     assert elsewhere == [], "the page asks other servers for something"
+
+
+def test_an_example_and_a_mask_file(page: Any, tmp_path: Path) -> None:
+    page.click("#photo-examples img, .gallery-item img, [data-testid=examples] img, .gallery img")
+    page.wait_for_selector("#editor canvas")
+    page.wait_for_timeout(2500)
+    mask = Image.new("L", (768, 512))
+    mask.paste(255, (300, 100, 400, 200))
+    mask.save(tmp_path / "mask.png")
+    page.click("text=Mask file")
+    with page.expect_file_chooser() as chooser:
+        page.click("#use-mask")
+    chooser.value.set_files(str(tmp_path / "mask.png"))
+    page.wait_for_timeout(3000)
+    page.click("text=PNG (lossless)")
+    after = Image.open(run_and_download(page, tmp_path))
+    from inpaint.image import read_image
+
+    left, top, right, bottom = changed_box(read_image(EXAMPLE), after)
+    assert (left, top) >= (290, 90) and right <= 410 and bottom <= 210
+    assert right - left > 90 and bottom - top > 90
 
 
 def test_keys_undo_size_and_run(page: Any, tmp_path: Path) -> None:
