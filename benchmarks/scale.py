@@ -235,7 +235,7 @@ def demands(stages: Sequence[Stage], assumed: Assumptions) -> list[Sequence[str]
                     f"{gradients * 1e3:.1f} ms",
                     f"{norms * 1e3:.1f} ms",
                     f"{'~' * stage.estimated}{busy:.0%}",
-                    mark(stage, reading) + " MB/s",
+                    f"{mark(stage, stage.rate * gpus)} photos/s, {mark(stage, reading)} MB/s",
                     mark(stage, cores),
                     ", ".join(what for what, breaks in problems.items() if breaks) or "-",
                 )
