@@ -7,9 +7,10 @@ from typing import Any
 
 import gradio as gr
 
-from inpaint.backbones.network import count_backbone, load_backbone, measure_speed
+from inpaint.backbones.network import count_backbone, load_backbone
 from inpaint.backbones.registry import BACKBONES, find_backbone
 from inpaint.backbones.sight import feature_sheet, look_at
+from inpaint.backbones.speed import measure_speeds
 from inpaint.errors import InpaintError
 from inpaint.web.friendly import friendly
 from inpaint.web.photos import Photo, read_upload
@@ -53,7 +54,7 @@ def add_backbones_tab(service: Service, photo_state: gr.State) -> None:
         picture = read_upload(Path(photo.path), service.limits, photo.name)
         with service.computing:
             sight = look_at(loaded, picture)
-            speed = measure_speed(loaded.network)
+            (speed,) = measure_speeds([loaded.network])
         parameters, gigaflops = count_backbone(backbone)
         stages = [
             (feature_sheet(stage), f"{len(stage)} channels of {stage.shape[-2]} x {stage.shape[-1]}")
@@ -62,7 +63,7 @@ def add_backbones_tab(service: Service, photo_state: gr.State) -> None:
         cells = [
             ("parameters", f"{parameters:.1f} M"),
             ("multiply-adds at 224", f"{gigaflops:.2f} G"),
-            ("measured here, one photo at a time", f"{speed:.1f} images/s"),
+            ("measured here, one photo at a time", f"{speed.median:.1f} images/s"),
             ("published top-1", f"{backbone.accuracy} % ({backbone.source})"),
             ("licence of the weights", backbone.licence),
             ("channel distance by stage", ", ".join(f"{value:.3f}" for value in sight.collapse)),

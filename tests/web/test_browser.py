@@ -236,7 +236,10 @@ def test_look_inside(page: Any, tmp_path: Path) -> None:
     keep_screenshot(page, "look-inside")
 
 
-def test_backbones_say_what_they_are_and_that_weights_are_missing(page: Any) -> None:
+def test_backbones_say_what_they_are_and_that_weights_are_missing(
+    page: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path))  # nothing was fetched before
     page.click("button[role=tab]:has-text('Backbones')")
     page.click("#backbone-run")
     page.wait_for_selector("text=choose a photo on the Erase tab first")
