@@ -4,8 +4,8 @@ Parameters in millions (``tests/test_presets.py`` counts them):
 
     preset      prior   adapter  generator
     acr-base    111.7   13.9     27.1       as published
-    acr-small     6.5    0.7      0.9       same design, narrow; starts from the push-pull fill
-    lama-small     -      -       0.9       the generator of acr-small alone: shows the worth of its prior
+    acr-small     6.5    1.4      2.7       same design, narrow; starts from the push-pull fill
+    lama-small     -      -       2.7       the generator of acr-small alone: shows the worth of its prior
     lama           -      -      27.0       no prior, LaMa-Fourier
     big-lama       -      -      51.0       no prior, 18 blocks
     *-tiny      a few thousand, for tests
@@ -28,7 +28,7 @@ from inpaint.models.lama import Attention, FourierGenerator, GeneratorPreset
 from inpaint.models.mae import MaePreset, MaskedAutoencoder
 
 _ACR = {"padding": "zeros", "convolution_bias": True, "positions": True, "attention": "prior"}
-_SMALL = GeneratorPreset(width=16, blocks=4, start="push_pull", **_ACR)
+_SMALL = GeneratorPreset(width=24, blocks=6, start="push_pull", **_ACR)
 
 MAE_PRESETS: dict[str, MaePreset] = {
     "mae-base": MaePreset(),

@@ -66,6 +66,9 @@ class DataConfig:
         size: side of the training pictures, the largest one if they change.
         smallest_size: sides cycle from `size` down to this and up again, in steps of 16 pixels.
         size_rounds: such cycles in an epoch.
+        early_size: side of the first `early_images` pictures: a small side is fast, and shapes and colours can
+            be learned on it.
+        early_images: see `early_size`.
         min_scale: smallest part of a photo's area in a crop; 1 takes whole photos.
         augment: how a photo becomes a training picture.
         masks: kind of the holes; see `inpaint.strokes`.
@@ -84,6 +87,8 @@ class DataConfig:
     size: int = at_least(16, default=256)
     smallest_size: int | None = at_least(16, default=None)
     size_rounds: int = at_least(1, default=64)
+    early_size: int | None = at_least(16, default=None)
+    early_images: int = at_least(0, default=0)
     min_scale: float = between(0.01, 1, default=0.5)
     augment: Augment = field(default_factory=Augment)
     masks: MaskKind = "mixed"
@@ -123,6 +128,10 @@ def check_data_together(config: DataConfig) -> None:
         raise ConfigError(f"workers is {config.workers} with keep = 'memory', expected keep = 'disk'")
     if config.masks == "objects" and config.shapes is None:
         raise ConfigError("masks is 'objects' without shapes, expected shapes = 'FOLDER or ZIP'")
+    if (config.early_size is None) != (config.early_images == 0):
+        raise ConfigError(
+            f"early_size is {config.early_size} with early_images = {config.early_images}, expected both or none"
+        )
     smallest = config.smallest_size
     if smallest is not None and (smallest >= config.size or (config.size - smallest) % SIZE_STEP):
         raise ConfigError(

@@ -108,12 +108,15 @@ def start_mae(config: MaeRunConfig, processes: Processes) -> MaeParts:
     torch.manual_seed(config.seed)
     model = build_mae(config.preset).to(processes.device)
     side = model.preset.image_size
-    if config.size != side or config.smallest_size is not None:
+    if config.size != side or config.smallest_size is not None or config.early_size is not None:
         raise ConfigError(f"size is {config.size}, expected {side} throughout, the side of {config.preset}")
     ema = Ema(model, config.ema_decay)
     compile_each(config, [*model.encoder, *model.decoder])
     optimizer = torch.optim.AdamW(
-        _decay_groups(model, config.weight_decay), lr=config.learning_rate, betas=config.betas
+        _decay_groups(model, config.weight_decay),
+        lr=config.learning_rate,
+        betas=config.betas,
+        fused=processes.device.type == "cuda",
     )
     return MaeParts(model, ema, optimizer)
 
