@@ -13,7 +13,8 @@ from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode
 
 from inpaint.backbones.registry import Backbone
-from inpaint.errors import CheckpointError, InpaintError
+from inpaint.errors import CheckpointError
+from inpaint.layers.convnext import require_timm
 from inpaint.weights import FOLDER_VARIABLE, OFFLINE_VARIABLE, weights_folders
 
 SIZE = 224
@@ -112,21 +113,6 @@ def class_names() -> list[str]:
 
     described = ImageNetInfo().label_descriptions()
     return list(described.values() if isinstance(described, dict) else described)
-
-
-def require_timm() -> Any:
-    """Import timm.
-
-    Raises:
-        InpaintError: it is not installed.
-    """
-    try:
-        import timm
-    except ModuleNotFoundError:
-        raise InpaintError(
-            "backbones need timm, which is not installed: pip install 'mae-acr-inpaint[backbones]'"
-        ) from None
-    return timm
 
 
 def _from_file(timm: Any, backbone: Backbone, path: Path) -> nn.Module:

@@ -134,7 +134,8 @@ def sample_columns(network: nn.Module, batch: Batch, use_prior: bool) -> dict[st
         prediction = network(image, mask)
         columns["MAE"] = network.prior.reconstruct(image, mask)
         attention = network.prior(image, mask).attention
-        columns["attention"] = draw_attention(image, mask, attention, network.prior.grid)
+        if attention is not None:
+            columns["attention"] = draw_attention(image, mask, attention, network.prior.grid)
     else:
         prediction = network.generator(image, mask).clamp(0, 1)
     return columns | {

@@ -75,7 +75,7 @@ class RunConfig(DataConfig):
 
 @dataclass(frozen=True, kw_only=True)
 class MaeRunConfig(RunConfig):
-    """Pre-training of the prior.
+    """Pre-training of a prior.
 
     Attributes:
         mask_ratio: share of tokens that are hidden.
@@ -92,6 +92,13 @@ class MaeRunConfig(RunConfig):
     weight_decay: float = at_least(0, default=0.05)
     betas: tuple[float, float] = between(0, 0.999999, default=(0.9, 0.95))
     clip_gradient: float = at_least(1e-6, default=1.0)
+
+
+@dataclass(frozen=True, kw_only=True)
+class FcmaeRunConfig(MaeRunConfig):
+    """Pre-training of a convolutional prior: as that of a transformer, but that less is hidden as a rule."""
+
+    mask_ratio: float = between(0.05, 0.95, default=0.6)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -131,7 +138,7 @@ class AcrRunConfig(RunConfig):
 
     Attributes:
         variant: what differs from the preset.
-        mae_checkpoint: the trained prior.
+        mae_checkpoint: the trained prior, a masked autoencoder of either kind.
         init_checkpoint: a network to continue from, also another variant; see `inpaint.train.start`.
         prior: False trains the generator alone.
         discriminator_width: channels of its first convolution.
@@ -173,7 +180,7 @@ def read_config(path: Path | str, kind: type[AnyRunConfig]) -> AnyRunConfig:
 
     Args:
         path: the file.
-        kind: `MaeRunConfig` or `AcrRunConfig`.
+        kind: `MaeRunConfig`, `FcmaeRunConfig` or `AcrRunConfig`.
 
     Raises:
         ConfigError: the file cannot be read, a key is unknown or missing, or a value is impossible.
