@@ -95,7 +95,9 @@ class Batches:
         # steps of the network.
         self._stream = torch.cuda.Stream(device) if device.type == "cuda" else None
         self._photos = len(source)
-        self._ahead = Ahead(functools.partial(_on_stream, self._stream, make), config.batch_size, config.images)
+        self._ahead = Ahead(
+            functools.partial(_on_stream, self._stream, make), config.batch_size, config.images
+        )
 
     def __len__(self) -> int:
         """Number of photos."""
