@@ -1,6 +1,6 @@
 """Training speed: images per second, and what share of the device's matrix peak that is.
 
-    python benchmarks/training.py --out training.json                          # the six networks, one GPU
+    python benchmarks/training.py --out training.json                          # the networks of NETWORKS, one GPU
     python benchmarks/training.py configs/acr_small.toml --batch 4 --device cpu
 
 Every config is run as it is, at its largest size, on steps of its own training loop with every loss, twice:
@@ -35,19 +35,23 @@ from torch.utils.flop_counter import flop_registry
 
 from inpaint.checkpoint import save_checkpoint
 from inpaint.errors import InpaintError
-from inpaint.models.presets import INPAINTER_PRESETS, build_mae
+from inpaint.models.presets import build_mae
 from inpaint.train.acr import start_acr
 from inpaint.train.acr_step import acr_step
 from inpaint.train.batches import Batch, Batches
 from inpaint.train.compute import uncompiled
-from inpaint.train.config import AcrRunConfig, MaeRunConfig, RunConfig, read_config
+from inpaint.train.config import AcrRunConfig, FcmaeRunConfig, MaeRunConfig, RunConfig, read_config
 from inpaint.train.distributed import Processes, join_processes
+from inpaint.train.fcmae import fcmae_step, start_fcmae
 from inpaint.train.mae import mae_step, start_mae
 from inpaint.train.perceptual import SqueezeNetFeatures
 from inpaint.train.scene_features import SceneFeatures
 
 ROOT = Path(__file__).resolve().parents[1]
-NETWORKS = ("mae_small", "places2_mae", "lama_small", "acr_small", "places2_lama", "places2_acr")
+NETWORKS = (
+    "mae_small", "fcmae_small", "places2_mae", "lama_small", "acr_small", "acr_small_convnext", "places2_lama",
+    "places2_acr",
+)  # fmt: skip
 WARM_UP_STEPS, CACHED_BATCHES, COUNTED_IMAGES = 3, 4, 2
 
 Step = Callable[[Batch], Any]
@@ -131,8 +135,9 @@ def prepare(
 ) -> RunConfig:
     """Read a config and give it data that is here: photos, shapes and feature networks' files in `folder`."""
     os.environ.setdefault("DATA", str(folder))
-    kind = MaeRunConfig if "mae" in path.stem.split("_") else AcrRunConfig
-    config = read_config(path, kind)
+    words = path.stem.split("_")
+    prior_kind = {"mae": MaeRunConfig, "fcmae": FcmaeRunConfig}
+    config = read_config(path, next((prior_kind[word] for word in words if word in prior_kind), AcrRunConfig))
     changes: dict[str, Any] = {
         "out": folder / path.stem,
         "photos": (photos or write_photos(folder / "photos", max(config.size, 256)),),
@@ -140,6 +145,8 @@ def prepare(
         "device": device,
         "batch_size": batch or config.batch_size,
         "smallest_size": None,
+        "early_size": None,
+        "early_share": 0.0,
         "images": 10**9,  # never reached
     }
     if isinstance(config, AcrRunConfig):
@@ -176,7 +183,7 @@ def write_features(config: AcrRunConfig, folder: Path) -> Path:
     if config.perceptual_network == "squeezenet":
         save_file(SqueezeNetFeatures().state_dict(), path)
     else:
-        save_checkpoint(path, build_mae(INPAINTER_PRESETS[config.preset].mae or "mae-small"))
+        save_checkpoint(path, build_mae("mae-small"))
     return path
 
 
@@ -227,6 +234,9 @@ def measure(name: str, config: RunConfig, processes: Processes, seconds: float, 
 
 def build_step(config: RunConfig, processes: Processes) -> Step:
     """A run's own step, on networks that begin as the run's do."""
+    if isinstance(config, FcmaeRunConfig):
+        fcmae = start_fcmae(config, processes)
+        return lambda batch: fcmae_step(config, fcmae, batch, processes)
     if isinstance(config, MaeRunConfig):
         mae = start_mae(config, processes)
         return lambda batch: mae_step(config, mae, batch, processes)

@@ -19,7 +19,7 @@ from torch import Tensor, nn
 
 from inpaint.errors import CheckpointError
 from inpaint.models.inpainter import Inpainter
-from inpaint.models.mae import MaskedAutoencoder
+from inpaint.models.patch_autoencoder import PatchAutoencoder
 from inpaint.models.presets import build_described, describe_preset
 
 FORMAT = "inpaint-1"
@@ -30,7 +30,7 @@ def save_checkpoint(path: str | Path, model: nn.Module, notes: Mapping[str, str]
 
     Args:
         path: ends in ``.safetensors``.
-        model: an Inpainter or a MaskedAutoencoder.
+        model: an Inpainter or a masked autoencoder.
         notes: free text for the header: what it was trained on, licence, images seen.
 
     Raises:
@@ -65,11 +65,12 @@ def write_tensors(path: str | Path, tensors: Mapping[str, Tensor], header: Mappi
         Path(temporary).unlink(missing_ok=True)
 
 
-def load_checkpoint(path: str | Path, device: str | torch.device = "cpu") -> Inpainter | MaskedAutoencoder:
+def load_checkpoint(path: str | Path, device: str | torch.device = "cpu") -> Inpainter | PatchAutoencoder:
     """Read a model from a file written by :func:`save_checkpoint`, in evaluation mode.
 
     Raises:
         CheckpointError: if the file is missing, not a checkpoint of ours, or does not fit its own preset.
+        InpaintError: the network needs timm, which is not installed.
     """
     header, tensors = read_tensors(path)
     if header.get("format") != FORMAT:

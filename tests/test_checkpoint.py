@@ -8,10 +8,18 @@ from safetensors.torch import save_file
 
 from inpaint.checkpoint import load_checkpoint, read_notes, read_tensors, save_checkpoint, write_tensors
 from inpaint.errors import CheckpointError
-from inpaint.models.presets import INPAINTER_PRESETS, build_inpainter, build_mae
+from inpaint.models.presets import INPAINTER_PRESETS, build_fcmae, build_inpainter, build_mae
 
 
-@pytest.mark.parametrize("build", [lambda: build_inpainter("acr-tiny"), lambda: build_mae("mae-tiny")])
+@pytest.mark.parametrize(
+    "build",
+    [
+        lambda: build_inpainter("acr-tiny"),
+        lambda: build_inpainter("acr-tiny-convnext"),
+        lambda: build_mae("mae-tiny"),
+        lambda: build_fcmae("fcmae-tiny"),
+    ],
+)
 def test_round_trip_in_half_precision(tmp_path, build):
     torch.manual_seed(0)
     model = build()

@@ -9,13 +9,15 @@ from typing import Any
 
 import pytest
 
-from inpaint.models.presets import INPAINTER_PRESETS, MAE_PRESETS
-from inpaint.train.config import AcrRunConfig, MaeRunConfig, RunConfig, read_config
+from inpaint.models.presets import FCMAE_PRESETS, INPAINTER_PRESETS, MAE_PRESETS
+from inpaint.train.config import AcrRunConfig, FcmaeRunConfig, MaeRunConfig, RunConfig, read_config
 
 FOLDER = Path(__file__).parent.parent / "configs"
 CONFIGS = sorted(FOLDER.glob("**/*.toml"))
 SHIPPED = list((FOLDER.parent / "checkpoints").glob("*.safetensors"))
 ABLATION = sorted(FOLDER.glob("places2_ablation_*.toml"))
+KINDS = {"mae": MaeRunConfig, "fcmae": FcmaeRunConfig, "acr": AcrRunConfig}
+PRESETS = {"mae": MAE_PRESETS, "fcmae": FCMAE_PRESETS, "acr": INPAINTER_PRESETS}
 HEADER = ("command", "hardware", "hours", "expected")
 
 
@@ -24,13 +26,14 @@ def data(monkeypatch, tmp_path):
     monkeypatch.setenv("DATA", str(tmp_path))
 
 
-def is_mae(path: Path) -> bool:
-    return "mae" in path.stem.split("_")
+def kind_of(path: Path) -> str:
+    words = path.stem.split("_")
+    return next((kind for kind in ("mae", "fcmae") if kind in words), "acr")
 
 
 def read(path: Path | str) -> Any:
     path = FOLDER / path
-    return read_config(path, MaeRunConfig if is_mae(path) else AcrRunConfig)
+    return read_config(path, KINDS[kind_of(path)])
 
 
 def differences(first: RunConfig, second: RunConfig) -> set[str]:
@@ -40,9 +43,8 @@ def differences(first: RunConfig, second: RunConfig) -> set[str]:
 
 @pytest.mark.parametrize("path", CONFIGS, ids=lambda path: path.stem)
 def test_config(path):
-    text, config = path.read_text(), read(path)
-    kind = "mae" if is_mae(path) else "acr"
-    assert config.preset in (MAE_PRESETS if kind == "mae" else INPAINTER_PRESETS)
+    text, config, kind = path.read_text(), read(path), kind_of(path)
+    assert config.preset in PRESETS[kind]
     assert text.startswith("#") and f"inpaint train {kind} configs/{path.relative_to(FOLDER)}" in text
     if "cpu" not in path.stem and path.parent == FOLDER:
         header = [line for line in text.splitlines() if line.startswith("#")]
@@ -57,7 +59,7 @@ def test_every_run_has_its_own_folder():
 
 @pytest.mark.parametrize("path", CONFIGS, ids=lambda path: path.stem)
 def test_what_a_run_starts_from_is_what_another_run_writes(path):
-    if is_mae(path):
+    if kind_of(path) != "acr":
         return
     config = read(path)
     written = {(c.out / f"{c.name}.safetensors").resolve(): c for c in map(read, CONFIGS)}
@@ -66,7 +68,7 @@ def test_what_a_run_starts_from_is_what_another_run_writes(path):
             assert checkpoint.resolve() in written or checkpoint.resolve() in SHIPPED
     if config.mae_checkpoint is not None:
         prior = written[config.mae_checkpoint.resolve()]
-        assert INPAINTER_PRESETS[config.preset].mae == MAE_PRESETS[prior.preset]
+        assert INPAINTER_PRESETS[config.preset].mae == (MAE_PRESETS | FCMAE_PRESETS)[prior.preset]
 
 
 def test_the_published_schedules():
@@ -82,7 +84,10 @@ def test_the_published_schedules():
     assert (large.size, large.smallest_size, large.size_rounds) == (512, 256, 64)
 
 
-@pytest.mark.parametrize(("acr", "lama"), [("places2_acr", "places2_lama"), ("acr_small", "lama_small")])
+@pytest.mark.parametrize(
+    ("acr", "lama"),
+    [("places2_acr", "places2_lama"), ("acr_small", "lama_small"), ("acr_small_convnext", "lama_small")],
+)
 def test_the_baseline_has_the_same_data_losses_and_steps(acr, lama):
     assert differences(read(f"{acr}.toml"), read(f"{lama}.toml")) == {
         "name",
@@ -103,3 +108,12 @@ def test_a_row_of_the_ablation_differs_in_one_thing(path):
 def test_the_priors_of_the_ablation_differ_in_their_masks_alone():
     changed = differences(read("places2_mae.toml"), read("places2_mae_random.toml"))
     assert changed == {"name", "out", "mixed_masks"}
+
+
+def test_both_priors_see_the_same_photos_holes_and_images():
+    transformer, convolutional = read("mae_small.toml"), read("fcmae_small.toml")
+    assert differences(transformer, convolutional) == {"name", "preset", "out"}
+    plain = read("fcmae_small_no_grn.toml")
+    assert differences(convolutional, plain) == {"name", "preset", "out"}
+    small = FCMAE_PRESETS["fcmae-small"]
+    assert FCMAE_PRESETS[plain.preset] == dataclasses.replace(small, grn=False)

@@ -13,7 +13,8 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from inpaint.backbones.files import WeightsFile, locate_weights
 from inpaint.backbones.registry import Backbone
-from inpaint.errors import CheckpointError, InpaintError, WeightsError
+from inpaint.errors import CheckpointError, WeightsError
+from inpaint.layers.convnext import require_timm
 
 SIZE = 224
 
@@ -109,21 +110,6 @@ def normalise(loaded: LoadedBackbone, image: Tensor) -> Tensor:
     """Bring ``(B, 3, H, W)`` in [0, 1] to what the network was trained on."""
     shape = (1, 3, 1, 1)
     return (image - image.new_tensor(loaded.mean).view(shape)) / image.new_tensor(loaded.std).view(shape)
-
-
-def require_timm() -> Any:
-    """Import timm.
-
-    Raises:
-        InpaintError: it is not installed.
-    """
-    try:
-        import timm
-    except ModuleNotFoundError:
-        raise InpaintError(
-            "backbones need timm, which is not installed: pip install 'mae-acr-inpaint[backbones]'"
-        ) from None
-    return timm
 
 
 def _load(network: nn.Module, backbone: Backbone, path: Path) -> None:

@@ -94,8 +94,8 @@ def compare_order(speeds: Mapping[str, float], table: SpeedTable) -> Order:
 def _time_pass(network: nn.Module, picture: torch.Tensor) -> float:
     start = time.perf_counter()
     network(picture)
-    if picture.is_cuda:
-        torch.cuda.synchronize(picture.device)
+    if picture.device.type != "cpu":
+        torch.accelerator.synchronize(picture.device)
     return time.perf_counter() - start
 
 

@@ -50,7 +50,7 @@ def _training_options(command: Callable[..., Any]) -> Callable[..., Any]:
     return click.argument("config", type=click.Path(path_type=Path))(command)
 
 
-@click.group(short_help="Train a prior (mae), then a generator (acr).")
+@click.group(short_help="Train a prior (mae, fcmae), then a generator (acr).")
 def train() -> None:
     """Train a network from a config file; the same command again resumes where it stopped.
 
@@ -71,6 +71,21 @@ def mae(config: Path, images: int | None, out: Path | None, device: str | None, 
         _rehearse(run, start_mae, mae_step)
     else:
         _fit(fit_mae, run)
+
+
+@train.command()
+@_training_options
+def fcmae(config: Path, images: int | None, out: Path | None, device: str | None, dry_run: bool) -> None:
+    """Train a fully convolutional masked autoencoder, a prior of ConvNeXt V2 blocks."""
+    from inpaint.train.config import FcmaeRunConfig, read_config
+
+    run = _override(read_config(config, FcmaeRunConfig), images, out, device)
+    from inpaint.train.fcmae import fcmae_step, fit_fcmae, start_fcmae
+
+    if dry_run:
+        _rehearse(run, start_fcmae, fcmae_step)
+    else:
+        _fit(fit_fcmae, run)
 
 
 @train.command()

@@ -13,6 +13,22 @@ from inpaint.layers.transformer import softmax_over
 from inpaint.mask import shrink_to_grid
 
 
+def cosine_attention(query: Tensor, key: Tensor, sharpness: float | Tensor, allowed: Tensor) -> Tensor:
+    """Attend to tokens by the cosine similarity of query and key, times a sharpness.
+
+    Args:
+        query: ``(B, C, N)``.
+        key: ``(B, C, N)``.
+        sharpness: positive.
+        allowed: ``(B, N)`` bool, the keys that take part.
+
+    Returns:
+        ``(B, N, N)`` (queries, keys), rows sum to one; uniform over all keys where none is allowed.
+    """
+    similarity = F.normalize(query, dim=1).transpose(1, 2) @ F.normalize(key, dim=1)
+    return softmax_over(sharpness * similarity, allowed[:, None])
+
+
 class ContextualAttention(nn.Module):
     """``features + alpha * transfer_attention(features, scores)`` with scores learned from ``features``.
 
@@ -43,8 +59,6 @@ class ContextualAttention(nn.Module):
     def score(self, features: Tensor, mask: Tensor, grid: tuple[int, int]) -> Tensor:
         """Where each token looks: ``(B, N, N)`` (queries, keys), rows sum to one; uniform without a key."""
         tokens = F.adaptive_avg_pool2d(features, grid)
-        query = F.normalize(self.query(tokens).flatten(2), dim=1)
-        key = F.normalize(self.key(tokens).flatten(2), dim=1)
-        similarity = query.transpose(1, 2) @ key
+        query, key = self.query(tokens).flatten(2), self.key(tokens).flatten(2)
         holds_known = shrink_to_grid(1 - mask, grid).flatten(1) > 0
-        return softmax_over(self.log_sharpness.exp() * similarity, holds_known[:, None])
+        return cosine_attention(query, key, self.log_sharpness.exp(), holds_known)

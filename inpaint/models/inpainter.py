@@ -10,8 +10,10 @@ from torch import Tensor, nn
 from inpaint.framing import pad_to_multiple
 from inpaint.mask import binarize, check_pair
 from inpaint.models.acr import PriorAdapter
+from inpaint.models.fcmae import FcmaePreset
 from inpaint.models.lama import FourierGenerator, GeneratorPreset
-from inpaint.models.mae import MaePreset, MaskedAutoencoder
+from inpaint.models.mae import MaePreset
+from inpaint.models.patch_autoencoder import PatchAutoencoder
 from inpaint.models.prior import Prior
 
 SIZE_MULTIPLE = 16
@@ -24,8 +26,8 @@ class InpainterPreset:
 
     name: str
     generator: GeneratorPreset
-    mae: MaePreset | None = None
-    """The prior; None for a generator alone (LaMa)."""
+    mae: MaePreset | FcmaePreset | None = None
+    """The prior, a masked autoencoder of either kind; None for a generator alone (LaMa)."""
     prior_features: bool = True
     """Add the prior's features to the generator; False uses its attention alone."""
     working_size: int = 256
@@ -46,7 +48,7 @@ class Inpainter(nn.Module):
         self,
         preset: InpainterPreset,
         generator: FourierGenerator,
-        prior: MaskedAutoencoder | None = None,
+        prior: PatchAutoencoder | None = None,
         adapter: PriorAdapter | None = None,
     ) -> None:
         super().__init__()

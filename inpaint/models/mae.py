@@ -17,12 +17,10 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from inpaint.layers.transformer import TransformerBlock
-from inpaint.mask import binarize, check_pair, shrink_to_grid
+from inpaint.mask import check_pair
+from inpaint.models.patch_autoencoder import PatchAutoencoder
 from inpaint.models.prior import PriorFeatures
-from inpaint.tokens import normalise_patches, patchify, sincos_positions, token_masks, unpatchify
-
-IMAGENET_MEAN = (0.485, 0.456, 0.406)
-IMAGENET_STD = (0.229, 0.224, 0.225)
+from inpaint.tokens import sincos_positions, token_masks
 
 
 @dataclass(frozen=True)
@@ -48,7 +46,7 @@ class MaePreset:
     do not recommend: its published weights run here, the training loop does not train it)."""
 
 
-class MaskedAutoencoder(nn.Module):
+class MaskedAutoencoder(PatchAutoencoder):
     """Encode the visible tokens only, then decode all of them.
 
     Args:
@@ -56,12 +54,10 @@ class MaskedAutoencoder(nn.Module):
     """
 
     def __init__(self, preset: MaePreset) -> None:
-        super().__init__()
+        super().__init__(preset.image_size, preset.patch_size, preset.decoder_width)
         self.preset = preset
-        side = preset.image_size // preset.patch_size
+        side, _ = self.grid
         patch_values = preset.patch_size**2 * 3
-        self.grid = (side, side)
-        self.feature_channels = preset.decoder_width
 
         self.embed = nn.Conv2d(3, preset.width, preset.patch_size, stride=preset.patch_size)
         self.encoder = nn.ModuleList(
@@ -84,13 +80,9 @@ class MaskedAutoencoder(nn.Module):
 
         self.positions: Tensor
         self.decoder_positions: Tensor
-        self.mean: Tensor
-        self.std: Tensor
         self.register_buffer("positions", sincos_positions(side, side, preset.width), persistent=False)
         decoder_positions = sincos_positions(side, side, preset.decoder_width)
         self.register_buffer("decoder_positions", decoder_positions, persistent=False)
-        self.register_buffer("mean", torch.tensor(IMAGENET_MEAN).view(3, 1, 1), persistent=False)
-        self.register_buffer("std", torch.tensor(IMAGENET_STD).view(3, 1, 1), persistent=False)
         self._initialise()
 
     def _initialise(self) -> None:
@@ -105,10 +97,6 @@ class MaskedAutoencoder(nn.Module):
             nn.init.normal_(self.class_token, std=0.02)
 
     # -- the two halves ------------------------------------------------------------------------------
-
-    def normalise(self, image: Tensor) -> Tensor:
-        """Bring ``[0, 1]`` colours to the global mean 0 and deviation 1 the network works in."""
-        return (image - self.mean) / self.std
 
     def encode(self, normalised: Tensor, hidden: Tensor, visible: int | None = None) -> tuple[Tensor, Tensor]:
         """Encode the tokens that are not hidden; hidden ones are dropped, not computed.
@@ -201,17 +189,7 @@ class MaskedAutoencoder(nn.Module):
         *,
         visible: int | None = None,
     ) -> Tensor:
-        """Predict every patch from the visible tokens.
-
-        Args:
-            normalised: ``(B, 3, S, S)``, see :meth:`normalise`.
-            hidden: ``(B, N)`` bool, True = not shown to the encoder.
-            mask: ``(B, 1, S, S)``, 1 = hole; read only with ``partial_patches``.
-            visible: see :meth:`encode`.
-
-        Returns:
-            ``(B, N, P)`` in the units of ``normalised`` (or whatever the training target was).
-        """
+        """See :meth:`PatchAutoencoder.predict_patches`; ``mask`` is read only with ``partial_patches``."""
         latent, places = self.encode(normalised, hidden, visible)
         tokens = self._blend_partial(self.decoder_input(latent, places, hidden), normalised, hidden, mask)
         return self.to_pixels(self.decode(tokens)[0])
@@ -228,60 +206,10 @@ class MaskedAutoencoder(nn.Module):
         partial = hidden & ~token_masks(mask, self.preset.patch_size).full
         return torch.where(partial[..., None], mixed, tokens)
 
-    def fit_square(self, image: Tensor, mask: Tensor) -> tuple[Tensor, Tensor]:
-        """Bring a picture of any size to the network's square; a pixel touched by the hole is a hole."""
-        size = (self.preset.image_size, self.preset.image_size)
-        if image.shape[-2:] == size:
-            return image, binarize(mask)
-        larger = image.shape[-2] < size[0] or image.shape[-1] < size[1]
-        if larger:
-            image = F.interpolate(image, size, mode="bilinear", align_corners=False, antialias=True)
-        else:
-            image = F.interpolate(image, size, mode="area")
-        return image, shrink_to_grid(mask, size)
-
-    @torch.no_grad()
-    def reconstruct(self, image: Tensor, mask: Tensor) -> Tensor:
-        """Show what the autoencoder alone imagines.
-
-        Args:
-            image: ``(B, 3, H, W)`` in [0, 1].
-            mask: ``(B, 1, H, W)``, 1 = hole.
-
-        Returns:
-            ``(B, 3, S, S)`` in [0, 1], every patch predicted, the known ones too.
-        """
-        image, mask = self.fit_square(image, mask)
-        hidden = token_masks(mask, self.preset.patch_size).any
-        patches = self.predict_patches(self.normalise(image), hidden, mask)
-        picture = unpatchify(patches, self.preset.patch_size, self.grid)
-        return (picture * self.std + self.mean).clamp(0, 1)
-
-    def target_patches(self, normalised: Tensor, *, per_patch: bool = False) -> Tensor:
-        """What :meth:`predict_patches` should give, ``(B, N, P)``.
-
-        Args:
-            normalised: ``(B, 3, S, S)``.
-            per_patch: standardise every patch by its own mean and deviation (not for a prior).
-        """
-        patches = patchify(normalised, self.preset.patch_size)
-        return normalise_patches(patches) if per_patch else patches
-
     # -- as a prior ----------------------------------------------------------------------------------
 
     def forward(self, image: Tensor, mask: Tensor) -> PriorFeatures:
-        """Features and attention for a masked picture of any size.
-
-        The attention of a token goes to tokens that hold at least one known pixel; where an image has none
-        it is uniform.
-
-        Args:
-            image: ``(B, 3, H, W)`` in [0, 1]; hole pixels are never read.
-            mask: ``(B, 1, H, W)``, 1 = hole.
-
-        Returns:
-            Features ``(B, E, h, w)`` and attention ``(B, N, N)``.
-        """
+        """See :meth:`PatchAutoencoder.forward`."""
         check_pair(image, mask)
         image, mask = self.fit_square(image, mask)
         masks = token_masks(mask, self.preset.patch_size)

@@ -75,7 +75,7 @@ class RunConfig(DataConfig):
 
 @dataclass(frozen=True, kw_only=True)
 class MaeRunConfig(RunConfig):
-    """Pre-training of the prior.
+    """Pre-training of a prior.
 
     Attributes:
         mask_ratio: share of tokens that are hidden.
@@ -92,6 +92,13 @@ class MaeRunConfig(RunConfig):
     weight_decay: float = at_least(0, default=0.05)
     betas: tuple[float, float] = between(0, 0.999999, default=(0.9, 0.95))
     clip_gradient: float = at_least(1e-6, default=1.0)
+
+
+@dataclass(frozen=True, kw_only=True)
+class FcmaeRunConfig(MaeRunConfig):
+    """Pre-training of a convolutional prior: as that of a transformer, but that less is hidden as a rule."""
+
+    mask_ratio: float = between(0.05, 0.95, default=0.6)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -131,13 +138,15 @@ class AcrRunConfig(RunConfig):
 
     Attributes:
         variant: what differs from the preset.
-        mae_checkpoint: the trained prior.
+        mae_checkpoint: the trained prior, a masked autoencoder of either kind.
         init_checkpoint: a network to continue from, also another variant; see `inpaint.train.start`.
         prior: False trains the generator alone.
         discriminator_width: channels of its first convolution.
         discriminator_learning_rate: at its highest; follows the same schedule.
         judged: what discriminator and perceptual loss see: raw prediction (as published) or composite.
         betas: of Adam, for both networks.
+        alpha_rate: the alphas' learning rate by that of the rest. They are single numbers that start at zero,
+            and what joins through them learns next to nothing before they have moved: a short run raises it.
         weights: factors of the losses.
         r1_every: steps between R1 penalties; the factor is multiplied to make up for the steps without.
         adversarial_after_images: images seen before the discriminator joins.
@@ -154,6 +163,7 @@ class AcrRunConfig(RunConfig):
     discriminator_learning_rate: float = at_least(1e-12, default=1e-4)
     judged: JudgedView = "prediction"
     betas: tuple[float, float] = between(0, 0.999999, default=(0.9, 0.999))
+    alpha_rate: float = at_least(1e-6, default=1.0)
     weights: LossWeights = field(default_factory=LossWeights)
     r1_every: int = at_least(1, default=1)
     adversarial_after_images: int = at_least(0, default=0)
@@ -170,7 +180,7 @@ def read_config(path: Path | str, kind: type[AnyRunConfig]) -> AnyRunConfig:
 
     Args:
         path: the file.
-        kind: `MaeRunConfig` or `AcrRunConfig`.
+        kind: `MaeRunConfig`, `FcmaeRunConfig` or `AcrRunConfig`.
 
     Raises:
         ConfigError: the file cannot be read, a key is unknown or missing, or a value is impossible.

@@ -1,189 +1,28 @@
-"""Train a masked autoencoder: one loop, told in blocks, and its step.
+"""Train a masked autoencoder of transformer blocks; loop and step are those of :mod:`inpaint.train.prior`.
 
 Source:
-    He et al., MAE (CVPR 2022), section 3 and appendix A; mixed masks and global pixel targets after Cao et
-    al. (ECCV 2022).
+    He et al., *Masked Autoencoders Are Scalable Vision Learners* (CVPR 2022).
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
 
-import torch
-from torch import Tensor, nn
-
-from inpaint.errors import ConfigError
-from inpaint.mask import composite
-from inpaint.models.mae import MaskedAutoencoder
 from inpaint.models.presets import build_mae
-from inpaint.tokens import token_masks, top_up, visible_tokens
-from inpaint.train.batches import Batch, Batches
-from inpaint.train.compute import compile_each, in_precision, memory_explained
 from inpaint.train.config import MaeRunConfig
-from inpaint.train.distributed import Processes, join_processes
-from inpaint.train.losses import masked_patch_mse
-from inpaint.train.randomness import random_rows
-from inpaint.train.rehearsal import rehearse
-from inpaint.train.schedule import Ema, set_rates
-from inpaint.train.sheets import draw_attention
-from inpaint.train.state import Stateful
-from inpaint.train.watch import Progress, Watch
+from inpaint.train.distributed import Processes
+from inpaint.train.prior import PriorParts, fit_prior, prior_step, start_prior
+from inpaint.train.watch import Progress
 
-_SAMPLES = 6  # pictures on a sheet
+mae_step = prior_step
 
 
 def fit_mae(config: MaeRunConfig, on_progress: Callable[[Progress], None] | None = None) -> Path:
-    """Train, or go on training where the run's folder stands.
-
-    Everything random follows from the seed and the number of images seen, so that a run that was stopped
-    and started again continues the same curve.
-
-    Args:
-        config: the run; its ``out`` folder receives states, samples, ``stats.jsonl`` and the checkpoint.
-        on_progress: called after every logged step.
-
-    Returns:
-        The path of the checkpoint: averaged weights, ready to use.
-
-    Raises:
-        DataError: if no photo can be read.
-        CheckpointError: if a state does not fit the config.
-        ConfigError: if the numbers cannot work together.
-        InpaintError: if a step does not fit into memory, or its numbers stop being finite.
-        Stopped: on Ctrl-C or SIGTERM, after saving.
-    """
-    # -- data and network
-    processes = join_processes(config.device, config.threads)
-    rows = processes.rows(config.batch_size, config.accumulate)
-    watch = Watch(config, processes, on_progress)
-    if processes.device.type == "cuda":
-        rehearse(config, start_mae, mae_step, processes)
-    parts = start_mae(config, processes)
-    batches = Batches(config, processes.device, watch.note, rows)
-
-    # -- train, from where the last state ends
-    images_seen = watch.resume(parts.stateful())
-    with watch.running(images_seen), memory_explained(config, processes.device):
-        while watch.goes_on():
-            batch = batches.after(images_seen)
-            values = mae_step(config, parts, batch, processes)
-            images_seen += config.batch_size
-
-            watch.step(images_seen, values)
-            if watch.due("sample"):
-                watch.sheet(partial(sample_columns, parts.ema.network, batch))
-            if watch.due("save"):
-                watch.save(parts.stateful(), parts.ema.network)
-        checkpoint = watch.save(parts.stateful(), parts.ema.network)
-    processes.leave()
-    watch.raise_if_stopped()
-    return checkpoint
+    """Train, or go on training where the run's folder stands: see :func:`inpaint.train.prior.fit_prior`."""
+    return fit_prior(config, start_mae, on_progress)
 
 
-# -- the step, also for benchmarks -----------------------------------------------------------------------
-
-
-@dataclass(frozen=True)
-class MaeParts:
-    """What changes as a masked autoencoder learns."""
-
-    model: MaskedAutoencoder
-    ema: Ema
-    optimizer: torch.optim.Optimizer
-
-    def stateful(self) -> dict[str, Stateful]:
-        """What a state holds, by its name there."""
-        return {"model": self.model, "ema": self.ema, "optimizer": self.optimizer}
-
-
-def start_mae(config: MaeRunConfig, processes: Processes) -> MaeParts:
-    """Everything a run begins with; the same in every process.
-
-    Raises:
-        ConfigError: pictures of another size than the preset's.
-    """
-    torch.manual_seed(config.seed)
-    model = build_mae(config.preset).to(processes.device)
-    side = model.preset.image_size
-    if config.size != side or config.smallest_size is not None:
-        raise ConfigError(f"size is {config.size}, expected {side} throughout, the side of {config.preset}")
-    ema = Ema(model, config.ema_decay)
-    compile_each(config, [*model.encoder, *model.decoder])
-    optimizer = torch.optim.AdamW(
-        _decay_groups(model, config.weight_decay), lr=config.learning_rate, betas=config.betas
-    )
-    return MaeParts(model, ema, optimizer)
-
-
-def mae_step(config: MaeRunConfig, parts: MaeParts, batch: Batch, processes: Processes) -> dict[str, Tensor]:
-    """Learn from one batch.
-
-    Args:
-        config: the run.
-        parts: what learns, from :func:`start_mae`.
-        batch: this process's share.
-        processes: that take the step together.
-
-    Returns:
-        Values for the log: means over this process's share.
-    """
-    model = parts.model
-    set_rates({parts.optimizer: config.learning_rate}, config, batch.images_seen)
-    hidden = hide_tokens(config, batch, model.preset.patch_size)
-    visible = visible_tokens(hidden.shape[1], config.mask_ratio) or None
-
-    losses = []
-    parts.optimizer.zero_grad(set_to_none=True)
-    pieces = zip(batch.pieces(config.accumulate), hidden.chunk(config.accumulate), strict=True)
-    for (image, _), piece_hidden in pieces:
-        normalised = model.normalise(image)
-        with in_precision(config, image.device):
-            prediction = model.predict_patches(normalised, piece_hidden, visible=visible)
-        target = model.target_patches(normalised, per_patch=config.norm_pix)
-        loss = masked_patch_mse(prediction.float(), target, piece_hidden.float())
-        (loss / config.accumulate).backward()
-        losses.append(loss.detach())
-    processes.average_gradients(model.parameters())
-    norm = nn.utils.clip_grad_norm_(model.parameters(), config.clip_gradient)
-    parts.optimizer.step()
-    parts.ema.update(model)
-    return {"loss": torch.stack(losses).mean(), "gradient_norm": norm}
-
-
-def hide_tokens(config: MaeRunConfig, batch: Batch, patch_size: int) -> Tensor:
-    """The tokens a batch hides, ``(B, N)`` bool: those under its mask first, random ones up to the ratio."""
-    touched = token_masks(batch.mask, patch_size).any
-    if not config.mixed_masks:
-        touched = torch.zeros_like(touched)
-    first = batch.images_seen + batch.rows.start
-    noise = torch.from_numpy(random_rows(config.seed, "tokens", first, *touched.shape))
-    return top_up(touched, config.mask_ratio, noise.to(touched.device, torch.float32))
-
-
-def _decay_groups(model: nn.Module, weight_decay: float) -> list[dict[str, object]]:
-    """Weight decay for matrices only, as in MAE: not for biases, norms and tokens."""
-    matrices = [p for p in model.parameters() if p.requires_grad and p.ndim > 1 and p.shape[0] > 1]
-    rest = [p for p in model.parameters() if p.requires_grad and not (p.ndim > 1 and p.shape[0] > 1)]
-    return [{"params": matrices, "weight_decay": weight_decay}, {"params": rest, "weight_decay": 0.0}]
-
-
-@torch.no_grad()
-def sample_columns(model: nn.Module, batch: Batch) -> dict[str, Tensor]:
-    """What a sample sheet shows of a batch's first pictures, each ``(B, C, H, W)`` in [0, 1].
-
-    The reconstruction is from the image mask alone, as a prior sees it, without random hidden tokens.
-    """
-    assert isinstance(model, MaskedAutoencoder)
-    image, mask = batch.image[:_SAMPLES], batch.mask[:_SAMPLES]
-    reconstruction = model.reconstruct(image, mask)
-    return {
-        "input": torch.where(mask > 0, 0.5, image),
-        "mask": mask,
-        "MAE": reconstruction,
-        "attention": draw_attention(image, mask, model(image, mask).attention, model.grid),
-        "composite": composite(reconstruction, image, mask),
-        "target": image,
-    }
+def start_mae(config: MaeRunConfig, processes: Processes) -> PriorParts:
+    """Everything a run begins with: see :func:`inpaint.train.prior.start_prior`."""
+    return start_prior(config, build_mae, processes)

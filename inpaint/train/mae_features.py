@@ -45,7 +45,7 @@ class MaeFeatures(nn.Module):
         autoencoder = load_checkpoint(path)
         if not isinstance(autoencoder, MaskedAutoencoder):
             raise CheckpointError(
-                f"{path} holds a whole inpainting network, expected a checkpoint of inpaint train mae"
+                f"{path} holds a {type(autoencoder).__name__}, expected a checkpoint of inpaint train mae"
             )
         return cls(autoencoder)
 

@@ -21,7 +21,7 @@ _PICTURES_TRIED = 2  # in a dry run; BatchNorm wants more than one
 
 
 class Parts(Protocol):
-    """What `start_mae` and `start_acr` give."""
+    """What `start_prior` and `start_acr` give."""
 
     def stateful(self) -> dict[str, Stateful]:
         """What a state holds."""

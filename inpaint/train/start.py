@@ -9,8 +9,9 @@ from typing import NamedTuple
 
 from inpaint.checkpoint import load_checkpoint
 from inpaint.errors import CheckpointError
+from inpaint.models.fcmae import FcmaePreset, FullyConvolutionalAutoencoder
 from inpaint.models.inpainter import Inpainter
-from inpaint.models.mae import MaskedAutoencoder
+from inpaint.models.mae import MaePreset, MaskedAutoencoder
 from inpaint.models.presets import build_inpainter, vary_preset
 from inpaint.train.config import AcrRunConfig
 
@@ -60,9 +61,7 @@ def _take_shared(network: Inpainter, path: Path) -> str:
     fresh = {
         "attention": theirs.generator.attention != ours.generator.attention,
         "adapter": theirs.mae != ours.mae,
-        "prior": theirs.mae is None
-        or ours.mae is None
-        or replace(theirs.mae, feature_layer=ours.mae.feature_layer) != ours.mae,
+        "prior": not _same_weights(theirs.mae, ours.mae),
     }
     state = begun.state_dict()
     own = network.state_dict()
@@ -80,14 +79,20 @@ def _take_shared(network: Inpainter, path: Path) -> str:
 
 def _take_prior(network: Inpainter, path: Path) -> None:
     prior, wanted = load_checkpoint(path), network.preset.mae
-    fits = (
-        isinstance(prior, MaskedAutoencoder)
-        and wanted is not None
-        and replace(prior.preset, feature_layer=wanted.feature_layer) == wanted
-    )
-    if not fits or network.prior is None:
+    if (
+        not isinstance(prior, MaskedAutoencoder | FullyConvolutionalAutoencoder)
+        or network.prior is None
+        or not _same_weights(prior.preset, wanted)
+    ):
         raise CheckpointError(f"{path} does not hold the masked autoencoder of preset {network.preset.name}")
     network.prior.load_state_dict(prior.state_dict())
+
+
+def _same_weights(theirs: MaePreset | FcmaePreset | None, ours: MaePreset | FcmaePreset | None) -> bool:
+    """Can a prior of ours go on with the weights of theirs? The layer that is read may be another."""
+    if isinstance(theirs, MaePreset) and isinstance(ours, MaePreset):
+        theirs = replace(theirs, feature_layer=ours.feature_layer)
+    return theirs is not None and theirs == ours
 
 
 def _part(key: str) -> str:

@@ -91,7 +91,9 @@ def test_list_needs_no_timm(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "timm", None)
     monkeypatch.setitem(sys.modules, "huggingface_hub", None)
     assert "convnext_tiny" in call("list").stdout
-    assert complaint(call("list", "--count")).startswith("backbones need timm, which is not installed: pip ")
+    assert complaint(call("list", "--count")).startswith(
+        "ConvNeXt and other backbones need timm, which is not installed: pip "
+    )
 
 
 @pytest.mark.slow
@@ -179,7 +181,9 @@ def test_run_complains_in_one_line(desk: Path, monkeypatch: pytest.MonkeyPatch) 
     Path("seen/photo_convnextv2_atto_stage2.png").symlink_to(Path("photo.png").resolve())
     assert "is the image itself and would replace it" in complaint(call("run", "photo.png", "-o", "seen"))
     monkeypatch.setitem(sys.modules, "timm", None)
-    assert complaint(call("run", "photo.png")).startswith("backbones need timm, which is not installed: pip ")
+    assert complaint(call("run", "photo.png")).startswith(
+        "ConvNeXt and other backbones need timm, which is not installed: pip "
+    )
 
 
 def test_bench_measures_side_by_side_with_the_yardstick(desk: Path) -> None:

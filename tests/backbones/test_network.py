@@ -164,6 +164,7 @@ def test_an_isotropic_network_by_its_definition() -> None:
 def test_timm_missing(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "timm", None)
     with pytest.raises(
-        InpaintError, match=r"backbones need timm, .*: pip install 'mae-acr-inpaint\[backbones\]'"
+        InpaintError,
+        match=r"ConvNeXt and other backbones need timm, .*: pip install 'mae-acr-inpaint\[backbones\]'",
     ):
         build_network(ATTO)

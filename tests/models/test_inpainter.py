@@ -11,7 +11,7 @@ from inpaint.models.lama import FourierGenerator, GeneratorPreset, smooth
 from inpaint.models.presets import build_inpainter, vary_preset
 
 
-@pytest.fixture(params=["acr-tiny", "lama-tiny", "contextual", "attention alone"])
+@pytest.fixture(params=["acr-tiny", "acr-tiny-convnext", "lama-tiny", "contextual", "attention alone"])
 def model(request) -> Inpainter:
     torch.manual_seed(0)
     varied = {

@@ -8,9 +8,11 @@ from torch import nn
 
 from inpaint.errors import CheckpointError, ConfigError, WeightsError
 from inpaint.models.presets import (
+    FCMAE_PRESETS,
     INPAINTER_PRESETS,
     MAE_PRESETS,
     build_described,
+    build_fcmae,
     build_inpainter,
     build_mae,
     describe_preset,
@@ -43,6 +45,23 @@ def test_the_small_network_fits_its_budget():
     assert stored <= 22e6
 
 
+@pytest.mark.parametrize(
+    ("size", "published"), [("atto", 3.7), ("femto", 5.2), ("pico", 9.1), ("nano", 15.6)]
+)
+def test_convolutional_encoders_have_the_published_size(size, published):
+    model = build_fcmae(f"fcmae-convnextv2-{size}")
+    head = (model.preset.widths[-1] + 1) * 1000 + 2 * model.preset.widths[-1]  # published with the classifier
+    assert millions(model.encoder) + head / 1e6 == pytest.approx(published, abs=0.06)
+
+
+def test_the_small_network_with_a_convolutional_prior_differs_in_the_prior_alone():
+    ours, theirs = INPAINTER_PRESETS["acr-small-convnext"], INPAINTER_PRESETS["acr-small"]
+    assert replace(ours, name=theirs.name, mae=theirs.mae) == theirs
+    model, other = build_inpainter(ours), build_inpainter(theirs)
+    assert millions(model.adapter) == millions(other.adapter)
+    assert 4 <= millions(model.prior) <= millions(other.prior)
+
+
 def test_lama_small_is_the_generator_of_acr_small_alone():
     alone, whole = build_inpainter("lama-small"), build_inpainter("acr-small")
     assert alone.prior is None and alone.adapter is None
@@ -52,11 +71,12 @@ def test_lama_small_is_the_generator_of_acr_small_alone():
     assert ours.items() <= shapes.items()
 
 
-@pytest.mark.parametrize("name", [*INPAINTER_PRESETS, *MAE_PRESETS])
+@pytest.mark.parametrize("name", [*INPAINTER_PRESETS, *MAE_PRESETS, *FCMAE_PRESETS])
 def test_every_preset_survives_a_header(name):
     if name.endswith(("base", "lama")):
         pytest.skip("large; its preset class is covered by the others")
-    model = build_mae(name) if name in MAE_PRESETS else build_inpainter(name)
+    build = {**dict.fromkeys(MAE_PRESETS, build_mae), **dict.fromkeys(FCMAE_PRESETS, build_fcmae)}
+    model = build.get(name, build_inpainter)(name)
     again = build_described(json.loads(json.dumps(describe_preset(model))))
     assert again.preset == model.preset
     assert {k: v.shape for k, v in again.state_dict().items()} == {
@@ -103,6 +123,25 @@ def test_a_header_from_before_a_key_existed_means_what_it_meant_then():
         build_described(description)
 
 
+def test_a_header_tells_the_two_kinds_of_prior_apart():
+    description = json.loads(json.dumps(describe_preset(build_inpainter("acr-tiny-convnext"))))
+    assert build_described(description).preset.mae == FCMAE_PRESETS["fcmae-tiny"]
+    prior = description["preset"]["mae"]
+    for change, message in (
+        ({"surprise": 1}, "expected the keys of MaePreset or FcmaePreset"),
+        ({"heads": 2}, "expected the keys of MaePreset or FcmaePreset"),  # neither one nor the other
+        ({"depths": 2}, "depths = 2"),
+        ({"depths": [1, "two", 1]}, "depths = 'two'"),
+        ({"attention": "sideways"}, "attention = 'sideways'"),
+    ):
+        description["preset"]["mae"] = prior | change
+        with pytest.raises(CheckpointError, match=message):
+            build_described(description)
+    description["preset"]["mae"] = {"image_size": 64}  # could be either
+    with pytest.raises(CheckpointError, match="MaePreset or FcmaePreset"):
+        build_described(description)
+
+
 def test_a_varied_preset_differs_in_what_was_asked_alone():
     base = INPAINTER_PRESETS["acr-tiny"]
     assert vary_preset("acr-tiny") == base
@@ -118,6 +157,7 @@ def test_a_varied_preset_differs_in_what_was_asked_alone():
         ("lama-tiny", {"attention": "prior"}, "attention = 'prior' for preset lama-tiny, which has no prior"),
         ("lama-tiny", {"feature_layer": 1, "prior_features": True}, "prior_features, feature_layer"),
         ("acr-tiny", {"feature_layer": 3}, "decoder layers 1 to 2"),
+        ("acr-tiny-convnext", {"feature_layer": 1}, "convolutional prior"),
         ("acr-tiny", {"prior_features": False, "attention": "none"}, "nothing of the prior"),
     ],
 )
@@ -129,7 +169,7 @@ def test_choices_that_do_not_go_together_are_refused(preset, changes, message):
 def test_unknown_names_are_answered_with_the_known():
     with pytest.raises(WeightsError, match="acr-small"):
         build_inpainter("acr-smal")
-    with pytest.raises(CheckpointError, match="expected one of inpainter, mae"):
+    with pytest.raises(CheckpointError, match="expected one of fcmae, inpainter, mae"):
         build_described({"kind": "diffusion", "preset": {}})
     with pytest.raises(CheckpointError, match="Linear"):
         describe_preset(nn.Linear(1, 1))

@@ -12,13 +12,16 @@ from PIL import Image
 
 from inpaint.checkpoint import load_checkpoint, read_notes
 from inpaint.errors import CheckpointError, InpaintError
+from inpaint.models.fcmae import FullyConvolutionalAutoencoder
 from inpaint.models.inpainter import Inpainter
 from inpaint.models.mae import MaskedAutoencoder
 from inpaint.train.acr import fit_acr
+from inpaint.train.config import change_config
+from inpaint.train.fcmae import fit_fcmae
 from inpaint.train.mae import fit_mae
 from inpaint.train.state import load_latest_state
 from inpaint.train.watch import Watch
-from tests.train.tiny_runs import BATCH, STEPS, acr_config, mae_config, stats
+from tests.train.tiny_runs import BATCH, STEPS, acr_config, fcmae_config, mae_config, stats
 
 
 class Killed(BaseException):
@@ -43,11 +46,16 @@ def assert_same_weights(first: Path, second: Path) -> None:
     assert all(torch.equal(ours[key], theirs[key]) for key in ours)
 
 
-def test_mae_learns_and_leaves_a_checkpoint(photos, tmp_path):
-    config = mae_config(photos, tmp_path / "run", images=40 * BATCH, learning_rate=3e-3)
+PRIORS = pytest.mark.parametrize(("fit", "make_config"), [(fit_mae, mae_config), (fit_fcmae, fcmae_config)])
+
+
+@PRIORS
+def test_a_prior_learns_and_leaves_a_checkpoint(fit, make_config, photos, tmp_path):
+    config = make_config(photos, tmp_path / "run", images=40 * BATCH, learning_rate=3e-3)
     seen = []
-    path = fit_mae(config, seen.append)
-    assert isinstance(load_checkpoint(path), MaskedAutoencoder)
+    path = fit(config, seen.append)
+    kinds = {fit_mae: MaskedAutoencoder, fit_fcmae: FullyConvolutionalAutoencoder}
+    assert isinstance(load_checkpoint(path), kinds[fit])
     assert read_notes(path)["images_seen"] == str(config.images)
     losses = [record["loss"] for record in stats(config.out)]
     assert len(losses) == len(seen) == 40
@@ -71,10 +79,11 @@ def test_both_loops_honour_every_setting_they_share(photos, tmp_path, perceptual
     assert rates == [5e-4, 5e-4]
 
 
-def test_mae_resumes_exactly(photos, tmp_path, monkeypatch):
-    straight = fit_mae(mae_config(photos, tmp_path / "straight"))
-    config = mae_config(photos, tmp_path / "resumed")
-    resumed = run_killed_and_resumed(fit_mae, config, monkeypatch)
+@PRIORS
+def test_a_prior_resumes_exactly(fit, make_config, photos, tmp_path, monkeypatch):
+    straight = fit(make_config(photos, tmp_path / "straight"))
+    config = make_config(photos, tmp_path / "resumed")
+    resumed = run_killed_and_resumed(fit, config, monkeypatch)
     assert_same_weights(straight, resumed)
     seen = [record["images_seen"] for record in stats(config.out)]
     assert seen == [BATCH * (step + 1) for step in range(STEPS)]
@@ -93,10 +102,16 @@ def test_acr_resumes_exactly_with_every_loss(photos, tmp_path, perceptual_weight
     assert "r1" in records[2] and "r1" not in records[1]
 
 
-def test_acr_starts_from_a_trained_prior_and_never_changes_it(photos, tmp_path, perceptual_weights):
-    prior = fit_mae(mae_config(photos, tmp_path / "mae"))
+@pytest.mark.parametrize(
+    ("fit", "make_config", "preset"),
+    [(fit_mae, mae_config, "acr-tiny"), (fit_fcmae, fcmae_config, "acr-tiny-convnext")],
+)
+def test_acr_starts_from_a_trained_prior_and_never_changes_it(
+    fit, make_config, preset, photos, tmp_path, perceptual_weights
+):
+    prior = fit(make_config(photos, tmp_path / "prior"))
     config = acr_config(
-        photos, tmp_path / "acr", perceptual_weights, mae_checkpoint=prior, sample_every_s=1.0
+        photos, tmp_path / "acr", perceptual_weights, preset=preset, mae_checkpoint=prior, sample_every_s=1.0
     )
     model = load_checkpoint(fit_acr(config))
     assert isinstance(model, Inpainter) and model.prior is not None and model.adapter is not None
@@ -129,7 +144,7 @@ def test_a_run_that_diverges_keeps_its_last_good_state(photos, tmp_path, monkeyp
     config = mae_config(photos, tmp_path / "run", images=2 * BATCH)
     fit_mae(config)
     states = sorted((tmp_path / "run").glob("state-*.pt"))
-    monkeypatch.setattr("inpaint.train.mae.masked_patch_mse", lambda p, t, m: p.sum() * float("nan"))
+    monkeypatch.setattr("inpaint.train.prior.masked_patch_mse", lambda p, t, m: p.sum() * float("nan"))
     with pytest.raises(InpaintError, match=r"diverged at .* loss.* not finite"):
         fit_mae(dataclasses.replace(config, images=4 * BATCH))
     assert sorted((tmp_path / "run").glob("state-*.pt")) == states
@@ -144,3 +159,18 @@ def test_a_checkpoint_of_another_preset_is_refused(photos, tmp_path, perceptual_
     config = acr_config(photos, tmp_path / "acr", perceptual_weights, mae_checkpoint=generator)
     with pytest.raises(CheckpointError, match="does not hold the masked autoencoder"):
         fit_acr(config)
+
+
+@pytest.mark.gpu
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
+@pytest.mark.parametrize("compiled", [False, True])
+@pytest.mark.parametrize("preset", ["acr-tiny", "acr-tiny-convnext"])
+def test_a_gpu_trains_with_every_loss_in_bf16(preset, compiled, photos, tmp_path, perceptual_weights):
+    config = acr_config(
+        photos, tmp_path / "run", perceptual_weights, preset=preset, device="cuda", precision="bf16",
+        channels_last=True, compile=compiled, images=3 * BATCH,
+    )  # fmt: skip
+    fit_acr(config)
+    resumed = fit_acr(change_config(config, images=STEPS * BATCH))
+    assert isinstance(load_checkpoint(resumed), Inpainter)
+    assert [record["images_seen"] for record in stats(config.out)] == [BATCH * n for n in range(1, STEPS + 1)]

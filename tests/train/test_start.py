@@ -10,7 +10,7 @@ import torch
 from inpaint.checkpoint import load_checkpoint, read_tensors, save_checkpoint
 from inpaint.errors import CheckpointError, ConfigError
 from inpaint.models.inpainter import Inpainter, InpainterPreset
-from inpaint.models.presets import build_inpainter, build_mae, vary_preset
+from inpaint.models.presets import build_fcmae, build_inpainter, build_mae, vary_preset
 from inpaint.train.config import AcrRunConfig, LossWeights, Variant
 from inpaint.train.start import start_network
 
@@ -117,6 +117,17 @@ def test_features_of_another_layer_keep_the_prior_but_not_the_adapter(base, tmp_
     assert network.prior.preset.feature_layer == 1
     assert torch.equal(network.prior.mask_token, load_checkpoint(mae).mask_token)
     assert not any(parameter.requires_grad for parameter in network.prior.parameters())
+
+
+def test_a_prior_of_the_other_kind_is_taken_where_it_belongs_and_refused_elsewhere(base, tmp_path):
+    fcmae = written(tmp_path / "fcmae.safetensors", build_fcmae("fcmae-tiny"))
+    run = config(preset="acr-tiny-convnext", init_checkpoint=base, mae_checkpoint=fcmae)
+    network, note = start_network(run)
+    assert torch.equal(network.prior.mask_token, load_checkpoint(fcmae).mask_token)
+    assert all(alpha.item() == 0 for alpha in network.adapter.alphas)
+    assert "prior from fcmae.safetensors" in note and "new: adapter + alphas + prior" in note
+    with pytest.raises(CheckpointError, match="does not hold the masked autoencoder of preset acr-tiny"):
+        start_network(config(mae_checkpoint=fcmae))
 
 
 def test_another_generator_or_prior_is_refused(base, tmp_path):

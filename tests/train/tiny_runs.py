@@ -4,18 +4,33 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import Any
 
-from inpaint.train.config import AcrRunConfig, LossWeights, MaeRunConfig, RunConfig, plain_config
+from inpaint.train.config import (
+    AcrRunConfig,
+    FcmaeRunConfig,
+    LossWeights,
+    MaeRunConfig,
+    RunConfig,
+    plain_config,
+)
 
 STEPS, BATCH = 6, 4
 
 
 def mae_config(photos: Path, out: Path, **changes) -> MaeRunConfig:
-    settings = dict(
-        name="tiny", preset="mae-tiny", out=out, photos=(photos,), photo_size=64, size=64, batch_size=BATCH,
+    return MaeRunConfig(**(_prior_settings(photos, out) | {"preset": "mae-tiny"} | changes))
+
+
+def fcmae_config(photos: Path, out: Path, **changes) -> FcmaeRunConfig:
+    return FcmaeRunConfig(**(_prior_settings(photos, out) | {"preset": "fcmae-tiny"} | changes))
+
+
+def _prior_settings(photos: Path, out: Path) -> dict[str, Any]:
+    return dict(
+        name="tiny", out=out, photos=(photos,), photo_size=64, size=64, batch_size=BATCH,
         images=STEPS * BATCH, learning_rate=1e-3, schedule="constant", device="cpu", log_every=1,
     )  # fmt: skip
-    return MaeRunConfig(**(settings | changes))
 
 
 def acr_config(photos: Path, out: Path, perceptual_weights: Path, **changes) -> AcrRunConfig:

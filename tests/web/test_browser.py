@@ -255,6 +255,14 @@ def test_backbones_say_what_they_are_and_that_weights_are_missing(
     keep_screenshot(page, "backbones")
 
 
+def test_the_road_to_convnext_is_drawn_when_opened(page: Any) -> None:
+    page.click("button[role=tab]:has-text('Backbones')")
+    page.click("#road button")
+    page.wait_for_selector("#road-chart svg[role=img]")
+    texts = page.locator("#road-chart svg[role=img] text").all_text_contents()
+    assert {"ResNet", "76.13", "separate downsampling", "81.97", "4.46"} <= set(texts)
+
+
 def test_a_batch_with_one_mask(page: Any, tmp_path: Path) -> None:
     paths = []
     for index in range(3):

@@ -1,0 +1,163 @@
+"""ConvNeXt V2 on the visible part of a picture: timm's modules, told which positions are there.
+
+A hidden position counts as absent, as it would be in a sparse network: it is zero to every convolution, the
+statistics of GRN leave it out, and whatever is computed at it is thrown away.
+
+Shapes: pictures and features ``(B, C, H, W)``, in channels-last memory; ``visible`` bool ``(B, 1, H, W)``,
+True = there.
+
+Source:
+    Woo et al., *ConvNeXt V2* (CVPR 2023), section 3: masked dense convolution in place of sparse convolution,
+    global response normalisation. Statistics are those of each image, as in the finished network.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from inpaint.errors import ConfigError, InpaintError
+
+STEM = 4
+"""Pixels a side that the first convolution makes one position of."""
+
+
+def require_timm() -> Any:
+    """Import timm.
+
+    Raises:
+        InpaintError: it is not installed.
+    """
+    try:
+        import timm
+    except ModuleNotFoundError:
+        raise InpaintError(
+            "ConvNeXt and other backbones need timm, which is not installed: "
+            "pip install 'mae-acr-inpaint[backbones]'"
+        ) from None
+    return timm
+
+
+class GlobalResponseNorm(nn.Module):
+    """``x + weight * x * N + bias`` with ``N`` a channel's L2 norm over its mean over channels.
+
+    Equal to timm's module of that name where everything is visible, and takes its place.
+
+    Args:
+        channels: C.
+    """
+
+    def __init__(self, channels: int) -> None:
+        super().__init__()
+        self.weight = nn.Parameter(torch.zeros(channels))
+        self.bias = nn.Parameter(torch.zeros(channels))
+
+    def forward(self, features: Tensor, visible: Tensor | None = None) -> Tensor:
+        """Map ``(B, H, W, C)`` to the same shape; ``visible`` ``(B, H, W, 1)``, None = all."""
+        counted = features if visible is None else features * visible
+        exact = torch.promote_types(features.dtype, torch.float32)
+        strength = torch.linalg.vector_norm(counted, dim=(1, 2), keepdim=True, dtype=exact)
+        scale = 1 + self.weight * strength / (strength.mean(dim=-1, keepdim=True) + 1e-6)
+        return torch.addcmul(self.bias.to(features.dtype), features, scale.to(features.dtype))
+
+
+class MaskedBlock(nn.Module):
+    """A block of ConvNeXt V2: depthwise 7x7, LayerNorm, four times as wide with GELU and GRN, and back.
+
+    Args:
+        block: timm's, without layer scale; its parts are taken over under their names.
+    """
+
+    def __init__(self, block: Any) -> None:
+        super().__init__()
+        self.conv_dw, self.norm, self.mlp = block.conv_dw, block.norm, block.mlp
+        self.has_grn = hasattr(self.mlp, "grn")
+        if self.has_grn:
+            self.mlp.grn = GlobalResponseNorm(self.mlp.fc1.out_features)
+
+    def forward(self, features: Tensor, visible: Tensor | None = None) -> Tensor:
+        """Map ``(B, C, H, W)``, zero at hidden positions, to the same; ``visible`` None = all.
+
+        After the convolution positions read each other through GRN alone: masking there and at the end is
+        enough.
+        """
+        mixed = self.conv_dw(features).permute(0, 2, 3, 1)
+        wide = self.mlp.act(self.mlp.fc1(self.norm(mixed)))
+        if self.has_grn:
+            wide = self.mlp.grn(wide, None if visible is None else visible.permute(0, 2, 3, 1))
+        features = features + self.mlp.fc2(wide).permute(0, 3, 1, 2)
+        return features if visible is None else features * visible
+
+
+def build_block(width: int, *, grn: bool = True) -> MaskedBlock:
+    """One block of ``width`` channels with timm's starting weights.
+
+    Raises:
+        InpaintError: timm is not installed.
+    """
+    return MaskedBlock(require_timm().models.convnext.ConvNeXtBlock(width, use_grn=grn, ls_init_value=None))
+
+
+class MaskedConvNeXt(nn.Module):
+    """The stem and the first three or all four stages of timm's ConvNeXt V2.
+
+    Args:
+        depths: blocks of each stage. The stem makes a position of 4 x 4 pixels and each further stage one of
+            four, so that three stages end at 1/16 of the picture and four at 1/32.
+        widths: channels of each stage.
+        grn: False leaves out global response normalisation.
+
+    Raises:
+        InpaintError: timm is not installed.
+        ConfigError: another number of stages.
+    """
+
+    def __init__(self, depths: tuple[int, ...], widths: tuple[int, ...], *, grn: bool = True) -> None:
+        super().__init__()
+        if len(depths) not in (3, 4) or len(widths) != len(depths):
+            raise ConfigError(f"got depths {depths} and widths {widths}, expected three or four of each")
+        # timm has four stages always; where the fourth is not wanted, the smallest one is built and dropped.
+        network = require_timm().models.convnext.ConvNeXt(
+            depths=(*depths, 1)[:4],
+            dims=(*widths, widths[-1])[:4],
+            use_grn=grn,
+            ls_init_value=None,
+            num_classes=0,
+        )
+        self.stem = network.stem
+        self.stages = network.stages[: len(depths)]
+        for stage in self.stages:
+            stage.blocks = nn.ModuleList(MaskedBlock(block) for block in stage.blocks)
+
+    def forward(self, image: Tensor, visible: Tensor) -> list[Tensor]:
+        """Encode what is visible.
+
+        A window of the stem or of a down-sampling convolution lies within one cell of ``visible``, so that
+        masking after it is enough.
+
+        Args:
+            image: ``(B, 3, H, W)``, normalised; hidden pixels are not read.
+            visible: at the last stage's resolution.
+
+        Returns:
+            Features after each stage, zero at hidden positions, the finest first.
+        """
+        pixels = enlarge(visible, STEM * 2 ** (len(self.stages) - 1))
+        image = torch.where(pixels, image, 0.0).contiguous(memory_format=torch.channels_last)
+        features = self.stem(image)
+        outputs = []
+        for level, stage in enumerate(self.stages, start=1):
+            here = enlarge(visible, 2 ** (len(self.stages) - level))
+            features = stage.downsample(features) * here
+            for block in stage.blocks:
+                features = block(features, here)
+            outputs.append(features)
+        return outputs
+
+
+def enlarge(cells: Tensor, rate: int) -> Tensor:
+    """Repeat each cell of a bool ``(B, 1, h, w)`` ``rate`` times each way."""
+    return F.interpolate(cells.to(torch.uint8), scale_factor=rate, mode="nearest").bool()

@@ -1,0 +1,126 @@
+"""Fully convolutional masked autoencoder: ConvNeXt V2's pre-training, and a prior made of convolutions.
+
+Shapes: ``N`` tokens in a square grid ``(h, w)``, ``E`` decoder width, ``P = patch_size ** 2 * 3`` values of a
+patch.
+
+Source:
+    Woo et al., *ConvNeXt V2: Co-designing and Scaling ConvNets with Masked Autoencoders* (CVPR 2023). As a
+    prior (features of the decoder, attention from their similarity) it is ours.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+import torch
+from torch import Tensor, nn
+
+from inpaint.layers.contextual import cosine_attention
+from inpaint.layers.convnext import STEM, MaskedConvNeXt, build_block
+from inpaint.mask import check_pair
+from inpaint.models.patch_autoencoder import PatchAutoencoder
+from inpaint.models.prior import PriorFeatures
+from inpaint.tokens import token_masks
+
+
+@dataclass(frozen=True)
+class FcmaePreset:
+    """The numbers of a fully convolutional masked autoencoder."""
+
+    depths: tuple[int, ...]
+    """Blocks of each stage: four stages for patches of 32 pixels, as published, three for patches of 16."""
+    widths: tuple[int, ...]
+    image_size: int = 224
+    decoder_width: int = 512
+    decoder_depth: int = 1
+    grn: bool = True
+    """Global response normalisation; False shows what it is good for."""
+    attention: Literal["affinity", "none"] = "affinity"
+    """As a prior: attend by the similarity of features, or not at all."""
+    sharpness: float = 10.0
+    """Factor of the similarity before the softmax, that of contextual attention (Yu et al., CVPR 2018)."""
+
+    @property
+    def patch_size(self) -> int:
+        """Side of a patch: one position after the last stage."""
+        return STEM * 2 ** (len(self.depths) - 1)
+
+
+class FullyConvolutionalAutoencoder(PatchAutoencoder):
+    """Encode the visible positions by masked convolutions, then decode all of them.
+
+    Args:
+        preset: the numbers.
+
+    Raises:
+        InpaintError: timm is not installed.
+        ConfigError: the preset has neither three nor four stages.
+    """
+
+    def __init__(self, preset: FcmaePreset) -> None:
+        super().__init__(preset.image_size, preset.patch_size, preset.decoder_width)
+        self.preset = preset
+        self.encoder = MaskedConvNeXt(preset.depths, preset.widths, grn=preset.grn)
+        self.to_decoder = nn.Conv2d(preset.widths[-1], preset.decoder_width, 1)
+        self.mask_token = nn.Parameter(torch.zeros(1, preset.decoder_width, 1, 1))
+        self.decoder = nn.ModuleList(
+            build_block(preset.decoder_width, grn=preset.grn) for _ in range(preset.decoder_depth)
+        )
+        self.to_pixels = nn.Conv2d(preset.decoder_width, preset.patch_size**2 * 3, 1)
+        self._initialise()
+
+    def _initialise(self) -> None:
+        """Truncated normal weights of deviation 0.02 and no biases, as timm starts the encoder."""
+        for module in (self.to_decoder, *self.decoder.modules(), self.to_pixels):
+            if isinstance(module, nn.Linear | nn.Conv2d):
+                nn.init.trunc_normal_(module.weight, std=0.02)
+                if module.bias is not None:
+                    nn.init.zeros_(module.bias)
+        nn.init.normal_(self.mask_token, std=0.02)
+
+    def decode(self, normalised: Tensor, hidden: Tensor) -> Tensor:
+        """The decoder's output at every token, visible or not.
+
+        Args:
+            normalised: ``(B, 3, S, S)``, see :meth:`normalise`.
+            hidden: ``(B, N)`` bool.
+
+        Returns:
+            ``(B, E, h, w)``.
+        """
+        covered = hidden.unflatten(1, self.grid)[:, None]
+        latent = self.encoder(normalised, ~covered)[-1]
+        features = torch.where(covered, self.mask_token, self.to_decoder(latent))
+        for block in self.decoder:
+            features = block(features)
+        return features
+
+    def predict_patches(
+        self,
+        normalised: Tensor,
+        hidden: Tensor,
+        mask: Tensor | None = None,
+        *,
+        visible: int | None = None,
+    ) -> Tensor:
+        """See :meth:`PatchAutoencoder.predict_patches`; ``mask`` and ``visible`` change nothing here."""
+        return self.to_pixels(self.decode(normalised, hidden)).flatten(2).transpose(1, 2)
+
+    def forward(self, image: Tensor, mask: Tensor) -> PriorFeatures:
+        """See :meth:`PatchAutoencoder.forward`: what the decoder makes of the picture, before the pixels.
+
+        A token attends to tokens with similar features, in float32 whatever the precision around it. No
+        convolution says where to look, as the transformer does; that like should be rebuilt from like is the
+        idea of contextual attention, here with features that were learned from masked pictures.
+        """
+        check_pair(image, mask)
+        image, mask = self.fit_square(image, mask)
+        masks = token_masks(mask, self.patch_size)
+        features = self.decode(self.normalise(image), masks.any)
+        attention = None
+        if self.preset.attention == "affinity":
+            with torch.autocast(image.device.type, enabled=False):
+                vectors = features.to(torch.promote_types(features.dtype, torch.float32)).flatten(2)
+                attention = cosine_attention(vectors, vectors, self.preset.sharpness, ~masks.full)
+        return PriorFeatures(features, attention)

@@ -1,0 +1,122 @@
+"""What every masked autoencoder of patches has in common, however it encodes and decodes.
+
+Shapes: ``N`` tokens in a square grid, ``P = patch_size ** 2 * 3`` values of a patch. Pictures come in [0, 1]
+and are normalised inside.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from inpaint.mask import binarize, shrink_to_grid
+from inpaint.models.prior import PriorFeatures
+from inpaint.tokens import normalise_patches, patchify, token_masks, unpatchify
+
+IMAGENET_MEAN = (0.485, 0.456, 0.406)
+IMAGENET_STD = (0.229, 0.224, 0.225)
+
+
+class PatchAutoencoder(nn.Module, ABC):
+    """Predict every patch of a picture from those that are visible; also a prior.
+
+    Args:
+        image_size: side of the square the picture is brought to, whatever its own size.
+        patch_size: side of a patch.
+        feature_channels: of the features it gives as a prior.
+    """
+
+    def __init__(self, image_size: int, patch_size: int, feature_channels: int) -> None:
+        super().__init__()
+        side = image_size // patch_size
+        self.image_size = image_size
+        self.patch_size = patch_size
+        self.grid = (side, side)
+        self.feature_channels = feature_channels
+        self.mean: Tensor
+        self.std: Tensor
+        self.register_buffer("mean", torch.tensor(IMAGENET_MEAN).view(3, 1, 1), persistent=False)
+        self.register_buffer("std", torch.tensor(IMAGENET_STD).view(3, 1, 1), persistent=False)
+
+    @abstractmethod
+    def predict_patches(
+        self,
+        normalised: Tensor,
+        hidden: Tensor,
+        mask: Tensor | None = None,
+        *,
+        visible: int | None = None,
+    ) -> Tensor:
+        """Predict every patch from the visible tokens.
+
+        Args:
+            normalised: ``(B, 3, S, S)``, see :meth:`normalise`.
+            hidden: ``(B, N)`` bool, True = not shown to the encoder.
+            mask: ``(B, 1, S, S)``, 1 = hole, for networks that look into partly hidden patches.
+            visible: how many tokens every image shows, at least 1, where that is known and the same for all,
+                as in training: nothing has to be read back from the device then.
+
+        Returns:
+            ``(B, N, P)`` in the units of ``normalised`` (or whatever the training target was).
+        """
+
+    @abstractmethod
+    def forward(self, image: Tensor, mask: Tensor) -> PriorFeatures:
+        """Features and attention for a masked picture of any size.
+
+        Where there is attention, it goes to tokens that hold at least one known pixel; where an image has
+        none it is uniform.
+
+        Args:
+            image: ``(B, 3, H, W)`` in [0, 1]; hole pixels are never read.
+            mask: ``(B, 1, H, W)``, 1 = hole.
+
+        Returns:
+            Features ``(B, C, h, w)`` and attention ``(B, N, N)``.
+        """
+
+    def normalise(self, image: Tensor) -> Tensor:
+        """Bring ``[0, 1]`` colours to the global mean 0 and deviation 1 the network works in."""
+        return (image - self.mean) / self.std
+
+    def fit_square(self, image: Tensor, mask: Tensor) -> tuple[Tensor, Tensor]:
+        """Bring a picture of any size to the network's square; a pixel touched by the hole is a hole."""
+        size = (self.image_size, self.image_size)
+        if image.shape[-2:] == size:
+            return image, binarize(mask)
+        larger = image.shape[-2] < size[0] or image.shape[-1] < size[1]
+        if larger:
+            image = F.interpolate(image, size, mode="bilinear", align_corners=False, antialias=True)
+        else:
+            image = F.interpolate(image, size, mode="area")
+        return image, shrink_to_grid(mask, size)
+
+    @torch.no_grad()
+    def reconstruct(self, image: Tensor, mask: Tensor) -> Tensor:
+        """Show what the autoencoder alone imagines.
+
+        Args:
+            image: ``(B, 3, H, W)`` in [0, 1].
+            mask: ``(B, 1, H, W)``, 1 = hole.
+
+        Returns:
+            ``(B, 3, S, S)`` in [0, 1], every patch predicted, the known ones too.
+        """
+        image, mask = self.fit_square(image, mask)
+        hidden = token_masks(mask, self.patch_size).any
+        patches = self.predict_patches(self.normalise(image), hidden, mask)
+        picture = unpatchify(patches, self.patch_size, self.grid)
+        return (picture * self.std + self.mean).clamp(0, 1)
+
+    def target_patches(self, normalised: Tensor, *, per_patch: bool = False) -> Tensor:
+        """What :meth:`predict_patches` should give, ``(B, N, P)``.
+
+        Args:
+            normalised: ``(B, 3, S, S)``.
+            per_patch: standardise every patch by its own mean and deviation (not for a prior).
+        """
+        patches = patchify(normalised, self.patch_size)
+        return normalise_patches(patches) if per_patch else patches
