@@ -11,13 +11,21 @@ Source:
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import partial
 from typing import Literal
 
 import torch
 from torch import Tensor, nn
 
 from inpaint.layers.contextual import cosine_attention
-from inpaint.layers.convnext import STEM, MaskedConvNeXt, build_block
+from inpaint.layers.convnext import (
+    STEM,
+    Aggregation,
+    GlobalResponseNorm,
+    MaskedConvNeXt,
+    Normalisation,
+    build_block,
+)
 from inpaint.mask import check_pair
 from inpaint.models.patch_autoencoder import PatchAutoencoder
 from inpaint.models.prior import PriorFeatures
@@ -36,6 +44,9 @@ class FcmaePreset:
     decoder_depth: int = 1
     grn: bool = True
     """Global response normalisation; False shows what it is good for."""
+    grn_aggregation: Aggregation = "l2"
+    """See :class:`inpaint.layers.convnext.GlobalResponseNorm`, as for ``grn_normalisation``."""
+    grn_normalisation: Normalisation = "divisive"
     attention: Literal["affinity", "none"] = "affinity"
     """As a prior: attend by the similarity of features, or not at all."""
     sharpness: float = 10.0
@@ -61,11 +72,18 @@ class FullyConvolutionalAutoencoder(PatchAutoencoder):
     def __init__(self, preset: FcmaePreset) -> None:
         super().__init__(preset.image_size, preset.patch_size, preset.decoder_width)
         self.preset = preset
-        self.encoder = MaskedConvNeXt(preset.depths, preset.widths, grn=preset.grn)
+        grn = None
+        if preset.grn:
+            grn = partial(
+                GlobalResponseNorm,
+                aggregation=preset.grn_aggregation,
+                normalisation=preset.grn_normalisation,
+            )
+        self.encoder = MaskedConvNeXt(preset.depths, preset.widths, grn)
         self.to_decoder = nn.Conv2d(preset.widths[-1], preset.decoder_width, 1)
         self.mask_token = nn.Parameter(torch.zeros(1, preset.decoder_width, 1, 1))
         self.decoder = nn.ModuleList(
-            build_block(preset.decoder_width, grn=preset.grn) for _ in range(preset.decoder_depth)
+            build_block(preset.decoder_width, grn) for _ in range(preset.decoder_depth)
         )
         self.to_pixels = nn.Conv2d(preset.decoder_width, preset.patch_size**2 * 3, 1)
         self._initialise()

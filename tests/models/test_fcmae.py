@@ -1,6 +1,7 @@
 """The convolutional masked autoencoder: what it may not see, every kind of mask, and its attention."""
 
 import dataclasses
+import json
 import sys
 
 import pytest
@@ -12,7 +13,7 @@ from torch import Tensor
 from inpaint.errors import ConfigError, InpaintError, ShapeError
 from inpaint.layers.convnext import GlobalResponseNorm, MaskedConvNeXt
 from inpaint.models.fcmae import FullyConvolutionalAutoencoder
-from inpaint.models.presets import FCMAE_PRESETS, build_fcmae
+from inpaint.models.presets import FCMAE_PRESETS, build_described, build_fcmae, describe_preset
 from inpaint.tokens import top_up
 
 TINY = FCMAE_PRESETS["fcmae-tiny"]
@@ -46,7 +47,7 @@ def hole(top: int, left: int, bottom: int, right: int, size: tuple[int, int] = (
 @torch.no_grad()
 def test_without_a_mask_it_is_timms_network(depths, grn):
     widths = (8, 12, 16, 20)[: len(depths)]
-    ours = stirred(MaskedConvNeXt(depths, widths, grn=grn))
+    ours = stirred(MaskedConvNeXt(depths, widths, GlobalResponseNorm if grn else None))
     theirs = ConvNeXt(
         depths=(*depths, 1)[:4], dims=(*widths, 20)[:4], use_grn=grn, ls_init_value=None, num_classes=0
     ).eval()
@@ -69,6 +70,49 @@ def test_response_norm_is_timms_where_all_is_visible_and_leaves_out_what_is_not(
     for image, place in enumerate(visible):
         alone = theirs(features[image][place][None, None])  # the visible positions in a row
         assert torch.allclose(normed[image][place], alone[0, 0], atol=1e-6)
+
+
+AGGREGATIONS = {
+    "l2": lambda seen: (seen**2).sum(0) ** 0.5,
+    "l1": lambda seen: seen.abs().sum(0),
+    "average": lambda seen: seen.mean(0),
+}
+NORMALISATIONS = {
+    "divisive": lambda strength: strength / strength.mean(),
+    "standardised": lambda strength: (strength - strength.mean()) / strength.std(correction=0),
+    "none": lambda strength: strength,
+}
+
+
+@pytest.mark.parametrize("aggregation", AGGREGATIONS)
+@pytest.mark.parametrize("normalisation", NORMALISATIONS)
+def test_every_variant_of_response_norm_by_its_formula(aggregation, normalisation):
+    norm = stirred(GlobalResponseNorm(6, aggregation, normalisation)).double()
+    features = 1 + torch.randn(2, 4, 5, 6, dtype=torch.float64)
+    visible = torch.rand(2, 4, 5) > 0.4
+    for place, result in (
+        (visible, norm(features, visible[..., None])),
+        (torch.ones_like(visible), norm(features)),
+    ):
+        for index, there in enumerate(place):
+            factor = NORMALISATIONS[normalisation](AGGREGATIONS[aggregation](features[index][there]))
+            expected = features[index] * (1 + norm.weight * factor) + norm.bias
+            assert torch.allclose(result[index], expected, atol=1e-4)
+    nothing = features.requires_grad_()
+    norm(nothing, torch.zeros(2, 4, 5, 1, dtype=torch.bool)).sum().backward()
+    assert nothing.grad.isfinite().all()
+
+
+@pytest.mark.parametrize(
+    "change", [{"grn": False}, {"grn_aggregation": "l1"}, {"grn_normalisation": "standardised"}]
+)
+def test_a_preset_chooses_the_variant_of_every_block(change):
+    model = build_fcmae(dataclasses.replace(TINY, **change))
+    norms = [module for module in model.modules() if isinstance(module, GlobalResponseNorm)]
+    assert len(norms) == (0 if "grn" in change else 4)
+    wanted = (change.get("grn_aggregation", "l2"), change.get("grn_normalisation", "divisive"))
+    assert all((norm.aggregation, norm.normalisation) == wanted for norm in norms)
+    assert build_described(json.loads(json.dumps(describe_preset(model)))).preset == model.preset
 
 
 def test_hidden_positions_stay_zero_and_nothing_of_them_is_read():
