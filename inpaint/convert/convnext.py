@@ -62,10 +62,12 @@ def official_fcmae(preset: FcmaePreset, state: Mapping[str, Tensor]) -> dict[str
     Raises:
         CheckpointError: if the published network has no such variant.
     """
-    published = replace(preset, grn=True, grn_aggregation="l2", grn_normalisation="divisive")
+    variant = {"decoder": "convnext", "grn_aggregation": "l2", "grn_normalisation": "divisive"}
+    published = replace(preset, grn=True, **variant)
     if preset != published or len(preset.depths) != 4:
         raise CheckpointError(
-            f"got {preset}; the published layout has four stages and GRN by L2 norms over their mean"
+            f"got {preset}; the published layout has four stages, GRN by L2 norms over their mean, and a "
+            "decoder of ConvNeXt blocks"
         )
     official = _rename_back(state, _fcmae_names(preset))
     return dict(_sparsify(key, tensor) for key, tensor in official.items())

@@ -15,6 +15,7 @@ from functools import partial
 from typing import Literal
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
 from inpaint.layers.contextual import cosine_attention
@@ -24,12 +25,14 @@ from inpaint.layers.convnext import (
     GlobalResponseNorm,
     MaskedConvNeXt,
     Normalisation,
-    build_block,
 )
 from inpaint.mask import check_pair
+from inpaint.models.fcmae_decoders import ConvNeXtDecoder, TransformerDecoder, UNetDecoder
 from inpaint.models.patch_autoencoder import PatchAutoencoder
 from inpaint.models.prior import PriorFeatures
-from inpaint.tokens import token_masks
+from inpaint.tokens import patchify, token_masks, unpatchify
+
+Decoder = Literal["convnext", "unet", "transformer"]
 
 
 @dataclass(frozen=True)
@@ -40,8 +43,13 @@ class FcmaePreset:
     """Blocks of each stage: four stages for patches of 32 pixels, as published, three for patches of 16."""
     widths: tuple[int, ...]
     image_size: int = 224
+    decoder: Decoder = "convnext"
+    """See :mod:`inpaint.models.fcmae_decoders`."""
     decoder_width: int = 512
     decoder_depth: int = 1
+    """Blocks of the decoder; for "unet" at each resolution."""
+    decoder_heads: int = 16
+    """Of attention, for "transformer"."""
     grn: bool = True
     """Global response normalisation; False shows what it is good for."""
     grn_aggregation: Aggregation = "l2"
@@ -82,10 +90,14 @@ class FullyConvolutionalAutoencoder(PatchAutoencoder):
         self.encoder = MaskedConvNeXt(preset.depths, preset.widths, grn)
         self.to_decoder = nn.Conv2d(preset.widths[-1], preset.decoder_width, 1)
         self.mask_token = nn.Parameter(torch.zeros(1, preset.decoder_width, 1, 1))
-        self.decoder = nn.ModuleList(
-            build_block(preset.decoder_width, grn) for _ in range(preset.decoder_depth)
-        )
-        self.to_pixels = nn.Conv2d(preset.decoder_width, preset.patch_size**2 * 3, 1)
+        width, depth = preset.decoder_width, preset.decoder_depth
+        self.decoder = {
+            "convnext": lambda: ConvNeXtDecoder(width, depth, grn),
+            "unet": lambda: UNetDecoder(preset.widths, width, depth, grn),
+            "transformer": lambda: TransformerDecoder(self.grid, width, depth, preset.decoder_heads),
+        }[preset.decoder]()
+        self.tile_size = preset.patch_size // self.decoder.rate
+        self.to_pixels = nn.Conv2d(width, self.tile_size**2 * 3, 1)
         self._initialise()
 
     def _initialise(self) -> None:
@@ -98,21 +110,19 @@ class FullyConvolutionalAutoencoder(PatchAutoencoder):
         nn.init.normal_(self.mask_token, std=0.02)
 
     def decode(self, normalised: Tensor, hidden: Tensor) -> Tensor:
-        """The decoder's output at every token, visible or not.
+        """The decoder's output everywhere, visible or not.
 
         Args:
             normalised: ``(B, 3, S, S)``, see :meth:`normalise`.
             hidden: ``(B, N)`` bool.
 
         Returns:
-            ``(B, E, h, w)``.
+            ``(B, E, h, w)``; a U-Net's is finer.
         """
         covered = hidden.unflatten(1, self.grid)[:, None]
-        latent = self.encoder(normalised, ~covered)[-1]
-        features = torch.where(covered, self.mask_token, self.to_decoder(latent))
-        for block in self.decoder:
-            features = block(features)
-        return features
+        stages = self.encoder(normalised, ~covered)
+        latent = torch.where(covered, self.mask_token, self.to_decoder(stages[-1]))
+        return self.decoder(latent, stages)
 
     def predict_patches(
         self,
@@ -123,7 +133,12 @@ class FullyConvolutionalAutoencoder(PatchAutoencoder):
         visible: int | None = None,
     ) -> Tensor:
         """See :meth:`PatchAutoencoder.predict_patches`; ``mask`` and ``visible`` change nothing here."""
-        return self.to_pixels(self.decode(normalised, hidden)).flatten(2).transpose(1, 2)
+        values = self.to_pixels(self.decode(normalised, hidden))
+        tiles = values.flatten(2).transpose(1, 2)
+        if self.tile_size == self.patch_size:
+            return tiles
+        picture = unpatchify(tiles, self.tile_size, (values.shape[-2], values.shape[-1]))
+        return patchify(picture, self.patch_size)
 
     def forward(self, image: Tensor, mask: Tensor) -> PriorFeatures:
         """See :meth:`PatchAutoencoder.forward`: what the decoder makes of the picture, before the pixels.
@@ -135,7 +150,7 @@ class FullyConvolutionalAutoencoder(PatchAutoencoder):
         check_pair(image, mask)
         image, mask = self.fit_square(image, mask)
         masks = token_masks(mask, self.patch_size)
-        features = self.decode(self.normalise(image), masks.any)
+        features = F.adaptive_avg_pool2d(self.decode(self.normalise(image), masks.any), self.grid)
         attention = None
         if self.preset.attention == "affinity":
             with torch.autocast(image.device.type, enabled=False):

@@ -184,6 +184,59 @@ def test_attention_is_a_softmax_of_similarity_over_tokens_with_known_pixels(mode
     assert torch.allclose(attention[0], expected, atol=1e-5)
 
 
+@pytest.fixture(params=["unet", "transformer"])
+def other_decoder(request) -> FullyConvolutionalAutoencoder:
+    return stirred(build_fcmae(dataclasses.replace(TINY, decoder=request.param, decoder_heads=2)))
+
+
+def test_other_decoders_keep_every_promise(other_decoder):
+    image, mask = torch.rand(2, 3, 64, 64), torch.cat([hole(10, 10, 20, 30), hole(0, 0, 64, 64)])
+    touched = torch.cat([hole(0, 0, 32, 32), hole(0, 0, 64, 64)])
+    poisoned = torch.where(touched > 0, float("nan"), image)
+    before, after = other_decoder(image, mask), other_decoder(poisoned, mask)
+    assert before.features.shape == (2, 16, 4, 4) and before.features.isfinite().all()
+    assert torch.equal(before.features, after.features)
+    assert torch.equal(other_decoder.reconstruct(image, mask), other_decoder.reconstruct(poisoned, mask))
+    normalised = torch.randn(2, 3, 64, 64)
+    hidden = top_up(torch.zeros(2, 16, dtype=torch.bool), 0.6, torch.rand(2, 16))
+    prediction = other_decoder.predict_patches(normalised, hidden)
+    assert prediction.shape == other_decoder.target_patches(normalised).shape
+    prediction.square().mean().backward()
+    for name, parameter in other_decoder.named_parameters():
+        assert parameter.grad is not None and parameter.grad.abs().max() > 0, name
+    described = json.loads(json.dumps(describe_preset(other_decoder)))
+    assert build_described(described).preset == other_decoder.preset
+
+
+def test_a_unet_puts_pixels_where_they_belong():
+    model = stirred(build_fcmae(dataclasses.replace(TINY, decoder="unet")))
+    hidden = torch.zeros(1, 16, dtype=torch.bool)
+    hidden[0, 5] = True
+    normalised = torch.randn(1, 3, 64, 64)
+    patches = model.predict_patches(normalised, hidden)
+    values = model.to_pixels(model.decode(normalised, hidden))
+    assert model.tile_size == 4 and values.shape == (1, 48, 16, 16)
+    # Row 1, column 2 of the 4 x 4 tiles of patch 6 = (1, 2): tile (5, 10), its first pixel, colour by colour.
+    first = (1 * 4) * 16 * 3 + (2 * 4) * 3
+    assert torch.allclose(patches[0, 6, first : first + 3], values[0, :3, 5, 10])
+
+
+def test_a_transformer_decoder_reaches_across_the_picture_at_once():
+    """One block of a transformer lets a far hidden token see a lone visible one; one of ConvNeXt does not."""
+    reached = {}
+    for kind in ("convnext", "transformer"):
+        preset = dataclasses.replace(
+            TINY, image_size=160, grn=False, decoder=kind, decoder_heads=2, attention="none"
+        )
+        model = stirred(build_fcmae(preset))
+        hidden = torch.ones(1, 100, dtype=torch.bool)
+        hidden[0, 0] = False
+        normalised = torch.randn(1, 3, 160, 160, requires_grad=True)
+        model.predict_patches(normalised, hidden)[0, 99].sum().backward()
+        reached[kind] = bool(normalised.grad.abs().sum() > 0)
+    assert reached == {"convnext": False, "transformer": True}
+
+
 def test_attention_may_be_left_out():
     model = build_fcmae(dataclasses.replace(TINY, attention="none"))
     assert model(torch.rand(1, 3, 64, 64), hole(0, 0, 9, 9)).attention is None
