@@ -26,6 +26,7 @@ from inpaint.layers.convnext import (
     MaskedConvNeXt,
     Normalisation,
 )
+from inpaint.layers.sparse import encode_visible
 from inpaint.mask import check_pair
 from inpaint.models.fcmae_decoders import ConvNeXtDecoder, TransformerDecoder, UNetDecoder
 from inpaint.models.patch_autoencoder import PatchAutoencoder
@@ -72,6 +73,9 @@ class FullyConvolutionalAutoencoder(PatchAutoencoder):
     Args:
         preset: the numbers.
 
+    Attributes:
+        sparse: compute nothing at hidden positions. Results are the same; it pays where most is hidden.
+
     Raises:
         InpaintError: timm is not installed.
         ConfigError: the preset has neither three nor four stages.
@@ -96,6 +100,7 @@ class FullyConvolutionalAutoencoder(PatchAutoencoder):
             "unet": lambda: UNetDecoder(preset.widths, width, depth, grn),
             "transformer": lambda: TransformerDecoder(self.grid, width, depth, preset.decoder_heads),
         }[preset.decoder]()
+        self.sparse = False
         self.tile_size = preset.patch_size // self.decoder.rate
         self.to_pixels = nn.Conv2d(width, self.tile_size**2 * 3, 1)
         self._initialise()
@@ -120,7 +125,10 @@ class FullyConvolutionalAutoencoder(PatchAutoencoder):
             ``(B, E, h, w)``; a U-Net's is finer.
         """
         covered = hidden.unflatten(1, self.grid)[:, None]
-        stages = self.encoder(normalised, ~covered)
+        if self.sparse and not isinstance(self.decoder, UNetDecoder):  # which reads every stage
+            stages = [encode_visible(self.encoder, normalised, ~covered)]
+        else:
+            stages = self.encoder(normalised, ~covered)
         latent = torch.where(covered, self.mask_token, self.to_decoder(stages[-1]))
         return self.decoder(latent, stages)
 
