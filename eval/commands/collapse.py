@@ -36,15 +36,14 @@ def collapse(models: tuple[Path, ...], images: Path, limit: int, device: str) ->
     from inpaint.device import choose_device
 
     place = choose_device(device)
-    encoders = {str(path): load_encoder(path, place) for path in models}
+    encoders = [load_encoder(path, place) for path in models]
     files = list(list_pictures(images, "pictures").values())
     count = min(limit, len(files))
     chosen = [files[index * len(files) // count] for index in range(count)]
     stems = [path.stem for path in models]
-    measured = {
-        name if stems.count(Path(name).stem) > 1 else Path(name).stem: measure_collapse(
-            model, (image_tensor([file.read()], place) for file in chosen)
-        )
-        for name, model in encoders.items()
-    }
+    measured = {}
+    for path, encoder in zip(models, encoders, strict=True):
+        name = path.stem if stems.count(path.stem) == 1 else str(path)
+        pictures = (image_tensor([file.read()], place) for file in chosen)
+        measured[name] = measure_collapse(encoder, pictures)
     click.echo(f"{count} of {len(files)} pictures\n\n{table_to_markdown(collapse_table(measured))}")
