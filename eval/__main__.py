@@ -9,6 +9,7 @@ import click
 
 from eval.commands.ablation import ablation
 from eval.commands.collapse import collapse
+from eval.commands.roadmap import roadmap
 from eval.commands.run import run
 from eval.commands.score import score
 from eval.commands.table import table
@@ -35,6 +36,7 @@ def main() -> None:
 
 main.add_command(ablation)
 main.add_command(collapse)
+main.add_command(roadmap)
 main.add_command(run)
 main.add_command(score)
 main.add_command(table)

@@ -4,9 +4,9 @@ Parameters in millions (``tests/test_presets.py`` counts them):
 
     preset              prior   adapter  generator
     acr-base            111.7   13.9     27.1       as published
-    acr-small             6.5    0.7      0.9       same design, narrow; starts from the push-pull fill
-    acr-small-convnext    5.0    0.7      0.9       acr-small with a convolutional prior, fcmae-small
-    lama-small             -      -       0.9       the generator of acr-small alone: the worth of a prior
+    acr-small             6.5    1.4      2.7       same design, narrow; starts from the push-pull fill
+    acr-small-convnext    5.0    1.4      2.7       acr-small with a convolutional prior, fcmae-small
+    lama-small             -      -       2.7       the generator of acr-small alone: the worth of a prior
     lama                   -      -      27.0       no prior, LaMa-Fourier
     big-lama               -      -      51.0       no prior, 18 blocks
     *-tiny              for tests: thousands of parameters
@@ -33,7 +33,7 @@ from inpaint.models.mae import MaePreset, MaskedAutoencoder
 from inpaint.models.patch_autoencoder import PatchAutoencoder
 
 _ACR = {"padding": "zeros", "convolution_bias": True, "positions": True, "attention": "prior"}
-_SMALL = GeneratorPreset(width=16, blocks=4, start="push_pull", **_ACR)
+_SMALL = GeneratorPreset(width=24, blocks=6, start="push_pull", **_ACR)
 
 MAE_PRESETS: dict[str, MaePreset] = {
     "mae-base": MaePreset(),
