@@ -35,7 +35,8 @@ from torch.utils.flop_counter import flop_registry
 
 from inpaint.checkpoint import save_checkpoint
 from inpaint.errors import InpaintError
-from inpaint.models.presets import build_mae
+from inpaint.models.mae import MaePreset
+from inpaint.models.presets import INPAINTER_PRESETS, build_mae
 from inpaint.train.acr import start_acr
 from inpaint.train.acr_step import acr_step
 from inpaint.train.batches import Batch, Batches
@@ -183,7 +184,8 @@ def write_features(config: AcrRunConfig, folder: Path) -> Path:
     if config.perceptual_network == "squeezenet":
         save_file(SqueezeNetFeatures().state_dict(), path)
     else:
-        save_checkpoint(path, build_mae("mae-small"))
+        numbers = INPAINTER_PRESETS[config.preset].mae
+        save_checkpoint(path, build_mae(numbers if isinstance(numbers, MaePreset) else "mae-small"))
     return path
 
 

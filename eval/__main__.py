@@ -8,6 +8,7 @@ from typing import Any
 import click
 
 from eval.commands.ablation import ablation
+from eval.commands.collapse import collapse
 from eval.commands.roadmap import roadmap
 from eval.commands.run import run
 from eval.commands.score import score
@@ -34,6 +35,7 @@ def main() -> None:
 
 
 main.add_command(ablation)
+main.add_command(collapse)
 main.add_command(roadmap)
 main.add_command(run)
 main.add_command(score)
