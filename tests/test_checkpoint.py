@@ -1,7 +1,6 @@
 """Checkpoints: round trip, strictness, and files that are not ours."""
 
 import json
-from pathlib import Path
 
 import pytest
 import torch

@@ -146,8 +146,8 @@ def _make_batch(
 def _send(mask: Tensor, device: torch.device) -> Tensor:
     """Bring masks to the device, without waiting for it.
 
-    They are drawn with OpenCV also for a GPU: there every attempt at a mask would have to be waited for, and an
-    H100 made fewer of them than one processor core.
+    They are drawn with OpenCV also for a GPU: there every attempt at a mask would have to be waited for, and
+    an H100 made fewer of them than one processor core.
     """
     if device.type == "cpu":
         return mask

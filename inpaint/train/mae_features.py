@@ -47,8 +47,8 @@ class MaeFeatures(nn.Module):
         autoencoder = network.prior if isinstance(network, Inpainter) else network
         if not isinstance(autoencoder, MaskedAutoencoder):
             raise CheckpointError(
-                f"{path} holds a {type(network).__name__} without one, expected a masked autoencoder: a checkpoint "
-                "of inpaint train mae, or of a network with such a prior"
+                f"{path} holds a {type(network).__name__} without one, expected a masked autoencoder: "
+                "a checkpoint of inpaint train mae, or of a network with such a prior"
             )
         return cls(autoencoder)
 
