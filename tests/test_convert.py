@@ -124,7 +124,7 @@ def test_a_part_given_twice_is_told() -> None:
 
 def test_mae_far_file_becomes_a_whole_network() -> None:
     preset, state = convert_state(mae_far_lightning())
-    assert isinstance(preset, InpainterPreset) and preset.mae is not None
+    assert isinstance(preset, InpainterPreset) and isinstance(preset.mae, MaePreset)
     assert (preset.generator.width, preset.generator.blocks, preset.mae.depth) == (4, 1, 2)
     build_inpainter(preset).load_state_dict(state)
     # The names the numeric references were checked with, found independently.

@@ -7,6 +7,7 @@ and are normalised inside.
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -27,7 +28,12 @@ class PatchAutoencoder(nn.Module, ABC):
         image_size: side of the square the picture is brought to, whatever its own size.
         patch_size: side of a patch.
         feature_channels: of the features it gives as a prior.
+
+    Attributes:
+        preset: the numbers, of the kind that belongs to the network.
     """
+
+    preset: Any
 
     def __init__(self, image_size: int, patch_size: int, feature_channels: int) -> None:
         super().__init__()

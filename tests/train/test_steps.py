@@ -10,6 +10,8 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+from inpaint.models.fcmae import FullyConvolutionalAutoencoder
+from inpaint.models.mae import MaskedAutoencoder
 from inpaint.train import acr_step as acr_module
 from inpaint.train import prior as prior_module
 from inpaint.train.acr import start_acr
@@ -126,7 +128,8 @@ def test_a_convolutional_prior_takes_a_step_with_every_loss_in_bf16(every_loss):
     known = []
     parts.network.prior.register_forward_hook(lambda _, __, known_now: known.append(known_now))
     types = []
-    watch_output(parts.network.prior.decoder[0].conv_dw, types)
+    assert isinstance(parts.network.prior, FullyConvolutionalAutoencoder)
+    watch_output(parts.network.prior.decoder[0].get_submodule("conv_dw"), types)
     before = [p.clone() for p in parts.network.prior.parameters()]
     values = acr_step(config, parts, make_batch(), ALONE)
     assert types == [torch.bfloat16] and known[0].attention.dtype == torch.float32
@@ -230,6 +233,7 @@ def test_the_number_of_visible_tokens_is_known_beforehand(monkeypatch):
     visible = int((~hidden).sum(1)[0])
     assert torch.equal(parts.model.predict_patches(normalised, hidden, visible=visible), counted)
     told = []
+    assert isinstance(parts.model, MaskedAutoencoder)
     encode = parts.model.encode
     monkeypatch.setattr(parts.model, "encode", lambda n, h, v=None: told.append(v) or encode(n, h, v))
     mae_step(config, parts, batch, ALONE)
@@ -242,7 +246,7 @@ def test_a_sparse_autoencoder_learns_the_same():
         config = fcmae_config(NOWHERE, NOWHERE, sparse=sparse)
         parts = start_fcmae(config, ALONE)
         wide = []
-        parts.model.encoder.stages[0].blocks[0].mlp.fc1.register_forward_hook(
+        parts.model.get_submodule("encoder.stages.0.blocks.0.mlp.fc1").register_forward_hook(
             lambda _, inputs, __, wide=wide: wide.append(inputs[0][..., 0].numel())
         )
         values = fcmae_step(config, parts, make_batch(), ALONE)
