@@ -18,7 +18,7 @@ from eval.results import RowKind
 from inpaint import fill
 from inpaint.checkpoint import load_checkpoint
 from inpaint.errors import DataError, InpaintError
-from inpaint.models.mae import MaskedAutoencoder
+from inpaint.models.patch_autoencoder import PatchAutoencoder
 from inpaint.weights import locate
 
 Fill = Callable[[Tensor, Tensor], Tensor]
@@ -126,7 +126,7 @@ def fill_in_8_bits(method: Method, image: Tensor, mask: Tensor) -> Tensor:
 
 def _load_fill(path: Path, device: torch.device) -> Fill:
     model = load_checkpoint(path, device)
-    if not isinstance(model, MaskedAutoencoder):
+    if not isinstance(model, PatchAutoencoder):
         return model
 
     def reconstruct(image: Tensor, mask: Tensor) -> Tensor:

@@ -15,7 +15,15 @@ import inpaint
 
 ROOT = Path(__file__).resolve().parents[1]
 METHODS = sorted(f"docs/methods/{path.name}" for path in (ROOT / "docs" / "methods").glob("*.md"))
-DOCUMENTS = ["README.md", "examples/README.md", "docs/EVALUATION.md", *METHODS, "docs/WEB.md"]
+DOCUMENTS = [
+    "README.md",
+    "examples/README.md",
+    "docs/EVALUATION.md",
+    "docs/ROADMAP.md",
+    *METHODS,
+    "docs/WEB.md",
+    "docs/BACKBONES.md",
+]
 
 
 def blocks(document: str) -> list[tuple[str, str]]:

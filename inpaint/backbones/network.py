@@ -1,9 +1,8 @@
-"""Build a backbone, find its weights, count it, time it."""
+"""Build a backbone, load its weights, count it."""
 
 from __future__ import annotations
 
-import os
-import time
+import pickle
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -12,10 +11,10 @@ import torch
 from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode
 
+from inpaint.backbones.files import WeightsFile, locate_weights
 from inpaint.backbones.registry import Backbone
-from inpaint.errors import CheckpointError
+from inpaint.errors import CheckpointError, WeightsError
 from inpaint.layers.convnext import require_timm
-from inpaint.weights import FOLDER_VARIABLE, OFFLINE_VARIABLE, weights_folders
 
 SIZE = 224
 
@@ -30,7 +29,7 @@ class LoadedBackbone:
         mean: of the pixels, RGB.
         std: of the pixels, RGB.
         weights: where they came from; None for random ones.
-        missing: why there are no trained weights, one line; empty where there are.
+        missing: why there are no trained weights and where to put them, one line; empty where there are.
     """
 
     backbone: Backbone
@@ -41,69 +40,61 @@ class LoadedBackbone:
     missing: str = ""
 
 
-def load_backbone(backbone: Backbone, *, fetch: bool = True) -> LoadedBackbone:
+def load_backbone(backbone: Backbone, *, weights: Path | None = None, fetch: bool = True) -> LoadedBackbone:
     """Build a backbone with its trained weights, or with random ones, which the result says.
 
-    Weights are looked for as ``NAME.TAG.safetensors`` in the folders of the other checkpoints, then, if
-    ``fetch``, on timm's hub.
+    Args:
+        backbone: one of the registry.
+        weights: file of its weights, in timm's layout or, for ConvNeXt, the authors'. None looks for
+            :attr:`Backbone.file` in the folders of the other checkpoints, then in the hub's cache.
+        fetch: whether to ask timm's hub for what is not here.
 
     Raises:
         InpaintError: timm is not installed.
-        CheckpointError: a weights file is there but does not fit.
+        CheckpointError: a weights file does not fit or cannot be read.
     """
     timm = require_timm()
-    file = f"{backbone.pretrained}.safetensors"
-    path = next((folder / file for folder in weights_folders() if (folder / file).is_file()), None)
-    if path is not None:
-        network = _from_file(timm, backbone, path)
-        return _describe(timm, backbone, network, str(path.name))
-    reason = "not asked to fetch them"
-    if fetch and os.environ.get(OFFLINE_VARIABLE) == "1":
-        reason = f"{OFFLINE_VARIABLE}=1 forbids fetching"
-    elif fetch:
-        try:
-            network = timm.create_model(backbone.pretrained, pretrained=True)
-            return _describe(timm, backbone, network, "timm's hub")
-        except Exception as error:  # the hub's errors are many, and a network's more so
-            reason = f"the hub cannot be reached ({type(error).__name__})"
-    torch.manual_seed(0)
-    missing = (
-        f"no trained weights of {backbone.pretrained} here: {reason}. Put {file} (timm's file of that name) "
-        f"into the folder that {FOLDER_VARIABLE} names. Until then the weights are random."
-    )
-    return _describe(timm, backbone, timm.create_model(backbone.name), None, missing)
+    found, missing = None, ""
+    try:
+        found = WeightsFile(weights, weights.name) if weights else locate_weights(backbone, fetch=fetch)
+    except WeightsError as error:
+        missing = str(error)
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)  # random weights are the same ones each time
+        network = build_network(backbone)
+    if found:
+        _load(network, backbone, found.path)
+    data: dict[str, Any] = timm.data.resolve_model_data_config(network)
+    mean, std = tuple(data["mean"]), tuple(data["std"])
+    return LoadedBackbone(backbone, network, mean, std, found and found.origin, missing)
+
+
+def build_network(backbone: Backbone) -> nn.Module:
+    """The network with random weights, in evaluation mode.
+
+    Raises:
+        InpaintError: timm is not installed.
+    """
+    timm = require_timm()
+    if backbone.tag:
+        network = timm.create_model(backbone.pretrained, pretrained=False)
+    else:
+        from inpaint.backbones.isotropic import build_isotropic
+
+        network = build_isotropic(backbone.name.rpartition("_")[2])
+    return network.eval().requires_grad_(False)
 
 
 def count_backbone(backbone: Backbone) -> tuple[float, float]:
     """Parameters in millions and multiply-adds in billions at 224 pixels, counted on the network itself."""
-    timm = require_timm()
     with torch.device("meta"):
-        network = timm.create_model(backbone.name).eval()
+        network = build_network(backbone)
         picture = torch.empty(1, 3, SIZE, SIZE)
     counter = FlopCounterMode(display=False)
     with counter:
         network(picture)
     parameters = sum(parameter.numel() for parameter in network.parameters())
     return parameters / 1e6, counter.get_total_flops() / 2e9  # two operations a multiply-add
-
-
-@torch.inference_mode()
-def measure_speed(
-    network: nn.Module, *, batch: int = 1, seconds: float = 1.0, device: torch.device | str = "cpu"
-) -> float:
-    """Pictures of 224 pixels a second: the median of passes for about ``seconds``, after one to warm up."""
-    device = torch.device(device)
-    picture = torch.zeros(batch, 3, SIZE, SIZE, device=device)
-    times: list[float] = []
-    network(picture)
-    begun = time.perf_counter()
-    while not times or time.perf_counter() - begun < seconds:
-        start = time.perf_counter()
-        network(picture)
-        if device.type == "cuda":
-            torch.cuda.synchronize(device)
-        times.append(time.perf_counter() - start)
-    return batch / sorted(times)[len(times) // 2]
 
 
 def class_names() -> list[str]:
@@ -115,23 +106,28 @@ def class_names() -> list[str]:
     return list(described.values() if isinstance(described, dict) else described)
 
 
-def _from_file(timm: Any, backbone: Backbone, path: Path) -> nn.Module:
-    try:
-        return timm.create_model(backbone.name, checkpoint_path=str(path))
-    except Exception as error:  # timm passes on whatever torch and safetensors raise
-        reason = " ".join(str(error).split())[:200]
-        raise CheckpointError(f"{path.name} does not fit {backbone.name} ({reason}); get it again") from None
-
-
-def _describe(
-    timm: Any, backbone: Backbone, network: nn.Module, weights: str | None, missing: str = ""
-) -> LoadedBackbone:
-    data: dict[str, Any] = timm.data.resolve_model_data_config(network)
-    network = network.eval().requires_grad_(False)
-    return LoadedBackbone(backbone, network, tuple(data["mean"]), tuple(data["std"]), weights, missing)
-
-
 def normalise(loaded: LoadedBackbone, image: Tensor) -> Tensor:
     """Bring ``(B, 3, H, W)`` in [0, 1] to what the network was trained on."""
     shape = (1, 3, 1, 1)
     return (image - image.new_tensor(loaded.mean).view(shape)) / image.new_tensor(loaded.std).view(shape)
+
+
+def _load(network: nn.Module, backbone: Backbone, path: Path) -> None:
+    """Fill a network from a file, strictly and without running any code from it."""
+    from timm.models import load_checkpoint
+    from timm.models.convnext import checkpoint_filter_fn
+
+    # Renames what the authors' files call otherwise; leaves files in timm's layout as they are.
+    rename = checkpoint_filter_fn if "ConvNeXt" in backbone.family else None
+    if not path.is_file():
+        raise CheckpointError(f"no weights file at {path}; check the path")
+    try:
+        load_checkpoint(network, str(path), filter_fn=rename, weights_only=True)
+    except Exception as error:  # timm passes on whatever torch and safetensors raise
+        if isinstance(error, pickle.UnpicklingError) or isinstance(error.__cause__, pickle.UnpicklingError):
+            raise CheckpointError(
+                f"{path.name} holds more than weights, or none, and was not opened further, as that could "
+                "run code; expected .safetensors, or tensors written by torch.save"
+            ) from None
+        reason = " ".join(str(error).split())[:200]
+        raise CheckpointError(f"{path.name} does not fit {backbone.name} ({reason}); get it again") from None

@@ -18,6 +18,8 @@ _OTHERS = {
     "Swin": ("Liu et al. 2021, Swin, table 1", "ms_in1k", "MIT"),
     "PoolFormer": ("Yu et al. 2022, PoolFormer, table 1", "sail_in1k", "Apache-2.0"),
 }
+_ISOTROPIC = "Liu et al. 2022, ConvNeXt, table 2"
+_ISOTROPIC_S = "released with ConvNeXt's code; Liu et al. 2022, ConvNeXt, table 2 has 79.7 % for it"
 
 
 @dataclass(frozen=True)
@@ -25,15 +27,16 @@ class Backbone:
     """One network.
 
     Attributes:
-        name: in timm, without the tag of any weights.
+        name: in timm, without the tag of any weights; of the isotropic ones, in ConvNeXt's own code.
         title: for people.
         family: for grouping.
         parameters: millions, published.
         gigaflops: multiply-adds of one 224 x 224 picture in billions, published (papers call them FLOPs).
-        accuracy: ImageNet-1K top-1 in percent at 224 pixels, published, of the weights named by ``tag``.
+        accuracy: ImageNet-1K top-1 in percent at 224 pixels, published, of the weights named below.
         source: of the three figures.
-        tag: timm's name of the weights.
+        tag: timm's name of the weights; empty where timm has none.
         licence: of those weights.
+        released: the authors' own name of the weights' file, where timm has none.
     """
 
     name: str
@@ -45,17 +48,32 @@ class Backbone:
     source: str
     tag: str
     licence: str
+    released: str = ""
 
     @property
     def pretrained(self) -> str:
-        """The full name in timm, with the tag."""
-        return f"{self.name}.{self.tag}"
+        """The full name, with the tag if there is one."""
+        return f"{self.name}.{self.tag}" if self.tag else self.name
+
+    @property
+    def file(self) -> str:
+        """The name under which the weights are looked for."""
+        return self.released or f"{self.pretrained}.safetensors"
 
 
 def _v1(size: str, parameters: float, gigaflops: float, accuracy: float, tag: str = "fb_in1k") -> Backbone:
     name = f"convnext_{size}"
     title = f"ConvNeXt {size[:2].upper() if size == 'xlarge' else size[0].upper()}"
     return Backbone(name, title, "ConvNeXt V1", parameters, gigaflops, accuracy, _V1, tag, "Apache-2.0")
+
+
+def _isotropic(
+    size: str, parameters: float, gigaflops: float, accuracy: float, source: str = _ISOTROPIC
+) -> Backbone:
+    return Backbone(
+        f"convnext_isotropic_{size}", f"ConvNeXt {size[0].upper()} (isotropic)", "ConvNeXt isotropic",
+        parameters, gigaflops, accuracy, source, "", "MIT", f"convnext_iso_{size}_1k_224_ema.pth",
+    )  # fmt: skip
 
 
 def _v2(size: str, parameters: float, gigaflops: float, accuracy: float) -> Backbone:
@@ -78,6 +96,9 @@ BACKBONES: tuple[Backbone, ...] = (
     _v1("base", 88.6, 15.4, 83.8),
     _v1("large", 197.8, 34.4, 84.3),
     _v1("xlarge", 350.2, 60.9, 87.0, "fb_in22k_ft_in1k"),
+    _isotropic("small", 22.0, 4.3, 78.7, _ISOTROPIC_S),
+    _isotropic("base", 87.0, 16.9, 82.0),
+    _isotropic("large", 306.0, 59.7, 82.6),
     _v2("atto", 3.7, 0.55, 76.7),
     _v2("femto", 5.2, 0.78, 78.5),
     _v2("pico", 9.1, 1.37, 80.3),
@@ -98,7 +119,7 @@ BACKBONES: tuple[Backbone, ...] = (
 
 
 def find_backbone(name: str) -> Backbone:
-    """Look up by timm's name, with or without its tag.
+    """Look up by name, with or without its tag.
 
     Raises:
         WeightsError: an unknown name.

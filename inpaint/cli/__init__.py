@@ -1,4 +1,4 @@
-"""The command line: ``inpaint run | batch | serve | masks | models | convert | train``.
+"""The command line: ``inpaint run | batch | serve | masks | models | backbones | convert | train``.
 
 A command ``NAME`` is the attribute ``NAME`` of the module ``inpaint.cli.NAME``, imported when it is called.
 Those modules import torch and the like inside their functions only, so that ``--help`` is immediate.
@@ -16,7 +16,7 @@ import click
 from inpaint import __version__
 from inpaint.errors import InpaintError
 
-COMMANDS = ("run", "batch", "serve", "masks", "models", "convert", "train")
+COMMANDS = ("run", "batch", "serve", "masks", "models", "backbones", "convert", "train")
 
 
 class _Commands(click.Group):

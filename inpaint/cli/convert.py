@@ -43,35 +43,88 @@ class Placeholder:
 @click.command()
 @click.argument("foreign", nargs=-1, required=True, type=click.Path(path_type=Path))
 @click.argument("out", type=click.Path(path_type=Path))
-def convert(foreign: tuple[Path, ...], out: Path) -> None:
+@click.option(
+    "--official",
+    is_flag=True,
+    help="The other way: write a convolutional masked autoencoder of ours, or a ConvNeXt V2 classifier of "
+    "timm, with the names and shapes of the published files.",
+)
+def convert(foreign: tuple[Path, ...], out: Path, official: bool) -> None:
     """Convert published weights FOREIGN to one checkpoint OUT.safetensors.
 
-    Understands the files of MAE-FAR, MAE, LaMa and Big-LaMa, and finds out from their keys which one it is.
-    MAE-FAR's separate MAE and generator files are given together:
+    Understands the files of MAE-FAR, MAE, LaMa, Big-LaMa and ConvNeXt V2 (its pre-training and its
+    classifiers), and finds out from their keys which one it is. MAE-FAR's separate MAE and generator files
+    are given together:
 
         inpaint convert mae.pth G_last.pth OUT.safetensors
     """
-    from inpaint.checkpoint import fit_state, save_checkpoint
-    from inpaint.convert import convert_state, detect_layout
-    from inpaint.models.mae import MaePreset
-    from inpaint.models.presets import build_inpainter, build_mae
-
     if any(out.resolve() == path.resolve() for path in foreign):
         raise CheckpointError(f"the output {out} is an input file; give another name")
+    if official:
+        _write_official(foreign, out)
+        return
+    from inpaint.convert import detect_layout
+
     contents = [read_foreign(path) for path in foreign]
     layout = detect_layout(*contents)
-    preset, state = convert_state(*contents)
-    model = build_mae(preset) if isinstance(preset, MaePreset) else build_inpainter(preset)
     sources = ", ".join(path.name for path in foreign)
+    write = _write_classifier if layout == "convnextv2" else _write_checkpoint
+    click.echo(f"{out}: {write(contents, out, sources, layout)}, from {sources} ({layout})")
+
+
+def _write_checkpoint(contents: list[Mapping[str, Any]], out: Path, sources: str, layout: str) -> str:
+    """Write a network of ours; says what it is."""
+    from inpaint.checkpoint import fit_state, save_checkpoint
+    from inpaint.convert import convert_state
+    from inpaint.models.inpainter import InpainterPreset
+    from inpaint.models.presets import build_network
+
+    preset, state = convert_state(*contents)
+    model = build_network(preset)
     fit_state(model, state, sources)
     notes = {
         "converted from": f"{sources} ({layout})",
-        "licence": "that of the files it comes from; MAE and MAE-FAR publish theirs under CC BY-NC 4.0",
+        "licence": "that of the files it comes from; MAE, MAE-FAR and ConvNeXt V2 publish theirs under "
+        "CC BY-NC 4.0",
     }
     save_checkpoint(out, model, notes)
     millions = sum(parameter.numel() for parameter in model.parameters()) / 1e6
-    what = "masked autoencoder" if isinstance(preset, MaePreset) else preset.name
-    click.echo(f"{out}: {what}, {millions:.1f} M parameters, from {sources} ({layout})")
+    what = preset.name if isinstance(preset, InpainterPreset) else "masked autoencoder"
+    return f"{what}, {millions:.1f} M parameters"
+
+
+def _write_classifier(contents: list[Mapping[str, Any]], out: Path, sources: str, layout: str) -> str:
+    """Write a backbone's weights as timm reads them; says what they are."""
+    from inpaint.checkpoint import write_tensors
+    from inpaint.convert import convert_classifier
+    from inpaint.convert.layout import merge, part_of
+
+    name, tensors = convert_classifier(part_of(merge(contents), layout))
+    write_tensors(out, tensors, {"format": "pt", "converted from": f"{sources} ({layout})"})
+    return f"timm's {name}; to use it, name it {name}.TAG.safetensors"
+
+
+def _write_official(ours: tuple[Path, ...], out: Path) -> None:
+    """Write weights of ours, or timm's, as they are published."""
+    from inpaint.checkpoint import FORMAT, load_checkpoint, read_tensors, write_tensors
+    from inpaint.convert import official_classifier, official_fcmae
+    from inpaint.models.fcmae import FullyConvolutionalAutoencoder
+
+    if len(ours) != 1:
+        raise CheckpointError(f"got {len(ours)} files, expected one to write in the published layout")
+    header, tensors = read_tensors(ours[0])
+    if header.get("format") == FORMAT:
+        model = load_checkpoint(ours[0])
+        if not isinstance(model, FullyConvolutionalAutoencoder):
+            raise CheckpointError(
+                f"{ours[0]} holds a {type(model).__name__}; only a convolutional masked autoencoder or a "
+                "ConvNeXt V2 classifier of timm can be written in the published layout"
+            )
+        tensors = official_fcmae(model.preset, model.state_dict())
+    else:
+        tensors = official_classifier(tensors)
+    write_tensors(out, tensors, {"format": "pt"})
+    click.echo(f"{out}: {len(tensors)} tensors in the published layout, from {ours[0].name}")
 
 
 def read_foreign(path: Path) -> Mapping[str, Any]:

@@ -1,11 +1,13 @@
-"""What several commands share: the options of a repair, and the checks of an output before the work."""
+"""What several commands share: the options of a repair, checks of an output before the work, safe writing."""
 
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Mapping
+import secrets
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 import click
 
@@ -71,6 +73,43 @@ def check_output(output: Path, inputs: Mapping[str, Path]) -> None:
     for what, path in inputs.items():
         if _is_same_file(output, path):
             raise ImageError(f"the output {name} is {what} itself and would replace it: choose another name")
+
+
+def plan_folder(folder: Path, names: Sequence[str], inputs: Mapping[str, Path], option: str) -> list[Path]:
+    """Check that pictures can be written into a folder, which may not be there yet.
+
+    Args:
+        folder: where they shall go.
+        names: of the pictures.
+        inputs: files to be kept, by what they are called in a message.
+        option: that named the folder, for a message.
+
+    Returns:
+        The paths of the pictures.
+
+    Raises:
+        ImageError: saying what is wrong with the folder or a picture's path.
+    """
+    paths = [folder / name for name in names]
+    if folder.is_dir():
+        for path in paths:
+            check_output(path, inputs)
+    elif folder.exists() or not os.access(folder.parent, os.W_OK):
+        found = "is a file" if folder.exists() else "cannot be made"
+        raise ImageError(f"the folder {str(folder)!r} for {option} {found}: choose another")
+    return paths
+
+
+@contextmanager
+def replacing(path: Path) -> Iterator[IO[bytes]]:
+    """Open a file that takes the place of ``path`` once it is whole, and otherwise leaves no trace."""
+    temporary = path.with_name(f".inpaint-{secrets.token_hex(8)}.tmp")
+    try:
+        with open(temporary, "xb") as file:
+            yield file
+        os.replace(temporary, path)
+    finally:
+        temporary.unlink(missing_ok=True)
 
 
 def _is_same_file(one: Path, other: Path) -> bool:

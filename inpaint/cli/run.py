@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import os
 import time
 from pathlib import Path
 
 import click
 
-from inpaint.cli.options import check_output, repair_options
-from inpaint.errors import ImageError
+from inpaint.cli.options import check_output, plan_folder, repair_options
 
 
 @click.command()
@@ -45,7 +43,10 @@ def run(
     """
     inputs = {"the image": image, "the mask": mask}
     check_output(output, inputs)
-    prior_outputs = _plan_prior(save_prior, image, {**inputs, "the result": output})
+    prior_outputs: list[Path] = []
+    if save_prior is not None:
+        names = [f"{image.stem}_{kind}.png" for kind in ("reconstruction", "attention")]
+        prior_outputs = plan_folder(save_prior, names, {**inputs, "the result": output}, "--save-prior")
 
     from inpaint.image import read_image, read_mask, write_image
     from inpaint.pipeline import InpaintPipeline, read_hole
@@ -69,17 +70,3 @@ def run(
             path.parent.mkdir(exist_ok=True)
             write_image(picture, path)
             click.echo(f"{click.format_filename(path)}: the prior's {path.stem.rpartition('_')[2]}")
-
-
-def _plan_prior(folder: Path | None, image: Path, kept: dict[str, Path]) -> list[Path]:
-    """Where the pictures of the prior go; the folder itself is made when they are written."""
-    if folder is None:
-        return []
-    paths = [folder / f"{image.stem}_{kind}.png" for kind in ("reconstruction", "attention")]
-    if folder.is_dir():
-        for path in paths:
-            check_output(path, kept)
-    elif folder.exists() or not os.access(folder.parent, os.W_OK):
-        found = "is a file" if folder.exists() else "cannot be made"
-        raise ImageError(f"the folder {str(folder)!r} for --save-prior {found}: choose another")
-    return paths

@@ -9,6 +9,8 @@ What a file is, is found out from its keys:
     mae-far-mae         patch_embed.* without cls_token           MaskedAutoencoder
     mae                 patch_embed.* with cls_token              MaskedAutoencoder
     lama                generator.model.*                         Inpainter without a prior
+    fcmae               encoder.downsample_layers.*               FullyConvolutionalAutoencoder
+    convnextv2          downsample_layers.*                       timm's classifier, see convert_classifier
 
 Conversion is strict: a tensor that is missing, unknown or of another shape is an error. Only the parts in
 ``IGNORED``, which training needs and repairing does not, are dropped by name. Constants that our networks
@@ -22,13 +24,23 @@ from typing import Any
 
 from torch import Tensor
 
+from inpaint.convert.convnext import (
+    convert_classifier,
+    convert_fcmae,
+    official_classifier,
+    official_fcmae,
+)
 from inpaint.convert.layout import layout_of, merge, part_of
 from inpaint.convert.networks import convert_acr, convert_lama, convert_mae
 from inpaint.errors import CheckpointError
+from inpaint.models.fcmae import FcmaePreset
 from inpaint.models.inpainter import InpainterPreset
 from inpaint.models.mae import MaePreset
 
-__all__ = ["convert_acr", "convert_lama", "convert_mae", "convert_state", "detect_layout"]
+__all__ = [
+    "convert_acr", "convert_classifier", "convert_fcmae", "convert_lama", "convert_mae", "convert_state",
+    "detect_layout", "official_classifier", "official_fcmae",
+]  # fmt: skip
 
 
 def detect_layout(*contents: Mapping[str, Any]) -> str:
@@ -46,7 +58,9 @@ def detect_layout(*contents: Mapping[str, Any]) -> str:
     return layout_of(merge(contents))
 
 
-def convert_state(*contents: Mapping[str, Any]) -> tuple[InpainterPreset | MaePreset, dict[str, Tensor]]:
+def convert_state(
+    *contents: Mapping[str, Any],
+) -> tuple[InpainterPreset | MaePreset | FcmaePreset, dict[str, Tensor]]:
     """Turn published weights into a preset and a state dict of ours.
 
     Args:
@@ -56,8 +70,8 @@ def convert_state(*contents: Mapping[str, Any]) -> tuple[InpainterPreset | MaePr
         The preset to build and the float32 tensors that fit it, all of them.
 
     Raises:
-        CheckpointError: if a part or a tensor is missing, unknown, of another shape, or if a stored constant
-            is not the one our network uses.
+        CheckpointError: if a part or a tensor is missing, unknown, of another shape, if a stored constant
+            is not the one our network uses, or if the file holds a classifier.
     """
     state = merge(contents)
     layout = layout_of(state)
@@ -65,6 +79,10 @@ def convert_state(*contents: Mapping[str, Any]) -> tuple[InpainterPreset | MaePr
         return convert_mae(part_of(state, "mae"))
     if layout == "lama":
         return convert_lama(part_of(state, "lama"))
+    if layout == "fcmae":
+        return convert_fcmae(part_of(state, "fcmae"))
+    if layout == "convnextv2":
+        raise CheckpointError("got a classifier of ConvNeXt V2, no network of ours; see convert_classifier")
     if layout == "mae-far":
         return _convert_mae_far(state)
     parts = {"mae": "the MAE file (patch_embed.*)", "G": "the generator", "GCs": "the adapter (GCs)"}

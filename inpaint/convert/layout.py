@@ -21,11 +21,13 @@ PARTS = {
     frozenset({"GCs"}): "mae-far-adapter",
     frozenset({"mae"}): "mae-far-mae",
     frozenset({"lama"}): "lama",
+    frozenset({"fcmae"}): "fcmae",
+    frozenset({"convnextv2"}): "convnextv2",
 }
 
 
 def merge(contents: Iterable[Mapping[str, Any]]) -> dict[str, Tensor]:
-    """Bring what files hold to one state dict whose keys begin with ``mae.``, ``G.``, ``GCs.`` or ``lama.``.
+    """Bring what files hold to one state dict whose keys begin with the part's name, such as ``mae.``.
 
     Raises:
         CheckpointError: if keys are of no known layout, or a part comes twice.
@@ -65,7 +67,8 @@ def _unwrap(content: Mapping[str, Any]) -> dict[str, Tensor]:
         shown = ", ".join(list(state)[:3]) or "none"
         raise CheckpointError(
             f"got {len(state)} entries of no known layout (first: {shown}), expected the weights of MAE-FAR "
-            "(mae.*, acr.*), MAE (patch_embed.*) or LaMa (generator.model.*)"
+            "(mae.*, acr.*), MAE (patch_embed.*), LaMa (generator.model.*) or ConvNeXt V2 "
+            "(downsample_layers.*)"
         )
     old, new = prefix
     return {new + key.removeprefix(old): value for key, value in state.items()}
@@ -80,6 +83,8 @@ def _part_prefix(state: Mapping[str, Tensor]) -> tuple[str, str] | None:
     markers = {
         "model.1.ffc.convl2l.weight": ("model.", "lama."),
         "patch_embed.proj.weight": ("", "mae."),
+        "encoder.downsample_layers.0.0.weight": ("", "fcmae."),
+        "downsample_layers.0.0.weight": ("", "convnextv2."),
         "convt0.gate_conv.weight": ("", "GCs."),
         "convt4.weight": ("", "G."),
     }

@@ -14,10 +14,11 @@ from inpaint.convert.strict import rename, shape_of, take_constant
 from inpaint.errors import CheckpointError
 from inpaint.layers.position import sinusoid_table
 from inpaint.mask import MAX_DISTANCE
+from inpaint.models.fcmae import FcmaePreset
 from inpaint.models.inpainter import InpainterPreset
 from inpaint.models.lama import GeneratorPreset
 from inpaint.models.mae import MaePreset
-from inpaint.models.presets import INPAINTER_PRESETS, build_inpainter, build_mae
+from inpaint.models.presets import INPAINTER_PRESETS, build_network
 from inpaint.tokens import sincos_positions
 
 # The number of heads cannot be read off a tensor's shape: it follows from the published widths.
@@ -84,7 +85,7 @@ def convert_mae(
     ):
         for index in range(depth):
             names |= {f"{theirs}.{index}.{a}": f"{ours}.{index}.{b}" for a, b in TRANSFORMER.items()}
-    return preset, rename(state, names, _expected(preset), "MAE")
+    return preset, rename(state, names, expected_of(preset), "MAE")
 
 
 def convert_lama(state: Mapping[str, Tensor]) -> tuple[InpainterPreset, dict[str, Tensor]]:
@@ -117,7 +118,7 @@ def convert_lama(state: Mapping[str, Tensor]) -> tuple[InpainterPreset, dict[str
         names[f"{6 + blocks + 3 * index}"] = f"generator.ups.{index}"
         names[f"{7 + blocks + 3 * index}"] = f"generator.up_norms.{index}"
     names[f"{16 + blocks}"] = "generator.head"
-    return preset, rename(state, names, _expected(preset), "LaMa")
+    return preset, rename(state, names, expected_of(preset), "LaMa")
 
 
 def convert_acr(state: Mapping[str, Tensor], mae: MaePreset) -> tuple[InpainterPreset, dict[str, Tensor]]:
@@ -158,7 +159,7 @@ def convert_acr(state: Mapping[str, Tensor], mae: MaePreset) -> tuple[InpainterP
     for index in range(blocks):
         block = f"G.middle.{index}"
         names |= _fourier_block(f"{block}.ffc1", f"{block}.ffc2", f"generator.blocks.{index}")
-    expected = {key: shape for key, shape in _expected(preset).items() if not key.startswith("prior.")}
+    expected = {key: shape for key, shape in expected_of(preset).items() if not key.startswith("prior.")}
     return preset, rename(state, names, expected, "MAE-FAR")
 
 
@@ -215,8 +216,8 @@ def _named(preset: InpainterPreset) -> InpainterPreset:
     return replace(preset, name=next(same, preset.name))
 
 
-def _expected(preset: InpainterPreset | MaePreset) -> dict[str, tuple[int, ...]]:
+def expected_of(preset: InpainterPreset | MaePreset | FcmaePreset) -> dict[str, tuple[int, ...]]:
     """Keys and shapes of the network a preset stands for, without allocating it."""
     with torch.device("meta"):
-        model = build_mae(preset) if isinstance(preset, MaePreset) else build_inpainter(preset)
+        model = build_network(preset)
     return {key: tuple(tensor.shape) for key, tensor in model.state_dict().items()}

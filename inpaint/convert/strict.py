@@ -30,15 +30,15 @@ def rename(
     renamed: dict[str, Tensor] = {}
     unknown: list[str] = []
     for key, tensor in state.items():
-        ours = _translate(key, names)
+        ours = translate(key, names)
         if ours in expected:
             renamed[ours] = tensor.float() if tensor.is_floating_point() else tensor
         else:
             unknown.append(key)
     back = {ours: theirs for theirs, ours in names.items()}
-    missing = [_translate(key, back) or key for key in expected if key not in renamed]
+    missing = [translate(key, back) or key for key in expected if key not in renamed]
     unfit = [
-        f"{_translate(key, back)} {tuple(tensor.shape)} instead of {expected[key]}"
+        f"{translate(key, back)} {tuple(tensor.shape)} instead of {expected[key]}"
         for key, tensor in renamed.items()
         if tuple(tensor.shape) != expected[key]
     ]
@@ -86,7 +86,7 @@ def take_constant(state: dict[str, Tensor], key: str, ours: Tensor) -> None:
         )
 
 
-def _translate(key: str, names: Mapping[str, str]) -> str:
+def translate(key: str, names: Mapping[str, str]) -> str:
     """A key's new name, or an empty string."""
     if key in names:
         return names[key]

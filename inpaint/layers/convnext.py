@@ -13,7 +13,8 @@ Source:
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Callable
+from typing import Any, Literal
 
 import torch
 import torch.nn.functional as F
@@ -23,6 +24,10 @@ from inpaint.errors import ConfigError, InpaintError
 
 STEM = 4
 """Pixels a side that the first convolution makes one position of."""
+EPSILON = 1e-6
+
+Aggregation = Literal["l2", "l1", "average"]
+Normalisation = Literal["divisive", "standardised", "none"]
 
 
 def require_timm() -> Any:
@@ -42,41 +47,73 @@ def require_timm() -> Any:
 
 
 class GlobalResponseNorm(nn.Module):
-    """``x + weight * x * N + bias`` with ``N`` a channel's L2 norm over its mean over channels.
+    """``x + weight * x * N + bias`` with one number ``N`` a channel, from how strong it is in the image.
 
-    Equal to timm's module of that name where everything is visible, and takes its place.
+    As published, ``N`` is a channel's L2 norm over the mean of all channels' norms. That is equal to timm's
+    module of this name where everything is visible, and takes its place.
 
     Args:
         channels: C.
+        aggregation: what a channel's strength is: its norm, or its mean ("average").
+        normalisation: how strengths become N: over their mean ("divisive"), less their mean and over their
+            deviation ("standardised"), or as they are ("none").
+
+    Source:
+        ConvNeXt V2, section 3.3 and the ablations in table 2; the deviation is that of the C numbers.
     """
 
-    def __init__(self, channels: int) -> None:
+    def __init__(
+        self, channels: int, aggregation: Aggregation = "l2", normalisation: Normalisation = "divisive"
+    ) -> None:
         super().__init__()
+        self.aggregation = aggregation
+        self.normalisation = normalisation
         self.weight = nn.Parameter(torch.zeros(channels))
         self.bias = nn.Parameter(torch.zeros(channels))
 
     def forward(self, features: Tensor, visible: Tensor | None = None) -> Tensor:
         """Map ``(B, H, W, C)`` to the same shape; ``visible`` ``(B, H, W, 1)``, None = all."""
+        scale = 1 + self.weight * self._normalise(self._aggregate(features, visible))
+        return torch.addcmul(self.bias.to(features.dtype), features, scale.to(features.dtype))
+
+    def _aggregate(self, features: Tensor, visible: Tensor | None) -> Tensor:
+        """Strength of each channel where it is visible: ``(B, 1, 1, C)``, float32 at least."""
         counted = features if visible is None else features * visible
         exact = torch.promote_types(features.dtype, torch.float32)
-        strength = torch.linalg.vector_norm(counted, dim=(1, 2), keepdim=True, dtype=exact)
-        scale = 1 + self.weight * strength / (strength.mean(dim=-1, keepdim=True) + 1e-6)
-        return torch.addcmul(self.bias.to(features.dtype), features, scale.to(features.dtype))
+        if self.aggregation == "average":
+            total = counted.sum(dim=(1, 2), keepdim=True, dtype=exact)
+            if visible is None:
+                return total / (features.shape[1] * features.shape[2])
+            return total / visible.sum(dim=(1, 2), keepdim=True).clamp(min=1)
+        power = {"l1": 1, "l2": 2}[self.aggregation]
+        return torch.linalg.vector_norm(counted, power, dim=(1, 2), keepdim=True, dtype=exact)
+
+    def _normalise(self, strength: Tensor) -> Tensor:
+        if self.normalisation == "none":
+            return strength
+        if self.normalisation == "divisive":
+            return strength / (strength.mean(dim=-1, keepdim=True) + EPSILON)
+        variance, mean = torch.var_mean(strength, dim=-1, keepdim=True, correction=0)
+        return (strength - mean) / (variance + EPSILON).sqrt()
+
+
+MakeGrn = Callable[[int], GlobalResponseNorm]
 
 
 class MaskedBlock(nn.Module):
     """A block of ConvNeXt V2: depthwise 7x7, LayerNorm, four times as wide with GELU and GRN, and back.
 
     Args:
-        block: timm's, without layer scale; its parts are taken over under their names.
+        block: timm's, without layer scale and GRN; its parts are taken over under their names.
+        grn: makes the GRN for so many channels; None leaves it out.
     """
 
-    def __init__(self, block: Any) -> None:
+    def __init__(self, block: Any, grn: MakeGrn | None) -> None:
         super().__init__()
         self.conv_dw, self.norm, self.mlp = block.conv_dw, block.norm, block.mlp
-        self.has_grn = hasattr(self.mlp, "grn")
-        if self.has_grn:
-            self.mlp.grn = GlobalResponseNorm(self.mlp.fc1.out_features)
+        self.has_grn = grn is not None
+        if grn is not None:
+            self.mlp.grn = grn(self.mlp.fc1.out_features)
 
     def forward(self, features: Tensor, visible: Tensor | None = None) -> Tensor:
         """Map ``(B, C, H, W)``, zero at hidden positions, to the same; ``visible`` None = all.
@@ -85,20 +122,25 @@ class MaskedBlock(nn.Module):
         enough.
         """
         mixed = self.conv_dw(features).permute(0, 2, 3, 1)
-        wide = self.mlp.act(self.mlp.fc1(self.norm(mixed)))
-        if self.has_grn:
-            wide = self.mlp.grn(wide, None if visible is None else visible.permute(0, 2, 3, 1))
-        features = features + self.mlp.fc2(wide).permute(0, 3, 1, 2)
+        change = self.pointwise(mixed, None if visible is None else visible.permute(0, 2, 3, 1))
+        features = features + change.permute(0, 3, 1, 2)
         return features if visible is None else features * visible
 
+    def pointwise(self, mixed: Tensor, visible: Tensor | None) -> Tensor:
+        """All that follows the convolution: ``(B, H, W, C)`` to the same; ``visible`` ``(B, H, W, 1)``."""
+        wide = self.mlp.act(self.mlp.fc1(self.norm(mixed)))
+        if self.has_grn:
+            wide = self.mlp.grn(wide, visible)
+        return self.mlp.fc2(wide)
 
-def build_block(width: int, *, grn: bool = True) -> MaskedBlock:
+
+def build_block(width: int, grn: MakeGrn | None = GlobalResponseNorm) -> MaskedBlock:
     """One block of ``width`` channels with timm's starting weights.
 
     Raises:
         InpaintError: timm is not installed.
     """
-    return MaskedBlock(require_timm().models.convnext.ConvNeXtBlock(width, use_grn=grn, ls_init_value=None))
+    return MaskedBlock(require_timm().models.convnext.ConvNeXtBlock(width, ls_init_value=None), grn)
 
 
 class MaskedConvNeXt(nn.Module):
@@ -108,14 +150,19 @@ class MaskedConvNeXt(nn.Module):
         depths: blocks of each stage. The stem makes a position of 4 x 4 pixels and each further stage one of
             four, so that three stages end at 1/16 of the picture and four at 1/32.
         widths: channels of each stage.
-        grn: False leaves out global response normalisation.
+        grn: makes the GRN of a block for so many channels; None leaves it out.
 
     Raises:
         InpaintError: timm is not installed.
         ConfigError: another number of stages.
     """
 
-    def __init__(self, depths: tuple[int, ...], widths: tuple[int, ...], *, grn: bool = True) -> None:
+    def __init__(
+        self,
+        depths: tuple[int, ...],
+        widths: tuple[int, ...],
+        grn: MakeGrn | None = GlobalResponseNorm,
+    ) -> None:
         super().__init__()
         if len(depths) not in (3, 4) or len(widths) != len(depths):
             raise ConfigError(f"got depths {depths} and widths {widths}, expected three or four of each")
@@ -123,14 +170,13 @@ class MaskedConvNeXt(nn.Module):
         network = require_timm().models.convnext.ConvNeXt(
             depths=(*depths, 1)[:4],
             dims=(*widths, widths[-1])[:4],
-            use_grn=grn,
             ls_init_value=None,
             num_classes=0,
         )
         self.stem = network.stem
         self.stages = network.stages[: len(depths)]
         for stage in self.stages:
-            stage.blocks = nn.ModuleList(MaskedBlock(block) for block in stage.blocks)
+            stage.blocks = nn.ModuleList(MaskedBlock(block, grn) for block in stage.blocks)
 
     def forward(self, image: Tensor, visible: Tensor) -> list[Tensor]:
         """Encode what is visible.

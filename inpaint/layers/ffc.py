@@ -90,8 +90,12 @@ class FourierConvolution(nn.Module):
 
     def forward(self, local: Tensor, global_: Tensor) -> tuple[Tensor, Tensor]:
         """Map both branches, ``(B, C_local, H, W)`` and ``(B, C_global, H, W)``, to the same shapes."""
-        new_local = self.local_to_local(local) + self.global_to_local(global_)
-        new_global = self.local_to_global(local) + self.global_to_global(global_)
+        # Both convolutions of the local branch read the same padded features: one product for the two.
+        weight = torch.cat([self.local_to_local.weight, self.local_to_global.weight])
+        from_local = F.conv2d(F.pad(local, (1, 1, 1, 1), mode="reflect"), weight)
+        to_local, to_global = from_local.split([local.shape[1], global_.shape[1]], dim=1)
+        new_local = to_local + self.global_to_local(global_)
+        new_global = to_global + self.global_to_global(global_)
         return F.relu(self.norm_local(new_local)), F.relu(self.norm_global(new_global))
 
 

@@ -11,17 +11,29 @@ Source:
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import partial
 from typing import Literal
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
 from inpaint.layers.contextual import cosine_attention
-from inpaint.layers.convnext import STEM, MaskedConvNeXt, build_block
+from inpaint.layers.convnext import (
+    STEM,
+    Aggregation,
+    GlobalResponseNorm,
+    MaskedConvNeXt,
+    Normalisation,
+)
+from inpaint.layers.sparse import encode_visible
 from inpaint.mask import check_pair
+from inpaint.models.fcmae_decoders import ConvNeXtDecoder, TransformerDecoder, UNetDecoder
 from inpaint.models.patch_autoencoder import PatchAutoencoder
 from inpaint.models.prior import PriorFeatures
-from inpaint.tokens import token_masks
+from inpaint.tokens import patchify, token_masks, unpatchify
+
+Decoder = Literal["convnext", "unet", "transformer"]
 
 
 @dataclass(frozen=True)
@@ -32,10 +44,18 @@ class FcmaePreset:
     """Blocks of each stage: four stages for patches of 32 pixels, as published, three for patches of 16."""
     widths: tuple[int, ...]
     image_size: int = 224
+    decoder: Decoder = "convnext"
+    """See :mod:`inpaint.models.fcmae_decoders`."""
     decoder_width: int = 512
     decoder_depth: int = 1
+    """Blocks of the decoder; for "unet" at each resolution."""
+    decoder_heads: int = 16
+    """Of attention, for "transformer"."""
     grn: bool = True
     """Global response normalisation; False shows what it is good for."""
+    grn_aggregation: Aggregation = "l2"
+    """See :class:`inpaint.layers.convnext.GlobalResponseNorm`, as for ``grn_normalisation``."""
+    grn_normalisation: Normalisation = "divisive"
     attention: Literal["affinity", "none"] = "affinity"
     """As a prior: attend by the similarity of features, or not at all."""
     sharpness: float = 10.0
@@ -53,6 +73,9 @@ class FullyConvolutionalAutoencoder(PatchAutoencoder):
     Args:
         preset: the numbers.
 
+    Attributes:
+        sparse: compute nothing at hidden positions. Results are the same; it pays where most is hidden.
+
     Raises:
         InpaintError: timm is not installed.
         ConfigError: the preset has neither three nor four stages.
@@ -61,13 +84,25 @@ class FullyConvolutionalAutoencoder(PatchAutoencoder):
     def __init__(self, preset: FcmaePreset) -> None:
         super().__init__(preset.image_size, preset.patch_size, preset.decoder_width)
         self.preset = preset
-        self.encoder = MaskedConvNeXt(preset.depths, preset.widths, grn=preset.grn)
+        grn = None
+        if preset.grn:
+            grn = partial(
+                GlobalResponseNorm,
+                aggregation=preset.grn_aggregation,
+                normalisation=preset.grn_normalisation,
+            )
+        self.encoder = MaskedConvNeXt(preset.depths, preset.widths, grn)
         self.to_decoder = nn.Conv2d(preset.widths[-1], preset.decoder_width, 1)
         self.mask_token = nn.Parameter(torch.zeros(1, preset.decoder_width, 1, 1))
-        self.decoder = nn.ModuleList(
-            build_block(preset.decoder_width, grn=preset.grn) for _ in range(preset.decoder_depth)
-        )
-        self.to_pixels = nn.Conv2d(preset.decoder_width, preset.patch_size**2 * 3, 1)
+        width, depth = preset.decoder_width, preset.decoder_depth
+        self.decoder = {
+            "convnext": lambda: ConvNeXtDecoder(width, depth, grn),
+            "unet": lambda: UNetDecoder(preset.widths, width, depth, grn),
+            "transformer": lambda: TransformerDecoder(self.grid, width, depth, preset.decoder_heads),
+        }[preset.decoder]()
+        self.sparse = False
+        self.tile_size = preset.patch_size // self.decoder.rate
+        self.to_pixels = nn.Conv2d(width, self.tile_size**2 * 3, 1)
         self._initialise()
 
     def _initialise(self) -> None:
@@ -80,21 +115,22 @@ class FullyConvolutionalAutoencoder(PatchAutoencoder):
         nn.init.normal_(self.mask_token, std=0.02)
 
     def decode(self, normalised: Tensor, hidden: Tensor) -> Tensor:
-        """The decoder's output at every token, visible or not.
+        """The decoder's output everywhere, visible or not.
 
         Args:
             normalised: ``(B, 3, S, S)``, see :meth:`normalise`.
             hidden: ``(B, N)`` bool.
 
         Returns:
-            ``(B, E, h, w)``.
+            ``(B, E, h, w)``; a U-Net's is finer.
         """
         covered = hidden.unflatten(1, self.grid)[:, None]
-        latent = self.encoder(normalised, ~covered)[-1]
-        features = torch.where(covered, self.mask_token, self.to_decoder(latent))
-        for block in self.decoder:
-            features = block(features)
-        return features
+        if self.sparse and not isinstance(self.decoder, UNetDecoder):  # which reads every stage
+            stages = [encode_visible(self.encoder, normalised, ~covered)]
+        else:
+            stages = self.encoder(normalised, ~covered)
+        latent = torch.where(covered, self.mask_token, self.to_decoder(stages[-1]))
+        return self.decoder(latent, stages)
 
     def predict_patches(
         self,
@@ -105,7 +141,12 @@ class FullyConvolutionalAutoencoder(PatchAutoencoder):
         visible: int | None = None,
     ) -> Tensor:
         """See :meth:`PatchAutoencoder.predict_patches`; ``mask`` and ``visible`` change nothing here."""
-        return self.to_pixels(self.decode(normalised, hidden)).flatten(2).transpose(1, 2)
+        values = self.to_pixels(self.decode(normalised, hidden))
+        tiles = values.flatten(2).transpose(1, 2)
+        if self.tile_size == self.patch_size:
+            return tiles
+        picture = unpatchify(tiles, self.tile_size, (values.shape[-2], values.shape[-1]))
+        return patchify(picture, self.patch_size)
 
     def forward(self, image: Tensor, mask: Tensor) -> PriorFeatures:
         """See :meth:`PatchAutoencoder.forward`: what the decoder makes of the picture, before the pixels.
@@ -117,7 +158,7 @@ class FullyConvolutionalAutoencoder(PatchAutoencoder):
         check_pair(image, mask)
         image, mask = self.fit_square(image, mask)
         masks = token_masks(mask, self.patch_size)
-        features = self.decode(self.normalise(image), masks.any)
+        features = F.adaptive_avg_pool2d(self.decode(self.normalise(image), masks.any), self.grid)
         attention = None
         if self.preset.attention == "affinity":
             with torch.autocast(image.device.type, enabled=False):

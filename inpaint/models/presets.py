@@ -4,9 +4,9 @@ Parameters in millions (``tests/test_presets.py`` counts them):
 
     preset              prior   adapter  generator
     acr-base            111.7   13.9     27.1       as published
-    acr-small             6.5    0.7      0.9       same design, narrow; starts from the push-pull fill
-    acr-small-convnext    5.0    0.7      0.9       acr-small with a convolutional prior, fcmae-small
-    lama-small             -      -       0.9       the generator of acr-small alone: the worth of a prior
+    acr-small             6.5    1.4      2.7       same design, narrow; starts from the push-pull fill
+    acr-small-convnext    5.0    1.4      2.7       acr-small with a convolutional prior, fcmae-small
+    lama-small             -      -       2.7       the generator of acr-small alone: the worth of a prior
     lama                   -      -      27.0       no prior, LaMa-Fourier
     big-lama               -      -      51.0       no prior, 18 blocks
     *-tiny              for tests: thousands of parameters
@@ -33,7 +33,7 @@ from inpaint.models.mae import MaePreset, MaskedAutoencoder
 from inpaint.models.patch_autoencoder import PatchAutoencoder
 
 _ACR = {"padding": "zeros", "convolution_bias": True, "positions": True, "attention": "prior"}
-_SMALL = GeneratorPreset(width=16, blocks=4, start="push_pull", **_ACR)
+_SMALL = GeneratorPreset(width=24, blocks=6, start="push_pull", **_ACR)
 
 MAE_PRESETS: dict[str, MaePreset] = {
     "mae-base": MaePreset(),
@@ -44,14 +44,17 @@ MAE_PRESETS: dict[str, MaePreset] = {
     ),
 }  # fmt: skip
 
-_CONVNEXT_V2 = {  # Woo et al. 2023, appendix A: blocks of each stage, channels of the first
+CONVNEXT_V2: dict[str, tuple[tuple[int, ...], int]] = {
     "atto": ((2, 2, 6, 2), 40),
     "femto": ((2, 2, 6, 2), 48),
     "pico": ((2, 2, 6, 2), 64),
     "nano": ((2, 2, 8, 2), 80),
     "tiny": ((3, 3, 9, 3), 96),
     "base": ((3, 3, 27, 3), 128),
+    "large": ((3, 3, 27, 3), 192),
+    "huge": ((3, 3, 27, 3), 352),
 }
+"""Published sizes (Woo et al. 2023, appendix A): blocks of each stage, channels of the first."""
 
 FCMAE_PRESETS: dict[str, FcmaePreset] = {
     # Four decoder blocks see across a hole of half the picture; the published one sees across 7 x 7 tokens.
@@ -61,7 +64,7 @@ FCMAE_PRESETS: dict[str, FcmaePreset] = {
     "fcmae-tiny": FcmaePreset(depths=(1, 1, 1), widths=(8, 8, 16), image_size=64, decoder_width=16),
     **{
         f"fcmae-convnextv2-{size}": FcmaePreset(depths, (width, 2 * width, 4 * width, 8 * width))
-        for size, (depths, width) in _CONVNEXT_V2.items()
+        for size, (depths, width) in CONVNEXT_V2.items()
     },
 }
 FCMAE_PRESETS["fcmae-small-no-grn"] = replace(FCMAE_PRESETS["fcmae-small"], grn=False)
@@ -110,7 +113,8 @@ def build_inpainter(preset: str | InpainterPreset) -> Inpainter:
     numbers: InpainterPreset = _look_up(preset, INPAINTER_PRESETS) if isinstance(preset, str) else preset
     if numbers.mae is None:
         return Inpainter(numbers, FourierGenerator(numbers.generator))
-    prior = build_mae(numbers.mae) if isinstance(numbers.mae, MaePreset) else build_fcmae(numbers.mae)
+    prior = build_network(numbers.mae)
+    assert isinstance(prior, PatchAutoencoder)
     return Inpainter(
         numbers,
         FourierGenerator(numbers.generator, prior.grid),
@@ -119,6 +123,13 @@ def build_inpainter(preset: str | InpainterPreset) -> Inpainter:
         if numbers.prior_features
         else None,
     )
+
+
+def build_network(preset: InpainterPreset | MaePreset | FcmaePreset) -> Inpainter | PatchAutoencoder:
+    """Build whatever a preset stands for, with random weights."""
+    if isinstance(preset, InpainterPreset):
+        return build_inpainter(preset)
+    return build_mae(preset) if isinstance(preset, MaePreset) else build_fcmae(preset)
 
 
 def vary_preset(
@@ -192,16 +203,11 @@ def build_described(description: Mapping[str, Any]) -> Inpainter | PatchAutoenco
         CheckpointError: if the description has an unknown kind, an unknown or missing key, or a wrong type.
         InpaintError: the network needs timm, which is not installed.
     """
-    kinds = {
-        "inpainter": (InpainterPreset, build_inpainter),
-        "mae": (MaePreset, build_mae),
-        "fcmae": (FcmaePreset, build_fcmae),
-    }
+    kinds = {"inpainter": InpainterPreset, "mae": MaePreset, "fcmae": FcmaePreset}
     kind = description.get("kind")
     if kind not in kinds or not isinstance(description.get("preset"), Mapping):
         raise CheckpointError(f"got a model of kind {kind!r}, expected one of {', '.join(sorted(kinds))}")
-    preset_class, build = kinds[kind]
-    return build(_read_preset(preset_class, description["preset"]))  # type: ignore[operator]
+    return build_network(_read_preset(kinds[kind], description["preset"]))
 
 
 def _look_up(name: str, table: Mapping[str, Any]) -> Any:

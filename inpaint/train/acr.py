@@ -95,20 +95,33 @@ def start_acr(config: AcrRunConfig, processes: Processes) -> AcrParts:
         learner.train()
     ema = Ema(network, config.ema_decay)
     compile_each(config, [discriminator, *network.generator.blocks])
-    trained = [parameter for parameter in network.parameters() if parameter.requires_grad]
     features = None
     if config.perceptual_weights is not None and config.weights.perceptual > 0:
         features = load_perceptual(config.perceptual_network, config.perceptual_weights)
         features = features.to(processes.device)
+    fused = processes.device.type == "cuda"
     return AcrParts(
         network,
         discriminator,
         ema,
-        torch.optim.Adam(trained, config.learning_rate, config.betas),
-        torch.optim.Adam(discriminator.parameters(), config.discriminator_learning_rate, config.betas),
+        torch.optim.Adam(
+            _rate_groups(network, config.alpha_rate), config.learning_rate, config.betas, fused=fused
+        ),
+        torch.optim.Adam(
+            discriminator.parameters(), config.discriminator_learning_rate, config.betas, fused=fused
+        ),
         features,
         came_from,
     )
+
+
+def _rate_groups(network: nn.Module, alpha_rate: float) -> list[dict[str, object]]:
+    """All that is trained, the alphas with a rate of their own."""
+    trained = {name: parameter for name, parameter in network.named_parameters() if parameter.requires_grad}
+    alphas = [parameter for name, parameter in trained.items() if "alpha" in name]
+    rest = [parameter for name, parameter in trained.items() if "alpha" not in name]
+    groups: list[dict[str, object]] = [{"params": rest}]
+    return [*groups, {"params": alphas, "rate_factor": alpha_rate}] if alphas else groups
 
 
 @torch.no_grad()

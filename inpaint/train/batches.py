@@ -91,8 +91,13 @@ class Batches:
             source = PhotoStream(config, index, rows, device, shapes, on_problem)
         shapes = shapes.to(device) if shapes else None
         make = functools.partial(_make_batch, config, source, shapes, device, rows)
+        # Drawing holes waits for the device now and then: on the network's own stream it would wait for whole
+        # steps of the network.
+        self._stream = torch.cuda.Stream(device) if device.type == "cuda" else None
         self._photos = len(source)
-        self._ahead = Ahead(make, config.batch_size, config.images)
+        self._ahead = Ahead(
+            functools.partial(_on_stream, self._stream, make), config.batch_size, config.images
+        )
 
     def __len__(self) -> int:
         """Number of photos."""
@@ -104,7 +109,22 @@ class Batches:
         Raises:
             DataError: if photos on disk cannot be read any more.
         """
-        return self._ahead.after(images_seen)
+        batch = self._ahead.after(images_seen)
+        if self._stream is not None:
+            network_stream = torch.cuda.current_stream(batch.image.device)
+            for tensor in (batch.image, batch.mask):
+                tensor.record_stream(network_stream)
+        return batch
+
+
+def _on_stream(stream: torch.cuda.Stream | None, make: Callable[[int], Batch], images_seen: int) -> Batch:
+    """Make a batch beside the network's work, and wait until it is there."""
+    if stream is None:
+        return make(images_seen)
+    with torch.cuda.stream(stream):
+        batch = make(images_seen)
+    stream.synchronize()
+    return batch
 
 
 def _make_batch(

@@ -96,9 +96,16 @@ class MaeRunConfig(RunConfig):
 
 @dataclass(frozen=True, kw_only=True)
 class FcmaeRunConfig(MaeRunConfig):
-    """Pre-training of a convolutional prior: as that of a transformer, but that less is hidden as a rule."""
+    """Pre-training of a convolutional prior: as that of a transformer, but that less is hidden as a rule.
+
+    Attributes:
+        mask_ratio: as there.
+        sparse: compute nothing at hidden positions; the same results, sooner on a processor. The encoder is
+            not compiled then.
+    """
 
     mask_ratio: float = between(0.05, 0.95, default=0.6)
+    sparse: bool = False
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -145,6 +152,8 @@ class AcrRunConfig(RunConfig):
         discriminator_learning_rate: at its highest; follows the same schedule.
         judged: what discriminator and perceptual loss see: raw prediction (as published) or composite.
         betas: of Adam, for both networks.
+        alpha_rate: the alphas' learning rate by that of the rest. They are single numbers that start at zero,
+            and what joins through them learns next to nothing before they have moved: a short run raises it.
         weights: factors of the losses.
         r1_every: steps between R1 penalties; the factor is multiplied to make up for the steps without.
         adversarial_after_images: images seen before the discriminator joins.
@@ -161,6 +170,7 @@ class AcrRunConfig(RunConfig):
     discriminator_learning_rate: float = at_least(1e-12, default=1e-4)
     judged: JudgedView = "prediction"
     betas: tuple[float, float] = between(0, 0.999999, default=(0.9, 0.999))
+    alpha_rate: float = at_least(1e-6, default=1.0)
     weights: LossWeights = field(default_factory=LossWeights)
     r1_every: int = at_least(1, default=1)
     adversarial_after_images: int = at_least(0, default=0)

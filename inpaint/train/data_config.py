@@ -66,6 +66,8 @@ class DataConfig:
         size: side of the training pictures, the largest one if they change.
         smallest_size: sides cycle from `size` down to this and up again, in steps of 16 pixels.
         size_rounds: such cycles in an epoch.
+        early_size: side of the run's first pictures: small ones are fast, and teach shapes and colours.
+        early_share: how large a part of the run's images these are.
         min_scale: smallest part of a photo's area in a crop; 1 takes whole photos.
         augment: how a photo becomes a training picture.
         masks: kind of the holes; see `inpaint.strokes`.
@@ -84,6 +86,8 @@ class DataConfig:
     size: int = at_least(16, default=256)
     smallest_size: int | None = at_least(16, default=None)
     size_rounds: int = at_least(1, default=64)
+    early_size: int | None = at_least(16, default=None)
+    early_share: float = between(0, 1, default=0.0)
     min_scale: float = between(0.01, 1, default=0.5)
     augment: Augment = field(default_factory=Augment)
     masks: MaskKind = "mixed"
@@ -123,6 +127,10 @@ def check_data_together(config: DataConfig) -> None:
         raise ConfigError(f"workers is {config.workers} with keep = 'memory', expected keep = 'disk'")
     if config.masks == "objects" and config.shapes is None:
         raise ConfigError("masks is 'objects' without shapes, expected shapes = 'FOLDER or ZIP'")
+    if (config.early_size is None) != (config.early_share == 0):
+        raise ConfigError(
+            f"early_size is {config.early_size} with early_share = {config.early_share}, expected both or none"
+        )
     smallest = config.smallest_size
     if smallest is not None and (smallest >= config.size or (config.size - smallest) % SIZE_STEP):
         raise ConfigError(

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from pathlib import Path
 
+from inpaint.models.fcmae import FullyConvolutionalAutoencoder
 from inpaint.models.presets import build_fcmae
 from inpaint.train.config import FcmaeRunConfig
 from inpaint.train.distributed import Processes
@@ -25,4 +26,10 @@ def fit_fcmae(config: FcmaeRunConfig, on_progress: Callable[[Progress], None] | 
 
 def start_fcmae(config: FcmaeRunConfig, processes: Processes) -> PriorParts:
     """Everything a run begins with: see :func:`inpaint.train.prior.start_prior`."""
-    return start_prior(config, build_fcmae, processes)
+
+    def build(preset: str) -> FullyConvolutionalAutoencoder:
+        model = build_fcmae(preset)
+        model.sparse = config.sparse
+        return model
+
+    return start_prior(config, build, processes)

@@ -124,14 +124,17 @@ def start_prior(
     """
     torch.manual_seed(config.seed)
     model = build(config.preset).to(processes.device)
-    if config.size != model.image_size or config.smallest_size is not None:
+    if config.size != model.image_size or config.smallest_size is not None or config.early_size is not None:
         raise ConfigError(
             f"size is {config.size}, expected {model.image_size} throughout, the side of {config.preset}"
         )
     ema = Ema(model, config.ema_decay)
     compile_each(config, [m for m in model.modules() if isinstance(m, TransformerBlock | MaskedBlock)])
     optimizer = torch.optim.AdamW(
-        decay_groups(model, config.weight_decay), lr=config.learning_rate, betas=config.betas
+        decay_groups(model, config.weight_decay),
+        lr=config.learning_rate,
+        betas=config.betas,
+        fused=processes.device.type == "cuda",
     )
     return PriorParts(model, ema, optimizer)
 
@@ -179,8 +182,10 @@ def hide_tokens(config: MaeRunConfig, batch: Batch, patch_size: int) -> Tensor:
     if not config.mixed_masks:
         touched = torch.zeros_like(touched)
     first = batch.images_seen + batch.rows.start
-    noise = torch.from_numpy(random_rows(config.seed, "tokens", first, *touched.shape))
-    return top_up(touched, config.mask_ratio, noise.to(touched.device, torch.float32))
+    noise = torch.from_numpy(random_rows(config.seed, "tokens", first, *touched.shape)).float()
+    if touched.device.type == "cuda":
+        noise = noise.pin_memory()  # a copy from other memory waits for the whole step before
+    return top_up(touched, config.mask_ratio, noise.to(touched.device, non_blocking=True))
 
 
 def decay_groups(model: nn.Module, weight_decay: float) -> list[dict[str, object]]:

@@ -57,7 +57,10 @@ def schedule_factor(
 
 
 def set_rates(rates: Mapping[torch.optim.Optimizer, float], config: RunConfig, images_seen: int) -> None:
-    """Set the learning rate of each optimizer: its highest rate times the run's schedule at this point."""
+    """Set the learning rate of each optimizer: its highest rate times the run's schedule at this point.
+
+    A group of parameters with a ``rate_factor`` has its rate multiplied by it.
+    """
     factor = schedule_factor(
         config.schedule,
         images_seen,
@@ -67,7 +70,7 @@ def set_rates(rates: Mapping[torch.optim.Optimizer, float], config: RunConfig, i
     )
     for optimizer, highest in rates.items():
         for group in optimizer.param_groups:
-            group["lr"] = highest * factor
+            group["lr"] = highest * factor * group.get("rate_factor", 1.0)
 
 
 class Ema:

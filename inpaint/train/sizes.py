@@ -45,6 +45,8 @@ def size_after(config: DataConfig, images_seen: int, photos: int) -> int:
 
     Where an epoch has too few batches for so many rounds, it gets as many as visit every size.
     """
+    if config.early_size is not None and images_seen < config.early_share * config.images:
+        return config.early_size
     if config.smallest_size is None:
         return config.size
     batches = photos // config.batch_size

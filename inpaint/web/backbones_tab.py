@@ -7,13 +7,18 @@ from typing import Any
 
 import gradio as gr
 
-from inpaint.backbones.network import count_backbone, load_backbone, measure_speed
+from inpaint.backbones.network import count_backbone, load_backbone
 from inpaint.backbones.registry import BACKBONES, find_backbone
+from inpaint.backbones.roadmap import walk_road
+from inpaint.backbones.roadmap_chart import draw_road
 from inpaint.backbones.sight import feature_sheet, look_at
+from inpaint.backbones.speed import measure_speeds
 from inpaint.errors import InpaintError
 from inpaint.web.friendly import friendly
 from inpaint.web.photos import Photo, read_upload
 from inpaint.web.service import Service
+
+ROAD = "From ResNet-50 to ConvNeXt-T"
 
 
 def add_backbones_tab(service: Service, photo_state: gr.State) -> None:
@@ -43,6 +48,12 @@ def add_backbones_tab(service: Service, photo_state: gr.State) -> None:
         interactive=False,
         elem_id="stages",
     )
+    with gr.Accordion(ROAD, open=False, elem_id="road") as road:
+        gr.Markdown(
+            "Each step of the paper is a config; opening this builds and counts them all. The accuracies are "
+            "printed ones (Liu et al. 2022, table 10). In a clone, `python -m eval roadmap` prints the table."
+        )
+        chart = gr.HTML("Building and counting 17 networks ...", elem_id="road-chart")
 
     @friendly
     def look(photo: Photo | None, key: str, may_fetch: bool) -> list[Any]:
@@ -53,7 +64,7 @@ def add_backbones_tab(service: Service, photo_state: gr.State) -> None:
         picture = read_upload(Path(photo.path), service.limits, photo.name)
         with service.computing:
             sight = look_at(loaded, picture)
-            speed = measure_speed(loaded.network)
+            (speed,) = measure_speeds([loaded.network])
         parameters, gigaflops = count_backbone(backbone)
         stages = [
             (feature_sheet(stage), f"{len(stage)} channels of {stage.shape[-2]} x {stage.shape[-1]}")
@@ -62,7 +73,7 @@ def add_backbones_tab(service: Service, photo_state: gr.State) -> None:
         cells = [
             ("parameters", f"{parameters:.1f} M"),
             ("multiply-adds at 224", f"{gigaflops:.2f} G"),
-            ("measured here, one photo at a time", f"{speed:.1f} images/s"),
+            ("measured here, one photo at a time", f"{speed.median:.1f} images/s"),
             ("published top-1", f"{backbone.accuracy} % ({backbone.source})"),
             ("licence of the weights", backbone.licence),
             ("channel distance by stage", ", ".join(f"{value:.3f}" for value in sight.collapse)),
@@ -75,4 +86,9 @@ def add_backbones_tab(service: Service, photo_state: gr.State) -> None:
             stages,
         ]
 
+    def draw() -> str:
+        with service.computing:
+            return draw_road(walk_road("tiny"), ROAD)
+
+    road.expand(draw, None, chart, api_visibility="private")
     start.click(look, [photo_state, name, fetch], [said, guesses, gallery], api_visibility="private")

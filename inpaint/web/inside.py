@@ -21,7 +21,7 @@ from inpaint.errors import InpaintError
 from inpaint.image import image_to_tensor, mask_to_tensor, read_image, tensor_to_image
 from inpaint.mask import composite, shrink_to_grid
 from inpaint.models.inpainter import Inpainter
-from inpaint.models.mae import MaskedAutoencoder
+from inpaint.models.patch_autoencoder import PatchAutoencoder
 from inpaint.pipeline import InpaintPipeline
 from inpaint.strokes import make_masks
 from inpaint.tokens import token_masks, top_up, unpatchify
@@ -155,7 +155,7 @@ def reconstruct_hidden(
         InpaintError: the model has no prior, or nothing is painted.
     """
     prior = _prior(pipeline)
-    side, patch = prior.preset.image_size, prior.preset.patch_size
+    side, patch = prior.image_size, prior.patch_size
     image, mask = _small(photo, holes, pipeline.device, square=side)
     generator = torch.Generator().manual_seed(seed)
     if hiding == "drawn":
@@ -186,9 +186,9 @@ def _network(pipeline: InpaintPipeline) -> Inpainter:
     return pipeline.model
 
 
-def _prior(pipeline: InpaintPipeline) -> MaskedAutoencoder:
+def _prior(pipeline: InpaintPipeline) -> PatchAutoencoder:
     prior = pipeline.require_prior()
-    if not isinstance(prior, MaskedAutoencoder):
+    if not isinstance(prior, PatchAutoencoder):
         raise InpaintError("this model's prior is no masked autoencoder of patches; choose acr-small")
     return prior
 

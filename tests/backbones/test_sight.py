@@ -22,7 +22,14 @@ def test_channel_distance_in_closed_form() -> None:
 
 
 @pytest.mark.parametrize(
-    "name", ["convnextv2_atto", "deit_small_patch16_224", "swin_tiny_patch4_window7_224"]
+    "name",
+    [
+        "convnextv2_atto",
+        "convnext_isotropic_small",
+        "deit_small_patch16_224",
+        "swin_tiny_patch4_window7_224",
+        "poolformer_s12",
+    ],
 )
 def test_every_family_shows_its_stages(name: str) -> None:
     loaded = load_backbone(find_backbone(name), fetch=False)
@@ -31,7 +38,7 @@ def test_every_family_shows_its_stages(name: str) -> None:
     assert sight.guesses == []  # random weights know no classes
     assert len(sight.stages) == len(sight.collapse) == 4
     sides = [stage.shape[-1] for stage in sight.stages]
-    assert sides == ([14] * 4 if "deit" in name else [56, 28, 14, 7])
+    assert sides == ([14] * 4 if "deit" in name or "isotropic" in name else [56, 28, 14, 7])
     assert all(stage.shape[-2] == stage.shape[-1] for stage in sight.stages)
     assert feature_sheet(sight.stages[0]).size == (396, 396)
 

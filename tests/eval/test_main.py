@@ -43,11 +43,13 @@ def test_floors_and_a_model(data: Path, tiny_checkpoint: Callable[[str], Path], 
         assert picture.values["hole_psnr"] == pytest.approx(10 * np.log10(255**2 / error), rel=1e-6)
 
 
-def test_a_masked_autoencoder_alone_can_be_scored(data: Path, tmp_path: Path) -> None:
+@pytest.mark.parametrize("kind", ["mae", "fcmae"])
+def test_a_masked_autoencoder_alone_can_be_scored(kind: str, data: Path, tmp_path: Path) -> None:
     from inpaint.checkpoint import save_checkpoint
-    from inpaint.models.presets import build_mae
+    from inpaint.models.presets import build_fcmae, build_mae
 
-    save_checkpoint(tmp_path / "mae.safetensors", build_mae("mae-tiny"), {})
+    model = build_mae("mae-tiny") if kind == "mae" else build_fcmae("fcmae-tiny")
+    save_checkpoint(tmp_path / "mae.safetensors", model, {})
     result = run("--data", data, "--model", tmp_path / "mae.safetensors", "--limit", 2, "--device", "cpu")
     assert result.exit_code == 0, result.output
     assert "| mae | 2 |" in result.stdout

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from tests.golden_cases import acr, blocks, data, lama, losses, mae, masks, measures
+from tests.golden_cases import acr, blocks, convnext, data, lama, losses, mae, masks, measures
 from tests.golden_cases.case import Case, Checker
 
 
@@ -28,6 +28,10 @@ _CHECKERS: list[tuple[Callable[[Case], bool], Checker]] = [
     (lambda case: {"pairs", "columns"} <= case.config.keys(), measures.check_pictures),
     (lambda case: "fid" in case.outputs, measures.check_frechet),
     (lambda case: "resized_u8_sub" in case.outputs, measures.check_inception_input),
+    (lambda case: "encoder_per_sample_grn" in case.outputs, convnext.check_pretraining),
+    (lambda case: {"stage_strides", "num_classes"} <= case.config.keys(), convnext.check_classifier),
+    (_is_about("Block(dim="), convnext.check_block),
+    (_is_about("GRN on NHWC"), convnext.check_response_norm),
     (_is_about("FourierUnit"), blocks.check_fourier_unit),
     (_is_about("SpectralTransform"), blocks.check_spectral_transform),
     (_is_about("FFCResnetBlock"), blocks.check_residual_block),

@@ -1,6 +1,7 @@
 """The convolutional masked autoencoder: what it may not see, every kind of mask, and its attention."""
 
 import dataclasses
+import json
 import sys
 
 import pytest
@@ -12,7 +13,7 @@ from torch import Tensor
 from inpaint.errors import ConfigError, InpaintError, ShapeError
 from inpaint.layers.convnext import GlobalResponseNorm, MaskedConvNeXt
 from inpaint.models.fcmae import FullyConvolutionalAutoencoder
-from inpaint.models.presets import FCMAE_PRESETS, build_fcmae
+from inpaint.models.presets import FCMAE_PRESETS, build_described, build_fcmae, describe_preset
 from inpaint.tokens import top_up
 
 TINY = FCMAE_PRESETS["fcmae-tiny"]
@@ -46,7 +47,7 @@ def hole(top: int, left: int, bottom: int, right: int, size: tuple[int, int] = (
 @torch.no_grad()
 def test_without_a_mask_it_is_timms_network(depths, grn):
     widths = (8, 12, 16, 20)[: len(depths)]
-    ours = stirred(MaskedConvNeXt(depths, widths, grn=grn))
+    ours = stirred(MaskedConvNeXt(depths, widths, GlobalResponseNorm if grn else None))
     theirs = ConvNeXt(
         depths=(*depths, 1)[:4], dims=(*widths, 20)[:4], use_grn=grn, ls_init_value=None, num_classes=0
     ).eval()
@@ -69,6 +70,49 @@ def test_response_norm_is_timms_where_all_is_visible_and_leaves_out_what_is_not(
     for image, place in enumerate(visible):
         alone = theirs(features[image][place][None, None])  # the visible positions in a row
         assert torch.allclose(normed[image][place], alone[0, 0], atol=1e-6)
+
+
+AGGREGATIONS = {
+    "l2": lambda seen: (seen**2).sum(0) ** 0.5,
+    "l1": lambda seen: seen.abs().sum(0),
+    "average": lambda seen: seen.mean(0),
+}
+NORMALISATIONS = {
+    "divisive": lambda strength: strength / (strength.mean() + 1e-6),
+    "standardised": lambda s: (s - s.mean()) / (s.var(correction=0) + 1e-6) ** 0.5,
+    "none": lambda strength: strength,
+}
+
+
+@pytest.mark.parametrize("aggregation", AGGREGATIONS)
+@pytest.mark.parametrize("normalisation", NORMALISATIONS)
+def test_every_variant_of_response_norm_by_its_formula(aggregation, normalisation):
+    norm = stirred(GlobalResponseNorm(6, aggregation, normalisation)).double()
+    features = torch.randn(2, 4, 5, 6, dtype=torch.float64)
+    visible = torch.rand(2, 4, 5) > 0.4
+    for place, result in (
+        (visible, norm(features, visible[..., None])),
+        (torch.ones_like(visible), norm(features)),
+    ):
+        for index, there in enumerate(place):
+            factor = NORMALISATIONS[normalisation](AGGREGATIONS[aggregation](features[index][there]))
+            expected = features[index] * (1 + norm.weight * factor) + norm.bias
+            assert torch.allclose(result[index], expected, atol=1e-9)
+    nothing = features.requires_grad_()
+    norm(nothing, torch.zeros(2, 4, 5, 1, dtype=torch.bool)).sum().backward()
+    assert nothing.grad.isfinite().all()
+
+
+@pytest.mark.parametrize(
+    "change", [{"grn": False}, {"grn_aggregation": "l1"}, {"grn_normalisation": "standardised"}]
+)
+def test_a_preset_chooses_the_variant_of_every_block(change):
+    model = build_fcmae(dataclasses.replace(TINY, **change))
+    norms = [module for module in model.modules() if isinstance(module, GlobalResponseNorm)]
+    assert len(norms) == (0 if "grn" in change else 4)
+    wanted = (change.get("grn_aggregation", "l2"), change.get("grn_normalisation", "divisive"))
+    assert all((norm.aggregation, norm.normalisation) == wanted for norm in norms)
+    assert build_described(json.loads(json.dumps(describe_preset(model)))).preset == model.preset
 
 
 def test_hidden_positions_stay_zero_and_nothing_of_them_is_read():
@@ -138,6 +182,59 @@ def test_attention_is_a_softmax_of_similarity_over_tokens_with_known_pixels(mode
     similarity = torch.cosine_similarity(vectors[:, None], vectors[None], dim=-1)
     expected = (10 * similarity).masked_fill(full, float("-inf")).softmax(dim=-1)
     assert torch.allclose(attention[0], expected, atol=1e-5)
+
+
+@pytest.fixture(params=["unet", "transformer"])
+def other_decoder(request) -> FullyConvolutionalAutoencoder:
+    return stirred(build_fcmae(dataclasses.replace(TINY, decoder=request.param, decoder_heads=2)))
+
+
+def test_other_decoders_keep_every_promise(other_decoder):
+    image, mask = torch.rand(2, 3, 64, 64), torch.cat([hole(10, 10, 20, 30), hole(0, 0, 64, 64)])
+    touched = torch.cat([hole(0, 0, 32, 32), hole(0, 0, 64, 64)])
+    poisoned = torch.where(touched > 0, float("nan"), image)
+    before, after = other_decoder(image, mask), other_decoder(poisoned, mask)
+    assert before.features.shape == (2, 16, 4, 4) and before.features.isfinite().all()
+    assert torch.equal(before.features, after.features)
+    assert torch.equal(other_decoder.reconstruct(image, mask), other_decoder.reconstruct(poisoned, mask))
+    normalised = torch.randn(2, 3, 64, 64)
+    hidden = top_up(torch.zeros(2, 16, dtype=torch.bool), 0.6, torch.rand(2, 16))
+    prediction = other_decoder.predict_patches(normalised, hidden)
+    assert prediction.shape == other_decoder.target_patches(normalised).shape
+    prediction.square().mean().backward()
+    for name, parameter in other_decoder.named_parameters():
+        assert parameter.grad is not None and parameter.grad.abs().max() > 0, name
+    described = json.loads(json.dumps(describe_preset(other_decoder)))
+    assert build_described(described).preset == other_decoder.preset
+
+
+def test_a_unet_puts_pixels_where_they_belong():
+    model = stirred(build_fcmae(dataclasses.replace(TINY, decoder="unet")))
+    hidden = torch.zeros(1, 16, dtype=torch.bool)
+    hidden[0, 5] = True
+    normalised = torch.randn(1, 3, 64, 64)
+    patches = model.predict_patches(normalised, hidden)
+    values = model.to_pixels(model.decode(normalised, hidden))
+    assert model.tile_size == 4 and values.shape == (1, 48, 16, 16)
+    # Row 1, column 2 of the 4 x 4 tiles of patch 6 = (1, 2): tile (5, 10), its first pixel, colour by colour.
+    first = (1 * 4) * 16 * 3 + (2 * 4) * 3
+    assert torch.allclose(patches[0, 6, first : first + 3], values[0, :3, 5, 10])
+
+
+def test_a_transformer_decoder_reaches_across_the_picture_at_once():
+    """One block of a transformer lets a far hidden token see a lone visible one; one of ConvNeXt does not."""
+    reached = {}
+    for kind in ("convnext", "transformer"):
+        preset = dataclasses.replace(
+            TINY, image_size=160, grn=False, decoder=kind, decoder_heads=2, attention="none"
+        )
+        model = stirred(build_fcmae(preset))
+        hidden = torch.ones(1, 100, dtype=torch.bool)
+        hidden[0, 0] = False
+        normalised = torch.randn(1, 3, 160, 160, requires_grad=True)
+        model.predict_patches(normalised, hidden)[0, 99].sum().backward()
+        reached[kind] = bool(normalised.grad.abs().sum() > 0)
+    assert reached == {"convnext": False, "transformer": True}
 
 
 def test_attention_may_be_left_out():

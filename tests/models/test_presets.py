@@ -73,7 +73,7 @@ def test_lama_small_is_the_generator_of_acr_small_alone():
 
 @pytest.mark.parametrize("name", [*INPAINTER_PRESETS, *MAE_PRESETS, *FCMAE_PRESETS])
 def test_every_preset_survives_a_header(name):
-    if name.endswith(("base", "lama")):
+    if name.endswith(("base", "lama", "large", "huge")):
         pytest.skip("large; its preset class is covered by the others")
     build = {**dict.fromkeys(MAE_PRESETS, build_mae), **dict.fromkeys(FCMAE_PRESETS, build_fcmae)}
     model = build.get(name, build_inpainter)(name)

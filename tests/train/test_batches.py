@@ -14,6 +14,7 @@ from PIL import Image
 from inpaint.errors import DataError
 from inpaint.strokes import read_shapes
 from inpaint.train.ahead import Ahead
+from inpaint.train.batches import Batches
 from inpaint.train.data_config import Augment
 from inpaint.train.holes import draw_masks
 from tests.train.photo_files import data_config, open_batches, same, write_photo, write_photos, write_shard
@@ -207,3 +208,18 @@ def test_lama_photos_are_shrunk_first(tmp_path):
         )
         spread.append(open_batches(config).after(0).image.std().item())
     assert spread[1] < 0.7 * spread[0]  # noise, averaged
+
+
+@pytest.mark.gpu
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
+def test_batches_made_beside_a_busy_network_are_whole(photos, tmp_path):
+    config = data_config(photos, tmp_path)
+    here = open_batches(config)
+    there = Batches(config, torch.device("cuda"), print)
+    busy = torch.randn(2048, 2048, device="cuda")
+    for images_seen in range(0, 40, 4):
+        for _ in range(20):
+            busy = busy @ busy / 2048
+        batch, expected = there.after(images_seen), here.after(images_seen)
+        assert torch.allclose(batch.image.cpu(), expected.image, atol=1e-3)
+        assert (batch.mask.cpu() != expected.mask).float().mean() < 0.03  # pixels on the edge of a stroke

@@ -16,6 +16,7 @@ from inpaint.models.fcmae import FullyConvolutionalAutoencoder
 from inpaint.models.inpainter import Inpainter
 from inpaint.models.mae import MaskedAutoencoder
 from inpaint.train.acr import fit_acr
+from inpaint.train.config import change_config
 from inpaint.train.fcmae import fit_fcmae
 from inpaint.train.mae import fit_mae
 from inpaint.train.state import load_latest_state
@@ -158,3 +159,18 @@ def test_a_checkpoint_of_another_preset_is_refused(photos, tmp_path, perceptual_
     config = acr_config(photos, tmp_path / "acr", perceptual_weights, mae_checkpoint=generator)
     with pytest.raises(CheckpointError, match="does not hold the masked autoencoder"):
         fit_acr(config)
+
+
+@pytest.mark.gpu
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
+@pytest.mark.parametrize("compiled", [False, True])
+@pytest.mark.parametrize("preset", ["acr-tiny", "acr-tiny-convnext"])
+def test_a_gpu_trains_with_every_loss_in_bf16(preset, compiled, photos, tmp_path, perceptual_weights):
+    config = acr_config(
+        photos, tmp_path / "run", perceptual_weights, preset=preset, device="cuda", precision="bf16",
+        channels_last=True, compile=compiled, images=3 * BATCH,
+    )  # fmt: skip
+    fit_acr(config)
+    resumed = fit_acr(change_config(config, images=STEPS * BATCH))
+    assert isinstance(load_checkpoint(resumed), Inpainter)
+    assert [record["images_seen"] for record in stats(config.out)] == [BATCH * n for n in range(1, STEPS + 1)]

@@ -58,3 +58,11 @@ def test_sizes_begin_anew_with_every_epoch():
 
 def test_without_a_smallest_size_it_never_changes():
     assert size_after(settings(8, rounds=2, smallest_size=None), 48, photos=803) == 512
+
+
+def test_the_first_part_of_a_run_may_be_small():
+    config = DataConfig(
+        photos=(Path("photos"),), out=Path("run"), batch_size=4, images=40, size=64, early_size=32,
+        early_share=0.5,
+    )  # fmt: skip
+    assert [size_after(config, seen, photos=8) for seen in range(0, 40, 4)] == [32] * 5 + [64] * 5

@@ -236,7 +236,10 @@ def test_look_inside(page: Any, tmp_path: Path) -> None:
     keep_screenshot(page, "look-inside")
 
 
-def test_backbones_say_what_they_are_and_that_weights_are_missing(page: Any) -> None:
+def test_backbones_say_what_they_are_and_that_weights_are_missing(
+    page: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path))  # nothing was fetched before
     page.click("button[role=tab]:has-text('Backbones')")
     page.click("#backbone-run")
     page.wait_for_selector("text=choose a photo on the Erase tab first")
@@ -250,6 +253,14 @@ def test_backbones_say_what_they_are_and_that_weights_are_missing(page: Any) -> 
     assert "3.7 M" in said and "0.55 G" in said and "CC-BY-NC-4.0" in said
     page.wait_for_timeout(1500)
     keep_screenshot(page, "backbones")
+
+
+def test_the_road_to_convnext_is_drawn_when_opened(page: Any) -> None:
+    page.click("button[role=tab]:has-text('Backbones')")
+    page.click("#road button")
+    page.wait_for_selector("#road-chart svg[role=img]")
+    texts = page.locator("#road-chart svg[role=img] text").all_text_contents()
+    assert {"ResNet", "76.13", "separate downsampling", "81.97", "4.46"} <= set(texts)
 
 
 def test_a_batch_with_one_mask(page: Any, tmp_path: Path) -> None:

@@ -1,0 +1,282 @@
+"""The road from ResNet to ConvNeXt: each published step is a config of one small network.
+
+Liu et al. 2022, A ConvNet for the 2020s: section 2 for the steps, tables 10 and 11 for the printed figures.
+Where the paper leaves a detail open, the reading is chosen whose multiply-adds are the printed ones.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from functools import cache
+from itertools import pairwise
+from typing import Any, Literal, NamedTuple
+
+import torch
+from torch import Tensor, nn
+from torch.utils.flop_counter import FlopCounterMode
+
+SIZE = 224
+
+
+@dataclass(frozen=True)
+class Design:
+    """What a step can change; the defaults are ResNet-50, with the stride in the 3 x 3 convolution.
+
+    Attributes:
+        depths: blocks of each stage.
+        width: channels of the narrow layers of stage 1; they double with each stage.
+        stem: 7 x 7 convolution and pooling, or patches of 4 x 4.
+        block: where the spatial convolution stands: between two pointwise ones, on the narrow channels
+            (bottleneck) or on the wide ones (inverted), or before both (depthwise first). Wide is four times
+            narrow.
+        depthwise: whether the spatial convolution keeps channels apart.
+        kernel: side of the spatial convolution.
+        activation: which function.
+        activations: of a block: 3, or 1, before its last convolution.
+        norm: over the batch, or over the channels of each place.
+        norms: of a block: 3, and one in its shortcut; or 1, after its first convolution.
+        downsampling: by the stride of a stage's first block, whose shortcut is then a pointwise convolution;
+            or by a 2 x 2 convolution before the stage, with a norm before it and one more before the
+            classifier.
+        layer_scale: whether a block's result is scaled by channel. Belongs to ConvNeXt; the paper does not
+            say since which step.
+    """
+
+    depths: tuple[int, ...] = (3, 4, 6, 3)
+    width: int = 64
+    stem: Literal["pool", "patch"] = "pool"
+    block: Literal["bottleneck", "inverted", "depthwise first"] = "bottleneck"
+    depthwise: bool = False
+    kernel: int = 3
+    activation: Literal["relu", "gelu"] = "relu"
+    activations: Literal[1, 3] = 3
+    norm: Literal["batch", "layer"] = "batch"
+    norms: Literal[1, 3] = 3
+    downsampling: Literal["in block", "separate"] = "in block"
+    layer_scale: bool = False
+
+
+def build_design(design: Design, classes: int = 1000) -> nn.Sequential:
+    """Build the network of a design, with random weights: ``(B, 3, H, W)`` to ``(B, classes)``."""
+    channels = design.width
+    parts: list[nn.Module] = [_stem(design)]
+    for stage, depth in enumerate(design.depths):
+        width = design.width * 2**stage
+        leaving = 4 * width if design.block == "bottleneck" else width
+        stride = 1 if stage == 0 else 2
+        layers: list[nn.Module] = []
+        if stride == 2 and design.downsampling == "separate":
+            layers += [_norm(design, channels), nn.Conv2d(channels, leaving, 2, stride)]
+            channels, stride = leaving, 1
+        for _ in range(depth):
+            layers.append(Block(design, channels, width, stride))
+            channels, stride = leaving, 1
+        parts.append(nn.Sequential(*layers))
+    norm = [_norm(design, channels)] if design.downsampling == "separate" else []
+    head = nn.Sequential(nn.AdaptiveAvgPool2d(1), *norm, nn.Flatten(), nn.Linear(channels, classes))
+    return nn.Sequential(*parts, head)
+
+
+class Block(nn.Module):
+    """Three convolutions beside a shortcut.
+
+    Args:
+        design: of the network.
+        entering: channels that come in.
+        width: channels of the stage's narrow layers.
+        stride: of the spatial convolution.
+    """
+
+    def __init__(self, design: Design, entering: int, width: int, stride: int) -> None:
+        super().__init__()
+        spatial, channels = {
+            "bottleneck": (1, (entering, width, width, 4 * width)),
+            "inverted": (1, (entering, 4 * width, 4 * width, width)),
+            "depthwise first": (0, (entering, entering, 4 * width, width)),
+        }[design.block]
+        layers: list[nn.Module] = []
+        for place, (before, after) in enumerate(pairwise(channels)):
+            kernel, step = (design.kernel, stride) if place == spatial else (1, 1)
+            groups = before if place == spatial and design.depthwise else 1
+            normed = place < design.norms
+            layers.append(_convolution(design, before, after, kernel, step, groups, normed))
+            if normed:
+                layers.append(_norm(design, after))
+            if place == 1 or (place == 0 and design.activations == 3):
+                layers.append(_activation(design))
+        self.branch = nn.Sequential(*layers)
+        leaving = channels[-1]
+        self.shortcut = nn.Sequential()
+        if stride > 1 or entering != leaving:
+            normed = design.norms == 3
+            self.shortcut.append(_convolution(design, entering, leaving, 1, stride, 1, normed))
+            if normed:
+                self.shortcut.append(_norm(design, leaving))
+        self.scale = nn.Parameter(torch.full((leaving, 1, 1), 1e-6)) if design.layer_scale else None
+        self.last = _activation(design) if design.activations == 3 else nn.Identity()
+
+    def forward(self, image: Tensor) -> Tensor:
+        """``(B, entering, H, W)`` to the block's channels, H and W divided by its stride and rounded up."""
+        result = self.branch(image)
+        if self.scale is not None:
+            result = result * self.scale
+        return self.last(self.shortcut(image) + result)
+
+
+class ChannelNorm(nn.LayerNorm):
+    """LayerNorm over the channels of each place of ``(B, C, H, W)``."""
+
+    def forward(self, input: Tensor) -> Tensor:
+        """Shape stays."""
+        return super().forward(input.permute(0, 2, 3, 1)).permute(0, 3, 1, 2)
+
+
+def _stem(design: Design) -> nn.Sequential:
+    kernel, stride = (7, 2) if design.stem == "pool" else (4, 4)
+    layers = [_convolution(design, 3, design.width, kernel, stride, 1, True), _norm(design, design.width)]
+    if design.activations == 3:
+        layers.append(_activation(design))
+    if design.stem == "pool":
+        layers.append(nn.MaxPool2d(3, 2, padding=1))
+    return nn.Sequential(*layers)
+
+
+def _convolution(
+    design: Design, before: int, after: int, kernel: int, stride: int, groups: int, normed: bool
+) -> nn.Module:
+    """A bias is left out only where a BatchNorm follows and would take it away again."""
+    bias = not (normed and design.norm == "batch")
+    padding = kernel // 2 if kernel % 2 else 0  # patches do not overlap
+    return nn.Conv2d(before, after, kernel, stride, padding, groups=groups, bias=bias)
+
+
+def _norm(design: Design, channels: int) -> nn.Module:
+    return nn.BatchNorm2d(channels) if design.norm == "batch" else ChannelNorm(channels, eps=1e-6)
+
+
+def _activation(design: Design) -> nn.Module:
+    return nn.ReLU() if design.activation == "relu" else nn.GELU()
+
+
+Road = Literal["tiny", "base"]
+
+
+class Printed(NamedTuple):
+    """What the paper prints: multiply-adds at 224 pixels in billions, ImageNet-1K top-1 in percent."""
+
+    gigaflops: float
+    accuracy: float
+
+
+@dataclass(frozen=True)
+class Step:
+    """One line of the paper's tables.
+
+    Attributes:
+        name: for people.
+        tiny: printed in table 10, from ResNet-50 to ConvNeXt-T; the mean of three runs, but for the first.
+        base: printed in table 11, from ResNet-200 to ConvNeXt-B.
+        change: fields of :class:`Design` that differ from the last step that was kept.
+        base_change: what the larger road changes, where it is something else.
+        kept: whether the next step builds on it; otherwise it was only tried.
+        doubt: why the multiply-adds in table 10 cannot be this network's; empty for none.
+    """
+
+    name: str
+    tiny: Printed
+    base: Printed
+    change: Mapping[str, Any] = field(default_factory=dict)
+    base_change: Mapping[str, Any] | None = None
+    kept: bool = True
+    doubt: str = ""
+
+
+STARTS: dict[Road, Design] = {"tiny": Design(), "base": Design(depths=(3, 24, 36, 3))}
+_LAYER_NORM = (
+    "table 10 prints 4.46; figure 2 prints 4.2, as for the steps before, and in table 11 the change costs "
+    "nothing (14.81 before and after). 4.46 is the count of the next step"
+)
+STEPS: tuple[Step, ...] = (
+    Step("ResNet", Printed(4.09, 76.13), Printed(15.01, 78.20)),
+    Step("training recipe", Printed(4.09, 78.82), Printed(15.01, 81.14)),
+    Step(
+        "stage ratio", Printed(4.53, 79.36), Printed(14.52, 81.33),
+        {"depths": (3, 3, 9, 3)}, {"depths": (3, 3, 27, 3), "width": 84},
+    ),
+    Step("patchify stem", Printed(4.42, 79.51), Printed(14.38, 81.59), {"stem": "patch"}),
+    Step("depthwise", Printed(2.35, 78.28), Printed(7.23, 80.54), {"depthwise": True}),
+    Step("more width", Printed(5.27, 80.50), Printed(16.76, 81.85), {"width": 96}, {"width": 128}),
+    Step("inverted bottleneck", Printed(4.64, 80.64), Printed(15.68, 82.64), {"block": "inverted"}),
+    Step("depthwise moved up", Printed(4.07, 79.92), Printed(14.63, 82.04), {"block": "depthwise first"}),
+    Step("kernel 5", Printed(4.10, 80.35), Printed(14.70, 82.32), {"kernel": 5}, kept=False),
+    Step("kernel 7", Printed(4.15, 80.57), Printed(14.81, 82.30), {"kernel": 7}),
+    Step("kernel 9", Printed(4.21, 80.57), Printed(14.95, 82.27), {"kernel": 9}, kept=False),
+    Step("kernel 11", Printed(4.29, 80.47), Printed(15.13, 82.18), {"kernel": 11}, kept=False),
+    Step("ReLU to GELU", Printed(4.15, 80.62), Printed(14.81, 82.19), {"activation": "gelu"}),
+    Step("fewer activations", Printed(4.15, 81.27), Printed(14.81, 82.71), {"activations": 1}),
+    Step("fewer norms", Printed(4.15, 81.41), Printed(14.81, 83.17), {"norms": 1}),
+    Step("LayerNorm", Printed(4.46, 81.47), Printed(14.81, 83.35), {"norm": "layer"}, doubt=_LAYER_NORM),
+    Step(
+        "separate downsampling", Printed(4.49, 81.97), Printed(15.35, 83.60),
+        {"downsampling": "separate", "layer_scale": True},
+    ),
+)  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Stop:
+    """A step on one of the two roads, built and counted.
+
+    Attributes:
+        step: which.
+        change: what it changes on this road.
+        design: the whole config.
+        printed: the paper's figures.
+        gain: in accuracy over the last step that was kept, points; None for the first.
+        parameters: millions, counted.
+        gigaflops: multiply-adds in billions, counted as the printed ones are.
+        doubt: the step's, where it concerns this road.
+    """
+
+    step: Step
+    change: Mapping[str, Any]
+    design: Design
+    printed: Printed
+    gain: float | None
+    parameters: float
+    gigaflops: float
+    doubt: str
+
+    @property
+    def excess(self) -> float:
+        """How far the count lies above the printed one, as a share of it."""
+        return self.gigaflops / self.printed.gigaflops - 1
+
+
+@cache
+def walk_road(road: Road) -> tuple[Stop, ...]:
+    """Build and count every step of a road: some seconds, the first time."""
+    design, kept, stops = STARTS[road], None, []
+    for step in STEPS:
+        printed = step.tiny if road == "tiny" else step.base
+        change = step.base_change if road == "base" and step.base_change else step.change
+        tried = replace(design, **change)
+        gain = None if kept is None else round(printed.accuracy - kept.accuracy, 2)
+        doubt = step.doubt if road == "tiny" else ""
+        stops.append(Stop(step, change, tried, printed, gain, *count_design(tried), doubt))
+        if step.kept:
+            design, kept = tried, printed
+    return tuple(stops)
+
+
+def count_design(design: Design) -> tuple[float, float]:
+    """Parameters in millions and multiply-adds in billions at 224 pixels, counted on the network itself."""
+    with torch.device("meta"):
+        network = build_design(design).eval()
+        picture = torch.empty(1, 3, SIZE, SIZE)
+    counter = FlopCounterMode(display=False)
+    with torch.no_grad(), counter:  # without gradients it is three times as quick
+        network(picture)
+    parameters = sum(parameter.numel() for parameter in network.parameters())
+    return parameters / 1e6, counter.get_total_flops() / 2e9  # two operations a multiply-add

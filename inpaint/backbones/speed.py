@@ -1,0 +1,104 @@
+"""How fast backbones are, side by side on one machine, and whether in the order that was published."""
+
+from __future__ import annotations
+
+import statistics
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from itertools import combinations
+
+import torch
+from torch import nn
+
+from inpaint.backbones.network import SIZE
+from inpaint.backbones.published_speeds import SpeedTable
+
+CLOSE = 1.1
+
+
+@dataclass(frozen=True)
+class Speed:
+    """Pictures of 224 pixels a second: the median of all passes, and the bounds of their middle half."""
+
+    median: float
+    low: float
+    high: float
+    passes: int
+
+
+@dataclass(frozen=True)
+class Order:
+    """Measured speeds held against one published table; a pair names the published faster network first.
+
+    Attributes:
+        table: the published one.
+        agree: pairs measured in the same order.
+        disagree: pairs measured the other way round.
+        close: pairs whose published speeds are within 10 %: no order to hold anybody to.
+    """
+
+    table: SpeedTable
+    agree: list[tuple[str, str]]
+    disagree: list[tuple[str, str]]
+    close: list[tuple[str, str]]
+
+
+@torch.inference_mode()
+def measure_speeds(
+    networks: Sequence[nn.Module],
+    *,
+    batch: int = 1,
+    seconds: float = 1.0,
+    device: torch.device | str = "cpu",
+) -> list[Speed]:
+    """Time networks in turn, a pass each and again, so that a busy moment of the machine hits all alike.
+
+    Args:
+        networks: in evaluation mode, on ``device``.
+        batch: pictures in a pass.
+        seconds: for each network, on average; there are three rounds at least, after one to warm up.
+        device: where the networks are.
+
+    Returns:
+        Speeds in the order of ``networks``.
+    """
+    device = torch.device(device)
+    picture = torch.zeros(batch, 3, SIZE, SIZE, device=device)
+    for network in networks:
+        _time_pass(network, picture)
+    times: list[list[float]] = [[] for _ in networks]
+    order = list(range(len(networks)))
+    begun = time.perf_counter()
+    while len(times[0]) < 3 or time.perf_counter() - begun < seconds * len(networks):
+        for index in order:
+            times[index].append(_time_pass(networks[index], picture))
+        order = [*order[1:], order[0]]  # nobody always runs after the same neighbour
+    return [_speed(batch, each) for each in times]
+
+
+def compare_order(speeds: Mapping[str, float], table: SpeedTable) -> Order:
+    """Hold measured speeds, by network name, against the networks that a published table has, too."""
+    order = Order(table, [], [], [])
+    known = sorted(speeds.keys() & table.speeds.keys(), key=lambda name: (-table.speeds[name], name))
+    for faster, slower in combinations(known, 2):
+        if table.speeds[faster] < CLOSE * table.speeds[slower]:
+            order.close.append((faster, slower))
+        elif speeds[faster] > speeds[slower]:
+            order.agree.append((faster, slower))
+        else:
+            order.disagree.append((faster, slower))
+    return order
+
+
+def _time_pass(network: nn.Module, picture: torch.Tensor) -> float:
+    start = time.perf_counter()
+    network(picture)
+    if picture.device.type != "cpu":
+        torch.accelerator.synchronize(picture.device)
+    return time.perf_counter() - start
+
+
+def _speed(batch: int, times: list[float]) -> Speed:
+    quick, middle, slow = statistics.quantiles(times, n=4, method="inclusive")
+    return Speed(batch / middle, batch / slow, batch / quick, len(times))

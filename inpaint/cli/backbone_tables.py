@@ -1,0 +1,188 @@
+"""What ``inpaint backbones`` shows: the list and the measurements, as rows, tables and Markdown."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+from rich.console import Console
+from rich.table import Table
+
+from inpaint.backbones.files import HUB, find_weights
+from inpaint.backbones.registry import BACKBONES, Backbone
+
+if TYPE_CHECKING:
+    from inpaint.backbones.speed import Order, Speed
+
+Row = dict[str, Any]
+NO_TERMINAL_WIDTH = 160  # a file or a pipe has no width to keep to
+
+
+def list_rows(*, count: bool) -> list[Row]:
+    """Everything about every network, plain enough for JSON; ``count`` adds what a counter finds."""
+    return [_list_row(backbone, count) for backbone in BACKBONES]
+
+
+def list_as_markdown(rows: Sequence[Row]) -> str:
+    """The list without what depends on this machine, sources as notes below it."""
+    heads = ["name", "family", *_figure_heads(rows), "weights", "licence"]
+    lines = [f"| {' | '.join(heads)} |", f"|{' --- |' * len(heads)}"]
+    sources = _sources(rows)
+    for row in rows:
+        weights = row["pretrained"] or f"{row['file']}, not in timm"
+        cells = [f"`{row['name']}`", row["family"], *_figures(row, sources), weights, row["licence"]]
+        lines.append(f"| {' | '.join(cells)} |")
+    return "\n".join([*lines, "", *(f"[{number}] {source}.  " for source, number in sources.items())])
+
+
+def list_as_table(rows: Sequence[Row]) -> None:
+    """Print the list, and the sources below it."""
+    sources = _sources(rows)
+    table = Table("name", "family", *_figure_heads(rows), "licence", "weights", box=None, header_style="bold")
+    for row in rows:
+        table.add_row(row["name"], row["family"], *_figures(row, sources), row["licence"], row["here"])
+    console = _console()
+    console.print(table)
+    for source, number in sources.items():
+        console.print(f"[{number}] {source}", markup=False, highlight=False, soft_wrap=True)
+
+
+def bench_report(
+    backbones: Sequence[Backbone],
+    speeds: Sequence[Speed],
+    orders: Sequence[Order],
+    *,
+    batch: int,
+    hardware: str,
+    yardstick: str,
+) -> Row:
+    """Measurements and orders, plain enough for JSON."""
+    import timm
+    import torch
+
+    medians = {backbone.name: speed.median for backbone, speed in zip(backbones, speeds, strict=True)}
+    return {
+        "hardware": hardware,
+        "threads": torch.get_num_threads(),
+        "torch": torch.__version__,
+        "timm": timm.__version__,
+        "batch": batch,
+        "yardstick": yardstick,
+        "networks": [
+            {
+                "name": backbone.name,
+                "title": backbone.title,
+                "parameters_millions": backbone.parameters,
+                "multiply_adds_billions": backbone.gigaflops,
+                "images_per_second": speed.median,
+                "middle_half": [speed.low, speed.high],
+                "passes": speed.passes,
+                "ratio": speed.median / medians[yardstick],
+            }
+            for backbone, speed in zip(backbones, speeds, strict=True)
+        ],
+        "orders": [
+            {
+                "source": order.table.source,
+                "hardware": order.table.hardware,
+                "agree": order.agree,
+                "disagree": order.disagree,
+                "too_close_to_call": order.close,
+            }
+            for order in orders
+        ],
+    }
+
+
+def bench_as_table(report: Row) -> None:
+    """Print a report of :func:`bench_report`, the fastest network first."""
+    console = _console()
+    console.print(
+        f"224 x 224 pixels, {report['batch']} at a time, float32, random weights, on {report['hardware']}, "
+        f"threads: {report['threads']}, torch {report['torch']}, timm {report['timm']}",
+        markup=False,
+        highlight=False,
+        soft_wrap=True,
+    )
+    table = Table("name", box=None, header_style="bold")
+    heads = ("parameters", "multiply-adds", "images/s", "middle half", "passes", f"x {report['yardstick']}")
+    for head in heads:
+        table.add_column(head, justify="right")
+    for row in sorted(report["networks"], key=lambda row: -row["images_per_second"]):
+        low, high = row["middle_half"]
+        table.add_row(
+            row["name"],
+            f"{row['parameters_millions']:g} M",
+            f"{row['multiply_adds_billions']:g} G",
+            f"{row['images_per_second']:.2f}",
+            f"{low:.2f} - {high:.2f}",
+            str(row["passes"]),
+            f"{row['ratio']:.2f}",
+        )
+    console.print(table)
+    for order in report["orders"]:
+        console.print(_say_order(order), markup=False, highlight=False, soft_wrap=True)
+
+
+def _list_row(backbone: Backbone, count: bool) -> Row:
+    found = find_weights(backbone)
+    missing = "to fetch" if backbone.tag else "not here"
+    row: Row = {
+        "name": backbone.name,
+        "title": backbone.title,
+        "family": backbone.family,
+        "parameters_millions": backbone.parameters,
+        "multiply_adds_billions": backbone.gigaflops,
+        "accuracy_percent": backbone.accuracy,
+        "source": backbone.source,
+        "pretrained": backbone.pretrained if backbone.tag else None,
+        "file": backbone.file,
+        "licence": backbone.licence,
+        "here": missing if found is None else "in the hub's cache" if found.origin == HUB else "here",
+        "path": str(found.path) if found else None,
+    }
+    if count:
+        from inpaint.backbones.network import count_backbone
+
+        row["counted_parameters_millions"], row["counted_multiply_adds_billions"] = count_backbone(backbone)
+    return row
+
+
+def _figure_heads(rows: Sequence[Row]) -> list[str]:
+    counted = [", counted"] if "counted_parameters_millions" in rows[0] else []
+    both = [f"{what}{how}" for what in ("parameters", "multiply-adds") for how in ("", *counted)]
+    return [*both, "top-1"]
+
+
+def _figures(row: Row, sources: dict[str, int]) -> list[str]:
+    """The cells under :func:`_figure_heads`."""
+    cells = []
+    for what, unit in (("parameters_millions", "M"), ("multiply_adds_billions", "G")):
+        cells.append(f"{row[what]:g} {unit}")
+        if (counted := row.get(f"counted_{what}")) is not None:
+            cells.append(f"{counted:.4g} {unit}")
+    return [*cells, f"{row['accuracy_percent']:.1f} % [{sources[row['source']]}]"]
+
+
+def _sources(rows: Sequence[Row]) -> dict[str, int]:
+    """Sources in the order of their first use, numbered from 1."""
+    return {source: number for number, source in enumerate(dict.fromkeys(row["source"] for row in rows), 1)}
+
+
+def _say_order(order: Row) -> str:
+    """Whether the order was as published, in a line."""
+    agree, disagree = len(order["agree"]), order["disagree"]
+    told = f"order of {order['source']} ({order['hardware']}): "
+    if not agree and not disagree:
+        return told + "no two networks of it, far enough apart, are among these"
+    told += f"{agree} of {agree + len(disagree)} pairs agree"
+    if disagree:
+        told += "; the other way round: " + ", ".join(f"{one} > {other}" for one, other in disagree)
+    if order["too_close_to_call"]:
+        told += f"; {len(order['too_close_to_call'])} within 10 %, not judged"
+    return told
+
+
+def _console() -> Console:
+    return Console(width=None if sys.stdout.isatty() else NO_TERMINAL_WIDTH)

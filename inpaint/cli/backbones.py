@@ -1,0 +1,207 @@
+"""``inpaint backbones``: list classification networks, look through one, time them side by side."""
+
+from __future__ import annotations
+
+import json
+import os
+import platform
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from inpaint.cli.options import device_option, plan_folder, replacing
+from inpaint.errors import InpaintError
+
+if TYPE_CHECKING:
+    from inpaint.backbones.network import LoadedBackbone
+    from inpaint.backbones.sight import Sight
+
+YARDSTICK = "convnext_tiny"
+# Measured where no names are given: two or three sizes of every family.
+USUAL = (
+    YARDSTICK,
+    "convnext_small",
+    "convnext_base",
+    "convnext_isotropic_small",
+    "convnext_isotropic_base",
+    "convnextv2_tiny",
+    "convnextv2_base",
+    "deit_small_patch16_224",
+    "deit_base_patch16_224",
+    "swin_tiny_patch4_window7_224",
+    "swin_small_patch4_window7_224",
+    "swin_base_patch4_window7_224",
+    "poolformer_s12",
+    "poolformer_s36",
+)
+
+
+@click.group(short_help="List classification networks, look through one, time them.")
+def backbones() -> None:
+    """ConvNeXt V1 and V2, ViT, Swin, PoolFormer: what is known of them, what they see, how fast they are."""
+
+
+@backbones.command("list")
+@click.option("--count", is_flag=True, help="Also count parameters and multiply-adds on the networks.")
+@click.option("--json", "as_json", is_flag=True, help="Write JSON.")
+@click.option("--markdown", "as_markdown", is_flag=True, help="Write a Markdown table.")
+def list_command(count: bool, as_json: bool, as_markdown: bool) -> None:
+    """List the networks: published figures with their source, licence, and whether the weights are here."""
+    if as_json and as_markdown:
+        raise click.UsageError("got --json and --markdown, expected one of them")
+
+    from inpaint.cli.backbone_tables import list_as_markdown, list_as_table, list_rows
+
+    rows = list_rows(count=count)
+    if as_json:
+        click.echo(json.dumps(rows, indent=2))
+    elif as_markdown:
+        click.echo(list_as_markdown(rows))
+    else:
+        list_as_table(rows)
+
+
+@backbones.command()
+@click.argument("image", type=click.Path(path_type=Path))
+@click.option(
+    "--backbone", default="convnextv2_atto", show_default=True, help="See `inpaint backbones list`."
+)
+@click.option(
+    "--weights",
+    type=click.Path(path_type=Path),
+    metavar="FILE",
+    help="Its weights, instead of those found by name: timm's file, or for ConvNeXt also the authors'.",
+)
+@click.option(
+    "-o",
+    "--output",
+    type=click.Path(path_type=Path),
+    metavar="DIR",
+    help="Write the feature maps here: a sheet of each stage as PNG, all channels as one .npz.",
+)
+def run(image: Path, backbone: str, weights: Path | None, output: Path | None) -> None:
+    """Tell what a network sees in IMAGE: its five best guesses, and feature maps.
+
+    Weights that are not here are fetched from timm's hub, unless INPAINT_OFFLINE is 1. Without trained
+    weights there are no guesses, and the maps are those of random ones.
+    """
+    from inpaint.backbones.registry import find_backbone
+
+    chosen = find_backbone(backbone)
+    prefix = f"{image.stem}_{chosen.name}"
+    sheets = []
+    if output is not None:
+        names = [f"{prefix}_stage{number}.png" for number in range(1, 5)]
+        sheets = plan_folder(output, names, {"the image": image}, "--output")
+
+    from inpaint.image import read_image
+
+    photo = read_image(image)
+
+    from inpaint.backbones.network import load_backbone
+    from inpaint.backbones.sight import look_at
+
+    loaded = load_backbone(chosen, weights=weights)
+    sight = look_at(loaded, photo)
+    _tell(loaded, sight)
+    if output is not None:
+        output.mkdir(exist_ok=True)
+        _write_maps(loaded, sight, sheets, output / f"{prefix}.npz")
+
+
+@backbones.command()
+@click.argument("names", nargs=-1)
+@click.option("--batch", type=click.IntRange(min=1), default=1, show_default=True, help="Pictures at a time.")
+@click.option(
+    "--seconds",
+    type=click.FloatRange(min=0, min_open=True),
+    default=3.0,
+    show_default=True,
+    help="For each network, on average; three rounds at least.",
+)
+@device_option
+@click.option(
+    "--out",
+    type=click.Path(path_type=Path, dir_okay=False),
+    metavar="FILE.json",
+    help="Also write the numbers here.",
+)
+def bench(names: tuple[str, ...], batch: int, seconds: float, device: str, out: Path | None) -> None:
+    """Measure images a second at 224 pixels, side by side, and hold their order against the published ones.
+
+    NAMES are those of `inpaint backbones list`; without any, a choice of sizes and families is measured.
+    ConvNeXt-T always is: it is the yardstick. The networks take turns, a pass each, so that a busy moment
+    hits all alike. Weights are random: speed does not depend on them.
+    """
+    from inpaint.backbones.registry import find_backbone
+
+    chosen = list(dict.fromkeys(find_backbone(name) for name in (YARDSTICK, *(names or USUAL))))
+    if out is not None and not (out.parent.is_dir() and os.access(out.parent, os.W_OK)):
+        raise InpaintError(f"the folder {str(out.parent)!r} for --out cannot be written to: choose another")
+
+    import torch
+    from rich.console import Console
+
+    from inpaint.backbones.network import build_network
+    from inpaint.backbones.published_speeds import PUBLISHED_SPEEDS
+    from inpaint.backbones.speed import compare_order, measure_speeds
+    from inpaint.cli.backbone_tables import bench_as_table, bench_report
+    from inpaint.device import choose_device
+
+    where = choose_device(device)
+    with Console(stderr=True).status("building the networks") as status:
+        try:
+            networks = [build_network(backbone).to(where) for backbone in chosen]
+            status.update(f"measuring for about {seconds * len(networks):.0f} s")
+            speeds = measure_speeds(networks, batch=batch, seconds=seconds, device=where)
+        except RuntimeError as error:
+            if not isinstance(error, torch.OutOfMemoryError) and "DefaultCPUAllocator" not in str(error):
+                raise
+            raise InpaintError(
+                f"{where} has too little memory for batches of {batch} in {len(chosen)} networks: lower "
+                "one of them"
+            ) from None
+    medians = {backbone.name: speed.median for backbone, speed in zip(chosen, speeds, strict=True)}
+    orders = [compare_order(medians, table) for table in PUBLISHED_SPEEDS]
+    hardware = (
+        torch.cuda.get_device_name(where) if where.type == "cuda" else f"{platform.machine()} {where.type}"
+    )
+    report = bench_report(chosen, speeds, orders, batch=batch, hardware=hardware, yardstick=YARDSTICK)
+    bench_as_table(report)
+    if out is not None:
+        with replacing(out) as file:
+            file.write(json.dumps(report, indent=2).encode())
+        click.echo(f"{click.format_filename(out)}: the numbers")
+
+
+def _tell(loaded: LoadedBackbone, sight: Sight) -> None:
+    """Guesses, or why there are none; then the stages."""
+    backbone = loaded.backbone
+    click.echo(f"{backbone.title} ({backbone.name}), weights: {loaded.weights or 'random'}")
+    if loaded.missing:
+        click.echo(f"no guesses: {loaded.missing} Or name it with --weights.")
+    for name, chance in sight.guesses:
+        click.echo(f"{chance:7.1%}  {name}")
+    for number, (stage, distance) in enumerate(zip(sight.stages, sight.collapse, strict=True), 1):
+        channels, height, width = stage.shape
+        click.echo(
+            f"stage {number}: {channels} channels of {height} x {width}, channel distance {distance:.3f}"
+        )
+
+
+def _write_maps(loaded: LoadedBackbone, sight: Sight, sheets: list[Path], archive: Path) -> None:
+    """A sheet for each stage, and an archive of all channels that says whose they are."""
+    import numpy as np
+
+    from inpaint.backbones.sight import feature_sheet
+    from inpaint.image import write_image
+
+    arrays: dict[str, Any] = {"weights": loaded.weights or "random", "channel_distance": sight.collapse}
+    for number, (stage, path) in enumerate(zip(sight.stages, sheets, strict=True), 1):
+        write_image(feature_sheet(stage), path)
+        arrays[f"stage{number}"] = stage.numpy()
+        click.echo(f"{click.format_filename(path)}: the first channels of stage {number}")
+    with replacing(archive) as file:
+        np.savez(file, **arrays)
+    click.echo(f"{click.format_filename(archive)}: all channels of every stage")

@@ -1,0 +1,225 @@
+"""``inpaint backbones``: small networks with random weights; the files of weights are made here, too."""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from click.testing import CliRunner, Result
+from PIL import Image
+from safetensors.torch import save_file
+
+pytest.importorskip("timm")
+import timm
+
+from inpaint.backbones import network
+from inpaint.backbones.registry import BACKBONES
+from inpaint.cli import main
+from inpaint.cli.backbones import USUAL, YARDSTICK
+
+ROOT = Path(__file__).resolve().parents[2]
+FILE = "convnextv2_atto.fcmae_ft_in1k.safetensors"
+
+
+@pytest.fixture
+def desk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A working folder with a photo."""
+    monkeypatch.chdir(tmp_path)
+    pixels = np.random.default_rng(0).integers(0, 256, (60, 90, 3), np.uint8)
+    Image.fromarray(pixels).save("photo.png")
+    return tmp_path
+
+
+def call(*arguments: str) -> Result:
+    return CliRunner().invoke(main, ["backbones", *arguments])
+
+
+def complaint(result: Result) -> str:
+    """The one line of a command that failed."""
+    assert (result.exit_code, result.stdout) == (2, "")
+    assert result.stderr.startswith("error: ") and result.stderr.count("\n") == 1
+    return result.stderr.removeprefix("error: ").strip()
+
+
+def make_weights(path: Path) -> None:
+    """Random weights but for the head, which always sees a golden retriever."""
+    torch.manual_seed(1)
+    made = timm.create_model("convnextv2_atto")
+    head: Any = made.get_submodule("head.fc")
+    torch.nn.init.zeros_(head.weight)
+    torch.nn.init.zeros_(head.bias)
+    head.bias.data[207] = 9.0
+    save_file(made.state_dict(), path)
+
+
+def test_list_shows_every_network_and_where_its_weights_are(weights_folder: Path) -> None:
+    (weights_folder / FILE).touch()
+    shown = call("list")
+    assert shown.exit_code == 0, shown.output
+    lines = {line.split()[0]: line for line in shown.stdout.splitlines() if line.strip()}
+    assert all(backbone.name in lines for backbone in BACKBONES)
+    for word in ("ConvNeXt V2", "3.7 M", "0.55 G", "76.7 % [4]", "CC-BY-NC-4.0", " here"):
+        assert word in lines["convnextv2_atto"]
+    assert "to fetch" in lines["convnextv2_femto"] and "not here" in lines["convnext_isotropic_small"]
+    assert "table 2 has 79.7 %" in lines["[2]"]
+
+
+def test_list_as_json_with_what_a_counter_finds(
+    weights_folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (weights_folder / FILE).touch()
+    # Counting all networks takes its time, and test_registry.py does it.
+    monkeypatch.setattr(network, "count_backbone", lambda backbone: (len(backbone.name), 2.5))
+    rows = {row["name"]: row for row in json.loads(call("list", "--json", "--count").stdout)}
+    assert rows.keys() == {backbone.name for backbone in BACKBONES}
+    for name, row in rows.items():
+        assert row["counted_parameters_millions"] == len(name)
+        assert row["counted_multiply_adds_billions"] == 2.5
+    atto, isotropic = rows["convnextv2_atto"], rows["convnext_isotropic_small"]
+    assert (atto["here"], atto["path"]) == ("here", str(weights_folder / FILE))
+    assert (isotropic["pretrained"], isotropic["file"]) == (None, "convnext_iso_small_1k_224_ema.pth")
+    assert "counted_parameters_millions" not in json.loads(call("list", "--json").stdout)[0]
+    assert complaint(call("list", "--json", "--markdown")).startswith("got --json and --markdown")
+
+
+def test_list_needs_no_timm(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "timm", None)
+    monkeypatch.setitem(sys.modules, "huggingface_hub", None)
+    assert "convnext_tiny" in call("list").stdout
+    assert complaint(call("list", "--count")).startswith(
+        "ConvNeXt and other backbones need timm, which is not installed: pip "
+    )
+
+
+@pytest.mark.slow
+def test_the_table_in_the_documentation_is_the_printed_one() -> None:
+    printed = call("list", "--count", "--markdown").stdout.strip()
+    assert printed in (ROOT / "docs" / "BACKBONES.md").read_text(encoding="utf-8")
+
+
+def test_run_tells_the_guesses_of_weights_that_are_here(desk: Path, weights_folder: Path) -> None:
+    make_weights(weights_folder / FILE)
+    result = call("run", "photo.png")
+    assert result.exit_code == 0, result.output
+    first, *guesses = result.stdout.splitlines()[:6]
+    assert first == f"ConvNeXt V2 Atto (convnextv2_atto), weights: {FILE}"
+    assert guesses[0] == "  89.0%  golden retriever" and len(guesses) == 5  # e^9 / (e^9 + 999)
+    assert all(line.startswith("   0.0%  ") for line in guesses[1:])
+    assert sorted(path.name for path in desk.iterdir()) == ["photo.png"]
+
+
+def test_run_without_weights_invents_no_guesses_and_writes_maps(desk: Path) -> None:
+    before = Path("photo.png").read_bytes()
+    result = call("run", "photo.png", "-o", "seen")
+    assert result.exit_code == 0, result.output
+    assert "%" not in result.stdout
+    told = result.stdout.splitlines()
+    assert told[0].endswith("weights: random")
+    assert told[1].startswith(
+        "no guesses: no trained weights of convnextv2_atto.fcmae_ft_in1k here: INPAINT_OFF"
+    )
+    assert told[1].endswith(
+        f"Put {FILE} (timm's file of that name) into the folder that INPAINT_CHECKPOINTS names. "
+        "Or name it with --weights."
+    )
+    assert told[2].startswith("stage 1: 40 channels of 56 x 56, channel distance 0.")
+    sheets = [f"photo_convnextv2_atto_stage{number}.png" for number in (1, 2, 3, 4)]
+    assert sorted(path.name for path in Path("seen").iterdir()) == ["photo_convnextv2_atto.npz", *sheets]
+    for sheet in sheets:
+        with Image.open(Path("seen", sheet)) as opened:
+            assert opened.size == (396, 396)
+    with np.load("seen/photo_convnextv2_atto.npz") as archive:
+        shapes = [archive[f"stage{number}"].shape for number in (1, 2, 3, 4)]
+        assert shapes == [(40, 56, 56), (80, 28, 28), (160, 14, 14), (320, 7, 7)]
+        assert archive["weights"] == "random"
+        assert f"channel distance {archive['channel_distance'][2]:.3f}" in told[4]
+    assert Path("photo.png").read_bytes() == before
+    assert (
+        call("run", "photo.png", "-o", "seen").stdout == result.stdout
+    )  # may be written again, and the same
+
+
+def test_run_turns_a_phone_photo_upright(desk: Path) -> None:
+    with Image.open("photo.png") as upright:
+        lying = upright.transpose(Image.Transpose.ROTATE_90)
+        exif = lying.getexif()
+        exif[0x0112] = 6  # to be turned by 90 degrees clockwise
+        lying.save("turned.png", exif=exif)
+    lying.save("lying.png")
+    maps = {}
+    for name in ("photo", "turned", "lying"):
+        assert call("run", f"{name}.png", "-o", "seen").exit_code == 0
+        with np.load(f"seen/{name}_convnextv2_atto.npz") as archive:
+            maps[name] = archive["stage1"]
+    assert np.array_equal(maps["turned"], maps["photo"])
+    assert not np.allclose(maps["lying"], maps["photo"])
+
+
+def test_run_with_a_file_of_weights(desk: Path) -> None:
+    make_weights(Path("mine.safetensors"))
+    told = call("run", "photo.png", "--weights", "mine.safetensors").stdout
+    assert "weights: mine.safetensors" in told and "golden retriever" in told
+    unfit = call("run", "photo.png", "--weights", "mine.safetensors", "--backbone", "convnextv2_femto")
+    assert complaint(unfit).startswith("mine.safetensors does not fit convnextv2_femto (")
+
+
+def test_run_complains_in_one_line(desk: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert complaint(call("run", "photo.png", "--backbone", "resnet9000")).startswith(
+        "unknown backbone 'resnet"
+    )
+    assert complaint(call("run", "none.png")).startswith("cannot open 'none.png'")
+    Path("broken.png").write_bytes(b"broken")
+    assert "is no picture" in complaint(call("run", "broken.png"))
+    told = complaint(call("run", "photo.png", "-o", "photo.png"))
+    assert told == "the folder 'photo.png' for --output is a file: choose another"
+    Path("seen").mkdir()
+    Path("seen/photo_convnextv2_atto_stage2.png").symlink_to(Path("photo.png").resolve())
+    assert "is the image itself and would replace it" in complaint(call("run", "photo.png", "-o", "seen"))
+    monkeypatch.setitem(sys.modules, "timm", None)
+    assert complaint(call("run", "photo.png")).startswith(
+        "ConvNeXt and other backbones need timm, which is not installed: pip "
+    )
+
+
+def test_bench_measures_side_by_side_with_the_yardstick(desk: Path) -> None:
+    names = ("convnextv2_atto", "convnextv2_femto")
+    given = (*names, "convnextv2_atto.fcmae_ft_in1k")  # one of them twice
+    shown = call(
+        "bench", *given, "--seconds", "0.01", "--device", "cpu", "--batch", "2", "--out", "speeds.json"
+    )
+    assert shown.exit_code == 0, shown.output
+    report = json.loads(Path("speeds.json").read_text())
+    assert (report["batch"], report["yardstick"]) == (2, YARDSTICK)
+    assert [row["name"] for row in report["networks"]] == [YARDSTICK, *names]
+    assert report["networks"][0]["ratio"] == 1
+    for row in report["networks"]:
+        assert row["passes"] >= 3 and row["name"] in shown.stdout
+        assert row["ratio"] == row["images_per_second"] / report["networks"][0]["images_per_second"]
+        assert f"{row['images_per_second']:.2f}" in shown.stdout
+    paper, own = report["orders"]
+    assert "ConvNeXt, tables 1 and 2" in paper["source"] and not paper["agree"] + paper["disagree"]
+    assert len(own["agree"]) + len(own["disagree"]) == 3
+    assert "(one V100): no two networks of it, far enough apart, are among these" in shown.stdout
+    assert f"{len(own['agree'])} of 3 pairs agree" in shown.stdout
+    assert shown.stdout.endswith("speeds.json: the numbers\n")
+    assert sorted(path.name for path in desk.iterdir()) == ["photo.png", "speeds.json"]
+
+
+def test_bench_complains_before_it_measures(desk: Path) -> None:
+    assert complaint(call("bench", "convnextv2_atto", "resnet9000")).startswith(
+        "unknown backbone 'resnet9000'"
+    )
+    told = complaint(call("bench", "--out", "none/speeds.json"))
+    assert told == "the folder 'none' for --out cannot be written to: choose another"
+    told = complaint(call("bench", "convnextv2_atto", "--device", "cpu", "--batch", "1000000000"))
+    assert told.startswith("cpu has too little memory for batches of 1000000000 in 2 networks: lower")
+
+
+def test_what_is_measured_without_names_is_known_and_of_every_family() -> None:
+    families = {backbone.name: backbone.family for backbone in BACKBONES}
+    assert {families[name] for name in USUAL} == set(families.values())
