@@ -136,8 +136,8 @@ def linear_probe(settings: Settings) -> None:
 @click.command("fine-tune")
 @_check_options
 @click.option("--steps", type=click.IntRange(min=1), default=100, show_default=True, help="Of each run.")
-@click.option("--batch-size", type=click.IntRange(min=1), default=16, show_default=True)
-@click.option("--learning-rate", type=click.FloatRange(min=0, min_open=True), default=5e-4, show_default=True)
+@click.option("--batch-size", type=click.IntRange(min=2), default=16, show_default=True)
+@click.option("--learning-rate", type=click.FloatRange(min=0, min_open=True), default=1e-3, show_default=True)
 def fine_tune(settings: Settings, steps: int, batch_size: int, learning_rate: float) -> None:
     """Train the whole encoder on the classes of photos for a few steps, and test it on the first fold.
 
@@ -152,8 +152,9 @@ def fine_tune(settings: Settings, steps: int, batch_size: int, learning_rate: fl
         return fine_tune_candidates(task, candidates, tuning, seeds=settings.runs, **place)
 
     facts = {
-        "How": f"the whole encoder and a linear layer, AdamW, {steps} steps of {batch_size} pictures, "
-        f"learning rate {learning_rate:g} on a cosine; tested on the first fold, trained on the others",
+        "How": "the whole encoder and a linear layer on its standardised features, AdamW, "
+        f"{steps} steps of {batch_size} pictures, learning rate {learning_rate:g} on a cosine; tested on the "
+        "first fold, trained on the others",
         "Runs": "one for each seed: random weights, last layer, order and crops of the pictures",
     }
     _check_and_report("Fine-tune", settings, check, facts)
@@ -165,6 +166,8 @@ def _check_and_report(
     """Load what the options name, measure, write the reports, print the Markdown."""
     if importlib.util.find_spec("sklearn") is None:
         raise InpaintError("the package scikit-learn is not installed; pip install -e '.[eval]'")
+    import torch
+
     from eval.recognition.encoders import load_candidates
     from eval.recognition.labels import find_labelled
     from eval.recognition.report import SUFFIXES, make_report, to_markdown, write_report
@@ -192,8 +195,13 @@ def _check_and_report(
         seed=settings.seed,
         on_problem=lambda line: click.echo(line, err=True),
     )
-    with work_folder(settings.work, settings.reports) as work, shown_progress() as on_progress:
-        outcomes = check(task, candidates, work=work, device=device, on_progress=on_progress)
+    try:
+        with work_folder(settings.work, settings.reports) as work, shown_progress() as on_progress:
+            outcomes = check(task, candidates, work=work, device=device, on_progress=on_progress)
+    except torch.OutOfMemoryError as error:
+        raise InpaintError(
+            f"out of memory on {device}; expected a smaller --size or --batch-size, or --device cpu"
+        ) from error
     facts = {
         **facts,
         "Command": _command(),

@@ -273,6 +273,33 @@ def test_fine_tuning_learns_what_can_be_learned_and_repeats(task, checkpoints, t
     assert np.array_equal(kept[2].correct, mine.correct)
 
 
+def test_a_convolutional_encoder_is_checked_alike(task, tmp_path):
+    pytest.importorskip("timm")
+    path = tmp_path / "fcmae.safetensors"
+    save_checkpoint(path, build_fcmae(replace(FCMAE_PRESETS["fcmae-tiny"], image_size=32)))
+    mine, twin = load_candidates([str(path)], random=True)
+    for candidate in (mine, twin):
+        features = encode_pictures(task, candidate, 0, work=tmp_path, device=CPU)
+        assert (predict_by_fold(features, task) == task.labels).mean() > 0.9
+        predicted = fine_tuning.fine_tune(task, candidate, FineTuning(40, 6, 3e-3), 0, CPU)
+        assert (predicted == task.labels[task.folds == fine_tuning.HELD_OUT]).mean() > 0.9
+    assert not torch.equal(*(c.build(0)(torch.rand(1, 3, 32, 32)) for c in (mine, twin)))
+
+
+@pytest.mark.gpu
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device")
+def test_on_a_gpu_both_checks_tell_the_classes(task, checkpoints, tmp_path):
+    (candidate,) = load_candidates([str(checkpoints / "mae.safetensors")])
+    place = torch.device("cuda")
+    there, here = (
+        encode_pictures(task, candidate, 0, work=tmp_path / device.type, device=device)
+        for device in (place, CPU)
+    )
+    np.testing.assert_allclose(there, here, atol=1e-2)
+    predicted = fine_tuning.fine_tune(task, candidate, FineTuning(40, 6, 3e-3), 0, place)
+    assert (predicted == task.labels[task.folds == fine_tuning.HELD_OUT]).mean() > 0.9
+
+
 def test_a_fine_tune_that_runs_away_says_so(task, checkpoints):
     (candidate,) = load_candidates([str(checkpoints / "mae.safetensors")])
     with pytest.raises(InpaintError, match="mae ended with numbers that are not finite; expected a lower"):
@@ -373,6 +400,16 @@ def test_mistakes_cost_one_line(
     assert result.exit_code == 2 and result.stdout == ""
     lines = result.stderr.splitlines()
     assert len(lines) == 1 and lines[0].startswith("error: ") and told in lines[0], result.stderr
+
+
+def test_a_device_that_is_too_small_says_what_helps(photos, checkpoints, monkeypatch):
+    def fail(*_: object) -> None:
+        raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 20 GiB.\nAnd so on")
+
+    monkeypatch.setattr(PictureEncoder, "forward", fail)
+    result = run("linear-probe", "--data", photos, "--model", checkpoints / "mae.safetensors", "--folds", 3)
+    assert result.exit_code == 2
+    assert result.stderr.splitlines()[-1].startswith("error: out of memory on cpu; expected a smaller --size")
 
 
 def test_a_missing_package_is_named(photos, checkpoints, monkeypatch):
