@@ -1,6 +1,6 @@
 """Training speed: images per second, and what share of the device's matrix peak that is.
 
-    python benchmarks/training.py --out training.json                          # the networks of NETWORKS, one GPU
+    python benchmarks/training.py --out training.json                          # the eight networks, one GPU
     python benchmarks/training.py configs/acr_small.toml --batch 4 --device cpu
 
 Every config is run as it is, at its largest size, on steps of its own training loop with every loss, twice:
@@ -50,8 +50,8 @@ from inpaint.train.scene_features import SceneFeatures
 
 ROOT = Path(__file__).resolve().parents[1]
 NETWORKS = (
-    "mae_small", "fcmae_small", "places2_mae", "lama_small", "acr_small", "acr_small_convnext", "places2_lama",
-    "places2_acr",
+    "mae_small", "fcmae_small", "places2_mae", "lama_small", "acr_small", "acr_small_convnext",
+    "places2_lama", "places2_acr",
 )  # fmt: skip
 WARM_UP_STEPS, CACHED_BATCHES, COUNTED_IMAGES = 3, 4, 2
 

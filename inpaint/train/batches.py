@@ -89,11 +89,9 @@ class Batches:
             source = _PhotosInMemory(config, index, rows, device, on_problem)
         else:
             source = PhotoStream(config, index, rows, device, shapes, on_problem)
-        shapes = shapes.to(device) if shapes else None
         make = functools.partial(_make_batch, config, source, shapes, device, rows)
-        # Drawing holes waits for the device now and then: on the network's own stream it would wait for whole
-        # steps of the network.
-        self._stream = torch.cuda.Stream(device) if device.type == "cuda" else None
+        # On the network's own stream a batch would wait for whole steps of the network.
+        self._stream = torch.cuda.Stream(device, priority=-1) if device.type == "cuda" else None
         self._photos = len(source)
         self._ahead = Ahead(
             functools.partial(_on_stream, self._stream, make), config.batch_size, config.images
@@ -141,8 +139,22 @@ def _make_batch(
         draws = random_rows(config.seed, "distortions", first, count, DISTORTION_DRAWS)
         image = distort(image, draws, config.augment)
     if mask is None:
-        mask = draw_masks(config, first, count, image.shape[-1], shapes, device)
+        mask = _send(draw_masks(config, first, count, image.shape[-1], shapes), device)
     return Batch(image, mask, images_seen, rows)
+
+
+def _send(mask: Tensor, device: torch.device) -> Tensor:
+    """Bring masks to the device, without waiting for it.
+
+    They are drawn with OpenCV also for a GPU: there every attempt at a mask would have to be waited for, and an
+    H100 made fewer of them than one processor core.
+    """
+    if device.type == "cpu":
+        return mask
+    mask = mask.byte()
+    if device.type == "cuda":
+        mask = mask.pin_memory()
+    return mask.to(device, non_blocking=True).float()
 
 
 class _PhotosInMemory:

@@ -129,7 +129,8 @@ def check_data_together(config: DataConfig) -> None:
         raise ConfigError("masks is 'objects' without shapes, expected shapes = 'FOLDER or ZIP'")
     if (config.early_size is None) != (config.early_share == 0):
         raise ConfigError(
-            f"early_size is {config.early_size} with early_share = {config.early_share}, expected both or none"
+            f"early_size is {config.early_size} with early_share = {config.early_share}, expected both or "
+            "neither"
         )
     smallest = config.smallest_size
     if smallest is not None and (smallest >= config.size or (config.size - smallest) % SIZE_STEP):

@@ -20,7 +20,6 @@ def draw_masks(
     count: int,
     size: int,
     shapes: ObjectShapes | None,
-    device: torch.device | str = "cpu",
 ) -> Tensor:
     """Draw the holes of pictures `first` to `first + count`.
 
@@ -32,11 +31,10 @@ def draw_masks(
         first: number of the first picture.
         count: how many pictures.
         size: side in pixels.
-        shapes: object shapes, on the device.
-        device: where to draw.
+        shapes: object shapes.
 
     Returns:
-        (count, 1, size, size) float32 on the device, 1 = hole.
+        (count, 1, size, size) float32, 1 = hole.
     """
     block = math.gcd(config.batch_size, _LARGEST_BLOCK)
     numbers = range(first // block, -(-(first + count) // block))
@@ -48,7 +46,6 @@ def draw_masks(
             size,
             make_generator(config.seed, "masks", number),
             shapes=shapes,
-            device=device,
         )
         for number in numbers
     ]

@@ -12,6 +12,7 @@ from torch import Tensor
 
 from inpaint.checkpoint import load_checkpoint
 from inpaint.errors import CheckpointError, ShapeError
+from inpaint.models.inpainter import Inpainter
 from inpaint.models.mae import MaskedAutoencoder
 
 _DEPTHS = 3  # taps: after a third, two thirds and all of the encoder's blocks
@@ -37,15 +38,17 @@ class MaeFeatures(nn.Module):
 
     @classmethod
     def from_file(cls, path: Path | str) -> Self:
-        """Load the checkpoint that `inpaint train mae` wrote.
+        """Load the checkpoint that `inpaint train mae` wrote, or the prior of a whole inpainting network.
 
         Raises:
             CheckpointError: the file is missing, unreadable or holds another kind of network.
         """
-        autoencoder = load_checkpoint(path)
+        network = load_checkpoint(path)
+        autoencoder = network.prior if isinstance(network, Inpainter) else network
         if not isinstance(autoencoder, MaskedAutoencoder):
             raise CheckpointError(
-                f"{path} holds a {type(autoencoder).__name__}, expected a checkpoint of inpaint train mae"
+                f"{path} holds a {type(network).__name__} without one, expected a masked autoencoder: a checkpoint "
+                "of inpaint train mae, or of a network with such a prior"
             )
         return cls(autoencoder)
 
