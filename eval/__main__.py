@@ -9,6 +9,7 @@ import click
 
 from eval.commands.ablation import ablation
 from eval.commands.collapse import collapse
+from eval.commands.recognition import fine_tune, linear_probe
 from eval.commands.roadmap import roadmap
 from eval.commands.run import run
 from eval.commands.score import score
@@ -36,6 +37,8 @@ def main() -> None:
 
 main.add_command(ablation)
 main.add_command(collapse)
+main.add_command(fine_tune)
+main.add_command(linear_probe)
 main.add_command(roadmap)
 main.add_command(run)
 main.add_command(score)

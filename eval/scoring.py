@@ -82,7 +82,7 @@ def score(
         ledgers = {method: run.measure(method, save and save / method.slug) for method in methods}
     except torch.OutOfMemoryError as error:
         raise InpaintError(f"out of memory on {device}; use --device cpu, or a smaller --size") from error
-    notes = {**task.notes, "device": _describe(device), "torch": torch.__version__}
+    notes = {**task.notes, "device": describe_device(device), "torch": torch.__version__}
     if models := [f"{m.name} ({m.identity[:16]})" for m in methods if m.kind == "model" and m.identity]:
         notes["SHA-256 of models"] = ", ".join(models)
     return summarise(protocol, task, measures, targets, ledgers, work=work, save=save, notes=notes)
@@ -187,7 +187,8 @@ class _Run:
         return {key: feature.numpy() for key, feature in self._measures.features(image).items()}
 
 
-def _describe(device: torch.device) -> str:
+def describe_device(device: torch.device) -> str:
+    """The processor's name, for a report."""
     if device.type == "cuda":
         return torch.cuda.get_device_name(device)
     return f"{device.type}, {torch.get_num_threads()} thread(s)"

@@ -19,6 +19,7 @@ DOCUMENTS = [
     "README.md",
     "examples/README.md",
     "docs/EVALUATION.md",
+    "docs/RECOGNITION.md",
     "docs/ROADMAP.md",
     *METHODS,
     "docs/WEB.md",

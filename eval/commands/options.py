@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, fields
 from pathlib import Path
@@ -34,6 +34,12 @@ models_option = click.option(
 )
 reports_option = click.option(
     "--out", "reports", type=_PATH, multiple=True, help="Report: .md, .json, .csv or .html; repeatable."
+)
+work_option = click.option(
+    "--work",
+    type=_PATH,
+    help="Folder for passing values; a killed run goes on from it. Default: REPORT.work beside the first "
+    "report; without any report nothing is kept.",
 )
 
 
@@ -82,12 +88,7 @@ _OPTIONS_OF_THE_RUN = (
         "--feature-networks", type=_PATH, help="Folder of the networks of sqd and fmd (the data's metrics/)."
     ),
     reports_option,
-    click.option(
-        "--work",
-        type=_PATH,
-        help="Folder for passing values; a killed run goes on from it. Default: REPORT.work beside the first "
-        "report; without any report nothing is kept.",
-    ),
+    work_option,
     device_option,
 )
 
@@ -165,7 +166,7 @@ def score_task(
         feature_networks=settings.feature_networks,
         device=device,
     )
-    with _work_folder(settings) as work, shown_progress() as on_progress:
+    with work_folder(settings.work, settings.reports) as work, shown_progress() as on_progress:
         return score(
             task,
             methods,
@@ -179,9 +180,17 @@ def score_task(
 
 
 @contextmanager
-def _work_folder(settings: Settings) -> Iterator[Path]:
-    """Where the run keeps its values; a passing folder where it has no place to come back to."""
-    kept = settings.work or next((path.with_suffix(".work") for path in settings.reports), None)
+def work_folder(work: Path | None, reports: Sequence[Path]) -> Iterator[Path]:
+    """Where a run keeps its values; a passing folder where it has no place to come back to.
+
+    Args:
+        work: the folder asked for.
+        reports: beside the first of them is the place otherwise.
+
+    Raises:
+        InpaintError: the run was stopped; says how it goes on.
+    """
+    kept = work or next((path.with_suffix(".work") for path in reports), None)
     if kept is None:
         with tempfile.TemporaryDirectory() as passing:
             yield Path(passing)

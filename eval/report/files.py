@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import os
 import tempfile
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -73,18 +73,22 @@ def write_form(content: Any, path: Path, forms: Mapping[str, Callable[[Any], str
     Raises:
         InpaintError: another suffix, or the file cannot be written.
     """
-    check_suffix(path)
+    check_suffix(path, tuple(forms))
     write_text(forms[path.suffix.lower()](content), path)
 
 
-def check_suffix(path: Path) -> None:
+def check_suffix(path: Path, allowed: Sequence[str] = SUFFIXES) -> None:
     """Refuse a report file of an unknown form; worth doing before the minutes of scoring.
 
+    Args:
+        path: where a report is to be written.
+        allowed: suffixes of the forms there are.
+
     Raises:
-        InpaintError: the suffix is not one of ``SUFFIXES``.
+        InpaintError: the suffix is none of them.
     """
-    if path.suffix.lower() not in SUFFIXES:
-        raise InpaintError(f"got report file {path}; expected a name ending in {', '.join(SUFFIXES)}")
+    if path.suffix.lower() not in allowed:
+        raise InpaintError(f"got report file {path}; expected a name ending in {', '.join(allowed)}")
 
 
 def write_text(text: str, path: Path) -> None:

@@ -131,7 +131,7 @@ def start_prior(
     ema = Ema(model, config.ema_decay)
     compile_each(config, [m for m in model.modules() if isinstance(m, TransformerBlock | MaskedBlock)])
     optimizer = torch.optim.AdamW(
-        _decay_groups(model, config.weight_decay),
+        decay_groups(model, config.weight_decay),
         lr=config.learning_rate,
         betas=config.betas,
         fused=processes.device.type == "cuda",
@@ -188,7 +188,7 @@ def hide_tokens(config: MaeRunConfig, batch: Batch, patch_size: int) -> Tensor:
     return top_up(touched, config.mask_ratio, noise.to(touched.device, non_blocking=True))
 
 
-def _decay_groups(model: nn.Module, weight_decay: float) -> list[dict[str, object]]:
+def decay_groups(model: nn.Module, weight_decay: float) -> list[dict[str, object]]:
     """Weight decay for matrices only, as in MAE: not for biases, norms and tokens."""
     matrices = [p for p in model.parameters() if p.requires_grad and p.ndim > 1 and p.shape[0] > 1]
     rest = [p for p in model.parameters() if p.requires_grad and not (p.ndim > 1 and p.shape[0] > 1)]

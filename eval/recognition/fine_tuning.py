@@ -1,0 +1,169 @@
+"""A short fine-tune: the whole encoder learns the classes, with a linear layer on its pooled features.
+
+Features are standardised by the batch before that layer, as He et al. (CVPR 2022, appendix A) do for their
+probe: between pictures those of a trained encoder may differ by a tenth of their size, which a short run
+would hardly come to see.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from numpy.typing import NDArray
+from torch import nn
+
+from eval.ledger import Ledger
+from eval.recognition.encoders import Candidate
+from eval.recognition.outcomes import Outcome
+from eval.recognition.probe import floors_of
+from eval.recognition.task import RecognitionTask
+from eval.scoring import OnProgress, no_progress
+from inpaint.errors import InpaintError
+from inpaint.train.crops import random_boxes
+from inpaint.train.prior import decay_groups
+from inpaint.train.randomness import indices_at, make_generator, random_rows
+from inpaint.train.schedule import cosine_factor
+
+HELD_OUT = 0
+"""The fold that is tested."""
+_PICTURES_AT_ONCE = 32
+
+
+@dataclass(frozen=True)
+class FineTuning:
+    """How long and how fast; the same for every encoder."""
+
+    steps: int
+    batch_size: int
+    learning_rate: float
+    weight_decay: float = 0.05
+    warmup: float = 0.1
+    """Share of the steps; half a cosine follows, to zero."""
+    min_scale: float = 0.5
+    """Smallest area of the random crops, as a share; half of them are mirrored."""
+
+
+def fine_tune_candidates(
+    task: RecognitionTask,
+    candidates: Sequence[Candidate],
+    settings: FineTuning,
+    *,
+    seeds: range,
+    work: Path,
+    device: torch.device,
+    on_progress: OnProgress = no_progress,
+) -> list[Outcome]:
+    """Fine-tune every encoder once for each seed, and test it on the first fold, beside the floors.
+
+    Args:
+        task: its first fold is held out, the others are learned from.
+        candidates: the encoders.
+        settings: of every run.
+        seeds: of random weights, of the last layer, and of the order and crops of the pictures.
+        work: folder that keeps what finished runs predicted; they are not done again.
+        device: where to train; a CUDA device multiplies in bfloat16, others in float32.
+        on_progress: called with what is being done, how many pictures it has seen, and of how many.
+
+    Raises:
+        DataError: the predictions cannot be kept.
+        InpaintError: a run's numbers stop being finite.
+    """
+    tested = task.folds == HELD_OUT
+    outcomes = floors_of(task, tested)
+    for candidate in candidates:
+        runs = [_kept_run(task, candidate, settings, seed, work, device, on_progress) for seed in seeds]
+        outcomes.append(
+            Outcome.of_predictions(candidate.name, candidate.kind, runs, task, tested, candidate.architecture)
+        )
+    return outcomes
+
+
+def fine_tune(
+    task: RecognitionTask,
+    candidate: Candidate,
+    settings: FineTuning,
+    seed: int,
+    device: torch.device,
+    on_progress: OnProgress = no_progress,
+) -> NDArray[np.int64]:
+    """Fine-tune one encoder; arguments as of :func:`fine_tune_candidates`.
+
+    Returns:
+        ``(T,)``: the class it gives each picture held out.
+    """
+    # -- network
+    encoder = candidate.build(seed).train()
+    head = nn.Linear(encoder.width, len(task.classes))
+    nn.init.trunc_normal_(head.weight, std=0.02, generator=make_generator(seed, "head", 0))
+    nn.init.zeros_(head.bias)
+    classifier = nn.Sequential(encoder, nn.BatchNorm1d(encoder.width, affine=False), head).to(device)
+    optimizer = torch.optim.AdamW(decay_groups(classifier, settings.weight_decay))
+    precision = torch.autocast(device.type, torch.bfloat16, enabled=device.type == "cuda")
+
+    # -- learn
+    photos, labels = task.photos.to(device), torch.from_numpy(task.labels).to(device)
+    learned = torch.from_numpy(np.flatnonzero(task.folds != HELD_OUT))
+    side, total = encoder.autoencoder.image_size, settings.steps * settings.batch_size
+    for seen in range(0, total, settings.batch_size):
+        on_progress(f"fine-tuning {candidate.name}, seed {seed}", seen, total)
+        draws = random_rows(seed, "crops", seen, settings.batch_size, 5)
+        boxes = random_boxes(draws, *photos.photos.shape[-2:], min_scale=settings.min_scale)
+        chosen = learned[indices_at(len(learned), settings.batch_size, seed=seed, images_seen=seen)]
+        image = photos.crop(chosen, boxes, draws[:, 4] < 0.5, size=side, device=device)
+        factor = cosine_factor(seen + settings.batch_size, total, warmup=settings.warmup * total)
+        for group in optimizer.param_groups:
+            group["lr"] = settings.learning_rate * factor
+        with precision:
+            logits = classifier(image)
+        loss = F.cross_entropy(logits.float(), labels[chosen.to(device)])
+        optimizer.zero_grad(set_to_none=True)
+        loss.backward()
+        optimizer.step()
+    on_progress(f"fine-tuning {candidate.name}, seed {seed}", total, total)
+
+    # -- test
+    classifier.eval()
+    predicted = []
+    with torch.inference_mode(), precision:
+        for numbers in torch.from_numpy(np.flatnonzero(task.folds == HELD_OUT)).split(_PICTURES_AT_ONCE):
+            image = photos.photos[numbers.to(photos.photos.device)].to(device).float() / 255
+            logits = classifier(image)
+            if not logits.isfinite().all():
+                raise InpaintError(
+                    f"{candidate.name} ended with numbers that are not finite; expected a lower "
+                    f"--learning-rate than {settings.learning_rate:g}"
+                )
+            predicted.append(logits.argmax(dim=1).cpu())
+    return torch.cat(predicted).numpy()
+
+
+def _kept_run(
+    task: RecognitionTask,
+    candidate: Candidate,
+    settings: FineTuning,
+    seed: int,
+    work: Path,
+    device: torch.device,
+    on_progress: OnProgress,
+) -> NDArray[np.int64]:
+    """A run's predictions: of an earlier one of the same kind, or of one made now."""
+    identity = {
+        "encoder": candidate.identity,
+        "architecture": candidate.architecture,
+        "pictures": task.pictures_hash,
+        "split": task.split_hash,
+        "settings": f"{asdict(settings)} seed {seed} {device.type}",
+    }
+    name = f"fine-tune-{hashlib.sha256(repr(identity).encode()).hexdigest()[:16]}"
+    ledger = Ledger(work, name, identity, {})
+    if not len(ledger):
+        predicted = fine_tune(task, candidate, settings, seed, device, on_progress)
+        ledger.append([{"predicted": predicted.tolist()}], {})
+    (entry,) = ledger
+    return np.array(entry["predicted"], np.int64)

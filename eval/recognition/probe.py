@@ -1,0 +1,107 @@
+"""A linear probe: multinomial logistic regression on frozen features, tested on what it has not seen.
+
+Source: linear classification of frozen features is how He et al. (CVPR 2022) and those before them judge a
+representation; the penalty that the training part chooses, and folds in place of one held-out set, are ours.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from sklearn.linear_model import LogisticRegression
+from sklearn.model_selection import GridSearchCV, PredefinedSplit
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import StandardScaler
+
+from eval.recognition.encoders import Candidate
+from eval.recognition.features import encode_pictures, picture_statistics
+from eval.recognition.outcomes import Outcome
+from eval.recognition.task import RecognitionTask
+from eval.scoring import OnProgress, no_progress
+
+STRENGTHS = (1e-3, 1e-2, 1e-1, 1.0, 10.0)
+"""Inverse penalties the training part chooses from (scikit-learn's C), features being standardised."""
+_MOST_STEPS = 2000
+
+
+def probe_candidates(
+    task: RecognitionTask,
+    candidates: list[Candidate],
+    *,
+    seeds: range,
+    work: Path,
+    device: torch.device,
+    on_progress: OnProgress = no_progress,
+) -> list[Outcome]:
+    """Probe encoders and what stands below them: the majority class, and colour and sharpness alone.
+
+    Args:
+        task: every picture is tested once, by a probe that learned from the other folds.
+        candidates: pre-trained encoders are probed once, random ones with every seed.
+        seeds: of random weights.
+        work: folder that keeps features.
+        device: where features are computed.
+        on_progress: see :func:`eval.recognition.features.encode_pictures`.
+    """
+    tested = np.ones(len(task), bool)
+    outcomes = floors_of(task, tested)
+    for candidate in candidates:
+        runs = seeds if candidate.kind == "random" else seeds[:1]
+        predictions = []
+        for seed in runs:
+            features = encode_pictures(
+                task, candidate, seed, work=work, device=device, on_progress=on_progress
+            )
+            predictions.append(predict_by_fold(features, task))
+        outcomes.append(
+            Outcome.of_predictions(
+                candidate.name, candidate.kind, predictions, task, tested, candidate.architecture
+            )
+        )
+    return outcomes
+
+
+def floors_of(task: RecognitionTask, tested: NDArray[np.bool_]) -> list[Outcome]:
+    """What needs no network: the majority class, and a probe of colour and sharpness alone.
+
+    Args:
+        task: the pictures.
+        tested: (N,) those that count.
+    """
+    floors = {
+        "majority class": majority_by_fold(task),
+        "colour and sharpness alone": predict_by_fold(picture_statistics(task), task),
+    }
+    return [
+        Outcome.of_predictions(name, "floor", [predicted[tested]], task, tested)
+        for name, predicted in floors.items()
+    ]
+
+
+def predict_by_fold(features: NDArray[np.float32], task: RecognitionTask) -> NDArray[np.int64]:
+    """The class that the probe of the other folds gives each picture, ``(N,)``.
+
+    How strong the penalty is, the folds learned from decide among themselves, each tested by the others.
+
+    Args:
+        features: ``(N, D)``.
+        task: of the same pictures.
+    """
+    predicted = np.empty(len(task), np.int64)
+    for fold in range(task.fold_count):
+        learned, tested = task.folds != fold, task.folds == fold
+        probe = make_pipeline(StandardScaler(), LogisticRegression(max_iter=_MOST_STEPS))
+        choices = {"logisticregression__C": STRENGTHS}
+        search = GridSearchCV(probe, choices, cv=PredefinedSplit(task.folds[learned]))
+        search.fit(features[learned], task.labels[learned])
+        predicted[tested] = search.predict(features[tested])
+    return predicted
+
+
+def majority_by_fold(task: RecognitionTask) -> NDArray[np.int64]:
+    """The most frequent class among the other folds, for each picture, ``(N,)``."""
+    others = [np.bincount(task.labels[task.folds != fold]).argmax() for fold in range(task.fold_count)]
+    return np.array(others)[task.folds]
