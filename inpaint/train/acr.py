@@ -104,9 +104,7 @@ def start_acr(config: AcrRunConfig, processes: Processes) -> AcrParts:
         network,
         discriminator,
         ema,
-        torch.optim.Adam(
-            _rate_groups(network, config.alpha_rate), config.learning_rate, config.betas, fused=fused
-        ),
+        torch.optim.Adam(_alphas_apart(network), config.learning_rate, config.betas, fused=fused),
         torch.optim.Adam(
             discriminator.parameters(), config.discriminator_learning_rate, config.betas, fused=fused
         ),
@@ -115,13 +113,12 @@ def start_acr(config: AcrRunConfig, processes: Processes) -> AcrParts:
     )
 
 
-def _rate_groups(network: nn.Module, alpha_rate: float) -> list[dict[str, object]]:
-    """All that is trained, the alphas with a rate of their own."""
+def _alphas_apart(network: nn.Module) -> list[dict[str, object]]:
+    """All that is trained; the alphas, if there are any, in a second group: they have a rate of their own."""
     trained = {name: parameter for name, parameter in network.named_parameters() if parameter.requires_grad}
     alphas = [parameter for name, parameter in trained.items() if "alpha" in name]
     rest = [parameter for name, parameter in trained.items() if "alpha" not in name]
-    groups: list[dict[str, object]] = [{"params": rest}]
-    return [*groups, {"params": alphas, "rate_factor": alpha_rate}] if alphas else groups
+    return [{"params": rest}, {"params": alphas}] if alphas else [{"params": rest}]
 
 
 @torch.no_grad()

@@ -80,6 +80,8 @@ def acr_step(config: AcrRunConfig, parts: AcrParts, batch: Batch, processes: Pro
         parts.discriminator_optimizer: config.discriminator_learning_rate,
     }
     set_rates(highest, config, batch.images_seen)
+    for alphas in parts.optimizer.param_groups[1:]:  # see start_acr
+        alphas["lr"] *= config.alpha_rate
     pieces = batch.pieces(config.accumulate)
     if config.channels_last:
         pieces = [(image.contiguous(memory_format=torch.channels_last), mask) for image, mask in pieces]

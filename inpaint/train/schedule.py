@@ -57,10 +57,7 @@ def schedule_factor(
 
 
 def set_rates(rates: Mapping[torch.optim.Optimizer, float], config: RunConfig, images_seen: int) -> None:
-    """Set the learning rate of each optimizer: its highest rate times the run's schedule at this point.
-
-    A group of parameters with a ``rate_factor`` has its rate multiplied by it.
-    """
+    """Set the learning rate of each optimizer: its highest rate times the run's schedule at this point."""
     factor = schedule_factor(
         config.schedule,
         images_seen,
@@ -70,7 +67,7 @@ def set_rates(rates: Mapping[torch.optim.Optimizer, float], config: RunConfig, i
     )
     for optimizer, highest in rates.items():
         for group in optimizer.param_groups:
-            group["lr"] = highest * factor * group.get("rate_factor", 1.0)
+            group["lr"] = highest * factor
 
 
 class Ema:

@@ -298,3 +298,16 @@ def test_a_compiled_acr_with_every_loss(every_loss, monkeypatch):
     configs = (every_loss(compile=c) for c in (False, True))
     assert_compiling_changes_nothing(start_acr, acr_step, *configs)
     assert sorted(compiled) == ["FourierResidualBlock", "PatchDiscriminator"]
+
+
+def test_the_alphas_have_a_rate_of_their_own(perceptual_weights):
+    moved = []
+    for alpha_rate in (1.0, 10.0):
+        config = acr_config(NOWHERE, NOWHERE, perceptual_weights, alpha_rate=alpha_rate)
+        parts = start_acr(config, ALONE)
+        alpha, weight = parts.network.generator.transfer_after.alpha, parts.network.generator.head.weight
+        before = weight.clone()
+        acr_step(config, parts, make_batch(), ALONE)
+        moved.append((alpha.abs().item(), (weight - before).abs().max().item()))
+    (slow, same), (fast, also) = moved
+    assert slow > 0 and fast == pytest.approx(10 * slow) and same == also
