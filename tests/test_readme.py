@@ -21,6 +21,7 @@ DOCUMENTS = [
     "docs/EVALUATION.md",
     "docs/RECOGNITION.md",
     "docs/ROADMAP.md",
+    "docs/CONVNEXT.md",
     *METHODS,
     "docs/WEB.md",
     "docs/BACKBONES.md",
