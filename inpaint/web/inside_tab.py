@@ -68,6 +68,7 @@ def add_inside_tab(service: Service, photo_state: gr.State, result_state: gr.Sta
                     elem_id="heat",
                 )
                 heat_said = gr.Markdown()
+        alphas = gr.Markdown()
 
     with gr.Accordion("Masked autoencoder: hide patches", open=False):
         with gr.Row():
@@ -102,7 +103,7 @@ def add_inside_tab(service: Service, photo_state: gr.State, result_state: gr.Sta
             insight = look_inside(service.fills.pipeline(key), result.source, result.holes)
         except InpaintError as error:  # said in the pictures' place: to choose such a model is no accident
             told = gr.update(value=f"**Nothing to show**: {error}", visible=True)
-            return [None, told, gr.update(visible=False), *[gr.skip()] * 7]
+            return [None, told, gr.update(visible=False), *[gr.skip()] * 8]
         return [
             insight,
             gr.update(visible=False),
@@ -114,6 +115,7 @@ def add_inside_tab(service: Service, photo_state: gr.State, result_state: gr.Sta
             insight.masked,
             None,
             "",
+            _tell_alphas(insight),
         ]
 
     @friendly
@@ -136,7 +138,7 @@ def add_inside_tab(service: Service, photo_state: gr.State, result_state: gr.Sta
     look.click(
         open_up,
         [result_state, model],
-        [insight_state, problem, area, *pictures, said, masked, heat, heat_said],
+        [insight_state, problem, area, *pictures, said, masked, heat, heat_said, alphas],
         **private,
     )
     masked.select(point, insight_state, [heat, heat_said], **private)
@@ -144,14 +146,15 @@ def add_inside_tab(service: Service, photo_state: gr.State, result_state: gr.Sta
 
 
 def _told(insight: Insight) -> str:
-    """What the prior is, how to read its picture, what leaving it out changes, and the alphas as a table."""
-    prior = (
-        f"{insight.about} It learned to imagine hidden patches alone: only what it paints in the hole counts."
+    """What the prior is, how to read its picture, and what leaving it out changes."""
+    return (
+        f"{insight.about} It learned to imagine hidden patches alone: only what it paints there counts. "
+        f"Leaving it out changes the hole by {insight.reach:.1f} of 255 levels on average."
     )
-    change = (
-        f"Leaving the prior out changes the hole by {insight.reach:.1f} of 255 levels on average. "
-        "The alphas say how much of it each opening of the generator lets through; 0 is nothing."
-    )
-    table = ["| opening | alpha |", "|---|---|"]
-    table += [f"| {title} | {value:+.3f} |" for title, value in insight.alphas.items()]
-    return "\n".join([prior, "", change, "", *table])
+
+
+def _tell_alphas(insight: Insight) -> str:
+    """A row for each opening: beside each other they would not fit on a phone."""
+    rows = [f"| {title} | {value:+.3f} |" for title, value in insight.alphas.items()]
+    told = "The alphas say how much of the prior each opening of the generator lets through; 0 is nothing."
+    return "\n".join([told, "", "| opening | alpha |", "|---|---|", *rows])

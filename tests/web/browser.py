@@ -41,4 +41,4 @@ def pick(page: Any, dropdown: str, title: str) -> None:
 def keep_screenshot(page: Any, name: str) -> None:
     folder = os.environ.get("INPAINT_SCREENSHOTS")
     if folder:
-        page.screenshot(path=str(Path(folder) / f"{name}.jpg"), type="jpeg", quality=80, full_page=True)
+        page.screenshot(path=str(Path(folder) / f"{name}.jpg"), type="jpeg", quality=72, full_page=True)
