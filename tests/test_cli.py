@@ -267,6 +267,16 @@ class TestBatch:
         assert listing(desk) == before
 
 
+def test_a_network_that_needs_timm_says_what_to_install(desk: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "timm", None)
+    result = call("run", "photo.png", "mask.png", "-o", "out.png", "--model", "acr-small-convnext")
+    assert (result.exit_code, result.stdout, Path("out.png").exists()) == (2, "", False)
+    assert result.stderr == (
+        "error: ConvNeXt and other backbones need timm, which is not installed: "
+        "pip install 'mae-acr-inpaint[backbones]'\n"
+    )
+
+
 def test_models_are_listed_one_a_line() -> None:
     result = call("models")
     assert result.exit_code == 0

@@ -35,8 +35,9 @@ def add_backbones_tab(service: Service, photo_state: gr.State) -> None:
         "normalisation (GRN) was made to cure that."
     )
     with gr.Row():
-        name = gr.Dropdown(titles, value="convnextv2_atto", label="Backbone", elem_id="backbone")
-        fetch = gr.Checkbox(False, label="Fetch weights from timm's hub if they are not here")
+        with gr.Column():
+            name = gr.Dropdown(titles, value="convnextv2_atto", label="Backbone", elem_id="backbone")
+            fetch = gr.Checkbox(False, label="Fetch weights from timm's hub if they are not here")
         start = gr.Button("Look", variant="primary", elem_id="backbone-run")
     said = gr.Markdown(elem_id="backbone-said")
     guesses = gr.Label(label="Best guesses", num_top_classes=5, visible=False)

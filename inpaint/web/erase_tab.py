@@ -33,7 +33,9 @@ def add_erase_tab(service: Service, examples: list[Path]) -> tuple[gr.State, gr.
         The state holding the current :class:`Photo`, and the one holding the last :class:`Result`, for the
         other tabs.
     """
-    titles = [(choice.title, choice.key) for choice in service.fills.choices()]
+    choices = service.fills.choices()
+    titles = [(choice.title, choice.key) for choice in choices]
+    about = {choice.key: choice.about for choice in choices}
     photo_state, result_state = gr.State(None), gr.State(None)
 
     with gr.Row(equal_height=False):
@@ -51,7 +53,7 @@ def add_erase_tab(service: Service, examples: list[Path]) -> tuple[gr.State, gr.
                     [[str(path)] for path in examples], [chosen], cache_examples=False, label="Or try"
                 )
             editor = gr.ImageEditor(
-                label="Paint over what should go",
+                label="Paint here",
                 visible=False,
                 type="numpy",
                 image_mode="RGBA",
@@ -66,7 +68,9 @@ def add_erase_tab(service: Service, examples: list[Path]) -> tuple[gr.State, gr.
             )
         with gr.Column(scale=1, min_width=260):
             erase = gr.Button("Erase", variant="primary", size="lg", elem_id="erase", interactive=False)
-            model = gr.Dropdown(titles, value=titles[0][1], label="Fill with", elem_id="model")
+            model = gr.Dropdown(
+                titles, value=titles[0][1], label="Fill with", info=choices[0].about, elem_id="model"
+            )
             growth = gr.Slider(
                 -_MOST_GROWTH, _MOST_GROWTH, value=4, step=1, label="Grow or shrink the marks (pixels)"
             )
@@ -180,6 +184,7 @@ def add_erase_tab(service: Service, examples: list[Path]) -> tuple[gr.State, gr.
         ]
 
     private: dict[str, Any] = {"api_visibility": "private"}
+    model.change(lambda key: gr.update(info=about[key]), model, model, **private)
     chosen.change(
         choose,
         chosen,

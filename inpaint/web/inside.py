@@ -20,6 +20,7 @@ from torch import Tensor
 from inpaint.errors import InpaintError
 from inpaint.image import image_to_tensor, mask_to_tensor, read_image, tensor_to_image
 from inpaint.mask import composite, shrink_to_grid
+from inpaint.models.fcmae import FullyConvolutionalAutoencoder
 from inpaint.models.inpainter import Inpainter
 from inpaint.models.patch_autoencoder import PatchAutoencoder
 from inpaint.pipeline import InpaintPipeline
@@ -39,6 +40,7 @@ class Insight:
     """One fill, seen from inside; pictures are small, RGB.
 
     Attributes:
+        about: one sentence: what kind the prior is, and what its looking is.
         masked: what the network gets to see.
         reconstruction: what the prior alone imagines.
         with_prior: the fill.
@@ -50,6 +52,7 @@ class Insight:
         reach: mean absolute difference between the two fills inside the holes, in 8-bit levels.
     """
 
+    about: str
     masked: Image.Image
     reconstruction: Image.Image
     with_prior: Image.Image
@@ -81,6 +84,7 @@ def look_inside(pipeline: InpaintPipeline, photo: Photo, holes: Holes) -> Insigh
         prior.reconstruct(image, mask), image.shape[-2:], mode="bilinear", align_corners=False
     )
     return Insight(
+        about=_about(network.preset.name, prior),
         masked=_picture(torch.where(hole, _GREY, image)),
         reconstruction=_picture(reconstruction),
         with_prior=_picture(filled),
@@ -191,6 +195,16 @@ def _prior(pipeline: InpaintPipeline) -> PatchAutoencoder:
     if not isinstance(prior, PatchAutoencoder):
         raise InpaintError("this model's prior is no masked autoencoder of patches; choose acr-small")
     return prior
+
+
+def _about(name: str, prior: PatchAutoencoder) -> str:
+    if isinstance(prior, FullyConvolutionalAutoencoder):
+        kind = (
+            "made of convolutions (FCMAE): it has no attention of its own, and looks where features are alike"
+        )
+    else:
+        kind = "made of a transformer, and looks where its own attention does, averaged over the decoder"
+    return f"The prior of **{name}** is a masked autoencoder {kind}."
 
 
 def _alphas(network: Inpainter) -> dict[str, float]:

@@ -28,11 +28,12 @@ def add_inside_tab(service: Service, photo_state: gr.State, result_state: gr.Sta
         result_state: the Erase tab's last :class:`Result`.
     """
     insight_state = gr.State(None)
-    models = _models_with_a_prior(service)
+    models = [(choice.title, choice.key) for choice in service.fills.choices()]
     gr.Markdown("Erase something on the first tab, then look at how that fill came about.")
     with gr.Row():
-        model = gr.Dropdown(models, value=models[0] if models else None, label="Model with a prior")
+        model = gr.Dropdown(models, value=models[0][1], label="Model", elem_id="inside-model")
         look = gr.Button("Look inside the last fill", variant="primary", elem_id="look")
+    problem = gr.Markdown(visible=False, elem_id="inside-problem")
     with gr.Column(visible=False) as area:
         with gr.Row():
             pictures = [
@@ -60,15 +61,16 @@ def add_inside_tab(service: Service, photo_state: gr.State, result_state: gr.Sta
             )
             with gr.Column():
                 heat = gr.Image(
-                    label="Where the prior looks from there",
+                    label="Where the prior looks",
                     format="png",
                     interactive=False,
                     buttons=["download", "fullscreen"],
                     elem_id="heat",
                 )
                 heat_said = gr.Markdown()
+        alphas = gr.Markdown()
 
-    with gr.Accordion("Masked autoencoder: hide patches of the photo", open=False):
+    with gr.Accordion("Masked autoencoder: hide patches", open=False):
         with gr.Row():
             hiding = gr.Radio(_HIDINGS, value="random", label="Hide")
             ratio = gr.Slider(0.1, 0.95, value=0.75, step=0.05, label="Share of patches hidden")
@@ -90,13 +92,21 @@ def add_inside_tab(service: Service, photo_state: gr.State, result_state: gr.Sta
                 )
             ]
 
-    @friendly
-    def open_up(result: Result | None, photo: Photo | None, key: str | None) -> list[Any]:
-        if result is None or photo is None or key is None:
-            raise InpaintError("erase something on the first tab, then look inside")
-        insight = look_inside(service.fills.pipeline(key), result.source, result.holes)
+    def follow(result: Result | None) -> tuple[Any, Any, Any]:
+        hidden = gr.update(visible=False)
+        return gr.skip() if result is None else result.model, hidden, hidden
+
+    def open_up(result: Result | None, key: str) -> list[Any]:
+        try:
+            if result is None:
+                raise InpaintError("nothing is filled yet; erase something on the first tab first")
+            insight = look_inside(service.fills.pipeline(key), result.source, result.holes)
+        except InpaintError as error:  # said in the pictures' place: to choose such a model is no accident
+            told = gr.update(value=f"**Nothing to show**: {error}", visible=True)
+            return [None, told, gr.update(visible=False), *[gr.skip()] * 8]
         return [
             insight,
+            gr.update(visible=False),
             gr.update(visible=True),
             insight.reconstruction,
             insight.with_prior,
@@ -105,6 +115,7 @@ def add_inside_tab(service: Service, photo_state: gr.State, result_state: gr.Sta
             insight.masked,
             None,
             "",
+            _tell_alphas(insight),
         ]
 
     @friendly
@@ -115,46 +126,35 @@ def add_inside_tab(service: Service, photo_state: gr.State, result_state: gr.Sta
 
     @friendly
     def play(
-        photo: Photo | None, result: Result | None, key: str | None, kind: Any, share: float, number: float
+        photo: Photo | None, result: Result | None, key: str, kind: Any, share: float, number: float
     ) -> tuple[Any, ...]:
-        if photo is None or key is None:
+        if photo is None:
             raise InpaintError("choose a photo on the first tab")
         holes = None if result is None else result.holes
         return reconstruct_hidden(service.fills.pipeline(key), photo, holes, kind, share, int(number))
 
     private: dict[str, Any] = {"api_visibility": "private", "concurrency_id": "fill"}
+    result_state.change(follow, result_state, [model, problem, area], api_visibility="private")
     look.click(
         open_up,
-        [result_state, photo_state, model],
-        [insight_state, area, *pictures, said, masked, heat, heat_said],
+        [result_state, model],
+        [insight_state, problem, area, *pictures, said, masked, heat, heat_said, alphas],
         **private,
     )
     masked.select(point, insight_state, [heat, heat_said], **private)
     imagine.click(play, [photo_state, result_state, model, hiding, ratio, seed], toys, **private)
 
 
-def _models_with_a_prior(service: Service) -> list[str]:
-    """Keys of the models that can be looked into; of a damaged file the Erase tab tells."""
-    found = []
-    for choice in service.fills.choices():
-        try:
-            service.fills.pipeline(choice.key).require_prior()
-        except InpaintError:
-            continue
-        found.append(choice.key)
-    return found
-
-
 def _told(insight: Insight) -> str:
-    """The alphas as a table, and what leaving the prior out changes."""
-    cells = [f"{value:+.3f}" for value in insight.alphas.values()]
-    table = [
-        "| " + " | ".join(insight.alphas) + " |",
-        "|" + "---|" * len(cells),
-        "| " + " | ".join(cells) + " |",
-    ]
-    change = (
-        f"Leaving the prior out changes the hole by {insight.reach:.1f} of 255 levels on average. "
-        "The alphas say how much of it each opening of the generator lets through; 0 is nothing."
+    """What the prior is, how to read its picture, and what leaving it out changes."""
+    return (
+        f"{insight.about} It learned to imagine hidden patches alone: only what it paints there counts. "
+        f"Leaving it out changes the hole by {insight.reach:.1f} of 255 levels on average."
     )
-    return "\n".join([change, "", *table])
+
+
+def _tell_alphas(insight: Insight) -> str:
+    """A row for each opening: beside each other they would not fit on a phone."""
+    rows = [f"| {title} | {value:+.3f} |" for title, value in insight.alphas.items()]
+    told = "The alphas say how much of the prior each opening of the generator lets through; 0 is nothing."
+    return "\n".join([told, "", "| opening | alpha |", "|---|---|", *rows])

@@ -17,7 +17,7 @@ from inpaint.web.marks import Holes, grow, holes_from_file, mask_picture, requir
 from inpaint.web.photos import Limits, Photo, continue_with, make_preview, open_photo, save_result
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)  # the page tells results apart by their hash, which arrays do not have
 class Result:
     """One finished fill.
 

@@ -3,9 +3,6 @@
 Screenshots of each tab go to the folder named by INPAINT_SCREENSHOTS, for the documentation.
 """
 
-import os
-import shutil
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -13,70 +10,12 @@ import numpy as np
 import pytest
 from PIL import Image, ImageChops
 
+from tests.web.browser import EXAMPLE, choose, keep_screenshot, paint
 from tests.web.conftest import noise
 
 pytest.importorskip("gradio")
-sync_api = pytest.importorskip("playwright.sync_api")
+pytest.importorskip("playwright.sync_api")
 pytestmark = [pytest.mark.browser, pytest.mark.slow]
-
-BROWSER = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
-# The editor draws with WebGL: without a graphics card that needs SwiftShader. The rest keeps Chromium quiet.
-SWITCHES = [
-    "--no-sandbox", "--use-angle=swiftshader", "--enable-unsafe-swiftshader", "--disable-quic",
-    "--no-first-run", "--disable-background-networking", "--disable-component-update", "--disable-sync",
-]  # fmt: skip
-PATIENCE = 120_000  # ms: WebGL in software, on a busy machine
-EXAMPLE = Path(__file__).parents[2] / "examples" / "photo.jpg"
-
-
-@pytest.fixture(scope="module")
-def url() -> Iterator[str]:
-    from inpaint.web.server import serve
-
-    app, service, address = serve(port=None, device="cpu", block=False)
-    yield address
-    app.close()
-    service.close()
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Any]:
-    if BROWSER is None:
-        pytest.skip("no Chromium here: install the package chromium to run the browser tests")
-    with sync_api.sync_playwright() as playwright:
-        started = playwright.chromium.launch(executable_path=BROWSER, args=SWITCHES)
-        yield started
-        started.close()
-
-
-@pytest.fixture
-def page(browser: Any, url: str) -> Iterator[Any]:
-    context = browser.new_context(viewport={"width": 1280, "height": 1000}, accept_downloads=True)
-    context.set_default_timeout(PATIENCE)
-    opened = context.new_page()
-    opened.requested = []
-    opened.on("request", lambda request: opened.requested.append(request.url))
-    opened.goto(url)
-    opened.wait_for_selector("#photo")
-    yield opened
-    context.close()
-
-
-def choose(page: Any, photo: Path) -> None:
-    page.set_input_files("#photo input[type=file]", str(photo))
-    page.wait_for_selector("#editor canvas")
-    page.wait_for_timeout(2500)  # the editor fades the picture in, and takes no stroke before
-
-
-def paint(page: Any, start: tuple[float, float] = (0.4, 0.4), end: tuple[float, float] = (0.55, 0.5)) -> None:
-    """Draw one stroke; places are shares of the canvas."""
-    box = page.locator("#editor canvas").first.bounding_box()
-    spots = [(box["x"] + x * box["width"], box["y"] + y * box["height"]) for x, y in (start, end)]
-    page.mouse.move(*spots[0])
-    page.mouse.down()
-    page.mouse.move(*spots[1], steps=12)
-    page.mouse.up()
-    page.wait_for_timeout(500)
 
 
 def run_and_download(page: Any, folder: Path) -> Path:
@@ -95,12 +34,6 @@ def changed_box(before: Image.Image, after: Image.Image) -> tuple[int, int, int,
     box = ImageChops.difference(before.convert("RGB"), after.convert("RGB")).getbbox()
     assert box is not None, "nothing was filled"
     return box
-
-
-def keep_screenshot(page: Any, name: str) -> None:
-    folder = os.environ.get("INPAINT_SCREENSHOTS")
-    if folder:
-        page.screenshot(path=str(Path(folder) / f"{name}.jpg"), type="jpeg", quality=80, full_page=True)
 
 
 def test_paint_run_compare_download(page: Any, url: str, tmp_path: Path) -> None:
@@ -214,53 +147,6 @@ def test_a_photo_of_48_megapixels(page: Any, tmp_path: Path) -> None:
     assert path.name == "huge-filled.bmp"
     left, top, right, bottom = changed_box(Image.open(photo), Image.open(path))
     assert 100 < right - left < 3000 and 100 < bottom - top < 3000
-
-
-def test_look_inside(page: Any, tmp_path: Path) -> None:
-    choose(page, EXAMPLE)
-    paint(page)
-    page.click("#erase")
-    page.wait_for_selector("#slider img", state="visible")
-    page.click("button[role=tab]:has-text('Look inside')")
-    page.click("#look")
-    page.wait_for_selector("#points img", state="visible")
-    page.wait_for_timeout(1000)
-    box = page.locator("#points img").bounding_box()
-    page.mouse.click(box["x"] + box["width"] / 2, box["y"] + box["height"] / 2)
-    page.wait_for_selector("#heat img", state="visible")
-    page.wait_for_selector("text=of the attention goes to")
-    page.click("text=Masked autoencoder: hide patches")
-    page.click("#imagine")
-    page.wait_for_selector("#toy-together img", state="visible")
-    page.wait_for_timeout(1500)
-    keep_screenshot(page, "look-inside")
-
-
-def test_backbones_say_what_they_are_and_that_weights_are_missing(
-    page: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path))  # nothing was fetched before
-    page.click("button[role=tab]:has-text('Backbones')")
-    page.click("#backbone-run")
-    page.wait_for_selector("text=choose a photo on the Erase tab first")
-    page.click("button[role=tab]:has-text('Erase')")
-    choose(page, EXAMPLE)
-    page.click("button[role=tab]:has-text('Backbones')")
-    page.click("#backbone-run")
-    page.wait_for_selector("text=Random weights")
-    page.wait_for_selector("#stages img", state="visible")
-    said = page.inner_text("#backbone-said")
-    assert "3.7 M" in said and "0.55 G" in said and "CC-BY-NC-4.0" in said
-    page.wait_for_timeout(1500)
-    keep_screenshot(page, "backbones")
-
-
-def test_the_road_to_convnext_is_drawn_when_opened(page: Any) -> None:
-    page.click("button[role=tab]:has-text('Backbones')")
-    page.click("#road button")
-    page.wait_for_selector("#road-chart svg[role=img]")
-    texts = page.locator("#road-chart svg[role=img] text").all_text_contents()
-    assert {"ResNet", "76.13", "separate downsampling", "81.97", "4.46"} <= set(texts)
 
 
 def test_a_batch_with_one_mask(page: Any, tmp_path: Path) -> None:

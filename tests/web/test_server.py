@@ -2,6 +2,8 @@
 
 import concurrent.futures
 import json
+import subprocess
+import sys
 import urllib.error
 import urllib.request
 from collections.abc import Iterator
@@ -175,6 +177,30 @@ def test_a_full_queue_says_so_and_empties(tmp_path: Path) -> None:
     finally:
         app.close()
         service.close()
+
+
+def test_without_timm_the_page_starts_and_says_what_to_install(tmp_path: Path) -> None:
+    image, mask = two_files(tmp_path)
+    program = f"""
+import sys
+sys.modules["timm"] = None  # as if it were not installed, before anything of ours is imported
+import gradio_client
+from inpaint.web.server import serve
+app, service, address = serve(port=None, device="cpu", block=False)
+client, file = gradio_client.Client(address, verbose=False), gradio_client.handle_file
+for model in ("acr-small-convnext", "lama-small"):
+    try:
+        print(client.predict(file({str(image)!r}), file({str(mask)!r}), model, api_name="/erase"))
+    except Exception as error:
+        print(error)
+app.close()
+service.close()
+"""
+    told = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=300)
+    refused, filled = told.stdout.splitlines()[:2]
+    assert refused.endswith("need timm, which is not installed: pip install 'mae-acr-inpaint[backbones]'")
+    assert filled.endswith("photo-0-filled.png")
+    assert "Traceback" not in told.stderr
 
 
 def test_a_login_is_asked_for(tmp_path: Path) -> None:

@@ -1,9 +1,11 @@
 import os
+import sys
 import time
 from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from PIL import Image
 
 from inpaint.errors import InpaintError, MaskError, WeightsError
@@ -77,9 +79,16 @@ def test_old_results_are_swept(tmp_path: Path) -> None:
     assert not tmp_path.exists()
 
 
-def test_looking_inside(service: Service, photo_file: Path) -> None:
+PRIORS = {"acr-small": "made of a transformer", "acr-small-convnext": "made of convolutions (FCMAE)"}
+
+
+@pytest.mark.parametrize("model", PRIORS)
+def test_looking_inside(service: Service, photo_file: Path, model: str) -> None:
+    if model == "acr-small-convnext":
+        pytest.importorskip("timm")
     photo, _ = open_photo(photo_file)
-    insight = look_inside(service.fills.pipeline("acr-small"), photo, a_hole(90, 120))
+    insight = look_inside(service.fills.pipeline(model), photo, a_hole(90, 120))
+    assert f"The prior of **{model}** is a masked autoencoder {PRIORS[model]}" in insight.about
     sizes = {
         picture.size
         for picture in (insight.masked, insight.reconstruction, insight.with_prior, insight.without_prior)
@@ -95,13 +104,41 @@ def test_looking_inside(service: Service, photo_file: Path) -> None:
     assert "in the hole" in said
     assert "outside the hole" in attention_picture(insight, 1, 1)[1]
     attention_picture(insight, 10_000, -5)  # a click on the frame counts as its edge
-    with pytest.raises(InpaintError, match="no network to look into"):
-        look_inside(service.fills.pipeline(TELEA), photo, a_hole(90, 120))
+    assert insight.attention is not None and insight.reach > 0
+    rows = insight.attention.sum(dim=1)
+    assert torch.allclose(rows, torch.ones_like(rows), atol=1e-4)
 
 
-def test_the_autoencoder_as_a_toy(service: Service, photo_file: Path) -> None:
+@pytest.mark.parametrize(
+    ("model", "told"),
+    [(TELEA, "no network to look into"), ("lama-small", "model lama-small has no prior to show; choose one")],
+)
+def test_a_model_without_a_prior_says_so(service: Service, photo_file: Path, model: str, told: str) -> None:
     photo, _ = open_photo(photo_file)
-    pipeline = service.fills.pipeline("acr-small")
+    with pytest.raises(InpaintError, match=told):
+        look_inside(service.fills.pipeline(model), photo, a_hole(90, 120))
+
+
+def test_without_timm_a_line_says_what_to_install(
+    service: Service, photo_file: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, "timm", None)
+    photo, _ = open_photo(photo_file)
+    about = {choice.key: choice.about for choice in service.fills.choices()}
+    install = "pip install 'mae-acr-inpaint[backbones]'"
+    assert install in about["acr-small-convnext"]
+    with pytest.raises(InpaintError) as caught:
+        service.erase(photo, a_hole(90, 120), "acr-small-convnext")
+    assert str(caught.value).endswith(f"need timm, which is not installed: {install}")
+    service.erase(photo, a_hole(90, 120), "acr-small")
+
+
+@pytest.mark.parametrize("model", PRIORS)
+def test_the_autoencoder_as_a_toy(service: Service, photo_file: Path, model: str) -> None:
+    if model == "acr-small-convnext":
+        pytest.importorskip("timm")
+    photo, _ = open_photo(photo_file)
+    pipeline = service.fills.pipeline(model)
 
     def hidden_share(kind: str, ratio: float, seed: int = 0) -> float:
         shown, _, _ = reconstruct_hidden(pipeline, photo, a_hole(90, 120), kind, ratio, seed)  # type: ignore
