@@ -107,25 +107,25 @@ def main(
     processes = join_processes(device)
     peak = measure_peak(processes.device)
     click.echo(f"{describe(processes.device)}; bf16 matrix peak {peak / 1e12:.3g} TFLOP/s")
-    rows = []
+    results: dict[str, Any] = {
+        "device": describe(processes.device),
+        "torch": torch.__version__,
+        "peak_tflops": peak / 1e12,
+        "rows": [],
+    }
     with tempfile.TemporaryDirectory() as folder:
-        decode_rate = measure_decoding(write_photos(Path(folder) / "photos", 256))
-        click.echo(f"One core decodes {decode_rate:.4g} JPEGs of 256 pixels a second\n")
+        results["decode_per_core"] = measure_decoding(write_photos(Path(folder) / "photos", 256))
+        click.echo(f"One core decodes {results['decode_per_core']:.4g} JPEGs of 256 pixels a second\n")
+        click.echo(to_line(TITLES) + "\n" + to_line(("---",) * len(TITLES)))
         for path in paths:
             config = prepare(path, Path(folder), batch, str(processes.device), photos, shapes)
-            rows.append(measure(path.stem, config, processes, seconds, peak))
-            click.echo(f"{path.stem}: {rows[-1].loaded:.4g} images/s", err=True)
+            row = measure(path.stem, config, processes, seconds, peak)
+            # Told and kept at once: what is measured stays, whatever becomes of the rest.
+            click.echo(to_line(cells(row)))
+            results["rows"].append(dataclasses.asdict(row))
+            if out is not None:
+                out.write_text(json.dumps(results, indent=2) + "\n", encoding="utf-8")
             gc.collect()  # ends the loader's workers
-    click.echo(to_markdown(rows))
-    if out is not None:
-        results = {
-            "device": describe(processes.device),
-            "torch": torch.__version__,
-            "peak_tflops": peak / 1e12,
-            "decode_per_core": decode_rate,
-            "rows": [dataclasses.asdict(row) for row in rows],
-        }
-        out.write_text(json.dumps(results, indent=2) + "\n", encoding="utf-8")
 
 
 # -- preparing -------------------------------------------------------------------------------------------
@@ -348,30 +348,31 @@ def describe(device: torch.device) -> str:
     return f"{platform.machine()} processor, {torch.get_num_threads()} threads"
 
 
-def to_markdown(rows: Sequence[Row]) -> str:
-    """The rows as a table."""
-    titles = (
-        "config", "batch", "images/s", "on cached batches", "loader alone", "GFLOP/image", "share of peak",
-        "GPU busy", "memory", "most time in",
-    )  # fmt: skip
-    lines = [titles, ("---",) * len(titles)]
-    for row in rows:
-        most = ", ".join(f"{name} {share:.0%}" for name, share in row.most_time_in.items())
-        lines.append(
-            (
-                row.config,
-                str(row.batch),
-                f"{row.loaded:.4g}",
-                f"{row.cached:.4g}",
-                f"{row.loader:.4g}",
-                f"{row.gflop_per_image:.3g}",
-                f"{row.peak_share:.1%}",
-                "-" if row.busy is None else f"{row.busy:.0%}",
-                "-" if row.memory_gb is None else f"{row.memory_gb:.3g} GB",
-                most,
-            )
-        )
-    return "\n".join("| " + " | ".join(line) + " |" for line in lines)
+TITLES = (
+    "config", "batch", "images/s", "on cached batches", "loader alone", "GFLOP/image", "share of peak",
+    "GPU busy", "memory", "most time in",
+)  # fmt: skip
+
+
+def cells(row: Row) -> tuple[str, ...]:
+    """A row under the titles."""
+    return (
+        row.config,
+        str(row.batch),
+        f"{row.loaded:.4g}",
+        f"{row.cached:.4g}",
+        f"{row.loader:.4g}",
+        f"{row.gflop_per_image:.3g}",
+        f"{row.peak_share:.1%}",
+        "-" if row.busy is None else f"{row.busy:.0%}",
+        "-" if row.memory_gb is None else f"{row.memory_gb:.3g} GB",
+        ", ".join(f"{name} {share:.0%}" for name, share in row.most_time_in.items()),
+    )
+
+
+def to_line(texts: Sequence[str]) -> str:
+    """A line of a table."""
+    return "| " + " | ".join(texts) + " |"
 
 
 if __name__ == "__main__":
