@@ -126,7 +126,8 @@ def start_prior(
     model = build(config.preset).to(processes.device)
     if config.size != model.image_size or config.smallest_size is not None or config.early_size is not None:
         raise ConfigError(
-            f"size is {config.size}, expected {model.image_size} throughout, the side of {config.preset}"
+            f"size is {config.size}, expected {model.image_size} throughout, the side of {config.preset}, "
+            "and neither smallest_size nor early_size"
         )
     ema = Ema(model, config.ema_decay)
     compile_each(config, [m for m in model.modules() if isinstance(m, TransformerBlock | MaskedBlock)])

@@ -61,6 +61,8 @@ def test_distortions_are_a_table():
             {"smallest_size": 250},
             r"smallest_size is 250, expected less than size \(256\) by a multiple of 16",
         ),
+        ({"early_size": 128}, "early_size is 128 with early_share = 0.0, expected both or neither"),
+        ({"early_share": 0.5}, "early_size is None with early_share = 0.5, expected both or neither"),
         ({"size_rounds": 0}, "size_rounds is 0, expected a whole number of at least 1"),
     ],
 )

@@ -102,3 +102,5 @@ def test_other_errors_stay_what_they_are(tmp_path):
 def test_pictures_that_do_not_fit_the_preset_are_told_before_any_is_read(tmp_path):
     with pytest.raises(ConfigError, match="size is 128, expected 64 throughout, the side of mae-tiny"):
         start_mae(mae_config(tmp_path, tmp_path, size=128), ALONE)
+    with pytest.raises(ConfigError, match="and neither smallest_size nor early_size"):
+        start_mae(mae_config(tmp_path, tmp_path, early_size=32, early_share=0.5), ALONE)
