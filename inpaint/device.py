@@ -24,3 +24,8 @@ def choose_device(name: str | torch.device = "auto") -> torch.device:
     if not here.get(device.type, False):
         raise InpaintError(f"device {str(name)!r} is not available on this machine; use auto or cpu")
     return device
+
+
+def is_out_of_memory(error: Exception) -> bool:
+    """Did torch find too little memory? On the CPU it is a plain RuntimeError, told apart by its words."""
+    return isinstance(error, torch.OutOfMemoryError) or "DefaultCPUAllocator" in str(error)

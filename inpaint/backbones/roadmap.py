@@ -14,9 +14,8 @@ from typing import Any, Literal, NamedTuple
 
 import torch
 from torch import Tensor, nn
-from torch.utils.flop_counter import FlopCounterMode
 
-SIZE = 224
+from inpaint.backbones.network import count_network
 
 
 @dataclass(frozen=True)
@@ -272,11 +271,4 @@ def walk_road(road: Road) -> tuple[Stop, ...]:
 
 def count_design(design: Design) -> tuple[float, float]:
     """Parameters in millions and multiply-adds in billions at 224 pixels, counted on the network itself."""
-    with torch.device("meta"):
-        network = build_design(design).eval()
-        picture = torch.empty(1, 3, SIZE, SIZE)
-    counter = FlopCounterMode(display=False)
-    with torch.no_grad(), counter:  # without gradients it is three times as quick
-        network(picture)
-    parameters = sum(parameter.numel() for parameter in network.parameters())
-    return parameters / 1e6, counter.get_total_flops() / 2e9  # two operations a multiply-add
+    return count_network(lambda: build_design(design).eval())

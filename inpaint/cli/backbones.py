@@ -147,7 +147,7 @@ def bench(names: tuple[str, ...], batch: int, seconds: float, device: str, out: 
     from inpaint.backbones.published_speeds import PUBLISHED_SPEEDS
     from inpaint.backbones.speed import compare_order, measure_speeds
     from inpaint.cli.backbone_tables import bench_as_table, bench_report
-    from inpaint.device import choose_device
+    from inpaint.device import choose_device, is_out_of_memory
 
     where = choose_device(device)
     with Console(stderr=True).status("building the networks") as status:
@@ -156,7 +156,7 @@ def bench(names: tuple[str, ...], batch: int, seconds: float, device: str, out: 
             status.update(f"measuring for about {seconds * len(networks):.0f} s")
             speeds = measure_speeds(networks, batch=batch, seconds=seconds, device=where)
         except RuntimeError as error:
-            if not isinstance(error, torch.OutOfMemoryError) and "DefaultCPUAllocator" not in str(error):
+            if not is_out_of_memory(error):
                 raise
             raise InpaintError(
                 f"{where} has too little memory for batches of {batch} in {len(chosen)} networks: lower "

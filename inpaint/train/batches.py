@@ -16,6 +16,7 @@ from inpaint.errors import DataError
 from inpaint.strokes import ObjectShapes, read_shapes
 from inpaint.train.ahead import Ahead
 from inpaint.train.augment import DISTORTION_DRAWS, distort
+from inpaint.train.compute import send
 from inpaint.train.crops import choose_crops
 from inpaint.train.data import describe_broken, load_photos
 from inpaint.train.data_config import DataConfig
@@ -149,12 +150,7 @@ def _send(mask: Tensor, device: torch.device) -> Tensor:
     They are drawn with OpenCV also for a GPU: there every attempt at a mask would have to be waited for, and
     an H100 made fewer of them than one processor core.
     """
-    if device.type == "cpu":
-        return mask
-    mask = mask.byte()
-    if device.type == "cuda":
-        mask = mask.pin_memory()
-    return mask.to(device, non_blocking=True).float()
+    return mask if device.type == "cpu" else send(mask.byte(), device).float()
 
 
 class _PhotosInMemory:

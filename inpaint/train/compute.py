@@ -6,8 +6,9 @@ import contextlib
 from collections.abc import Iterable, Iterator
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
+from inpaint.device import is_out_of_memory
 from inpaint.errors import InpaintError
 from inpaint.train.config import RunConfig
 
@@ -41,6 +42,13 @@ def uncompiled(config: RunConfig) -> contextlib.AbstractContextManager[object]:
     return torch.compiler.set_stance("force_eager") if config.compile else contextlib.nullcontext()
 
 
+def send(tensor: Tensor, device: torch.device) -> Tensor:
+    """Bring a tensor from the processor to the device; only a copy from pinned memory does not wait there."""
+    if device.type == "cuda":
+        tensor = tensor.pin_memory()
+    return tensor.to(device, non_blocking=True)
+
+
 @contextlib.contextmanager
 def memory_explained(config: RunConfig, device: torch.device) -> Iterator[None]:
     """Say in one line what to do about a step that does not fit into memory.
@@ -51,8 +59,7 @@ def memory_explained(config: RunConfig, device: torch.device) -> Iterator[None]:
     try:
         yield
     except (torch.OutOfMemoryError, RuntimeError) as error:
-        # On the processor it is a plain RuntimeError, told apart by its words alone.
-        if not isinstance(error, torch.OutOfMemoryError) and "DefaultCPUAllocator" not in str(error):
+        if not is_out_of_memory(error):
             raise
         room = ""
         if device.type == "cuda":

@@ -23,7 +23,7 @@ from inpaint.mask import composite
 from inpaint.models.patch_autoencoder import PatchAutoencoder
 from inpaint.tokens import token_masks, top_up, visible_tokens
 from inpaint.train.batches import Batch, Batches
-from inpaint.train.compute import compile_each, in_precision, memory_explained
+from inpaint.train.compute import compile_each, in_precision, memory_explained, send
 from inpaint.train.config import MaeRunConfig
 from inpaint.train.distributed import Processes, join_processes
 from inpaint.train.losses import masked_patch_mse
@@ -184,9 +184,7 @@ def hide_tokens(config: MaeRunConfig, batch: Batch, patch_size: int) -> Tensor:
         touched = torch.zeros_like(touched)
     first = batch.images_seen + batch.rows.start
     noise = torch.from_numpy(random_rows(config.seed, "tokens", first, *touched.shape)).float()
-    if touched.device.type == "cuda":
-        noise = noise.pin_memory()  # a copy from other memory waits for the whole step before
-    return top_up(touched, config.mask_ratio, noise.to(touched.device, non_blocking=True))
+    return top_up(touched, config.mask_ratio, send(noise, touched.device))
 
 
 def decay_groups(model: nn.Module, weight_decay: float) -> list[dict[str, object]]:

@@ -9,9 +9,10 @@ from typing import NamedTuple
 
 from inpaint.checkpoint import load_checkpoint
 from inpaint.errors import CheckpointError
-from inpaint.models.fcmae import FcmaePreset, FullyConvolutionalAutoencoder
+from inpaint.models.fcmae import FcmaePreset
 from inpaint.models.inpainter import Inpainter
-from inpaint.models.mae import MaePreset, MaskedAutoencoder
+from inpaint.models.mae import MaePreset
+from inpaint.models.patch_autoencoder import PatchAutoencoder
 from inpaint.models.presets import build_inpainter, vary_preset
 from inpaint.train.config import AcrRunConfig
 
@@ -80,7 +81,7 @@ def _take_shared(network: Inpainter, path: Path) -> str:
 def _take_prior(network: Inpainter, path: Path) -> None:
     prior, wanted = load_checkpoint(path), network.preset.mae
     if (
-        not isinstance(prior, MaskedAutoencoder | FullyConvolutionalAutoencoder)
+        not isinstance(prior, PatchAutoencoder)
         or network.prior is None
         or not _same_weights(prior.preset, wanted)
     ):
