@@ -24,7 +24,7 @@ PROBLEMS_SHOWN = 5
 
 
 def _training_options(command: Callable[..., Any]) -> Callable[..., Any]:
-    """Add ``config``, ``images``, ``out``, ``device`` and ``dry-run`` to a command."""
+    """Add ``config`` and the options that :func:`_train` takes to a command."""
     command = click.option(
         "--dry-run",
         is_flag=True,
@@ -35,11 +35,18 @@ def _training_options(command: Callable[..., Any]) -> Callable[..., Any]:
         "--device", type=click.Choice(DEVICES), help="Where to compute, instead of the config's."
     )(command)
     command = click.option(
+        "--minutes",
+        type=click.FloatRange(0, min_open=True),
+        metavar="M",
+        help="Let the run fit into this time: its pace is measured first, length and schedule follow. The "
+        "same command resumes it, with the length it was given then.",
+    )(command)
+    command = click.option(
         "--images",
         type=click.IntRange(1),
         metavar="N",
-        help="Images to see in the whole run, instead of the config's: images per second times the seconds "
-        "at hand. The cosine of the learning rate ends there; give the same number again to resume.",
+        help="Images to see in the whole run, instead of the config's. The cosine of the learning rate ends "
+        "there; give the same number again to resume.",
     )(command)
     command = click.option(
         "--out",
@@ -60,47 +67,74 @@ def train() -> None:
 
 @train.command()
 @_training_options
-def mae(config: Path, images: int | None, out: Path | None, device: str | None, dry_run: bool) -> None:
+def mae(config: Path, **options: Any) -> None:
     """Train a masked autoencoder, the prior."""
     from inpaint.train.config import MaeRunConfig, read_config
 
-    run = _override(read_config(config, MaeRunConfig), images, out, device)
+    run = read_config(config, MaeRunConfig)
     from inpaint.train.mae import fit_mae, mae_step, start_mae
 
-    if dry_run:
-        _rehearse(run, start_mae, mae_step)
-    else:
-        _fit(fit_mae, run)
+    _train(run, fit_mae, start_mae, mae_step, **options)
 
 
 @train.command()
 @_training_options
-def fcmae(config: Path, images: int | None, out: Path | None, device: str | None, dry_run: bool) -> None:
+def fcmae(config: Path, **options: Any) -> None:
     """Train a fully convolutional masked autoencoder, a prior of ConvNeXt V2 blocks."""
     from inpaint.train.config import FcmaeRunConfig, read_config
 
-    run = _override(read_config(config, FcmaeRunConfig), images, out, device)
+    run = read_config(config, FcmaeRunConfig)
     from inpaint.train.fcmae import fcmae_step, fit_fcmae, start_fcmae
 
-    if dry_run:
-        _rehearse(run, start_fcmae, fcmae_step)
-    else:
-        _fit(fit_fcmae, run)
+    _train(run, fit_fcmae, start_fcmae, fcmae_step, **options)
 
 
 @train.command()
 @_training_options
-def acr(config: Path, images: int | None, out: Path | None, device: str | None, dry_run: bool) -> None:
+def acr(config: Path, **options: Any) -> None:
     """Train adapter and generator on top of a trained prior."""
     from inpaint.train.config import AcrRunConfig, read_config
 
-    run = _override(read_config(config, AcrRunConfig), images, out, device)
+    run = read_config(config, AcrRunConfig)
     from inpaint.train.acr import acr_step, fit_acr, start_acr
 
+    _train(run, fit_acr, start_acr, acr_step, **options)
+
+
+def _train(
+    run: RunConfig,
+    fit: Callable[..., Path],
+    start: Callable[..., Any],
+    step: Callable[..., Any],
+    *,
+    images: int | None,
+    minutes: float | None,
+    out: Path | None,
+    device: str | None,
+    dry_run: bool,
+) -> None:
+    """Do what a command's options say with its run."""
+    if images is not None and minutes is not None:
+        raise click.UsageError(f"got --images {images} and --minutes {minutes:g}, expected one of them")
+    run = _override(run, images, out, device)
+    if minutes is not None:
+        run = _fit_to_time(run, minutes, start, step)
     if dry_run:
-        _rehearse(run, start_acr, acr_step)
+        _rehearse(run, start, step)
     else:
-        _fit(fit_acr, run)
+        _fit(fit, run)
+
+
+def _fit_to_time(run: Config, minutes: float, start: Callable[..., Any], step: Callable[..., Any]) -> Config:
+    """Measure the run's pace, and tell the length that follows."""
+    from inpaint.train.distributed import join_processes
+    from inpaint.train.pace import fit_to_time
+
+    processes = join_processes(run.device, run.threads)
+    run = fit_to_time(run, minutes, start, step, processes)
+    if processes.is_main:
+        click.echo(f"{minutes:g} minutes: {run.images:,} images", err=True)
+    return run
 
 
 def _fit(fit: Callable[..., Path], run: RunConfig) -> None:

@@ -26,6 +26,7 @@ from inpaint.train.losses import (
     discriminator_real_loss,
     feature_matching_loss,
     generator_adversarial_loss,
+    hole_weights,
     r1_of,
     weighted_l1,
 )
@@ -144,7 +145,13 @@ def _discriminator_losses(
             real_logits, _ = parts.discriminator(photos)
         with in_precision(config, image.device):
             fake_logits, _ = parts.discriminator(judged)
-    loss = discriminator_real_loss(real_logits.float()) + discriminator_fake_loss(fake_logits.float(), mask)
+    real_logits, fake_logits = real_logits.float(), fake_logits.float()
+    if config.adversarial_at == "holes":
+        weights = hole_weights(mask, fake_logits.shape[2:])
+        fake_loss = generator_adversarial_loss(-fake_logits, weights)  # its mirror image
+        loss = discriminator_real_loss(real_logits, weights) + fake_loss
+    else:
+        loss = discriminator_real_loss(real_logits) + discriminator_fake_loss(fake_logits, mask)
     if not penalised:
         return {"discriminator": loss}
     penalty = r1_of(real_logits, photos)
@@ -167,7 +174,10 @@ def _generator_losses(
             fake_logits, fake_levels = discriminator(judged)
             with torch.no_grad():
                 _, real_levels = discriminator(image)
-        values["adversarial"] = generator_adversarial_loss(fake_logits.float())
+        at_holes = config.adversarial_at == "holes"
+        values["adversarial"] = generator_adversarial_loss(
+            fake_logits.float(), hole_weights(mask, fake_logits.shape[2:]) if at_holes else None
+        )
         values["feature_matching"] = feature_matching_loss(
             [level.float() for level in fake_levels], [level.float() for level in real_levels]
         )

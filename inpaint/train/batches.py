@@ -91,6 +91,7 @@ class Batches:
         else:
             source = PhotoStream(config, index, rows, device, shapes, on_problem)
         make = functools.partial(_make_batch, config, source, shapes, device, rows)
+        self.device = device
         # On the network's own stream a batch would wait for whole steps of the network.
         self._stream = torch.cuda.Stream(device, priority=-1) if device.type == "cuda" else None
         self._photos = len(source)
@@ -175,8 +176,8 @@ class _PhotosInMemory:
         """Pictures (B, 3, S, S) in [0, 1] of the batch that follows; their holes are drawn elsewhere."""
         config, rows, side = self._config, self._rows, self._photos.photos.shape[-1]
         indices = indices_at(len(self), config.batch_size, seed=config.seed, images_seen=images_seen)[rows]
-        boxes, mirrored = choose_crops(config, images_seen + rows.start, len(indices), side, side)
         size = size_after(config, images_seen, len(self))
+        boxes, mirrored = choose_crops(config, images_seen + rows.start, len(indices), side, side, size)
         return self._photos.crop(indices, boxes, mirrored, size=size, device=self._device), None
 
 

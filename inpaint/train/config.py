@@ -23,6 +23,7 @@ from inpaint.train.strict_toml import at_least, between, read_table
 Schedule = Literal["constant", "cosine", "milestones"]
 Precision = Literal["float32", "bf16"]
 JudgedView = Literal["prediction", "composite"]
+JudgedPlaces = Literal["everywhere", "holes"]
 PerceptualNetwork = Literal["squeezenet", "ade20k", "mae"]
 PERCEPTUAL_FILES: dict[PerceptualNetwork, str] = {
     "squeezenet": "SqueezeNet 1.1 as .safetensors with torchvision's key names",
@@ -151,6 +152,9 @@ class AcrRunConfig(RunConfig):
         discriminator_width: channels of its first convolution.
         discriminator_learning_rate: at its highest; follows the same schedule.
         judged: what discriminator and perceptual loss see: raw prediction (as published) or composite.
+        adversarial_at: where discriminator and adversarial loss judge: "everywhere" (as published; known
+            places are taught as real), or in "holes" alone. Where most of a picture is known, a discriminator
+            is mostly right by calling all of it real, and a short run ends before it learns more.
         betas: of Adam, for both networks.
         alpha_rate: the alphas' learning rate by that of the rest. They are single numbers that start at zero,
             and what joins through them learns next to nothing before they have moved: a short run raises it.
@@ -169,6 +173,7 @@ class AcrRunConfig(RunConfig):
     discriminator_width: int = at_least(1, default=64)
     discriminator_learning_rate: float = at_least(1e-12, default=1e-4)
     judged: JudgedView = "prediction"
+    adversarial_at: JudgedPlaces = "everywhere"
     betas: tuple[float, float] = between(0, 0.999999, default=(0.9, 0.999))
     alpha_rate: float = at_least(1e-6, default=1.0)
     weights: LossWeights = field(default_factory=LossWeights)

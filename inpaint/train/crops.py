@@ -19,9 +19,17 @@ _LARGEST_ASPECT = 4 / 3
 
 
 def choose_crops(
-    config: DataConfig, first: int, count: int, height: int, width: int
+    config: DataConfig, first: int, count: int, height: int, width: int, size: int
 ) -> tuple[NDArray[np.int64], NDArray[np.bool_]]:
     """Choose the crops of pictures `first` to `first + count` of a run, from photos of one size.
+
+    Args:
+        config: the run.
+        first: number of the first picture in the run.
+        count: of pictures.
+        height: of the photos, pixels.
+        width: of the photos, pixels.
+        size: side that the crops will have as pictures.
 
     Returns:
         (count, 4) boxes (top, left, height, width) and (count,) whether to mirror.
@@ -30,7 +38,11 @@ def choose_crops(
     if config.augment.kind == "resize":
         boxes = np.tile(np.array([0, 0, height, width], np.int64), (count, 1))
     else:
-        boxes = random_boxes(draws, height, width, min_scale=config.min_scale)
+        min_scale = config.min_scale
+        if config.max_upscale is not None:
+            smallest = size / config.max_upscale  # pixels a side of a square crop
+            min_scale = max(min_scale, min(1.0, (smallest / min(height, width)) ** 2))
+        boxes = random_boxes(draws, height, width, min_scale=min_scale)
     return boxes, draws[:, 4] < 0.5
 
 

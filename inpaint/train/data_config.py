@@ -69,6 +69,8 @@ class DataConfig:
         early_size: side of the run's first pictures: small ones are fast, and teach shapes and colours.
         early_share: how large a part of the run's images these are.
         min_scale: smallest part of a photo's area in a crop; 1 takes whole photos.
+        max_upscale: largest factor by which a crop is enlarged; smaller crops than that are not taken. What
+            is enlarged is blurred, and teaches to fill holes with blur. A whole photo may always be enlarged.
         augment: how a photo becomes a training picture.
         masks: kind of the holes; see `inpaint.strokes`.
         shapes: folder or zip of object shapes, for object-shaped holes.
@@ -89,6 +91,7 @@ class DataConfig:
     early_size: int | None = at_least(16, default=None)
     early_share: float = between(0, 1, default=0.0)
     min_scale: float = between(0.01, 1, default=0.5)
+    max_upscale: float | None = at_least(0.01, default=None)
     augment: Augment = field(default_factory=Augment)
     masks: MaskKind = "mixed"
     shapes: Path | None = None

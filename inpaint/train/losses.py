@@ -45,9 +45,21 @@ def generator_adversarial_loss(fake_logits: Tensor, weights: Tensor | None = Non
     return loss.mean() if weights is None else (loss * weights).mean()
 
 
-def discriminator_real_loss(real_logits: Tensor) -> Tensor:
-    """Teach that photos are real: mean of softplus(-logits)."""
-    return F.softplus(-real_logits).mean()
+def discriminator_real_loss(real_logits: Tensor, weights: Tensor | None = None) -> Tensor:
+    """Teach that photos are real: mean of softplus(-logits), times `weights` per patch if there are any."""
+    loss = F.softplus(-real_logits)
+    return loss.mean() if weights is None else (loss * weights).mean()
+
+
+def hole_weights(mask: Tensor, size: Sequence[int]) -> Tensor:
+    """Weights that turn a mean over patches into one over the patches in holes, (B, 1, h, w).
+
+    Args:
+        mask: (B, 1, H, W), 1 = hole.
+        size: (h, w) of the logits.
+    """
+    hole = scale_mask(mask, size)
+    return hole / hole.mean().clamp(min=1e-6)
 
 
 def discriminator_fake_loss(

@@ -190,7 +190,7 @@ class _Maker(Dataset[Any]):
         if self._lama is not None:
             pixels = np.asarray(_shrink(photo, self._config.photo_size))
             return self._lama(pixels, size, picture_seed(self._config.seed, "lama", picture))
-        boxes, mirrored = choose_crops(self._config, picture, 1, photo.height, photo.width)
+        boxes, mirrored = choose_crops(self._config, picture, 1, photo.height, photo.width, size)
         return crop_photo(photo, boxes[0], mirrored[0], size)
 
 

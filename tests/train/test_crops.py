@@ -89,14 +89,35 @@ def test_a_bad_min_scale_is_told():
 
 def test_crops_of_a_picture_do_not_depend_on_its_batch():
     config = data_config(Path("photos"), Path("run"), min_scale=0.3, seed=7)
-    boxes, mirrored = choose_crops(config, 32, 8, 20, 30)
-    alone, flip = choose_crops(config, 35, 1, 20, 30)
+    boxes, mirrored = choose_crops(config, 32, 8, 20, 30, 16)
+    alone, flip = choose_crops(config, 35, 1, 20, 30, 16)
     assert np.array_equal(alone[0], boxes[3]) and flip[0] == mirrored[3]
-    other, _ = choose_crops(data_config(Path("photos"), Path("run"), min_scale=0.3, seed=8), 32, 8, 20, 30)
+    other, _ = choose_crops(
+        data_config(Path("photos"), Path("run"), min_scale=0.3, seed=8), 32, 8, 20, 30, 16
+    )
     assert not np.array_equal(other, boxes)
 
 
 def test_resize_takes_the_whole_photo_and_mirrors_half():
     config = data_config(Path("photos"), Path("run"), augment=Augment(kind="resize"))
-    boxes, mirrored = choose_crops(config, 0, 400, 20, 30)
+    boxes, mirrored = choose_crops(config, 0, 400, 20, 30, 16)
     assert (boxes == [0, 0, 20, 30]).all() and 160 < mirrored.sum() < 240
+
+
+def test_a_crop_is_enlarged_no_more_than_allowed():
+    config = data_config(Path("photos"), Path("run"), min_scale=0.1, max_upscale=1.25)
+    # 64 pixels from 51.2 at least; 128 pixels would need 102: whole photos
+    for size, smallest in ((64, 0.32 * 90 * 90), (128, 90 * 90)):
+        boxes, _ = choose_crops(config, 0, 500, 90, 90, size)
+        areas = boxes[:, 2] * boxes[:, 3]
+        assert areas.min() == pytest.approx(smallest, rel=0.03)
+    free, _ = choose_crops(data_config(Path("photos"), Path("run"), min_scale=0.1), 0, 500, 90, 90, 64)
+    assert (free[:, 2] * free[:, 3]).min() < 0.15 * 90 * 90
+
+
+def test_what_is_large_enough_anyway_keeps_its_crops():
+    plain = data_config(Path("photos"), Path("run"), min_scale=0.3)
+    limited = data_config(Path("photos"), Path("run"), min_scale=0.3, max_upscale=1.0)
+    assert np.array_equal(
+        choose_crops(plain, 0, 50, 256, 256, 128)[0], choose_crops(limited, 0, 50, 256, 256, 128)[0]
+    )

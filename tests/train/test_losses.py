@@ -15,6 +15,7 @@ from inpaint.train.losses import (
     discriminator_real_loss,
     feature_matching_loss,
     generator_adversarial_loss,
+    hole_weights,
     masked_patch_mse,
     r1_of,
     r1_penalty,
@@ -59,6 +60,15 @@ def test_generator_weights_stress_holes():
     assert generator_adversarial_loss(logits, 1 + 1.5 * hole).item() == pytest.approx(
         (plain + 1.5 * only).item()
     )
+
+
+def test_hole_weights_give_the_mean_over_hole_patches():
+    logits = torch.randn(2, 4, 4, 4)
+    weights = hole_weights(half_hole(), (4, 4))
+    in_holes = torch.nn.functional.softplus(-logits[..., :2]).mean().item()
+    assert discriminator_real_loss(logits, weights).item() == pytest.approx(in_holes)
+    assert generator_adversarial_loss(logits, weights).item() == pytest.approx(in_holes)
+    assert hole_weights(torch.zeros(1, 1, 8, 8), (4, 4)).abs().max() == 0
 
 
 def test_scaling_of_masks():

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import math
 from collections.abc import Callable
 from pathlib import Path
 
@@ -19,6 +20,7 @@ from inpaint.train.acr_step import acr_step
 from inpaint.train.batches import Batch
 from inpaint.train.distributed import Processes
 from inpaint.train.fcmae import fcmae_step, start_fcmae
+from inpaint.train.losses import scale_mask
 from inpaint.train.mae import mae_step, start_mae
 from tests.train.tiny_runs import acr_config, fcmae_config, mae_config
 
@@ -311,3 +313,22 @@ def test_the_alphas_have_a_rate_of_their_own(perceptual_weights):
         moved.append((alpha.abs().item(), (weight - before).abs().max().item()))
     (slow, same), (fast, also) = moved
     assert slow > 0 and fast == pytest.approx(10 * slow) and same == also
+
+
+# -- where is judged -----------------------------------------------------------------------------------------
+
+
+def test_judged_in_holes_alone_the_rest_changes_nothing(every_loss):
+    """A discriminator that is sure of known places and undecided in holes."""
+    batch = make_batch()
+    values = {}
+    for places in ("everywhere", "holes"):
+        config = every_loss(adversarial_at=places)
+        parts = start_acr(config, ALONE)
+        logits = 30 * (1 - scale_mask(batch.mask, (16, 16)))
+        parts.discriminator.forward = lambda image, logits=logits: (logits, [torch.zeros(1)])
+        values[places] = acr_module._generator_losses(
+            config, parts, True, batch.image.clone().requires_grad_(), batch.image, batch.mask
+        )["adversarial"].item()
+    assert values["holes"] == pytest.approx(math.log(2))
+    assert values["everywhere"] < 0.2 * math.log(2)
