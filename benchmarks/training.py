@@ -1,6 +1,7 @@
 """Training speed: images per second, and what share of the device's matrix peak that is.
 
     python benchmarks/training.py --out training.json                          # the eight networks, one GPU
+    python benchmarks/training.py --compile --out compiled.json                # the same, compiled
     python benchmarks/training.py configs/acr_small.toml --batch 4 --device cpu
 
 Every config is run as it is, at its largest size, on steps of its own training loop with every loss, twice:
@@ -67,6 +68,7 @@ class Row:
     size: int
     batch: int
     precision: str
+    compiled: bool
     cached: float
     """Steps on batches drawn beforehand."""
     loaded: float
@@ -88,6 +90,7 @@ class Row:
 @click.command(help=__doc__)
 @click.argument("configs", nargs=-1, type=click.Path(exists=True, dir_okay=False, path_type=Path))
 @click.option("--batch", type=click.IntRange(2), help="Images per step, instead of each config's.")
+@click.option("--compile", "compiled", is_flag=True, help="Compile the networks, whatever the configs say.")
 @click.option("--seconds", default=8.0, show_default=True, help="Per measurement; there are two per config.")
 @click.option("--device", default="auto", show_default=True)
 @click.option("--photos", type=click.Path(exists=True, path_type=Path), help="Instead of the example photo.")
@@ -96,6 +99,7 @@ class Row:
 def main(
     configs: tuple[Path, ...],
     batch: int | None,
+    compiled: bool,
     seconds: float,
     device: str,
     photos: Path | None,
@@ -119,6 +123,7 @@ def main(
         click.echo(to_line(TITLES) + "\n" + to_line(("---",) * len(TITLES)))
         for path in paths:
             config = prepare(path, Path(folder), batch, str(processes.device), photos, shapes)
+            config = dataclasses.replace(config, compile=compiled or config.compile)
             row = measure(path.stem, config, processes, seconds, peak)
             # Told and kept at once: what is measured stays, whatever becomes of the rest.
             click.echo(to_line(cells(row)))
@@ -223,6 +228,7 @@ def measure(name: str, config: RunConfig, processes: Processes, seconds: float, 
         size=config.size,
         batch=size,
         precision=config.precision,
+        compiled=config.compile,
         cached=rates[0],
         loaded=rates[1],
         loader=loader_rate,
@@ -357,7 +363,7 @@ TITLES = (
 def cells(row: Row) -> tuple[str, ...]:
     """A row under the titles."""
     return (
-        row.config,
+        f"{row.config}, compiled" if row.compiled else row.config,
         str(row.batch),
         f"{row.loaded:.4g}",
         f"{row.cached:.4g}",

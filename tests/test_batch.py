@@ -127,7 +127,7 @@ def test_nothing_is_dropped_silently(folder: Callable[..., Path]) -> None:
         "iphone.heic",
     }
     assert "a.jpg" in found["a.png"] and "a.png" in found["a.jpg"]
-    assert "b.png is there, but only an equal stem counts" in found["B.png"]
+    assert "b.png is there, but only B.* counts" in found["B.png"]
     assert "several masks: c.jpg, c.png" in found["c.png"]
     assert "no mask named d.*" in found["d.png"]
     assert "e_mask.png is there" in found["e.png"]
@@ -162,6 +162,86 @@ def test_hopeless_calls_are_one_clear_error(
     with pytest.raises(error, match=text) as caught:
         pair_files(tmp_path / images, tmp_path / masks)
     assert "\n" not in str(caught.value)
+
+
+def test_a_tree_is_paired_folder_by_folder(folder: Callable[..., Path], tmp_path: Path) -> None:
+    images = folder("images", "a.png")
+    for below in ("shoes", "shoes/red", ".trash", "out"):
+        folder(f"images/{below}", "a.png", "b.jpg")
+    masks = folder("images/masks", "a.png")  # within the pictures' folder, as is the output
+    folder("images/masks/shoes", "a.png", "b.png")
+    folder("images/masks/shoes/red", "a.webp")
+    pairs, problems = pair_files(images, masks, recursive=True, leave_out=[images / "out"])
+    assert [
+        (p.image.relative_to(images).as_posix(), p.mask.relative_to(masks).as_posix()) for p in pairs
+    ] == [
+        ("a.png", "a.png"),
+        ("shoes/a.png", "shoes/a.png"),
+        ("shoes/b.jpg", "shoes/b.png"),
+        ("shoes/red/a.png", "shoes/red/a.webp"),
+    ]
+    assert [problem.path.relative_to(images).as_posix() for problem in problems] == ["shoes/red/b.jpg"]
+    assert f"no mask named b.* in '{masks / 'shoes/red'}'" in problems[0].reason
+    jobs, unplanned = plan_batch(pairs, images / "out")
+    assert [job.output.relative_to(images / "out").as_posix() for job in jobs] == [
+        "a.png",
+        "shoes/a.png",
+        "shoes/b.jpg",
+        "shoes/red/a.png",
+    ]
+    assert not unplanned
+    report = run(jobs)
+    assert report.exit_code == 0 and (images / "out/shoes/red/a.png").is_file()
+    again, _ = pair_files(images, masks, recursive=True, leave_out=[images / "out"])
+    assert again == pairs  # results are not pictures of the next run
+    one_mask, none = pair_files(images, masks / "a.png", recursive=True, leave_out=[images / "out", masks])
+    assert len(one_mask) == 5 and not none
+    with pytest.raises(ImageError, match="is the images folder"):
+        plan_batch(pairs, images)
+
+
+def test_pictures_in_subfolders_alone_are_pointed_out(folder: Callable[..., Path]) -> None:
+    images = folder("images")
+    folder("images/shoes", "a.png")
+    with pytest.raises(ImageError, match=r"no pictures in .* in its subfolders, search them too"):
+        pair_files(images, folder("masks", "a.png"))
+
+
+def test_masks_with_a_suffix_may_lie_beside_their_pictures(folder: Callable[..., Path]) -> None:
+    images = folder(
+        "images", "a.jpg", "a_mask.png", "b.png", "b_Mask.png", "c_mask.png", "d.png", "d_mask_mask.png"
+    )
+    pairs, problems = pair_files(images, images, mask_suffix="_mask")
+    assert names(pairs) == [("a.jpg", "a_mask.png")]
+    found = reasons(problems)
+    assert found["b.png"].startswith("no mask named b_mask.*") and "b_Mask.png is there" in found["b.png"]
+    # What ends like a mask is one, though it has no picture; d_mask_mask.png is the mask of a d_mask.png.
+    assert set(found) == {"b.png", "b_Mask.png", "d.png"}
+    apart = folder("masks", "a_mask.png", "b_mask.png", "a.png")
+    assert names(pair_files(folder("alone", "a.jpg", "b.png"), apart, mask_suffix="_mask")[0]) == [
+        ("a.jpg", "a_mask.png"),
+        ("b.png", "b_mask.png"),
+    ]
+    with pytest.raises(MaskError, match="images and masks are both"):
+        pair_files(images / "a.jpg", images / "a.jpg", mask_suffix="_mask")
+
+
+def test_a_folder_that_cannot_be_opened_costs_one_line(
+    folder: Callable[..., Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    images = folder("images", "a.png")
+    closed = folder("images/closed", "b.png")
+    scan = os.scandir
+
+    def scandir(path: str) -> object:
+        if Path(path) == closed:
+            raise PermissionError(13, "Permission denied", str(path))
+        return scan(path)
+
+    monkeypatch.setattr(os, "scandir", scandir)
+    pairs, problems = pair_files(images, folder("masks", "a.png"), recursive=True)
+    assert names(pairs) == [("a.png", "a.png")]
+    assert reasons(problems) == {"closed": "cannot be opened (Permission denied): check its permissions"}
 
 
 # Planning

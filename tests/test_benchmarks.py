@@ -28,6 +28,7 @@ def test_training_speed_is_measured_on_cached_and_on_loaded_batches(tmp_path):
     written = json.loads((tmp_path / "out.json").read_text())
     assert written["peak_tflops"] > 0 and written["decode_per_core"] > 0
     assert [row["config"] for row in written["rows"]] == ["smoke_mae", "smoke_fcmae", "smoke_acr"]
+    assert not any(row["compiled"] for row in written["rows"])
     for row in written["rows"]:
         assert min(row["cached"], row["loaded"], row["loader"], row["gflop_per_image"]) > 0
         expected = row["loaded"] * row["gflop_per_image"] / 1e3 / written["peak_tflops"]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import subprocess
 import sys
 from collections.abc import Callable
@@ -246,6 +247,55 @@ class TestBatch:
         result = self.batch(weights, "photos", "masks", "-o", "out", "--skip-existing")
         assert (result.exit_code, result.stdout) == (0, "out: 1 repaired, 1 skipped, 0 failed\n")
         assert Path("out", "a.png").read_text() == "mine"
+
+    def test_a_tree_with_masks_beside_the_pictures_and_a_record(self, weights: Path) -> None:
+        Path("photos", "new").mkdir()
+        for stem in ("c", "d"):
+            Path("photos", "new", f"{stem}.png").write_bytes(Path("photo.png").read_bytes())
+        for place in ("a", "b", "new/c"):
+            Path("photos", f"{place}_mask.png").write_bytes(Path("mask.png").read_bytes())
+        options = ("--recursive", "--mask-suffix", "_mask", "--record", "told.csv")
+        result = self.batch(weights, "photos", "photos", "-o", "photos/done", *options)
+        assert (result.exit_code, result.stdout) == (1, "photos/done: 3 repaired, 0 skipped, 1 failed\n")
+        assert "d.png: no mask named d_mask.* in 'photos/new'" in result.stderr
+        found = sorted(str(path.relative_to("photos/done")) for path in Path("photos/done").rglob("*.png"))
+        assert found == ["a.png", "b.png", "new/c.png"]
+        with Path("told.csv").open(newline="") as file:
+            told = {row["image"]: row["status"] for row in csv.DictReader(file)}
+        assert told == {
+            "photos/a.png": "done",
+            "photos/b.png": "done",
+            "photos/new/c.png": "done",
+            "photos/new/d.png": "failed",
+        }
+
+    def test_a_dry_run_tells_the_plan_and_changes_nothing(self, desk: Path, weights: Path) -> None:
+        Path("out").mkdir()
+        Path("out", "a.png").write_text("mine")
+        Path("photos", "c.png").touch()
+        before = listing(desk)
+        options = ("--dry-run", "--skip-existing", "--model", "acr-huge")  # no model is looked for
+        result = call("batch", "photos", "masks", "-o", "out", *options)
+        assert result.exit_code == 1 and listing(desk) == before
+        assert result.stdout.splitlines() == [
+            "photos/a.png + masks/a.png -> out/a.png is there already",
+            "photos/b.png + masks/b.png -> out/b.png",
+            "would repair 1, skip 1; 1 cannot take part",
+        ]
+        assert result.stderr == "failed: photos/c.png: no mask named c.* in 'masks': add one\n"
+
+    @pytest.mark.parametrize(
+        ("record", "told"),
+        [
+            ("told.txt", "expected a name that ends in .csv or .json"),
+            ("none/told.csv", "there is no folder 'none'"),
+        ],
+    )
+    def test_a_record_that_cannot_be_written_is_refused_before_the_work(
+        self, weights: Path, record: str, told: str
+    ) -> None:
+        result = self.batch(weights, "photos", "masks", "-o", "out", "--record", record)
+        assert result.exit_code == 2 and told in result.stderr and not Path("out").exists()
 
     @pytest.mark.parametrize(
         ("arguments", "told"),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -10,7 +11,20 @@ import click
 from inpaint.cli.options import repair_options
 
 if TYPE_CHECKING:
-    from inpaint.batch import BatchReport
+    from inpaint.batch import BatchReport, Job, Problem
+
+
+def _check_record(_ctx: click.Context, _option: click.Parameter, path: Path | None) -> Path | None:
+    """Refuse a record that could not be written before the hours of work it is about."""
+    from inpaint.batch import RECORD_FORMATS
+
+    if path is not None and path.suffix.lower() not in RECORD_FORMATS:
+        raise click.BadParameter(
+            f"got {path.name!r}, expected a name that ends in {' or '.join(RECORD_FORMATS)}"
+        )
+    if path is not None and not path.parent.is_dir():
+        raise click.BadParameter(f"there is no folder {str(path.parent)!r}, make it first")
+    return path
 
 
 @click.command()
@@ -19,7 +33,25 @@ if TYPE_CHECKING:
 @click.option(
     "-o", "--output", type=click.Path(path_type=Path), required=True, help="Folder for the results."
 )
+@click.option("-r", "--recursive", is_flag=True, help="Subfolders too; the results keep the tree.")
+@click.option(
+    "--mask-suffix",
+    default="",
+    metavar="TEXT",
+    help="What a mask's name has beyond its picture's: with _mask, a_mask.png belongs to a.jpg. Then IMAGES "
+    "and MASKS may be one folder.",
+)
 @click.option("--skip-existing", is_flag=True, help="Keep results that are there already.")
+@click.option(
+    "--dry-run", is_flag=True, help="Say what belongs together and where results would go; change nothing."
+)
+@click.option(
+    "--record",
+    type=click.Path(path_type=Path, dir_okay=False),
+    metavar="FILE",
+    callback=_check_record,
+    help="Also write what became of every picture into this .csv or .json file.",
+)
 @repair_options
 @click.pass_context
 def batch(
@@ -27,7 +59,11 @@ def batch(
     images: Path,
     masks: Path,
     output: Path,
+    recursive: bool,
+    mask_suffix: str,
     skip_existing: bool,
+    dry_run: bool,
+    record: Path | None,
     model: str,
     device: str,
     invert_mask: bool,
@@ -36,16 +72,25 @@ def batch(
     """Fill the holes of every picture in the folder IMAGES.
 
     MASKS is a folder of masks with the same names (a.jpg and a.png belong together), or one mask for all.
-    A picture that cannot be repaired costs one line at the end, and exit code 1.
+    A picture that cannot be repaired costs one line at the end, and exit code 1. After an interruption the
+    same command with --skip-existing goes on.
     """
     from rich.console import Console
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
-    from inpaint.batch import pair_files, plan_batch, run_batch
+    from inpaint.batch import BatchReport, pair_files, plan_batch, run_batch, write_record
+
+    pairs, unpaired = pair_files(
+        images, masks, recursive=recursive, mask_suffix=mask_suffix, leave_out=[output]
+    )
+    jobs, unplanned = plan_batch(pairs, output, skip_existing=skip_existing)
+    problems = [*unpaired, *unplanned]
+    if dry_run:
+        _tell_plan(jobs, problems)
+        ctx.exit(BatchReport((), tuple(problems)).exit_code)
+
     from inpaint.pipeline import InpaintPipeline
 
-    pairs, unpaired = pair_files(images, masks)
-    jobs, unplanned = plan_batch(pairs, output, skip_existing=skip_existing)
     pipeline = InpaintPipeline.from_pretrained(model, device=device)
     console = Console(stderr=True)
     columns = (TextColumn("{task.description}", markup=False), BarColumn(), MofNCompleteColumn())
@@ -57,11 +102,24 @@ def batch(
             jobs,
             lambda image, mask: pipeline(image, mask, dilate=dilate),
             on_result=lambda result: progress.update(bar, advance=1, description=result.job.image.name),
-            problems=[*unpaired, *unplanned],
+            problems=problems,
             invert_mask=invert_mask,
         )
+    if record is not None:
+        write_record(report, record)
     _tell(report, output)
     ctx.exit(report.exit_code)
+
+
+def _tell_plan(jobs: Sequence[Job], problems: Sequence[Problem]) -> None:
+    """One line for each picture: its mask and its result, or why it has none."""
+    for job in jobs:
+        image, mask, result = (click.format_filename(path) for path in (job.image, job.mask, job.output))
+        click.echo(f"{image} + {mask} -> {result}" + (" is there already" if job.skip else ""))
+    for problem in problems:
+        click.echo(f"failed: {click.format_filename(problem.path)}: {problem.reason}", err=True)
+    skipped = sum(job.skip for job in jobs)
+    click.echo(f"would repair {len(jobs) - skipped}, skip {skipped}; {len(problems)} cannot take part")
 
 
 def _tell(report: BatchReport, output: Path) -> None:

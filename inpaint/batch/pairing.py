@@ -1,0 +1,196 @@
+"""Which mask belongs to which picture."""
+
+from __future__ import annotations
+
+import os
+import unicodedata
+from collections import defaultdict
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from inpaint.errors import ImageError, MaskError
+
+READABLE_SUFFIXES = tuple(
+    ".png .jpg .jpeg .jfif .webp .tif .tiff .bmp .gif .ppm .pgm .pbm .avif .jp2".split()
+)
+# Pictures to a person, but not to this program: named in the report instead of being passed over.
+_UNREADABLE_SUFFIXES = tuple(
+    ".heic .heif .jxl .psd .svg .eps .xcf .exr .hdr .tga .ico .raw .dng .cr2 .cr3 .nef .arw .orf .rw2".split()
+)
+
+
+@dataclass(frozen=True)
+class Pair:
+    """A picture, the mask that belongs to it, and the folder within the images folder it lies in."""
+
+    image: Path
+    mask: Path
+    folder: Path = Path()
+
+
+@dataclass(frozen=True)
+class Problem:
+    """A file that cannot take part, and why, in one line."""
+
+    path: Path
+    reason: str
+
+
+_Key = tuple[Path, str]
+"""What a picture and its mask have in common: folder and stem."""
+
+
+def pair_files(
+    images: Path,
+    masks: Path,
+    *,
+    recursive: bool = False,
+    mask_suffix: str = "",
+    leave_out: Sequence[Path] = (),
+) -> tuple[list[Pair], list[Problem]]:
+    """Find the mask of each picture.
+
+    Two folders are paired by equal stems (``a.jpg`` and ``a.png``), case-sensitively, subfolder by subfolder;
+    one mask file serves all pictures. Hidden files and folders are left alone; so are masks without a
+    picture.
+
+    Args:
+        images: folder of pictures, or one picture file.
+        masks: folder of masks, or one mask file. Where it lies among the pictures it is not taken for one.
+        recursive: look into subfolders too; without it they are left alone.
+        mask_suffix: what a mask's stem has beyond its picture's: with ``_mask``, ``a_mask.png`` belongs to
+            ``a.jpg``. Then both may lie in one folder.
+        leave_out: folders that are not searched, such as that of earlier results.
+
+    Returns:
+        Pairs and problems, each sorted by path. A problem is a picture without mask, with several masks, with
+        the same stem as another picture, or in a format that cannot be read; or a folder that cannot be.
+
+    Raises:
+        ImageError: ``images`` is missing or holds no pictures.
+        MaskError: ``masks`` is missing or holds no pictures, or is the same as ``images`` without a suffix.
+    """
+    images, masks = Path(images), Path(masks)
+    for path, what, error in ((images, "images", ImageError), (masks, "masks", MaskError)):
+        if not path.exists():
+            raise error(f"no such file or folder for the {what}: {str(path)!r}; check the path")
+    together = images.samefile(masks)
+    if together and not (mask_suffix and images.is_dir()):
+        raise MaskError(
+            f"images and masks are both {str(images)!r}: masks need a file or folder of their own, or a "
+            "suffix that tells them from the pictures"
+        )
+    left_out = {identity(path) for path in leave_out}
+    pictures, problems = _find_pictures(
+        images, recursive, left_out | (set() if together else {identity(masks)})
+    )
+    if together:
+        pictures = [path for path in pictures if not _stem(path).endswith(mask_suffix)]
+    if not pictures and not problems:
+        below = not recursive and images.is_dir() and _find_pictures(images, True, left_out)[0]
+        advice = (
+            "there are some in its subfolders, search them too (recursive)" if below else "check the folder"
+        )
+        raise ImageError(f"no pictures in {str(images)!r}, expected {' '.join(READABLE_SUFFIXES)}: {advice}")
+    if not masks.is_dir():
+        return [Pair(path, masks, _folder(path, images)) for path in pictures], problems
+    mask_files, unreadable = _find_pictures(masks, recursive, left_out)
+    if not mask_files and not unreadable:
+        raise MaskError(
+            f"no masks in {str(masks)!r}, expected {' '.join(READABLE_SUFFIXES)}: check the folder"
+        )
+    pictures_of, masks_of = _by_key(pictures, images), _by_key(mask_files, masks)
+    pairs = []
+    for path in pictures:
+        folder, stem = key = _key(path, images)
+        twins = [other.name for other in pictures_of[key] if other != path]
+        found = masks_of.get((folder, stem + mask_suffix), [])
+        if twins:
+            problems.append(Problem(path, f"same stem as {', '.join(twins)}: rename one, and its mask"))
+        elif not found:
+            wanted = masks / folder / (path.stem + mask_suffix)
+            problems.append(Problem(path, _say_no_mask(path, wanted, mask_files, unreadable)))
+        elif len(found) > 1:
+            names = ", ".join(mask.name for mask in found)
+            problems.append(Problem(path, f"several masks: {names}; keep one"))
+        else:
+            pairs.append(Pair(path, found[0], folder))
+    return pairs, sorted(problems, key=lambda problem: problem.path)
+
+
+def _find_pictures(
+    path: Path, recursive: bool, left_out: set[tuple[int, int] | Path]
+) -> tuple[list[Path], list[Problem]]:
+    """List the pictures in a folder by path, or the one file itself; a problem for all that is unreadable."""
+    if not path.is_dir():
+        return [path], []
+    pictures, problems = [], []
+    for file in _files(path, recursive, left_out, problems):
+        suffix = file.suffix.lower()
+        if suffix in _UNREADABLE_SUFFIXES:
+            problems.append(Problem(file, f"{file.suffix} pictures cannot be read: convert it to .png"))
+        elif suffix in READABLE_SUFFIXES and identity(file) not in left_out:
+            pictures.append(file)
+    return sorted(pictures), problems
+
+
+def _files(
+    root: Path, recursive: bool, left_out: set[tuple[int, int] | Path], problems: list[Problem]
+) -> Iterator[Path]:
+    """Files that are not hidden, in a folder or everything below it; links to folders are not followed."""
+
+    def note(error: OSError) -> None:
+        reason = f"cannot be opened ({error.strerror}): check its permissions"
+        problems.append(Problem(Path(error.filename), reason))
+
+    for folder, folders, files in os.walk(root, onerror=note):
+        below = Path(folder)
+        yield from (below / name for name in files if not name.startswith("."))
+        folders[:] = [
+            name
+            for name in folders
+            if recursive and not name.startswith(".") and identity(below / name) not in left_out
+        ]
+
+
+def _stem(path: Path) -> str:
+    """The stem as a person sees it: an accent may be one character or two, depending on the system."""
+    return unicodedata.normalize("NFC", path.stem)
+
+
+def _folder(path: Path, root: Path) -> Path:
+    """The folder a file lies in, from the root; the root may be the file itself."""
+    return Path(unicodedata.normalize("NFC", str(path.parent.relative_to(root)))) if path != root else Path()
+
+
+def _key(path: Path, root: Path) -> _Key:
+    return _folder(path, root), _stem(path)
+
+
+def _by_key(files: Sequence[Path], root: Path) -> dict[_Key, list[Path]]:
+    found: dict[_Key, list[Path]] = defaultdict(list)
+    for file in files:
+        found[_key(file, root)].append(file)
+    return dict(found)
+
+
+def _say_no_mask(image: Path, wanted: Path, files: Sequence[Path], unreadable: Sequence[Problem]) -> str:
+    """Say that a picture has no mask, and name the file that may have been meant."""
+    begin, hint = _stem(image).casefold(), "add one"
+    for file in files:
+        if _stem(file).casefold().startswith(begin):
+            hint = f"{file.name} is there, but only {wanted.name}.* counts"
+    for problem in unreadable:
+        if _stem(problem.path) == _stem(wanted.with_name(wanted.name + ".x")):
+            hint = f"{problem.path.name} is there, but {problem.reason}"
+    return f"no mask named {wanted.name}.* in {str(wanted.parent)!r}: {hint}"
+
+
+def identity(path: Path) -> tuple[int, int] | Path:
+    """What two names of one file have in common; a file that is gone is reported when its job runs."""
+    try:
+        status = os.stat(path)
+    except OSError:
+        return path
+    return status.st_dev, status.st_ino
