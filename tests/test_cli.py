@@ -269,6 +269,21 @@ class TestBatch:
             "photos/new/d.png": "failed",
         }
 
+    @pytest.mark.slow
+    def test_many_processes_give_the_same_pictures(self, weights: Path) -> None:
+        pytest.importorskip("ray")
+        result = self.batch(weights, "photos", "masks", "-o", "many", "--cluster", "here", "--workers", "2")
+        assert (result.exit_code, result.stdout) == (0, "many: 2 repaired, 0 skipped, 0 failed\n"), (
+            result.stderr
+        )
+        assert self.batch(weights, "photos", "masks", "-o", "one").exit_code == 0
+        for stem in "ab":
+            assert np.array_equal(pixels_of(f"many/{stem}.png"), pixels_of(f"one/{stem}.png"))
+
+    def test_workers_without_a_cluster_are_refused(self, weights: Path) -> None:
+        result = self.batch(weights, "photos", "masks", "-o", "out", "--workers", "2")
+        assert result.exit_code == 2 and "--workers belongs to --cluster" in result.stderr
+
     def test_a_dry_run_tells_the_plan_and_changes_nothing(self, desk: Path, weights: Path) -> None:
         Path("out").mkdir()
         Path("out", "a.png").write_text("mine")

@@ -127,19 +127,20 @@ def run_batch(
     results: list[JobResult] = []
     try:
         for job in jobs:
-            results.append(_run_job(job, repair, invert_mask, max_pixels))
+            results.append(run_job(job, repair, invert_mask, max_pixels))
             on_result(results[-1])
     except KeyboardInterrupt:
         pass
     return BatchReport(tuple(results), tuple(problems), tuple(jobs[len(results) :]))
 
 
-def _run_job(
+def run_job(
     job: Job,
     repair: Callable[[Image.Image, Image.Image], Image.Image],
     invert_mask: bool,
     max_pixels: int,
 ) -> JobResult:
+    """Repair one picture; whatever goes wrong is its result's reason. As for :func:`run_batch`."""
     if job.skip:
         return JobResult(job, "skipped", 0.0)
     start = time.perf_counter()

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -11,7 +12,9 @@ import click
 from inpaint.cli.options import repair_options
 
 if TYPE_CHECKING:
-    from inpaint.batch import BatchReport, Job, Problem
+    from PIL import Image
+
+    from inpaint.batch import BatchReport, Job, JobResult, Problem
 
 
 def _check_record(_ctx: click.Context, _option: click.Parameter, path: Path | None) -> Path | None:
@@ -52,6 +55,18 @@ def _check_record(_ctx: click.Context, _option: click.Parameter, path: Path | No
     callback=_check_record,
     help="Also write what became of every picture into this .csv or .json file.",
 )
+@click.option(
+    "--cluster",
+    metavar="ADDRESS",
+    help="Work in many processes, with Ray: 'here' on all of this machine's GPUs or cores; 'auto' on the Ray "
+    "cluster this machine belongs to, or HOST:PORT, where all machines see the same files.",
+)
+@click.option(
+    "--workers",
+    type=click.IntRange(1),
+    metavar="N",
+    help="Processes of --cluster; one a GPU or core if unsaid.",
+)
 @repair_options
 @click.pass_context
 def batch(
@@ -64,6 +79,8 @@ def batch(
     skip_existing: bool,
     dry_run: bool,
     record: Path | None,
+    cluster: str | None,
+    workers: int | None,
     model: str,
     device: str,
     invert_mask: bool,
@@ -75,6 +92,8 @@ def batch(
     A picture that cannot be repaired costs one line at the end, and exit code 1. After an interruption the
     same command with --skip-existing goes on.
     """
+    if workers is not None and cluster is None:
+        raise click.UsageError("--workers belongs to --cluster: add --cluster here")
     from rich.console import Console
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
@@ -89,26 +108,46 @@ def batch(
         _tell_plan(jobs, problems)
         ctx.exit(BatchReport((), tuple(problems)).exit_code)
 
-    from inpaint.pipeline import InpaintPipeline
-
-    pipeline = InpaintPipeline.from_pretrained(model, device=device)
     console = Console(stderr=True)
     columns = (TextColumn("{task.description}", markup=False), BarColumn(), MofNCompleteColumn())
     with Progress(
         *columns, TimeRemainingColumn(), console=console, disable=not console.is_terminal
     ) as progress:
         bar = progress.add_task("repairing", total=len(jobs))
-        report = run_batch(
-            jobs,
-            lambda image, mask: pipeline(image, mask, dilate=dilate),
-            on_result=lambda result: progress.update(bar, advance=1, description=result.job.image.name),
-            problems=problems,
-            invert_mask=invert_mask,
-        )
+
+        def show(result: JobResult) -> None:
+            progress.update(bar, advance=1, description=result.job.image.name)
+
+        if cluster is None:
+            repair = _build_repair(model, device, dilate)
+            report = run_batch(jobs, repair, on_result=show, problems=problems, invert_mask=invert_mask)
+        else:
+            from inpaint.batch.cluster import run_on_cluster
+            from inpaint.pipeline import InpaintPipeline
+
+            InpaintPipeline.from_pretrained(model, device="cpu")  # tells here what is wrong with it
+            known = Path(model).absolute() if Path(model).is_file() else model
+            report = run_on_cluster(
+                jobs,
+                partial(_build_repair, str(known), device, dilate),
+                on_result=show,
+                address=cluster,
+                workers=workers,
+                use_gpus=device in ("auto", "cuda"),
+                problems=problems,
+                invert_mask=invert_mask,
+            )
     if record is not None:
         write_record(report, record)
     _tell(report, output)
     ctx.exit(report.exit_code)
+
+
+def _build_repair(model: str, device: str, dilate: int) -> Callable[[Image.Image, Image.Image], Image.Image]:
+    """What repairs one picture; in a batch on a cluster, made in each worker."""
+    from inpaint.pipeline import InpaintPipeline
+
+    return partial(InpaintPipeline.from_pretrained(model, device=device), dilate=dilate)
 
 
 def _tell_plan(jobs: Sequence[Job], problems: Sequence[Problem]) -> None:
