@@ -54,12 +54,14 @@ def discriminator_real_loss(real_logits: Tensor, weights: Tensor | None = None) 
 def hole_weights(mask: Tensor, size: Sequence[int]) -> Tensor:
     """Weights that turn a mean over patches into one over the patches in holes, (B, 1, h, w).
 
+    The mean over each picture's holes, then over pictures, so that the parts of a batch add up to the whole.
+
     Args:
         mask: (B, 1, H, W), 1 = hole.
         size: (h, w) of the logits.
     """
     hole = scale_mask(mask, size)
-    return hole / hole.mean().clamp(min=1e-6)
+    return hole / hole.mean((2, 3), keepdim=True).clamp(min=1e-6)
 
 
 def discriminator_fake_loss(

@@ -56,10 +56,12 @@ def test_mae_in_two_processes(photos, tmp_path):
 
 
 @pytest.mark.slow
-def test_acr_in_two_processes_with_every_loss(photos, tmp_path, perceptual_weights):
+@pytest.mark.parametrize("places", ["everywhere", "holes"])
+def test_acr_in_two_processes_with_every_loss(photos, tmp_path, perceptual_weights, places):
     # At a small rate: Adam turns a tiny difference in a tiny gradient into a step of full size.
+    changes = {"learning_rate": 1e-4, "adversarial_at": places}
     first, second = (
-        acr_config(photos, tmp_path / name, perceptual_weights, learning_rate=1e-4) for name in ("one", "two")
+        acr_config(photos, tmp_path / name, perceptual_weights, **changes) for name in ("one", "two")
     )
     one = fit_acr(first)
     two = train_in_two_processes(ACCELERATE, "acr", second, tmp_path)

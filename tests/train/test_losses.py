@@ -71,6 +71,17 @@ def test_hole_weights_give_the_mean_over_hole_patches():
     assert hole_weights(torch.zeros(1, 1, 8, 8), (4, 4)).abs().max() == 0
 
 
+def test_hole_weights_of_a_batch_are_those_of_its_parts():
+    mask = torch.zeros(2, 1, 8, 8)
+    mask[0, ..., :2], mask[1, ..., :6] = 1, 1
+    logits = torch.randn(2, 1, 4, 4)
+    parts = [
+        generator_adversarial_loss(logits[i : i + 1], hole_weights(mask[i : i + 1], (4, 4))) for i in (0, 1)
+    ]
+    whole = generator_adversarial_loss(logits, hole_weights(mask, (4, 4)))
+    assert whole.item() == pytest.approx(sum(parts).item() / 2)
+
+
 def test_scaling_of_masks():
     mask = torch.zeros(1, 1, 8, 8)
     mask[..., 0, 0] = 1
