@@ -91,7 +91,6 @@ class Batches:
         else:
             source = PhotoStream(config, index, rows, device, shapes, on_problem)
         make = functools.partial(_make_batch, config, source, shapes, device, rows)
-        self.device = device
         # On the network's own stream a batch would wait for whole steps of the network.
         self._stream = torch.cuda.Stream(device, priority=-1) if device.type == "cuda" else None
         self._photos = len(source)

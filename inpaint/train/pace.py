@@ -69,12 +69,10 @@ def fit_to_time(
 
         per_step = 0.0
         for share, first in _phases(config):
-            seconds, first_ones = _time_steps(config, batches, first, learn)
+            seconds, first_ones = _time_steps(config, batches, first, learn, processes)
             per_step += share * seconds
             again += first_ones
-    measured = torch.tensor([per_step, again, time.monotonic() - begun], dtype=torch.float64)
-    processes.average_([measured])
-    per_step, again, spent = measured.tolist()
+    per_step, again, spent = _agreed(processes, per_step, again, time.monotonic() - begun)
     steps = int((60 * minutes - spent - again) * (1 - _KEPT_FREE) / per_step)
     if steps < _LEAST_STEPS:
         needed = (spent + again + _LEAST_STEPS * per_step / (1 - _KEPT_FREE)) / 60
@@ -126,7 +124,11 @@ def _phases(config: RunConfig) -> list[tuple[float, int]]:
 
 
 def _time_steps(
-    config: RunConfig, batches: Batches, first: int, learn: Callable[[Batch], None]
+    config: RunConfig,
+    batches: Batches,
+    first: int,
+    learn: Callable[[Batch], None],
+    processes: Processes,
 ) -> tuple[float, float]:
     """Time steps as they follow on ``first`` images; one with R1 counts as often as it comes.
 
@@ -143,14 +145,21 @@ def _time_steps(
             batch = batches.after(first + taken * config.batch_size)
             learn(batch._replace(images_seen=0 if with_r1 else config.batch_size))
             taken += 1
-        if batches.device.type == "cuda":
-            torch.cuda.synchronize(batches.device)
+        if processes.device.type == "cuda":
+            torch.cuda.synchronize(processes.device)
         return time.monotonic() - begun
 
     every = config.r1_every if isinstance(config, AcrRunConfig) else 1
     first_ones = seconds(1, with_r1=True) + seconds(1, with_r1=False)
-    one = max(seconds(1, with_r1=False), 1e-9)
-    count = max(_TIMED_STEPS, round(_TIMED_SECONDS / one))
+    (one,) = _agreed(processes, seconds(1, with_r1=False))  # so that all take equally many steps
+    count = max(_TIMED_STEPS, round(_TIMED_SECONDS / max(one, 1e-9)))
     plain = seconds(count, with_r1=False) / count
     penalised = seconds(1, with_r1=True) if every > 1 else plain
     return (penalised + (every - 1) * plain) / every, first_ones
+
+
+def _agreed(processes: Processes, *seconds: float) -> list[float]:
+    """The means over the processes: the same numbers in each."""
+    means = torch.tensor(seconds, device=processes.device)
+    processes.average_([means])
+    return means.tolist()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import subprocess
 import sys
@@ -26,9 +27,11 @@ ACCELERATE = ("accelerate.commands.launch", "--multi_gpu", "--num_processes=2", 
 TORCHRUN = ("torch.distributed.run", "--standalone", "--nproc-per-node=2")
 
 
-def train_in_two_processes(launcher: tuple[str, ...], kind: str, config: RunConfig, folder: Path) -> Path:
+def train_in_two_processes(
+    launcher: tuple[str, ...], kind: str, config: RunConfig, folder: Path, *options: str
+) -> Path:
     path = write_config(folder / "run.toml", config)
-    command = [sys.executable, "-m", *launcher, "-m", "inpaint", "train", kind, str(path)]
+    command = [sys.executable, "-m", *launcher, "-m", "inpaint", "train", kind, str(path), *options]
     environment = os.environ | {"OMP_NUM_THREADS": "1"}
     done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=300)
     assert done.returncode == 0, done.stderr
@@ -67,6 +70,14 @@ def test_acr_in_two_processes_with_every_loss(photos, tmp_path, perceptual_weigh
     two = train_in_two_processes(ACCELERATE, "acr", second, tmp_path)
     assert_same_run(one, two)
     assert {"r1", "perceptual", "adversarial", "feature_matching"} <= curve(second.out)[2].keys()
+
+
+@pytest.mark.slow
+def test_two_processes_agree_on_the_length_that_fits_a_time(photos, tmp_path):
+    config = mae_config(photos, tmp_path / "two", images=10**6, log_every=1000)
+    checkpoint = train_in_two_processes(TORCHRUN, "mae", config, tmp_path, "--minutes", "0.3")
+    images = json.loads((tmp_path / "two" / "config.json").read_text())["images"]
+    assert int(read_notes(checkpoint)["images_seen"]) == images and 80 <= images < 10**6
 
 
 def test_processes_take_rows_that_make_up_the_batch():
