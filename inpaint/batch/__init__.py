@@ -8,7 +8,7 @@
 Only ``run_batch`` opens pictures. Nothing here prints or knows the network.
 """
 
-from inpaint.batch.jobs import BatchReport, Job, JobResult, plan_batch, run_batch
+from inpaint.batch.jobs import BatchReport, Job, JobResult, Repair, plan_batch, run_batch
 from inpaint.batch.pairing import READABLE_SUFFIXES, Pair, Problem, pair_files
 from inpaint.batch.record import RECORD_FORMATS, write_record
 
@@ -20,6 +20,7 @@ __all__ = [
     "JobResult",
     "Pair",
     "Problem",
+    "Repair",
     "pair_files",
     "plan_batch",
     "run_batch",

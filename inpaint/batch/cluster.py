@@ -10,14 +10,11 @@ from contextlib import contextmanager
 from dataclasses import replace
 from typing import Any
 
-from PIL import Image
-
-from inpaint.batch.jobs import BatchReport, Job, JobResult, run_job
+from inpaint.batch.jobs import BatchReport, Job, JobResult, Repair, run_job
 from inpaint.batch.pairing import Problem
 from inpaint.errors import InpaintError
 from inpaint.image import MAX_PIXELS
 
-Repair = Callable[[Image.Image, Image.Image], Image.Image]
 HERE = "here"
 _TRIES = 2  # of a picture whose worker ends: out of memory, or with its machine
 

@@ -15,6 +15,9 @@ from inpaint.batch.pairing import Pair, Problem, identity
 from inpaint.errors import ImageError, InpaintError
 from inpaint.image import MAX_PIXELS, WRITABLE_FORMATS, read_image, read_mask, write_image
 
+Repair = Callable[[Image.Image, Image.Image], Image.Image]
+"""``(image, mask) -> repaired image``; the mask is of mode ``L``, 255 = hole."""
+
 
 @dataclass(frozen=True)
 class Job:
@@ -103,7 +106,7 @@ def plan_batch(
 
 def run_batch(
     jobs: Sequence[Job],
-    repair: Callable[[Image.Image, Image.Image], Image.Image],
+    repair: Repair,
     *,
     on_result: Callable[[JobResult], None],
     problems: Sequence[Problem] = (),
@@ -114,7 +117,7 @@ def run_batch(
 
     Args:
         jobs: what ``plan_batch`` planned.
-        repair: ``(image, mask) -> repaired image``; mask ``L``, 255 = hole. What it raises is the reason.
+        repair: for one picture. What it raises is the reason.
         on_result: called after each job, for progress bars and logs.
         problems: from pairing and planning; they belong in the report and count for its exit code.
         invert_mask: exchange hole and known in every mask.
@@ -134,12 +137,7 @@ def run_batch(
     return BatchReport(tuple(results), tuple(problems), tuple(jobs[len(results) :]))
 
 
-def run_job(
-    job: Job,
-    repair: Callable[[Image.Image, Image.Image], Image.Image],
-    invert_mask: bool,
-    max_pixels: int,
-) -> JobResult:
+def run_job(job: Job, repair: Repair, invert_mask: bool, max_pixels: int) -> JobResult:
     """Repair one picture; whatever goes wrong is its result's reason. As for :func:`run_batch`."""
     if job.skip:
         return JobResult(job, "skipped", 0.0)

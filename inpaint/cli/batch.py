@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -12,9 +12,7 @@ import click
 from inpaint.cli.options import repair_options
 
 if TYPE_CHECKING:
-    from PIL import Image
-
-    from inpaint.batch import BatchReport, Job, JobResult, Problem
+    from inpaint.batch import BatchReport, Job, JobResult, Problem, Repair
 
 
 def _check_record(_ctx: click.Context, _option: click.Parameter, path: Path | None) -> Path | None:
@@ -143,7 +141,7 @@ def batch(
     ctx.exit(report.exit_code)
 
 
-def _build_repair(model: str, device: str, dilate: int) -> Callable[[Image.Image, Image.Image], Image.Image]:
+def _build_repair(model: str, device: str, dilate: int) -> Repair:
     """What repairs one picture; in a batch on a cluster, made in each worker."""
     from inpaint.pipeline import InpaintPipeline
 
