@@ -101,6 +101,20 @@ def acr(config: Path, **options: Any) -> None:
     _train(run, fit_acr, start_acr, acr_step, **options)
 
 
+@train.command()
+@click.argument("checkpoints", nargs=-1, required=True, type=click.Path(path_type=Path))
+@click.option("-o", "--output", required=True, type=click.Path(path_type=Path), help="Checkpoint to write.")
+def average(checkpoints: tuple[Path, ...], output: Path) -> None:
+    """Average the weights of CHECKPOINTS that went on from the same network.
+
+    The mean of a run with a discriminator and one without is often better than either.
+    """
+    from inpaint.train.average import average_checkpoints
+
+    average_checkpoints(checkpoints, output)
+    click.echo(f"mean of {len(checkpoints)}: {click.format_filename(output)}")
+
+
 def _train(
     run: RunConfig,
     fit: Callable[..., Path],

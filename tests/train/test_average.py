@@ -1,0 +1,72 @@
+"""The mean of networks: a closed form, and what has none."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import torch
+
+from inpaint.checkpoint import load_checkpoint, read_notes, save_checkpoint
+from inpaint.cli import main
+from inpaint.errors import CheckpointError
+from inpaint.models.presets import build_inpainter, build_mae
+from inpaint.train.average import average_checkpoints
+
+
+@pytest.fixture
+def three(tmp_path: Path) -> list[Path]:
+    """A network, the same with all weights one larger, and with all five larger."""
+    torch.manual_seed(0)
+    paths = []
+    for more in (0, 1, 5):
+        torch.manual_seed(0)
+        network = build_inpainter("acr-tiny")
+        with torch.no_grad():
+            for tensor in network.state_dict().values():
+                tensor += more
+        paths.append(tmp_path / f"{more}.safetensors")
+        save_checkpoint(paths[-1], network, {"images_seen": str(100 + more)})
+    return paths
+
+
+def test_the_mean_is_that_of_every_weight_and_statistic(three, tmp_path):
+    average_checkpoints(three, tmp_path / "mean.safetensors")
+    mean, first = load_checkpoint(tmp_path / "mean.safetensors"), load_checkpoint(three[0])
+    for key, tensor in first.state_dict().items():
+        assert torch.allclose(mean.state_dict()[key].float(), tensor.float() + 2, atol=5e-3), key
+    assert read_notes(tmp_path / "mean.safetensors") == {
+        "mean_of": "0.safetensors, 1.safetensors, 5.safetensors",
+        "images_seen": "306",
+    }
+
+
+def test_the_mean_of_equals_is_the_same_file_but_for_its_notes(three, tmp_path):
+    average_checkpoints([three[0], three[0]], tmp_path / "mean.safetensors")
+    mean, first = load_checkpoint(tmp_path / "mean.safetensors"), load_checkpoint(three[0])
+    assert all(torch.equal(mean.state_dict()[key], tensor) for key, tensor in first.state_dict().items())
+
+
+def test_what_has_no_mean_is_one_line(three, tmp_path):
+    save_checkpoint(tmp_path / "mae.safetensors", build_mae("mae-tiny"))
+    out = tmp_path / "mean.safetensors"
+    for paths, message in (
+        ([three[0]], "got 1 checkpoint, expected two or more"),
+        (
+            [three[0], tmp_path / "mae.safetensors"],
+            r"mae\.safetensors holds another architecture than .*0\.saf",
+        ),
+        ([three[0], tmp_path / "none.safetensors"], "no checkpoint at"),
+    ):
+        with pytest.raises(CheckpointError, match=message):
+            average_checkpoints(paths, out)
+    with pytest.raises(CheckpointError, match="is one of the checkpoints"):
+        average_checkpoints(three, three[1])
+    assert not out.exists()
+
+
+def test_the_command(three, tmp_path, capsys):
+    with pytest.raises(SystemExit) as ended:
+        main(["train", "average", *map(str, three), "-o", str(tmp_path / "mean.safetensors")])
+    assert not ended.value.code
+    assert capsys.readouterr().out == f"mean of 3: {tmp_path / 'mean.safetensors'}\n"
