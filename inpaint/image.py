@@ -21,7 +21,6 @@ from __future__ import annotations
 
 import io
 import os
-import secrets
 import sys
 import threading
 from pathlib import Path
@@ -33,6 +32,7 @@ from PIL import ExifTags, Image, ImageCms, UnidentifiedImageError
 from torch import Tensor
 
 from inpaint.errors import ImageError, InpaintError, MaskError, ShapeError
+from inpaint.replacing import replacing
 
 MAX_PIXELS = 200_000_000  # larger pictures are refused before they are decoded
 WRITABLE_FORMATS = {".png": "PNG", ".jpg": "JPEG", ".jpeg": "JPEG", ".webp": "WEBP", ".tif": "TIFF",
@@ -132,8 +132,6 @@ def write_image(
     if not path.parent.is_dir():
         raise ImageError(f"{failed}: there is no folder {str(path.parent)!r}, make it first")
     picture = _fit_format(plain_image(image), file_format)
-    # A hidden name: who reads the folder meanwhile, or after a power cut, does not take it for a picture.
-    temporary = path.with_name(f".inpaint-{secrets.token_hex(8)}.tmp")
     # WebP: colours under alpha 0 are pixels, too. TIFF: Pillow cannot write EXIF groups beside compression.
     options = {
         "PNG": {"compress_level": 1} if fast else {},
@@ -143,13 +141,10 @@ def write_image(
     }.get(file_format, {})
     metadata = {key: picture.info[key] for key in ("icc_profile", "exif", "dpi") if key in picture.info}
     try:
-        with open(temporary, "x+b") as file:
+        with replacing(path) as file:
             picture.save(file, file_format, **options, **metadata)
-        os.replace(temporary, path)
     except Exception as error:
         raise ImageError(f"{failed} ({_first_line(error)}): check the disk, or use .png") from error
-    finally:
-        temporary.unlink(missing_ok=True)
 
 
 def plain_image(image: Image.Image) -> Image.Image:

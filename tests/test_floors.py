@@ -12,6 +12,7 @@ ROOT = Path(__file__).resolve().parents[1]
 # Longest matching prefix wins. Rooms on one floor do not import each other; a package is one room.
 FLOORS = {
     "inpaint.errors": 0,
+    "inpaint.replacing": 0,
     "inpaint.device": 1,
     "inpaint.fill": 1,
     "inpaint.framing": 1,

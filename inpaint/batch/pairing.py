@@ -154,14 +154,18 @@ def _files(
         ]
 
 
+def _seen(name: str) -> str:
+    """A name as a person sees it: an accent may be one character or two, depending on the system."""
+    return unicodedata.normalize("NFC", name)
+
+
 def _stem(path: Path) -> str:
-    """The stem as a person sees it: an accent may be one character or two, depending on the system."""
-    return unicodedata.normalize("NFC", path.stem)
+    return _seen(path.stem)
 
 
 def _folder(path: Path, root: Path) -> Path:
     """The folder a file lies in, from the root; the root may be the file itself."""
-    return Path(unicodedata.normalize("NFC", str(path.parent.relative_to(root)))) if path != root else Path()
+    return Path(_seen(str(path.parent.relative_to(root)))) if path != root else Path()
 
 
 def _key(path: Path, root: Path) -> _Key:
@@ -182,7 +186,7 @@ def _say_no_mask(image: Path, wanted: Path, files: Sequence[Path], unreadable: S
         if _stem(file).casefold().startswith(begin):
             hint = f"{file.name} is there, but only {wanted.name}.* counts"
     for problem in unreadable:
-        if _stem(problem.path) == _stem(wanted.with_name(wanted.name + ".x")):
+        if _stem(problem.path) == _seen(wanted.name):
             hint = f"{problem.path.name} is there, but {problem.reason}"
     return f"no mask named {wanted.name}.* in {str(wanted.parent)!r}: {hint}"
 

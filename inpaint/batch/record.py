@@ -5,12 +5,11 @@ from __future__ import annotations
 import csv
 import io
 import json
-import os
-import secrets
 from pathlib import Path
 
 from inpaint.batch.jobs import BatchReport
 from inpaint.errors import DataError
+from inpaint.replacing import replacing
 
 RECORD_FORMATS = (".csv", ".json")
 _COLUMNS = ("image", "mask", "output", "status", "seconds", "reason")
@@ -45,14 +44,11 @@ def write_record(report: BatchReport, path: Path) -> None:
         content = json.dumps([dict(zip(_COLUMNS, row, strict=True)) for row in plain], indent=2) + "\n"
     else:
         raise DataError(f"got {path.name!r} for the record, expected {' or '.join(RECORD_FORMATS)}")
-    temporary = path.with_name(f".{path.name}.{secrets.token_hex(8)}.part")
     try:
-        # A name that is no text in any encoding must not cost the record of 5,000 pictures.
-        temporary.write_text(content, encoding="utf-8", errors="backslashreplace", newline="")
-        os.replace(temporary, path)
+        with replacing(path) as file:
+            # A name that is no text in any encoding must not cost the record of 5,000 pictures.
+            file.write(content.encode(errors="backslashreplace"))
     except OSError as error:
         raise DataError(
             f"cannot write {str(path)!r} ({error.strerror}): check the path and the disk"
         ) from None
-    finally:
-        temporary.unlink(missing_ok=True)

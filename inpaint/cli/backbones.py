@@ -10,8 +10,9 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from inpaint.cli.options import device_option, plan_folder, replacing
+from inpaint.cli.options import device_option, plan_folder
 from inpaint.errors import InpaintError
+from inpaint.replacing import replacing
 
 if TYPE_CHECKING:
     from inpaint.backbones.network import LoadedBackbone

@@ -95,7 +95,7 @@ def batch(
     from rich.console import Console
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
-    from inpaint.batch import BatchReport, pair_files, plan_batch, run_batch, write_record
+    from inpaint.batch import pair_files, plan_batch, run_batch, write_record
 
     pairs, unpaired = pair_files(
         images, masks, recursive=recursive, mask_suffix=mask_suffix, leave_out=[output]
@@ -104,7 +104,7 @@ def batch(
     problems = [*unpaired, *unplanned]
     if dry_run:
         _tell_plan(jobs, problems)
-        ctx.exit(BatchReport((), tuple(problems)).exit_code)
+        ctx.exit(1 if problems else 0)
 
     console = Console(stderr=True)
     columns = (TextColumn("{task.description}", markup=False), BarColumn(), MofNCompleteColumn())
@@ -153,21 +153,27 @@ def _tell_plan(jobs: Sequence[Job], problems: Sequence[Problem]) -> None:
     for job in jobs:
         image, mask, result = (click.format_filename(path) for path in (job.image, job.mask, job.output))
         click.echo(f"{image} + {mask} -> {result}" + (" is there already" if job.skip else ""))
-    for problem in problems:
-        click.echo(f"failed: {click.format_filename(problem.path)}: {problem.reason}", err=True)
+    _tell_problems(problems)
     skipped = sum(job.skip for job in jobs)
     click.echo(f"would repair {len(jobs) - skipped}, skip {skipped}; {len(problems)} cannot take part")
 
 
+def _tell_problems(problems: Sequence[Problem]) -> None:
+    for problem in problems:
+        click.echo(f"failed: {click.format_filename(problem.path)}: {problem.reason}", err=True)
+
+
 def _tell(report: BatchReport, output: Path) -> None:
     """One line for each picture that failed on stderr, then the counts on stdout."""
-    failed = [(result.job.image, result.reason) for result in report.results if result.status == "failed"]
-    for path, reason in [*failed, *((problem.path, problem.reason) for problem in report.problems)]:
-        click.echo(f"failed: {click.format_filename(path)}: {reason}", err=True)
+    from inpaint.batch import Problem
+
+    failed = [Problem(r.job.image, r.reason) for r in report.results if r.status == "failed"]
+    failed += report.problems
+    _tell_problems(failed)
     counts = [
         f"{report.count('done')} repaired",
         f"{report.count('skipped')} skipped",
-        f"{len(failed) + len(report.problems)} failed",
+        f"{len(failed)} failed",
     ]
     if report.unfinished:
         counts.append(f"{len(report.unfinished)} unfinished (go on with --skip-existing)")

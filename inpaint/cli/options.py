@@ -1,13 +1,11 @@
-"""What several commands share: the options of a repair, checks of an output before the work, safe writing."""
+"""What several commands share: the options of a repair, checks of an output before the work."""
 
 from __future__ import annotations
 
 import os
-import secrets
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import IO, Any
+from typing import Any
 
 import click
 
@@ -98,18 +96,6 @@ def plan_folder(folder: Path, names: Sequence[str], inputs: Mapping[str, Path], 
         found = "is a file" if folder.exists() else "cannot be made"
         raise ImageError(f"the folder {str(folder)!r} for {option} {found}: choose another")
     return paths
-
-
-@contextmanager
-def replacing(path: Path) -> Iterator[IO[bytes]]:
-    """Open a file that takes the place of ``path`` once it is whole, and otherwise leaves no trace."""
-    temporary = path.with_name(f".inpaint-{secrets.token_hex(8)}.tmp")
-    try:
-        with open(temporary, "xb") as file:
-            yield file
-        os.replace(temporary, path)
-    finally:
-        temporary.unlink(missing_ok=True)
 
 
 def _is_same_file(one: Path, other: Path) -> bool:

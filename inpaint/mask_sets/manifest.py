@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
-import secrets
 import unicodedata
 from collections.abc import Iterable
 from dataclasses import asdict, dataclass
@@ -16,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from inpaint.errors import DataError
+from inpaint.replacing import replacing
 
 MANIFEST = "manifest.json"
 FORMAT = "inpaint-masks-1"
@@ -118,12 +117,8 @@ def write_manifest(folder: Path, manifest: Manifest) -> None:
         "size": min(sizes) if len(sizes) == 1 else "various",
         **asdict(manifest),
     }
-    temporary = folder / f".inpaint-{secrets.token_hex(8)}.tmp"
-    try:
-        temporary.write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
-        os.replace(temporary, folder / MANIFEST)
-    finally:
-        temporary.unlink(missing_ok=True)
+    with replacing(folder / MANIFEST) as file:
+        file.write((json.dumps(content, indent=1) + "\n").encode())
 
 
 def _from_json(content: dict[str, Any]) -> Manifest:

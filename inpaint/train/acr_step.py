@@ -131,6 +131,11 @@ def _judged(config: AcrRunConfig, prediction: Tensor, image: Tensor, mask: Tenso
     return prediction if config.judged == "prediction" else composite(prediction, image, mask)
 
 
+def _places(config: AcrRunConfig, mask: Tensor, logits: Tensor) -> Tensor | None:
+    """Factors of the patches where is judged; None judges everywhere."""
+    return hole_weights(mask, logits.shape[2:]) if config.adversarial_at == "holes" else None
+
+
 def _discriminator_losses(
     config: AcrRunConfig, parts: AcrParts, images_seen: int, judged: Tensor, image: Tensor, mask: Tensor
 ) -> dict[str, Tensor]:
@@ -146,12 +151,10 @@ def _discriminator_losses(
         with in_precision(config, image.device):
             fake_logits, _ = parts.discriminator(judged)
     real_logits, fake_logits = real_logits.float(), fake_logits.float()
-    if config.adversarial_at == "holes":
-        weights = hole_weights(mask, fake_logits.shape[2:])
-        fake_loss = generator_adversarial_loss(-fake_logits, weights)  # its mirror image
-        loss = discriminator_real_loss(real_logits, weights) + fake_loss
-    else:
-        loss = discriminator_real_loss(real_logits) + discriminator_fake_loss(fake_logits, mask)
+    weights = _places(config, mask, fake_logits)
+    holes = mask if weights is None else None
+    fake_loss = discriminator_fake_loss(fake_logits, holes, weights=weights)
+    loss = discriminator_real_loss(real_logits, weights) + fake_loss
     if not penalised:
         return {"discriminator": loss}
     penalty = r1_of(real_logits, photos)
@@ -174,9 +177,8 @@ def _generator_losses(
             fake_logits, fake_levels = discriminator(judged)
             with torch.no_grad():
                 _, real_levels = discriminator(image)
-        at_holes = config.adversarial_at == "holes"
         values["adversarial"] = generator_adversarial_loss(
-            fake_logits.float(), hole_weights(mask, fake_logits.shape[2:]) if at_holes else None
+            fake_logits.float(), _places(config, mask, fake_logits)
         )
         values["feature_matching"] = feature_matching_loss(
             [level.float() for level in fake_levels], [level.float() for level in real_levels]

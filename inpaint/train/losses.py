@@ -41,14 +41,12 @@ def generator_adversarial_loss(fake_logits: Tensor, weights: Tensor | None = Non
         weights: (B, 1, h, w) factors per patch, or None for one. `1 + extra * scale_mask(mask, ...)` stresses
             holes, `scale_mask(mask, ...)` looks at holes only.
     """
-    loss = F.softplus(-fake_logits)
-    return loss.mean() if weights is None else (loss * weights).mean()
+    return _mean_softplus(-fake_logits, weights)
 
 
 def discriminator_real_loss(real_logits: Tensor, weights: Tensor | None = None) -> Tensor:
     """Teach that photos are real: mean of softplus(-logits), times `weights` per patch if there are any."""
-    loss = F.softplus(-real_logits)
-    return loss.mean() if weights is None else (loss * weights).mean()
+    return _mean_softplus(-real_logits, weights)
 
 
 def hole_weights(mask: Tensor, size: Sequence[int]) -> Tensor:
@@ -68,6 +66,7 @@ def discriminator_fake_loss(
     fake_logits: Tensor,
     mask: Tensor | None = None,
     *,
+    weights: Tensor | None = None,
     known_is_real: bool = True,
     scaling: MaskScaling = "nearest",
 ) -> Tensor:
@@ -76,17 +75,23 @@ def discriminator_fake_loss(
     Args:
         fake_logits: (B, 1, h, w).
         mask: (B, 1, H, W), 1 = hole, at any resolution; None calls every patch fake.
+        weights: (B, 1, h, w) factors per patch, without a mask.
         known_is_real: with a mask, patches outside holes are taught as real; otherwise they count as zero.
         scaling: how the mask comes to the logits' grid.
     """
-    loss = F.softplus(fake_logits)
     if mask is None:
-        return loss.mean()
+        return _mean_softplus(fake_logits, weights)
+    loss = F.softplus(fake_logits)
     hole = scale_mask(mask.to(loss.dtype), fake_logits.shape[2:], scaling)
     loss = hole * loss
     if known_is_real:
         loss = loss + (1 - hole) * F.softplus(-fake_logits)
     return loss.mean()
+
+
+def _mean_softplus(logits: Tensor, weights: Tensor | None) -> Tensor:
+    loss = F.softplus(logits)
+    return loss.mean() if weights is None else (loss * weights).mean()
 
 
 def r1_penalty(discriminator: Callable[[Tensor], tuple[Tensor, list[Tensor]]], real: Tensor) -> Tensor:

@@ -32,6 +32,24 @@ def paint(page: Any, start: tuple[float, float] = (0.4, 0.4), end: tuple[float, 
     page.wait_for_timeout(500)
 
 
+def erase_and_look_inside(page: Any) -> None:
+    """Erase what is painted over, wait for the fill, and go to the tab that explains it."""
+    page.click("#erase")
+    page.wait_for_selector("#slider img", state="visible")
+    page.click("button[role=tab]:has-text('Look inside')")
+
+
+def point_and_imagine(page: Any) -> None:
+    """Ask where the prior looks from a point, and what it imagines where patches are hidden."""
+    page.wait_for_timeout(1000)
+    page.locator("#points img").click()
+    page.wait_for_selector("#heat img", state="visible")
+    page.wait_for_selector("text=of the attention goes to")
+    page.click("text=Masked autoencoder: hide patches")
+    page.click("#imagine")
+    page.wait_for_selector("#toy-together img", state="visible")
+
+
 def pick(page: Any, dropdown: str, title: str) -> None:
     """Choose from a list by what it says."""
     page.click(f"{dropdown} input")

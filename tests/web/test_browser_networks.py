@@ -5,7 +5,15 @@ from typing import Any
 
 import pytest
 
-from tests.web.browser import EXAMPLE, choose, keep_screenshot, paint, pick
+from tests.web.browser import (
+    EXAMPLE,
+    choose,
+    erase_and_look_inside,
+    keep_screenshot,
+    paint,
+    pick,
+    point_and_imagine,
+)
 
 pytest.importorskip("gradio")
 pytest.importorskip("playwright.sync_api")
@@ -15,18 +23,10 @@ pytestmark = [pytest.mark.browser, pytest.mark.slow]
 def test_look_inside(page: Any, tmp_path: Path) -> None:
     choose(page, EXAMPLE)
     paint(page)
-    page.click("#erase")
-    page.wait_for_selector("#slider img", state="visible")
-    page.click("button[role=tab]:has-text('Look inside')")
+    erase_and_look_inside(page)
     page.click("#look")
     page.wait_for_selector("#points img", state="visible")
-    page.wait_for_timeout(1000)
-    page.locator("#points img").click()
-    page.wait_for_selector("#heat img", state="visible")
-    page.wait_for_selector("text=of the attention goes to")
-    page.click("text=Masked autoencoder: hide patches")
-    page.click("#imagine")
-    page.wait_for_selector("#toy-together img", state="visible")
+    point_and_imagine(page)
     page.wait_for_timeout(1500)
     keep_screenshot(page, "look-inside")
 
@@ -37,21 +37,13 @@ def test_look_inside_a_convolutional_prior_and_a_model_without_one(page: Any) ->
     paint(page)
     pick(page, "#model", "acr-small-convnext")
     page.wait_for_selector("#model:has-text('a convolutional prior (FCMAE)')")
-    page.click("#erase")
-    page.wait_for_selector("#slider img", state="visible")
-    page.click("button[role=tab]:has-text('Look inside')")
+    erase_and_look_inside(page)
     assert page.input_value("#inside-model input") == "acr-small-convnext"  # that of the last fill
     page.click("#look")
     page.wait_for_selector("text=is a masked autoencoder made of convolutions (FCMAE)")
     for picture in ("#reconstruction", "#with-prior", "#without-prior", "#points"):
         page.wait_for_selector(f"{picture} img", state="visible")
-    page.wait_for_timeout(1000)
-    page.locator("#points img").click()
-    page.wait_for_selector("#heat img", state="visible")
-    page.wait_for_selector("text=of the attention goes to")
-    page.click("text=Masked autoencoder: hide patches")
-    page.click("#imagine")
-    page.wait_for_selector("#toy-together img", state="visible")
+    point_and_imagine(page)
 
     pick(page, "#inside-model", "lama-small")
     page.click("#look")
