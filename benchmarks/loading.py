@@ -25,10 +25,10 @@ import click
 import torch
 from PIL import Image
 
+from inpaint.data.batches import Batches
+from inpaint.data.config import Augment, DataConfig
 from inpaint.device import choose_device
 from inpaint.errors import InpaintError
-from inpaint.train.batches import Batches
-from inpaint.train.data_config import Augment, DataConfig
 
 ROOT = Path(__file__).resolve().parents[1]
 DISTORTED = Augment(

@@ -15,7 +15,7 @@ from pathlib import Path
 import click
 import torch
 
-from inpaint.strokes import MASK_KINDS, draw_parts, make_masks, read_shapes
+from inpaint.random_masks import MASK_KINDS, draw_parts, make_masks, read_shapes
 
 
 @click.command()

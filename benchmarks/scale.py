@@ -23,11 +23,11 @@ import click
 import torch
 from torch import nn
 
+from inpaint.data.config import SIZE_STEP
 from inpaint.errors import DataError, InpaintError
 from inpaint.models.discriminator import PatchDiscriminator
 from inpaint.models.presets import build_inpainter, build_mae
 from inpaint.train.config import AcrRunConfig, MaeRunConfig, RunConfig, read_config
-from inpaint.train.data_config import SIZE_STEP
 
 CONFIGS = Path(__file__).resolve().parents[1] / "configs"
 STAGES = ("places2_mae", "places2_acr", "places2_acr_512", "places2_lama")

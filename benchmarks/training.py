@@ -35,19 +35,19 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils.flop_counter import flop_registry
 
 from inpaint.checkpoint import save_checkpoint
+from inpaint.data.batches import Batch, Batches
 from inpaint.errors import InpaintError
+from inpaint.features.ade20k import SceneFeatures
 from inpaint.models.mae import MaePreset
 from inpaint.models.presets import INPAINTER_PRESETS, build_mae
 from inpaint.train.acr import start_acr
 from inpaint.train.acr_step import acr_step
-from inpaint.train.batches import Batch, Batches
 from inpaint.train.compute import uncompiled
 from inpaint.train.config import AcrRunConfig, FcmaeRunConfig, MaeRunConfig, RunConfig, read_config
 from inpaint.train.distributed import Processes, join_processes
 from inpaint.train.fcmae import fcmae_step, start_fcmae
 from inpaint.train.mae import mae_step, start_mae
 from inpaint.train.perceptual import SqueezeNetFeatures
-from inpaint.train.scene_features import SceneFeatures
 
 ROOT = Path(__file__).resolve().parents[1]
 NETWORKS = (

@@ -14,7 +14,7 @@ from inpaint.errors import InpaintError
 from inpaint.train.acr import fit_acr
 from inpaint.train.config import AcrRunConfig, MaeRunConfig
 from inpaint.train.mae import fit_mae
-from inpaint.train.watch import Progress
+from inpaint.train.monitor import Progress
 
 POLL_S = 2.0
 

@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 
 from eval.report.tables import DASH, Cell, Line, Table
-from inpaint.backbones.sight import channel_distance
+from inpaint.backbones.feature_maps import channel_distance
 from inpaint.checkpoint import load_checkpoint
 from inpaint.errors import CheckpointError
 from inpaint.models.fcmae import FullyConvolutionalAutoencoder
@@ -24,7 +24,7 @@ from inpaint.models.inpainter import Inpainter
 
 @dataclass(frozen=True)
 class BlockDistance:
-    """Mean over pictures of :func:`inpaint.backbones.sight.channel_distance` in one block's wide layer.
+    """Mean over images of :func:`~inpaint.backbones.feature_maps.channel_distance` in one block's wide layer.
 
     Attributes:
         name: stage and block, both from 1.

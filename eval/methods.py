@@ -15,7 +15,7 @@ from torch import Tensor
 
 from eval.pairs import Predictions
 from eval.results import RowKind
-from inpaint import fill
+from inpaint import baselines
 from inpaint.checkpoint import load_checkpoint
 from inpaint.errors import DataError, InpaintError
 from inpaint.models.patch_autoencoder import PatchAutoencoder
@@ -49,14 +49,14 @@ class Method:
 
 def _mean_colour_8_bits(image: Tensor, mask: Tensor) -> Tensor:
     """The validation protocol's published table cuts the mean colour to 8 bits (0.008 dB below rounding)."""
-    return (fill.mean_colour(image, mask) * 255 + 1e-4).floor() / 255
+    return (baselines.mean_colour(image, mask) * 255 + 1e-4).floor() / 255
 
 
 FLOORS: dict[str, Fill] = {
     "mean colour": _mean_colour_8_bits,
-    "push-pull pyramid": fill.push_pull,
-    "OpenCV Telea": fill.telea,
-    "OpenCV Navier-Stokes": fill.navier_stokes,
+    "push-pull pyramid": baselines.push_pull,
+    "OpenCV Telea": baselines.telea,
+    "OpenCV Navier-Stokes": baselines.navier_stokes,
 }
 
 
@@ -114,7 +114,7 @@ def fill_in_8_bits(method: Method, image: Tensor, mask: Tensor) -> Tensor:
         InpaintError: the fill gives another shape, or values that are not finite.
     """
     assert not isinstance(method.source, Predictions)
-    prediction = method.source(torch.where(mask > 0.5, fill.GREY, image), mask)
+    prediction = method.source(torch.where(mask > 0.5, baselines.GREY, image), mask)
     if prediction.shape != image.shape:
         raise InpaintError(
             f"{method.name} made {tuple(prediction.shape)} of {tuple(image.shape)}; expected equal shapes"

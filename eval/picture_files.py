@@ -16,7 +16,7 @@ from PIL import Image
 
 from inpaint.batch import READABLE_SUFFIXES
 from inpaint.errors import DataError
-from inpaint.image import mask_from_image, plain_image, read_image, read_mask
+from inpaint.images import mask_from_image, plain_image, read_image, read_mask
 
 _TOLD = 3  # names in a message; the count says how many there are
 
@@ -54,7 +54,7 @@ class PictureFile:
         return np.array(read_image(self.path).convert("RGB"))
 
     def read_hole(self) -> NDArray[np.bool_]:
-        """Its pixels as a mask, ``(H, W)``, True = hole (white or opaque, see ``inpaint.image``).
+        """Its pixels as a mask, ``(H, W)``, True = hole (white or opaque, see ``inpaint.images``).
 
         Raises:
             MaskError: it cannot be read.

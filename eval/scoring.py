@@ -29,7 +29,7 @@ from eval.results import Report
 from eval.stream import THREADS, Example, image_tensor, mask_tensor, read_batches
 from eval.summary import summarise
 from inpaint.errors import DataError, InpaintError
-from inpaint.image import tensor_to_image, write_image
+from inpaint.images import tensor_to_image, write_image
 from inpaint.mask import composite
 
 # In pictures of 256 x 256: more than 4 at once cost a CPU a fifth of its time in fresh memory pages.

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
         ShapeError,
         WeightsError,
     )
-    from inpaint.image import read_image, read_mask, write_image
+    from inpaint.images import read_image, read_mask, write_image
     from inpaint.pipeline import InpaintPipeline
 
 __version__ = "0.1.0"
@@ -52,9 +52,9 @@ __all__ = [
 _HOME = {
     "InpaintPipeline": "inpaint.pipeline",
     "load_checkpoint": "inpaint.checkpoint",
-    "read_image": "inpaint.image",
-    "read_mask": "inpaint.image",
-    "write_image": "inpaint.image",
+    "read_image": "inpaint.images",
+    "read_mask": "inpaint.images",
+    "write_image": "inpaint.images",
 }
 
 

@@ -1,10 +1,16 @@
-"""Which processor to compute on."""
+"""Devices: choose one, copy to it, explain an out-of-memory error."""
 
 from __future__ import annotations
 
+import contextlib
+from collections.abc import Iterator
+
 import torch
+from torch import Tensor
 
 from inpaint.errors import InpaintError
+
+GIB = 2**30
 
 
 def choose_device(name: str | torch.device = "auto") -> torch.device:
@@ -27,5 +33,35 @@ def choose_device(name: str | torch.device = "auto") -> torch.device:
 
 
 def is_out_of_memory(error: Exception) -> bool:
-    """Did torch find too little memory? On the CPU it is a plain RuntimeError, told apart by its words."""
+    """Is this an out-of-memory error? On the CPU it is a plain RuntimeError, recognised by its text."""
     return isinstance(error, torch.OutOfMemoryError) or "DefaultCPUAllocator" in str(error)
+
+
+def to_device(tensor: Tensor, device: torch.device) -> Tensor:
+    """Copy a tensor from the CPU to a device, without waiting where the device allows it (pinned memory)."""
+    if device.type == "cuda":
+        tensor = tensor.pin_memory()
+    return tensor.to(device, non_blocking=True)
+
+
+@contextlib.contextmanager
+def explain_out_of_memory(device: torch.device, work: str, advice: str) -> Iterator[None]:
+    """Turn an out-of-memory error into one line that says what to do.
+
+    Args:
+        device: where the work is done.
+        work: what was too large, with its numbers.
+        advice: what to change.
+
+    Raises:
+        InpaintError: torch ran out of memory.
+    """
+    try:
+        yield
+    except (torch.OutOfMemoryError, RuntimeError) as error:
+        if not is_out_of_memory(error):
+            raise
+        total = ""
+        if device.type == "cuda":
+            total = f" of {torch.cuda.get_device_properties(device).total_memory / GIB:.1f} GiB"
+        raise InpaintError(f"out of memory on {device}{total}: {work}; {advice}") from None

@@ -22,7 +22,7 @@ from inpaint.checkpoint import load_checkpoint
 from inpaint.device import choose_device
 from inpaint.errors import CheckpointError, ImageError, InpaintError, MaskError
 from inpaint.framing import Box, hole_boxes, working_shape
-from inpaint.image import mask_from_image
+from inpaint.images import mask_from_image
 from inpaint.mask import shrink_to_grid
 from inpaint.models.inpainter import Inpainter
 from inpaint.weights import locate
@@ -102,7 +102,7 @@ class InpaintPipeline:
         Args:
             image: mode RGB, RGBA, L or LA. Pixels in the holes are not read, nor is colour under full
                 transparency.
-            mask: the picture's size, any mode; white or opaque = hole, as in :mod:`inpaint.image`.
+            mask: the picture's size, any mode; white or opaque = hole, as in :mod:`inpaint.images`.
             dilate: grow the holes by this many pixels first.
 
         Returns:

@@ -367,7 +367,7 @@ NO_PERCEPTUAL = "[weights]\nperceptual = 0\n"
 def test_train_hands_the_run_on_and_shows_its_progress(
     part: str, more: str, desk: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from inpaint.train.watch import Progress
+    from inpaint.train.monitor import Progress
 
     Path("run.toml").write_text(RUN + more)
     runs = []

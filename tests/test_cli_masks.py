@@ -12,7 +12,7 @@ from PIL import Image
 from inpaint.cli import main
 from inpaint.cli.masks import KINDS
 from inpaint.mask_sets import read_manifest
-from inpaint.strokes import MASK_KINDS
+from inpaint.random_masks import MASK_KINDS
 
 
 @pytest.fixture

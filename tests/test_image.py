@@ -18,7 +18,7 @@ from hypothesis import strategies as st
 from PIL import ExifTags, Image, ImageCms
 
 from inpaint.errors import ImageError
-from inpaint.image import (
+from inpaint.images import (
     WRITABLE_FORMATS,
     image_to_tensor,
     mask_from_image,
@@ -432,7 +432,7 @@ def test_threads_read_at_the_same_time(tmp_path: Path, monkeypatch: pytest.Monke
         assert Image.MAX_IMAGE_PIXELS  # None would break a thread that crops and has seen a number before
         return plain_image(image)
 
-    monkeypatch.setattr("inpaint.image.plain_image", decode)
+    monkeypatch.setattr("inpaint.images.plain_image", decode)
     with ThreadPoolExecutor(2) as pool:
         assert [image.size for image in pool.map(read_image, [path, path])] == [(30, 20)] * 2
     assert Image.MAX_IMAGE_PIXELS == 100

@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from PIL import ExifTags, Image
 
 from inpaint.errors import ImageError, MaskError, ShapeError
-from inpaint.image import (
+from inpaint.images import (
     WRITABLE_FORMATS,
     image_to_tensor,
     mask_from_image,

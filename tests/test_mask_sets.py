@@ -14,7 +14,7 @@ from PIL import Image
 from inpaint import mask_sets
 from inpaint.errors import ConfigError, DataError
 from inpaint.mask_sets import BINS, MANIFEST, Manifest, hash_masks, make_mask_set, read_manifest, verify
-from inpaint.strokes import MASK_KINDS, ObjectShapes
+from inpaint.random_masks import MASK_KINDS, ObjectShapes
 
 HALF = np.array([[True, False], [True, False], [True, False]])
 

@@ -24,10 +24,10 @@ from eval.recognition.outcomes import Outcome
 from eval.recognition.probe import floors_of
 from eval.recognition.task import RecognitionTask
 from eval.scoring import OnProgress, no_progress
+from inpaint.data.crops import random_boxes
+from inpaint.data.randomness import indices_at, make_generator, random_rows
 from inpaint.errors import InpaintError
-from inpaint.train.crops import random_boxes
 from inpaint.train.prior import decay_groups
-from inpaint.train.randomness import indices_at, make_generator, random_rows
 from inpaint.train.schedule import cosine_factor
 
 HELD_OUT = 0

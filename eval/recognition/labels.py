@@ -17,8 +17,8 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from eval.picture_files import few
+from inpaint.data.sources import Files, Names, PhotoIndex, Shard, index_photos
 from inpaint.errors import ConfigError, DataError
-from inpaint.train.photo_index import Files, Names, PhotoIndex, Shard, index_photos
 
 FILE, CLASS = "file", "class"
 

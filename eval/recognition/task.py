@@ -12,8 +12,8 @@ from numpy.typing import NDArray
 from sklearn.model_selection import StratifiedGroupKFold
 
 from eval.recognition.labels import LabelledPhotos
+from inpaint.data.memory import PhotoSet, load_photos
 from inpaint.errors import DataError
-from inpaint.train.data import PhotoSet, load_photos
 
 FEWEST_FOLDS = 3
 """Of the folds that are learned from, at least two: one at a time chooses how strong the penalty is."""

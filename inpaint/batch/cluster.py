@@ -13,7 +13,7 @@ from typing import Any
 from inpaint.batch.jobs import BatchReport, Job, JobResult, Repair, run_job
 from inpaint.batch.pairing import Problem
 from inpaint.errors import InpaintError
-from inpaint.image import MAX_PIXELS
+from inpaint.images import MAX_PIXELS
 
 HERE = "here"
 _TRIES = 2  # of a picture whose worker ends: out of memory, or with its machine

@@ -13,7 +13,7 @@ from PIL import Image
 
 from inpaint.batch.pairing import Pair, Problem, identity
 from inpaint.errors import ImageError, InpaintError
-from inpaint.image import MAX_PIXELS, WRITABLE_FORMATS, read_image, read_mask, write_image
+from inpaint.images import MAX_PIXELS, WRITABLE_FORMATS, read_image, read_mask, write_image
 
 Repair = Callable[[Image.Image, Image.Image], Image.Image]
 """``(image, mask) -> repaired image``; the mask is of mode ``L``, 255 = hole."""

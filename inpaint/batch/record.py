@@ -7,9 +7,9 @@ import io
 import json
 from pathlib import Path
 
+from inpaint.atomic import atomic_write
 from inpaint.batch.jobs import BatchReport
 from inpaint.errors import DataError
-from inpaint.replacing import replacing
 
 RECORD_FORMATS = (".csv", ".json")
 _COLUMNS = ("image", "mask", "output", "status", "seconds", "reason")
@@ -45,7 +45,7 @@ def write_record(report: BatchReport, path: Path) -> None:
     else:
         raise DataError(f"got {path.name!r} for the record, expected {' or '.join(RECORD_FORMATS)}")
     try:
-        with replacing(path) as file:
+        with atomic_write(path) as file:
             # A name that is no text in any encoding must not cost the record of 5,000 pictures.
             file.write(content.encode(errors="backslashreplace"))
     except OSError as error:

@@ -10,13 +10,13 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from inpaint.atomic import atomic_write
 from inpaint.cli.options import device_option, plan_folder
 from inpaint.errors import InpaintError
-from inpaint.replacing import replacing
 
 if TYPE_CHECKING:
+    from inpaint.backbones.feature_maps import Sight
     from inpaint.backbones.network import LoadedBackbone
-    from inpaint.backbones.sight import Sight
 
 YARDSTICK = "convnext_tiny"
 # Measured where no names are given: two or three sizes of every family.
@@ -96,12 +96,12 @@ def run(image: Path, backbone: str, weights: Path | None, output: Path | None) -
         names = [f"{prefix}_stage{number}.png" for number in range(1, 5)]
         sheets = plan_folder(output, names, {"the image": image}, "--output")
 
-    from inpaint.image import read_image
+    from inpaint.images import read_image
 
     photo = read_image(image)
 
+    from inpaint.backbones.feature_maps import look_at
     from inpaint.backbones.network import load_backbone
-    from inpaint.backbones.sight import look_at
 
     loaded = load_backbone(chosen, weights=weights)
     sight = look_at(loaded, photo)
@@ -171,7 +171,7 @@ def bench(names: tuple[str, ...], batch: int, seconds: float, device: str, out: 
     report = bench_report(chosen, speeds, orders, batch=batch, hardware=hardware, yardstick=YARDSTICK)
     bench_as_table(report)
     if out is not None:
-        with replacing(out) as file:
+        with atomic_write(out) as file:
             file.write(json.dumps(report, indent=2).encode())
         click.echo(f"{click.format_filename(out)}: the numbers")
 
@@ -195,14 +195,14 @@ def _write_maps(loaded: LoadedBackbone, sight: Sight, sheets: list[Path], archiv
     """A sheet for each stage, and an archive of all channels that says whose they are."""
     import numpy as np
 
-    from inpaint.backbones.sight import feature_sheet
-    from inpaint.image import write_image
+    from inpaint.backbones.feature_maps import feature_sheet
+    from inpaint.images import write_image
 
     arrays: dict[str, Any] = {"weights": loaded.weights or "random", "channel_distance": sight.collapse}
     for number, (stage, path) in enumerate(zip(sight.stages, sheets, strict=True), 1):
         write_image(feature_sheet(stage), path)
         arrays[f"stage{number}"] = stage.numpy()
         click.echo(f"{click.format_filename(path)}: the first channels of stage {number}")
-    with replacing(archive) as file:
+    with atomic_write(archive) as file:
         np.savez(file, **arrays)
     click.echo(f"{click.format_filename(archive)}: all channels of every stage")

@@ -116,7 +116,7 @@ def _make(
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TimeRemainingColumn
 
     from inpaint.mask_sets import make_mask_set
-    from inpaint.strokes import read_shapes
+    from inpaint.random_masks import read_shapes
 
     silhouettes = read_shapes(shapes) if shapes else None
     console = Console(stderr=True)
@@ -143,7 +143,7 @@ def _names_like(folder: Path) -> list[tuple[str, tuple[int, int]]]:
     """Stem and (height, width) of every picture in a folder."""
     from inpaint.batch import READABLE_SUFFIXES
     from inpaint.errors import DataError
-    from inpaint.image import read_image
+    from inpaint.images import read_image
 
     if not folder.is_dir():
         raise DataError(f"no folder of pictures at {str(folder)!r}; check the path")

@@ -56,7 +56,7 @@ def check_output(output: Path, inputs: Mapping[str, Path]) -> None:
     Raises:
         ImageError: saying what is wrong with the output.
     """
-    from inpaint.image import WRITABLE_FORMATS
+    from inpaint.images import WRITABLE_FORMATS
 
     name = repr(str(output))
     if output.is_dir():

@@ -48,7 +48,7 @@ def run(
         names = [f"{image.stem}_{kind}.png" for kind in ("reconstruction", "attention")]
         prior_outputs = plan_folder(save_prior, names, {**inputs, "the result": output}, "--save-prior")
 
-    from inpaint.image import read_image, read_mask, write_image
+    from inpaint.images import read_image, read_mask, write_image
     from inpaint.pipeline import InpaintPipeline, read_hole
 
     photo, holes = read_image(image), read_mask(mask, invert=invert_mask)

@@ -15,7 +15,7 @@ from inpaint.cli.options import DEVICES
 
 if TYPE_CHECKING:
     from inpaint.train.config import RunConfig
-    from inpaint.train.watch import Progress
+    from inpaint.train.monitor import Progress
 
 Config = TypeVar("Config", bound="RunConfig")
 # Seconds between lines where the output is no terminal, such as a log file.
@@ -142,7 +142,7 @@ def _train(
 def _fit_to_time(run: Config, minutes: float, start: Callable[..., Any], step: Callable[..., Any]) -> Config:
     """Measure the run's pace, and tell the length that follows."""
     from inpaint.train.distributed import join_processes
-    from inpaint.train.pace import fit_to_time
+    from inpaint.train.time_budget import fit_to_time
 
     processes = join_processes(run.device, run.threads)
     run = fit_to_time(run, minutes, start, step, processes)
@@ -154,7 +154,7 @@ def _fit_to_time(run: Config, minutes: float, start: Callable[..., Any], step: C
 def _fit(fit: Callable[..., Path], run: RunConfig) -> None:
     """Run a training loop to its end, showing how far it is."""
     from inpaint.train.distributed import launched_place
-    from inpaint.train.watch import Stopped
+    from inpaint.train.monitor import Stopped
 
     place, _ = launched_place()
     try:
@@ -170,10 +170,10 @@ def _fit(fit: Callable[..., Path], run: RunConfig) -> None:
 
 def _rehearse(run: RunConfig, start: Callable[..., Any], step: Callable[..., Any]) -> None:
     """Try a run out and tell what it needs."""
-    from inpaint.train.batches import Batches
-    from inpaint.train.compute import GIB
+    from inpaint.data.batches import Batches
+    from inpaint.device import GIB
     from inpaint.train.distributed import join_processes
-    from inpaint.train.rehearsal import dry_run
+    from inpaint.train.dry_run import dry_run
     from inpaint.train.state import list_states
 
     processes = join_processes(run.device, run.threads)

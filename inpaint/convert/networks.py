@@ -15,8 +15,8 @@ from inpaint.errors import CheckpointError
 from inpaint.layers.position import sinusoid_table
 from inpaint.mask import MAX_DISTANCE
 from inpaint.models.fcmae import FcmaePreset
+from inpaint.models.generator import GeneratorPreset
 from inpaint.models.inpainter import InpainterPreset
-from inpaint.models.lama import GeneratorPreset
 from inpaint.models.mae import MaePreset
 from inpaint.models.presets import INPAINTER_PRESETS, build_network
 from inpaint.tokens import sincos_positions

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from inpaint.errors import ConfigError, DataError
-from inpaint.image import read_mask, write_image
+from inpaint.images import read_mask, write_image
 from inpaint.mask_sets.manifest import (
     MANIFEST,
     Manifest,
@@ -28,7 +28,7 @@ from inpaint.mask_sets.manifest import (
     read_manifest,
     write_manifest,
 )
-from inpaint.strokes import DRAWING_VERSION, ObjectShapes, default_limit, draw_candidates
+from inpaint.random_masks import DRAWING_VERSION, ObjectShapes, default_limit, draw_candidates
 
 __all__ = [
     "BINS",
@@ -64,11 +64,11 @@ def make_mask_set(
 
     Args:
         folder: where the set goes; new, empty, or holding the same set.
-        kind: one of ``inpaint.strokes.MASK_KINDS``.
+        kind: one of ``inpaint.random_masks.MASK_KINDS``.
         names: stem and (H, W) of every mask.
         seed: of the set.
         hole_ratios: allowed ranges ``low <= hole ratio < high``, for the masks in turn; by default up to what
-            the kind allows (``inpaint.strokes.default_limit``).
+            the kind allows (``inpaint.random_masks.default_limit``).
         shapes: object shapes for the kinds that use them.
         on_mask: called after each mask.
 

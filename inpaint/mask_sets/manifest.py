@@ -13,8 +13,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from inpaint.atomic import atomic_write
 from inpaint.errors import DataError
-from inpaint.replacing import replacing
 
 MANIFEST = "manifest.json"
 FORMAT = "inpaint-masks-1"
@@ -37,8 +37,9 @@ class Manifest:
     """What a set of masks is, and how it was made.
 
     Attributes:
-        version: of the drawing (``inpaint.strokes.DRAWING_VERSION``): another draws other masks from a seed.
-        kind: one of ``inpaint.strokes.MASK_KINDS``.
+        version: of the drawing (``inpaint.random_masks.DRAWING_VERSION``): another draws other masks
+            from a seed.
+        kind: one of ``inpaint.random_masks.MASK_KINDS``.
         seed: of the set.
         hole_ratios: allowed ranges, ``low <= hole ratio < high``; mask i is in range i modulo their number.
         shapes: hash of the object shapes, or None.
@@ -117,7 +118,7 @@ def write_manifest(folder: Path, manifest: Manifest) -> None:
         "size": min(sizes) if len(sizes) == 1 else "various",
         **asdict(manifest),
     }
-    with replacing(folder / MANIFEST) as file:
+    with atomic_write(folder / MANIFEST) as file:
         file.write((json.dumps(content, indent=1) + "\n").encode())
 
 

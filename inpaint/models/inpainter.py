@@ -9,9 +9,9 @@ from torch import Tensor, nn
 
 from inpaint.framing import pad_to_multiple
 from inpaint.mask import binarize, check_pair
-from inpaint.models.acr import PriorAdapter
+from inpaint.models.adapter import PriorAdapter
 from inpaint.models.fcmae import FcmaePreset
-from inpaint.models.lama import FourierGenerator, GeneratorPreset
+from inpaint.models.generator import FourierGenerator, GeneratorPreset
 from inpaint.models.mae import MaePreset
 from inpaint.models.patch_autoencoder import PatchAutoencoder
 from inpaint.models.prior import Prior

@@ -25,10 +25,10 @@ from torch import nn
 
 from inpaint.errors import CheckpointError, ConfigError, WeightsError
 from inpaint.layers.transfer import Alphas
-from inpaint.models.acr import PriorAdapter
+from inpaint.models.adapter import PriorAdapter
 from inpaint.models.fcmae import FcmaePreset, FullyConvolutionalAutoencoder
+from inpaint.models.generator import Attention, FourierGenerator, GeneratorPreset
 from inpaint.models.inpainter import Inpainter, InpainterPreset
-from inpaint.models.lama import Attention, FourierGenerator, GeneratorPreset
 from inpaint.models.mae import MaePreset, MaskedAutoencoder
 from inpaint.models.patch_autoencoder import PatchAutoencoder
 
@@ -150,7 +150,7 @@ def vary_preset(
 
     Args:
         preset: a name, or the numbers.
-        attention: see :class:`inpaint.models.lama.GeneratorPreset`, as ``alphas`` and ``positions``.
+        attention: see :class:`inpaint.models.generator.GeneratorPreset`, as ``alphas`` and ``positions``.
         alphas: of attention and adapter.
         positions: the masked positional encoding.
         feature_layer: see :class:`inpaint.models.mae.MaePreset`.

@@ -12,20 +12,20 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
+from inpaint.data.batches import Batch, Batches
 from inpaint.mask import composite
 from inpaint.models.discriminator import PatchDiscriminator
 from inpaint.models.inpainter import Inpainter
 from inpaint.train.acr_step import AcrParts, acr_step
-from inpaint.train.batches import Batch, Batches
-from inpaint.train.compute import compile_each, memory_explained
+from inpaint.train.compute import compile_each, explain_step_memory
 from inpaint.train.config import AcrRunConfig
 from inpaint.train.distributed import Processes, join_processes
+from inpaint.train.dry_run import rehearse
+from inpaint.train.initialise import start_network
+from inpaint.train.monitor import Progress, Watch
 from inpaint.train.perceptual import load_perceptual
-from inpaint.train.rehearsal import rehearse
+from inpaint.train.sample_grid import draw_attention
 from inpaint.train.schedule import Ema
-from inpaint.train.sheets import draw_attention
-from inpaint.train.start import start_network
-from inpaint.train.watch import Progress, Watch
 
 _SAMPLES = 8  # pictures on a sheet
 
@@ -61,7 +61,7 @@ def fit_acr(config: AcrRunConfig, on_progress: Callable[[Progress], None] | None
 
     # -- train, from where the last state ends
     images_seen = watch.resume(parts.stateful())
-    with watch.running(images_seen), memory_explained(config, processes.device):
+    with watch.running(images_seen), explain_step_memory(config, processes.device):
         while watch.goes_on():
             batch = batches.after(images_seen)
             values = acr_step(config, parts, batch, processes)

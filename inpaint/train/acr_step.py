@@ -14,10 +14,12 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
+from inpaint.data.batches import Batch
+from inpaint.features.ade20k import SceneFeatures
+from inpaint.features.prior import MaeFeatures
 from inpaint.mask import composite
 from inpaint.models.discriminator import PatchDiscriminator
 from inpaint.models.inpainter import Inpainter
-from inpaint.train.batches import Batch
 from inpaint.train.compute import in_precision, uncompiled
 from inpaint.train.config import AcrRunConfig
 from inpaint.train.distributed import Processes
@@ -30,9 +32,7 @@ from inpaint.train.losses import (
     r1_of,
     weighted_l1,
 )
-from inpaint.train.mae_features import MaeFeatures
 from inpaint.train.perceptual import SqueezeNetFeatures
-from inpaint.train.scene_features import SceneFeatures
 from inpaint.train.schedule import Ema, set_rates
 from inpaint.train.state import Stateful
 

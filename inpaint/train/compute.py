@@ -1,18 +1,15 @@
-"""How a step is computed: its precision, what is compiled, and what is said when memory runs out."""
+"""How a step is computed: its precision, and what is compiled."""
 
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 
 import torch
-from torch import Tensor, nn
+from torch import nn
 
-from inpaint.device import is_out_of_memory
-from inpaint.errors import InpaintError
+from inpaint.device import explain_out_of_memory
 from inpaint.train.config import RunConfig
-
-GIB = 2**30
 
 
 def in_precision(config: RunConfig, device: torch.device, *, enabled: bool = True) -> torch.autocast:
@@ -42,30 +39,12 @@ def uncompiled(config: RunConfig) -> contextlib.AbstractContextManager[object]:
     return torch.compiler.set_stance("force_eager") if config.compile else contextlib.nullcontext()
 
 
-def send(tensor: Tensor, device: torch.device) -> Tensor:
-    """Bring a tensor from the processor to the device; only a copy from pinned memory does not wait there."""
-    if device.type == "cuda":
-        tensor = tensor.pin_memory()
-    return tensor.to(device, non_blocking=True)
-
-
-@contextlib.contextmanager
-def memory_explained(config: RunConfig, device: torch.device) -> Iterator[None]:
-    """Say in one line what to do about a step that does not fit into memory.
-
-    Raises:
-        InpaintError: torch ran out of memory.
-    """
-    try:
-        yield
-    except (torch.OutOfMemoryError, RuntimeError) as error:
-        if not is_out_of_memory(error):
-            raise
-        room = ""
-        if device.type == "cuda":
-            room = f" of {torch.cuda.get_device_properties(device).total_memory / GIB:.1f} GiB"
-        raise InpaintError(
-            f"out of memory on {device}{room}: batch_size {config.batch_size}, accumulate "
-            f"{config.accumulate}, size {config.size}; expected a step that fits: raise accumulate first "
-            "(same batch, less memory), then lower size or batch_size"
-        ) from None
+def explain_step_memory(config: RunConfig, device: torch.device) -> contextlib.AbstractContextManager[None]:
+    """A ``with`` block that says in one line what to do about a step that does not fit into memory."""
+    step = f"batch_size {config.batch_size}, accumulate {config.accumulate}, size {config.size}"
+    return explain_out_of_memory(
+        device,
+        step,
+        "expected a step that fits: raise accumulate first (same batch, less memory), then lower size or "
+        "batch_size",
+    )

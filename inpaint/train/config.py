@@ -16,9 +16,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal, TypeVar
 
+from inpaint.data.config import DataConfig, check_data_together
 from inpaint.errors import ConfigError
-from inpaint.train.data_config import DataConfig, check_data_together
-from inpaint.train.strict_toml import at_least, between, read_table
+from inpaint.strict import at_least, between, read_table
 
 Schedule = Literal["constant", "cosine", "milestones"]
 Precision = Literal["float32", "bf16"]
@@ -147,7 +147,7 @@ class AcrRunConfig(RunConfig):
     Attributes:
         variant: what differs from the preset.
         mae_checkpoint: the trained prior, a masked autoencoder of either kind.
-        init_checkpoint: a network to continue from, also another variant; see `inpaint.train.start`.
+        init_checkpoint: a network to continue from, also another variant; see `inpaint.train.initialise`.
         prior: False trains the generator alone.
         discriminator_width: channels of its first convolution.
         discriminator_learning_rate: at its highest; follows the same schedule.

@@ -13,8 +13,8 @@ from inpaint.models.fcmae import FullyConvolutionalAutoencoder
 from inpaint.models.presets import build_fcmae
 from inpaint.train.config import FcmaeRunConfig
 from inpaint.train.distributed import Processes
+from inpaint.train.monitor import Progress
 from inpaint.train.prior import PriorParts, fit_prior, prior_step, start_prior
-from inpaint.train.watch import Progress
 
 fcmae_step = prior_step
 

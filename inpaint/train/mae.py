@@ -12,8 +12,8 @@ from pathlib import Path
 from inpaint.models.presets import build_mae
 from inpaint.train.config import MaeRunConfig
 from inpaint.train.distributed import Processes
+from inpaint.train.monitor import Progress
 from inpaint.train.prior import PriorParts, fit_prior, prior_step, start_prior
-from inpaint.train.watch import Progress
 
 mae_step = prior_step
 

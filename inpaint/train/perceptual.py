@@ -13,9 +13,9 @@ from safetensors.torch import load_file
 from torch import Tensor
 
 from inpaint.errors import CheckpointError, ShapeError
+from inpaint.features.ade20k import SceneFeatures
+from inpaint.features.prior import MaeFeatures
 from inpaint.train.config import PerceptualNetwork
-from inpaint.train.mae_features import MaeFeatures
-from inpaint.train.scene_features import SceneFeatures
 
 _CAFFE_MEAN_BGR = (104.0, 117.0, 123.0)
 _SHORTEST = 1e-4  # activations are in the hundreds; keeps the gradient finite where all channels are silent

@@ -16,23 +16,24 @@ from typing import TypeVar
 import torch
 from torch import Tensor, nn
 
+from inpaint.data.batches import Batch, Batches
+from inpaint.data.randomness import random_rows
+from inpaint.device import to_device
 from inpaint.errors import ConfigError
 from inpaint.layers.convnext import MaskedBlock
 from inpaint.layers.transformer import TransformerBlock
 from inpaint.mask import composite
 from inpaint.models.patch_autoencoder import PatchAutoencoder
 from inpaint.tokens import token_masks, top_up, visible_tokens
-from inpaint.train.batches import Batch, Batches
-from inpaint.train.compute import compile_each, in_precision, memory_explained, send
+from inpaint.train.compute import compile_each, explain_step_memory, in_precision
 from inpaint.train.config import MaeRunConfig
 from inpaint.train.distributed import Processes, join_processes
+from inpaint.train.dry_run import rehearse
 from inpaint.train.losses import masked_patch_mse
-from inpaint.train.randomness import random_rows
-from inpaint.train.rehearsal import rehearse
+from inpaint.train.monitor import Progress, Watch
+from inpaint.train.sample_grid import draw_attention
 from inpaint.train.schedule import Ema, set_rates
-from inpaint.train.sheets import draw_attention
 from inpaint.train.state import Stateful
-from inpaint.train.watch import Progress, Watch
 
 _SAMPLES = 6  # pictures on a sheet
 
@@ -76,7 +77,7 @@ def fit_prior(
 
     # -- train, from where the last state ends
     images_seen = watch.resume(parts.stateful())
-    with watch.running(images_seen), memory_explained(config, processes.device):
+    with watch.running(images_seen), explain_step_memory(config, processes.device):
         while watch.goes_on():
             batch = batches.after(images_seen)
             values = prior_step(config, parts, batch, processes)
@@ -184,7 +185,7 @@ def hide_tokens(config: MaeRunConfig, batch: Batch, patch_size: int) -> Tensor:
         touched = torch.zeros_like(touched)
     first = batch.images_seen + batch.rows.start
     noise = torch.from_numpy(random_rows(config.seed, "tokens", first, *touched.shape)).float()
-    return top_up(touched, config.mask_ratio, send(noise, touched.device))
+    return top_up(touched, config.mask_ratio, to_device(noise, touched.device))
 
 
 def decay_groups(model: nn.Module, weight_decay: float) -> list[dict[str, object]]:

@@ -7,11 +7,11 @@ from typing import Any
 
 import gradio as gr
 
+from inpaint.backbones.feature_maps import feature_sheet, look_at
 from inpaint.backbones.network import count_backbone, load_backbone
 from inpaint.backbones.registry import BACKBONES, find_backbone
 from inpaint.backbones.roadmap import walk_road
 from inpaint.backbones.roadmap_chart import draw_road
-from inpaint.backbones.sight import feature_sheet, look_at
 from inpaint.backbones.speed import measure_speeds
 from inpaint.errors import InpaintError
 from inpaint.web.friendly import friendly

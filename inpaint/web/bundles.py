@@ -25,7 +25,7 @@ from inpaint.batch import (
     run_batch,
 )
 from inpaint.errors import ImageError, MaskError
-from inpaint.image import mask_from_image, write_image
+from inpaint.images import mask_from_image, write_image
 from inpaint.web.marks import grow, mask_picture
 from inpaint.web.photos import Limits, read_upload, safe_name
 from inpaint.web.service import Service

@@ -219,7 +219,7 @@ def _blank(preview: Any) -> dict[str, Any]:
 
 
 def _editor_value(photo: Photo, holes: Holes) -> dict[str, Any]:
-    from inpaint.image import read_image
+    from inpaint.images import read_image
 
     preview = make_preview(read_image(photo.path), photo)
     return {"background": preview, "layers": [layer_picture(holes, photo)], "composite": None}

@@ -10,7 +10,7 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
-from inpaint import fill
+from inpaint import baselines
 from inpaint.checkpoint import load_checkpoint
 from inpaint.device import choose_device
 from inpaint.errors import InpaintError, WeightsError
@@ -43,7 +43,7 @@ class _Telea(nn.Module):
     preset = _TeleaPreset()
 
     def forward(self, image: Tensor, mask: Tensor) -> Tensor:
-        return fill.telea(image, mask)
+        return baselines.telea(image, mask)
 
 
 class Fills:

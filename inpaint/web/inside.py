@@ -18,13 +18,13 @@ from PIL import Image
 from torch import Tensor
 
 from inpaint.errors import InpaintError
-from inpaint.image import image_to_tensor, mask_to_tensor, read_image, tensor_to_image
+from inpaint.images import image_to_tensor, mask_to_tensor, read_image, tensor_to_image
 from inpaint.mask import composite, shrink_to_grid
 from inpaint.models.fcmae import FullyConvolutionalAutoencoder
 from inpaint.models.inpainter import Inpainter
 from inpaint.models.patch_autoencoder import PatchAutoencoder
 from inpaint.pipeline import InpaintPipeline
-from inpaint.strokes import make_masks
+from inpaint.random_masks import make_masks
 from inpaint.tokens import token_masks, top_up, unpatchify
 from inpaint.web.marks import Holes, mask_picture
 from inpaint.web.photos import Photo

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from inpaint.errors import MaskError
-from inpaint.image import mask_from_image
+from inpaint.images import mask_from_image
 from inpaint.web.photos import Limits, Photo, read_upload
 
 BRUSH = (255, 64, 96)
@@ -51,7 +51,7 @@ def holes_from_layers(layers: Sequence[Any] | None, photo: Photo) -> Holes:
 
 
 def holes_from_file(path: Path | str, photo: Photo, limits: Limits | None = None) -> Holes:
-    """Read a mask file: white or opaque is a hole, as in :mod:`inpaint.image`.
+    """Read a mask file: white or opaque is a hole, as in :mod:`inpaint.images`.
 
     Args:
         path: any picture of the photo's size, or of its preview's size.

@@ -15,7 +15,7 @@ from pathlib import Path
 from PIL import Image
 
 from inpaint.errors import ImageError
-from inpaint.image import WRITABLE_FORMATS, read_image, write_image
+from inpaint.images import WRITABLE_FORMATS, read_image, write_image
 
 PREVIEW_SIDE = 1536
 _SUFFIXES = {"PNG": ".png", "JPEG": ".jpg", "WEBP": ".webp", "TIFF": ".tif", "BMP": ".bmp"}

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from PIL import Image
 
-from inpaint.image import read_image
+from inpaint.images import read_image
 from inpaint.web.fills import Fills
 from inpaint.web.marks import Holes, grow, holes_from_file, mask_picture, require_holes
 from inpaint.web.photos import Limits, Photo, continue_with, make_preview, open_photo, save_result

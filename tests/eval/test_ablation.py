@@ -24,7 +24,7 @@ from inpaint.checkpoint import load_checkpoint, read_notes
 from inpaint.errors import CheckpointError, ConfigError, InpaintError
 from inpaint.models.presets import vary_preset
 from inpaint.train.config import AcrRunConfig, read_config
-from inpaint.train.watch import Progress, Stopped
+from inpaint.train.monitor import Progress, Stopped
 from tests.eval.make_reports import make_report, make_row
 
 SHIPPED = Path(__file__).parents[2] / "configs" / "ablation"

@@ -16,8 +16,8 @@ from eval.methods import FLOORS
 from eval.pairs import Task
 from eval.protocol import MASKS_FILE, find_validation_task, validate_models
 from eval.results import Report
+from inpaint.baselines import mean_colour, push_pull
 from inpaint.errors import DataError
-from inpaint.fill import mean_colour, push_pull
 
 CPU = torch.device("cpu")
 

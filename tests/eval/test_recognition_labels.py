@@ -13,8 +13,8 @@ from hypothesis import strategies as st
 
 from eval.recognition.labels import LabelledPhotos, find_labelled
 from eval.recognition.task import load_task
+from inpaint.data.sources import Files, Names, PhotoIndex
 from inpaint.errors import ConfigError, DataError
-from inpaint.train.photo_index import Files, Names, PhotoIndex
 from tests.eval.recognition_files import CLASSES, write_classes, write_list, write_picture
 from tests.train.photo_files import write_shard
 

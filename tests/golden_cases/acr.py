@@ -13,8 +13,8 @@ from torch import Tensor
 from inpaint.layers.position import MaskedPositionalEncoding
 from inpaint.layers.transfer import AttentionTransfer
 from inpaint.mask import hole_fields
-from inpaint.models.acr import PriorAdapter
-from inpaint.models.lama import FourierGenerator, GeneratorPreset
+from inpaint.models.adapter import PriorAdapter
+from inpaint.models.generator import FourierGenerator, GeneratorPreset
 from inpaint.models.presets import INPAINTER_PRESETS, MAE_PRESETS
 from tests.golden_cases.blocks import our_block_name
 from tests.golden_cases.case import Case

@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from inpaint.models.lama import FourierGenerator, GeneratorPreset
+from inpaint.models.generator import FourierGenerator, GeneratorPreset
 from tests.golden_cases.blocks import our_block_name
 from tests.golden_cases.case import Case
 

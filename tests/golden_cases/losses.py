@@ -12,6 +12,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from inpaint.features.ade20k import SceneFeatures
 from inpaint.models.discriminator import (
     PatchDiscriminator,
     convert_discriminator_keys,
@@ -27,7 +28,6 @@ from inpaint.train.losses import (
     scale_mask,
     weighted_l1,
 )
-from inpaint.train.scene_features import SceneFeatures
 from inpaint.train.schedule import Ema, milestone_factor
 from tests.golden_cases.case import Case, Checker, gradient_norms
 

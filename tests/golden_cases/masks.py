@@ -12,9 +12,9 @@ import cv2
 import numpy as np
 import torch
 
-from inpaint.strokes.painting import paint
-from inpaint.strokes.parts import draw_recipe
-from inpaint.strokes.recipes import BoxRecipe, MaskRecipe, StrokeRecipe
+from inpaint.random_masks.painting import paint
+from inpaint.random_masks.primitives import draw_recipe
+from inpaint.random_masks.recipes import BoxRecipe, MaskRecipe, StrokeRecipe
 from tests.golden_cases.case import Case
 
 FILE = "lama_masks.json"

@@ -3,11 +3,11 @@
 import pytest
 import torch
 
+from inpaint.baselines import push_pull
 from inpaint.errors import ShapeError
-from inpaint.fill import push_pull
-from inpaint.models.acr import PriorAdapter
+from inpaint.models.adapter import PriorAdapter
+from inpaint.models.generator import FourierGenerator, GeneratorPreset, smooth
 from inpaint.models.inpainter import Inpainter
-from inpaint.models.lama import FourierGenerator, GeneratorPreset, smooth
 from inpaint.models.presets import build_inpainter, vary_preset
 
 

@@ -10,8 +10,8 @@ import numpy as np
 import torch
 from PIL import Image
 
-from inpaint.train.batches import Batch, Batches
-from inpaint.train.data_config import DataConfig
+from inpaint.data.batches import Batch, Batches
+from inpaint.data.config import DataConfig
 
 
 def write_photo(path: Path, seed: int, width: int = 20, height: int = 16) -> Path:

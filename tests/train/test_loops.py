@@ -19,8 +19,8 @@ from inpaint.train.acr import fit_acr
 from inpaint.train.config import change_config
 from inpaint.train.fcmae import fit_fcmae
 from inpaint.train.mae import fit_mae
+from inpaint.train.monitor import Watch
 from inpaint.train.state import load_latest_state
-from inpaint.train.watch import Watch
 from tests.train.tiny_runs import BATCH, STEPS, acr_config, fcmae_config, mae_config, stats
 
 

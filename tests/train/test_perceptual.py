@@ -14,11 +14,11 @@ from safetensors.torch import save_file
 
 from inpaint.checkpoint import save_checkpoint
 from inpaint.errors import CheckpointError, ConfigError, ShapeError
+from inpaint.features.ade20k import SceneFeatures
 from inpaint.models.presets import build_mae
 from inpaint.train.acr import fit_acr
 from inpaint.train.config import PERCEPTUAL_FILES, AcrRunConfig, PerceptualNetwork, config_from_table
 from inpaint.train.perceptual import SqueezeNetFeatures, load_perceptual
-from inpaint.train.scene_features import SceneFeatures
 
 
 @pytest.fixture(scope="module")

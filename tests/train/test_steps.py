@@ -11,13 +11,13 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+from inpaint.data.batches import Batch
 from inpaint.models.fcmae import FullyConvolutionalAutoencoder
 from inpaint.models.mae import MaskedAutoencoder
 from inpaint.train import acr_step as acr_module
 from inpaint.train import prior as prior_module
 from inpaint.train.acr import start_acr
 from inpaint.train.acr_step import acr_step
-from inpaint.train.batches import Batch
 from inpaint.train.distributed import Processes
 from inpaint.train.fcmae import fcmae_step, start_fcmae
 from inpaint.train.losses import scale_mask

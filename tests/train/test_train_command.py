@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from inpaint.cli import main
-from inpaint.train.watch import Progress
+from inpaint.train.monitor import Progress
 from tests.train.tiny_runs import acr_config, mae_config, write_config
 
 

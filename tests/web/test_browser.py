@@ -99,7 +99,7 @@ def test_an_example_and_a_mask_file(page: Any, tmp_path: Path) -> None:
     page.wait_for_timeout(3000)
     page.click("text=PNG (lossless)")
     after = Image.open(run_and_download(page, tmp_path))
-    from inpaint.image import read_image
+    from inpaint.images import read_image
 
     left, top, right, bottom = changed_box(read_image(EXAMPLE), after)
     assert (left, top) >= (290, 90) and right <= 410 and bottom <= 210
@@ -130,7 +130,7 @@ def test_a_turned_phone_photo(page: Any, tmp_path: Path) -> None:
     page.click("text=PNG (lossless)")
     paint(page)
     result = Image.open(run_and_download(page, tmp_path))
-    from inpaint.image import read_image
+    from inpaint.images import read_image
 
     upright = read_image(photo)
     assert result.size == upright.size == (512, 768)

@@ -1,0 +1,28 @@
+"""Files that are written whole or not at all."""
+
+from __future__ import annotations
+
+import os
+import secrets
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import IO
+
+
+@contextmanager
+def atomic_write(path: Path) -> Iterator[IO[bytes]]:
+    """Open a file that takes the place of ``path`` once it is whole, and otherwise leaves no trace.
+
+    Its name is hidden meanwhile: who reads the folder, also after a power cut, does not take it for a result.
+
+    Raises:
+        OSError: the file cannot be written.
+    """
+    temporary = path.with_name(f".inpaint-{secrets.token_hex(8)}.tmp")
+    try:
+        with open(temporary, "x+b") as file:
+            yield file
+        os.replace(temporary, path)
+    finally:
+        temporary.unlink(missing_ok=True)

@@ -1,0 +1,135 @@
+"""Distortions beyond crops: whole batches on a device with kornia, LaMa's set in workers with albumentations.
+
+Every picture's distortion follows from its own random numbers, so that it is the same whatever the batch, the
+process or the worker it is made in.
+"""
+
+from __future__ import annotations
+
+import importlib
+import math
+import os
+import random
+from typing import Any
+
+import cv2
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from inpaint.data.config import Augment
+from inpaint.errors import InpaintError
+
+DISTORTION_DRAWS = 14  # random numbers a distortion needs: angle, zoom, four corners (x, y), four colours
+
+
+@torch.no_grad()
+def distort(image: Tensor, draws: NDArray[np.float64], settings: Augment) -> Tensor:
+    """Turn, zoom, tilt and recolour each picture of a batch on its device.
+
+    What comes in from outside the picture is its reflection.
+
+    Args:
+        image: (B, 3, S, S) float32 in [0, 1].
+        draws: (B, `DISTORTION_DRAWS`) in [0, 1).
+        settings: how far each distortion goes at most.
+
+    Returns:
+        (B, 3, S, S) float32 in [0, 1].
+    """
+    from kornia.enhance import (
+        adjust_brightness_accumulative,
+        adjust_contrast_with_mean_subtraction,
+        adjust_hue,
+        adjust_saturation,
+    )
+    from kornia.geometry.transform import warp_perspective
+
+    spread = torch.from_numpy(2 * draws - 1)  # (B, 14) in [-1, 1)
+    with torch.autocast(image.device.type, enabled=False):
+        if settings.moves:
+            matrix = _movements(spread, image.shape[-1], settings).float().to(image.device)
+            size = (image.shape[-2], image.shape[-1])
+            image = warp_perspective(image, matrix, size, padding_mode="reflection")
+        changes = spread[:, 10:].float().to(image.device)
+        if settings.brightness:
+            image = adjust_brightness_accumulative(image, 1 + settings.brightness * changes[:, 0])
+        if settings.contrast:
+            image = adjust_contrast_with_mean_subtraction(image, 1 + settings.contrast * changes[:, 1])
+        if settings.saturation:
+            image = adjust_saturation(image, 1 + settings.saturation * changes[:, 2])
+        if settings.hue:
+            image = adjust_hue(image, 2 * math.pi * settings.hue * changes[:, 3])
+    return image.clamp(0, 1)
+
+
+class LamaDistortions:
+    """Distort and crop single photos as for LaMa: perspective, turn and zoom, lens, crop, flip, colours.
+
+    Source:
+        Suvorov et al., LaMa (WACV 2022): scale 0.7 to 1.3, 40 degrees, brightness and contrast 0.2; each
+        distortion on half of the photos. Strengths of the others: small ones of our choice.
+    """
+
+    def __init__(self) -> None:
+        """Find the library; InpaintError if albumentations is not installed."""
+        os.environ.setdefault("NO_ALBUMENTATIONS_UPDATE", "1")  # else importing it asks the network for news
+        try:
+            importlib.import_module("albumentations")
+        except ImportError:
+            raise InpaintError(
+                "augment.kind = 'lama' needs albumentations; run: pip install 'mae-acr-inpaint[train]'"
+            ) from None
+        self._pipelines: dict[int, Any] = {}
+
+    def __call__(self, photo: NDArray[np.uint8], size: int, seed: int) -> NDArray[np.uint8]:
+        """Distort one photo.
+
+        Args:
+            photo: (H, W, 3) uint8; mirrored at its edges where it is smaller than the crop.
+            size: side of the crop.
+            seed: of this photo; the same gives the same crop.
+
+        Returns:
+            (size, size, 3) uint8.
+        """
+        if size not in self._pipelines:  # sizes may cycle
+            self._pipelines[size] = _lama_pipeline(size)
+        pipeline = self._pipelines[size]
+        pipeline.set_random_state(np.random.default_rng(seed), random.Random(seed))
+        return pipeline(image=photo)["image"]
+
+
+def _lama_pipeline(size: int) -> Any:
+    import albumentations as A
+
+    mirror = cv2.BORDER_REFLECT_101
+    return A.Compose(
+        [
+            A.Perspective(scale=(0.0, 0.06), border_mode=mirror),
+            A.Affine(scale=(0.7, 1.3), rotate=(-40, 40), keep_ratio=True, p=0.5, border_mode=mirror),
+            A.PadIfNeeded(size, size, border_mode=mirror),
+            A.OpticalDistortion(distort_limit=0.05, border_mode=mirror),
+            A.RandomCrop(size, size),
+            A.HorizontalFlip(),
+            A.CLAHE(),
+            A.RandomBrightnessContrast(brightness_limit=0.2, contrast_limit=0.2),
+            A.HueSaturationValue(hue_shift_limit=5, sat_shift_limit=30, val_shift_limit=5),
+        ]
+    )
+
+
+def _movements(spread: Tensor, side: int, settings: Augment) -> Tensor:
+    """Homographies (B, 3, 3) in pixels: turn and zoom about the centre, then pull points to the corners."""
+    from kornia.geometry.transform import get_affine_matrix2d, get_perspective_transform
+
+    count, last = len(spread), side - 1
+    centre = torch.full((count, 2), last / 2, dtype=spread.dtype)
+    scale = torch.exp(math.log1p(settings.zoom) * spread[:, 1, None]).expand(-1, 2)
+    turned = get_affine_matrix2d(torch.zeros_like(centre), centre, scale, settings.rotate * spread[:, 0])
+    corners = torch.tensor([[0, 0], [last, 0], [last, last], [0, last]], dtype=spread.dtype)
+    inwards = torch.where(corners > 0, -1.0, 1.0)
+    reach = settings.perspective * side * (spread[:, 2:10].reshape(count, 4, 2) + 1) / 2
+    tilted = get_perspective_transform(corners + inwards * reach, corners.expand(count, 4, 2))
+    return tilted @ turned

@@ -1,0 +1,204 @@
+"""The batches of a run: pictures and holes that follow from the seed and the images seen, nothing else."""
+
+from __future__ import annotations
+
+import functools
+import io
+from collections.abc import Callable
+from typing import NamedTuple, Protocol
+
+import numpy as np
+import torch
+from PIL import Image
+from torch import Tensor
+
+from inpaint.data.augment import DISTORTION_DRAWS, distort
+from inpaint.data.config import DataConfig
+from inpaint.data.crops import choose_crops
+from inpaint.data.masks import draw_masks
+from inpaint.data.memory import describe_broken, load_photos
+from inpaint.data.prefetch import Ahead
+from inpaint.data.randomness import indices_at, random_rows
+from inpaint.data.size_schedule import size_after
+from inpaint.data.sources import PhotoIndex, index_photos
+from inpaint.data.stream import PhotoStream
+from inpaint.device import to_device
+from inpaint.errors import DataError
+from inpaint.random_masks import ObjectShapes, read_shapes
+
+_LOOKED_AT = 32  # photos that are opened before the first step, to tell early what is wrong with all
+
+
+class Batch(NamedTuple):
+    """One process's share of a step's pictures and holes."""
+
+    image: Tensor
+    """``(B, 3, S, S)`` in [0, 1], on the run's device."""
+    mask: Tensor
+    """``(B, 1, S, S)``, 1 = hole, on the run's device."""
+    images_seen: int
+    """By the run before this step: whatever else the step draws at random follows from it."""
+    rows: slice
+    """Which pictures of the whole step's these are."""
+
+    def pieces(self, count: int) -> list[tuple[Tensor, Tensor]]:
+        """Image and mask in ``count`` equal parts, for gradient accumulation."""
+        return list(zip(self.image.chunk(count), self.mask.chunk(count), strict=True))
+
+
+class PictureSource(Protocol):
+    """Where a run's pictures come from."""
+
+    def __len__(self) -> int:
+        """Number of photos."""
+        ...
+
+    def after(self, images_seen: int) -> tuple[Tensor, Tensor | None]:
+        """Pictures (B, 3, S, S) in [0, 1] of the batch that follows, and their holes if it draws them."""
+        ...
+
+
+class Batches:
+    """Find a run's photos and hole shapes once, and give any of its batches.
+
+    The next batches are made while the last one is learned from: a thread crops photos that are in memory,
+    worker processes read those on disk.
+
+    Args:
+        config: the run.
+        device: where batches are wanted.
+        on_problem: called with one line per photo that cannot be read, and for what looks wrong with all.
+        rows: this process's share of every step's ``batch_size`` pictures; None takes all.
+
+    Raises:
+        DataError: if no photo, or no hole shape that was asked for, can be read.
+    """
+
+    def __init__(
+        self,
+        config: DataConfig,
+        device: torch.device,
+        on_problem: Callable[[str], None],
+        rows: slice | None = None,
+    ) -> None:
+        rows = rows or slice(0, config.batch_size)
+        shapes = read_shapes(config.shapes) if config.shapes else None
+        index = index_photos(config.photos, limit=config.photo_limit, cache=config.out / "shards")
+        _look_at(index, config.kept_size if config.keep == "memory" else config.size, on_problem)
+        source: PictureSource
+        if config.keep == "memory":
+            source = _PhotosInMemory(config, index, rows, device, on_problem)
+        else:
+            source = PhotoStream(config, index, rows, device, shapes, on_problem)
+        make = functools.partial(_make_batch, config, source, shapes, device, rows)
+        # On the network's own stream a batch would wait for whole steps of the network.
+        self._stream = torch.cuda.Stream(device, priority=-1) if device.type == "cuda" else None
+        self._photos = len(source)
+        self._ahead = Ahead(
+            functools.partial(_on_stream, self._stream, make), config.batch_size, config.images
+        )
+
+    def __len__(self) -> int:
+        """Number of photos."""
+        return self._photos
+
+    def after(self, images_seen: int) -> Batch:
+        """This process's share of the batch that follows ``images_seen`` images.
+
+        Raises:
+            DataError: if photos on disk cannot be read any more.
+        """
+        batch = self._ahead.after(images_seen)
+        if self._stream is not None:
+            network_stream = torch.cuda.current_stream(batch.image.device)
+            for tensor in (batch.image, batch.mask):
+                tensor.record_stream(network_stream)
+        return batch
+
+
+def _on_stream(stream: torch.cuda.Stream | None, make: Callable[[int], Batch], images_seen: int) -> Batch:
+    """Make a batch beside the network's work, and wait until it is there."""
+    if stream is None:
+        return make(images_seen)
+    with torch.cuda.stream(stream):
+        batch = make(images_seen)
+    stream.synchronize()
+    return batch
+
+
+def _make_batch(
+    config: DataConfig,
+    source: PictureSource,
+    shapes: ObjectShapes | None,
+    device: torch.device,
+    rows: slice,
+    images_seen: int,
+) -> Batch:
+    image, mask = source.after(images_seen)
+    first, count = images_seen + rows.start, len(image)
+    if config.augment.distorts:
+        draws = random_rows(config.seed, "distortions", first, count, DISTORTION_DRAWS)
+        image = distort(image, draws, config.augment)
+    if mask is None:
+        mask = _send(draw_masks(config, first, count, image.shape[-1], shapes), device)
+    return Batch(image, mask, images_seen, rows)
+
+
+def _send(mask: Tensor, device: torch.device) -> Tensor:
+    """Bring masks to the device, without waiting for it.
+
+    They are drawn with OpenCV also for a GPU: there every attempt at a mask would have to be waited for, and
+    an H100 made fewer of them than one processor core.
+    """
+    return mask if device.type == "cpu" else to_device(mask.byte(), device).float()
+
+
+class _PhotosInMemory:
+    """Pictures cropped on the device from photos that were decoded once."""
+
+    def __init__(
+        self,
+        config: DataConfig,
+        index: PhotoIndex,
+        rows: slice,
+        device: torch.device,
+        on_problem: Callable[[str], None],
+    ) -> None:
+        self._config, self._rows, self._device = config, rows, device
+        squeeze = config.augment.kind == "resize"
+        self._photos = load_photos(index, config.kept_size, squeeze=squeeze, on_problem=on_problem).to(device)
+
+    def __len__(self) -> int:
+        return len(self._photos)
+
+    def after(self, images_seen: int) -> tuple[Tensor, None]:
+        """Pictures (B, 3, S, S) in [0, 1] of the batch that follows; their holes are drawn elsewhere."""
+        config, rows, side = self._config, self._rows, self._photos.photos.shape[-1]
+        indices = indices_at(len(self), config.batch_size, seed=config.seed, images_seen=images_seen)[rows]
+        size = size_after(config, images_seen, len(self))
+        boxes, mirrored = choose_crops(config, images_seen + rows.start, len(indices), side, side, size)
+        return self._photos.crop(indices, boxes, mirrored, size=size, device=self._device), None
+
+
+def _look_at(index: PhotoIndex, size: int, on_problem: Callable[[str], None]) -> None:
+    """Open a few photos before the first step, to tell early what is wrong with all of them.
+
+    Raises:
+        DataError: if none can be opened.
+    """
+    sides, problem = [], ""
+    for number in np.unique(np.linspace(0, len(index) - 1, _LOOKED_AT).astype(int)):
+        try:
+            with Image.open(io.BytesIO(index.read(number))) as photo:
+                sides.append(min(photo.size))
+        except Exception as error:  # Pillow raises a dozen different classes
+            problem = describe_broken(index.name(number), error)
+    if not sides:
+        raise DataError(
+            f"no readable photo among {_LOOKED_AT} looked at of {len(index)}: {problem}; expected images, "
+            "and in a .txt list paths relative to the list's folder"
+        )
+    if (middle := int(np.median(sides))) < size:
+        on_problem(
+            f"photos of {middle} pixels at the short side are enlarged to {size}; lower size or photo_size"
+        )

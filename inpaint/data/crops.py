@@ -1,0 +1,125 @@
+"""Square crops of photos: which part of a photo, and how it is resized, on any device or in a worker."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from PIL import Image
+from torch import Tensor
+
+from inpaint.data.config import DataConfig
+from inpaint.data.randomness import random_rows
+from inpaint.errors import DataError
+
+_DRAWS = 5  # random numbers a crop needs: area, aspect, top, left, mirror
+_LARGEST_ASPECT = 4 / 3
+
+
+def choose_crops(
+    config: DataConfig, first: int, count: int, height: int, width: int, size: int
+) -> tuple[NDArray[np.int64], NDArray[np.bool_]]:
+    """Choose the crops of pictures `first` to `first + count` of a run, from photos of one size.
+
+    Args:
+        config: the run.
+        first: number of the first picture in the run.
+        count: of pictures.
+        height: of the photos, pixels.
+        width: of the photos, pixels.
+        size: side that the crops will have as pictures.
+
+    Returns:
+        (count, 4) boxes (top, left, height, width) and (count,) whether to mirror.
+    """
+    draws = random_rows(config.seed, "crops", first, count, _DRAWS)
+    if config.augment.kind == "resize":
+        boxes = np.tile(np.array([0, 0, height, width], np.int64), (count, 1))
+    else:
+        min_scale = config.min_scale
+        if config.max_upscale is not None:
+            smallest = size / config.max_upscale  # pixels a side of a square crop
+            min_scale = max(min_scale, min(1.0, (smallest / min(height, width)) ** 2))
+        boxes = random_boxes(draws, height, width, min_scale=min_scale)
+    return boxes, draws[:, 4] < 0.5
+
+
+def random_boxes(
+    draws: NDArray[np.float64], height: int, width: int, *, min_scale: float
+) -> NDArray[np.int64]:
+    """Choose crop boxes with an aspect ratio of at most 4:3 inside photos.
+
+    Args:
+        draws: (B, 4 or more) in [0, 1): area, aspect, top, left.
+        height: of the photos, pixels.
+        width: of the photos, pixels.
+        min_scale: smallest area of a box, in (0, 1], as a part of the largest box with such an aspect ratio.
+
+    Returns:
+        (B, 4) boxes (top, left, height, width) with top + height <= height of the photo, and so on.
+    """
+    if not 0 < min_scale <= 1:
+        raise DataError(f"min_scale is {min_scale}, expected a part of the area in (0, 1]")
+    largest_h, largest_w = min(height, width * _LARGEST_ASPECT), min(width, height * _LARGEST_ASPECT)
+    area = (min_scale + (1 - min_scale) * draws[:, 0]) * largest_h * largest_w
+    # The aspect is held back where it would push a side out of the photo, so that nothing has to be redrawn.
+    low = np.maximum(np.log(area / largest_h**2), -math.log(_LARGEST_ASPECT))
+    high = np.minimum(np.log(largest_w**2 / area), math.log(_LARGEST_ASPECT))
+    log_aspect = low + (high - low) * draws[:, 1]
+    box_h = np.sqrt(area * np.exp(-log_aspect)).round().clip(1, height)
+    box_w = np.sqrt(area * np.exp(log_aspect)).round().clip(1, width)
+    top = np.minimum(np.floor(draws[:, 2] * (height - box_h + 1)), height - box_h)
+    left = np.minimum(np.floor(draws[:, 3] * (width - box_w + 1)), width - box_w)
+    return np.stack([top, left, box_h, box_w], axis=1).astype(np.int64)
+
+
+def crop_photo(
+    photo: Image.Image, box: NDArray[np.int64], mirrored: np.bool_, size: int
+) -> NDArray[np.uint8]:
+    """Crop one photo, resize it with an antialiased bilinear filter, and flip it left and right if asked.
+
+    Returns:
+        (size, size, 3) uint8.
+    """
+    top, left, height, width = (int(number) for number in box)
+    cut = photo.crop((left, top, left + width, top + height))
+    crop = np.asarray(cut.resize((size, size), Image.Resampling.BILINEAR))
+    return crop[:, ::-1] if mirrored else crop
+
+
+def crop_and_resize(photos: Tensor, boxes: Tensor, mirrored: Tensor, size: int) -> Tensor:
+    """Crop each photo to its own box and resize with an antialiased bilinear filter.
+
+    Done as two batched matrix products, one per axis: one code path for every device, equal to cropping and
+    calling `F.interpolate(mode="bilinear", antialias=True)` image by image.
+
+    Args:
+        photos: (B, 3, S, S) uint8.
+        boxes: (B, 4) integers (top, left, height, width).
+        mirrored: (B,) bool, flip left and right.
+        size: side of the result.
+
+    Returns:
+        (B, 3, size, size) float32 in [0, 1].
+    """
+    side = photos.shape[-1]
+    rows = _resize_matrix(boxes[:, 0], boxes[:, 2], side, size)
+    columns = _resize_matrix(boxes[:, 1], boxes[:, 3], side, size)
+    columns = torch.where(mirrored[:, None, None], columns.flip(1), columns)
+    with torch.autocast(photos.device.type, enabled=False):
+        resized = rows[:, None] @ (photos.float() / 255) @ columns.transpose(1, 2)[:, None]
+    return resized.clamp_(0, 1)
+
+
+def _resize_matrix(start: Tensor, length: Tensor, side: int, size: int) -> Tensor:
+    """Weights (B, size, side) of an antialiased linear resize of pixels start .. start + length to `size`."""
+    start, length = start.float()[:, None, None], length.float()[:, None, None]
+    target = torch.arange(size, device=start.device, dtype=torch.float32)[None, :, None] + 0.5
+    source = torch.arange(side, device=start.device, dtype=torch.float32)[None, None, :] + 0.5
+    scale = length / size
+    distance = (source - (start + target * scale)).abs() / scale.clamp(min=1)
+    inside = (source > start) & (source < start + length)
+    weights = (1 - distance).clamp(min=0) * inside
+    return weights / weights.sum(dim=2, keepdim=True)

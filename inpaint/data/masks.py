@@ -1,0 +1,53 @@
+"""The holes of a run's pictures, by the number of the picture."""
+
+from __future__ import annotations
+
+import math
+
+import torch
+from torch import Tensor
+
+from inpaint.data.config import DataConfig
+from inpaint.data.randomness import make_generator
+from inpaint.random_masks import ObjectShapes, make_masks
+
+_LARGEST_BLOCK = 64
+
+
+def draw_masks(
+    config: DataConfig,
+    first: int,
+    count: int,
+    size: int,
+    shapes: ObjectShapes | None,
+) -> Tensor:
+    """Draw the holes of pictures `first` to `first + count`.
+
+    Masks are cheaper by the block than one by one, so each belongs to a block with a seed of its own, and a
+    process draws the blocks that its pictures are in. Blocks divide a batch: hardly any is drawn twice.
+
+    Args:
+        config: of the run.
+        first: number of the first picture.
+        count: how many pictures.
+        size: side in pixels.
+        shapes: object shapes.
+
+    Returns:
+        (count, 1, size, size) float32, 1 = hole.
+    """
+    block = math.gcd(config.batch_size, _LARGEST_BLOCK)
+    numbers = range(first // block, -(-(first + count) // block))
+    masks = [
+        make_masks(
+            config.masks,
+            block,
+            size,
+            size,
+            make_generator(config.seed, "masks", number),
+            shapes=shapes,
+        )
+        for number in numbers
+    ]
+    start = first - numbers.start * block
+    return torch.cat(masks)[start : start + count]

@@ -1,0 +1,236 @@
+"""Photos that do not fit into memory: worker processes read, decode and crop them while the network learns.
+
+Every picture is made by number, so that the workers, however many, give the same pictures in the same order.
+"""
+
+from __future__ import annotations
+
+import itertools
+import os
+import signal
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any, NamedTuple
+
+import cv2
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from PIL import Image
+from torch import Tensor
+from torch.utils.data import DataLoader, Dataset, Sampler
+
+from inpaint.data.augment import LamaDistortions
+from inpaint.data.config import DataConfig
+from inpaint.data.crops import choose_crops, crop_photo
+from inpaint.data.masks import draw_masks
+from inpaint.data.memory import describe_broken
+from inpaint.data.randomness import indices_at, picture_seed
+from inpaint.data.size_schedule import size_after
+from inpaint.data.sources import PhotoIndex, decode_photo
+from inpaint.errors import DataError
+from inpaint.random_masks import ObjectShapes
+
+_MOST_WORKERS = 16
+_BATCHES_AHEAD = 2  # each worker prepares so many
+_TRIES = 64  # photos in a row that cannot be read: then the disk is gone, not a photo
+
+
+class Order(NamedTuple):
+    """What a worker is to make: pictures `first` and following of the run, from these photos."""
+
+    first: int
+    photos: list[int]
+    size: int
+
+
+class Made(NamedTuple):
+    """What a worker made."""
+
+    image: Tensor
+    """``(B, 3, S, S)`` uint8."""
+    mask: Tensor | None
+    """``(B, 1, S, S)`` uint8, 1 = hole; None where the device draws the holes."""
+    broken: list[tuple[str, str]]
+    """Name and line of each photo that could not be read and was replaced."""
+    failure: str
+    """Why nothing could be made; empty if all is well."""
+
+
+class PhotoStream:
+    """A run's pictures and holes, made by worker processes.
+
+    Args:
+        config: the run.
+        index: its photos.
+        rows: this process's share of every batch.
+        device: where pictures are wanted. On a processor the workers draw the holes too.
+        shapes: object shapes for the holes.
+        on_problem: called with one line for every photo that cannot be read, the first time it is met.
+    """
+
+    def __init__(
+        self,
+        config: DataConfig,
+        index: PhotoIndex,
+        rows: slice,
+        device: torch.device,
+        shapes: ObjectShapes | None,
+        on_problem: Callable[[str], None],
+    ) -> None:
+        self._config, self._index, self._device, self._on_problem = config, index, device, on_problem
+        self._plan = _Plan(config, len(index), rows)
+        workers = _default_workers() if config.workers is None else config.workers
+        in_workers: dict[str, Any] = {}
+        if workers:
+            in_workers = {
+                "persistent_workers": True,
+                "prefetch_factor": _BATCHES_AHEAD,
+                "worker_init_fn": _begin_worker,
+            }
+        self._loader = DataLoader(
+            _Maker(config, index, shapes, draws_masks=device.type == "cpu"),
+            batch_sampler=self._plan,
+            num_workers=workers,
+            collate_fn=_unchanged,
+            pin_memory=device.type == "cuda",
+            **in_workers,
+        )
+        self._next, self._told = -1, set[str]()
+        with _signals_kept():  # workers start here: in the main thread, and before there are others
+            self._made: Iterator[Made] = iter(self._loader)
+
+    def __len__(self) -> int:
+        return len(self._index)
+
+    def after(self, images_seen: int) -> tuple[Tensor, Tensor | None]:
+        """The pictures (B, 3, S, S) in [0, 1] and holes of the batch that follows `images_seen` images.
+
+        Raises:
+            DataError: no photo can be read any more, or a worker ended.
+        """
+        try:
+            if images_seen != self._next:
+                self._plan.begin = images_seen
+                self._made = iter(self._loader)
+            self._next = images_seen + self._config.batch_size
+            made = next(self._made)
+        except RuntimeError as problem:
+            if "DataLoader worker (pid" not in str(problem):
+                raise  # a fault of ours; what follows is for workers that were killed or had no room
+            reason = str(problem).strip().splitlines()[0]
+            raise DataError(
+                f"a process that reads photos ended ({reason}); expected enough memory and shared memory for "
+                "all of them: lower workers, or start the container with a larger --shm-size"
+            ) from None
+        if made.failure:
+            raise DataError(made.failure)
+        for name, line in made.broken:
+            if name not in self._told:
+                self._told.add(name)
+                self._on_problem(line)
+        image = made.image.to(self._device, non_blocking=True).float().div_(255)
+        return image, None if made.mask is None else made.mask.to(self._device).float()
+
+
+class _Plan(Sampler[Any]):
+    """Orders for this process's share of every batch from `begin` on, without end."""
+
+    def __init__(self, config: DataConfig, photos: int, rows: slice) -> None:
+        self._config, self._photos, self._rows = config, photos, rows
+        self.begin: int | None = None  # nothing is ordered yet
+
+    def __iter__(self) -> Iterator[Order]:
+        if self.begin is None:
+            return
+        config, rows = self._config, self._rows
+        for images_seen in itertools.count(self.begin, config.batch_size):
+            photos = indices_at(self._photos, config.batch_size, seed=config.seed, images_seen=images_seen)
+            size = size_after(config, images_seen, self._photos)
+            yield Order(images_seen + rows.start, photos[rows].tolist(), size)
+
+
+class _Maker(Dataset[Any]):
+    """Makes what is ordered; a copy of it lives in every worker."""
+
+    def __init__(
+        self, config: DataConfig, index: PhotoIndex, shapes: ObjectShapes | None, draws_masks: bool
+    ) -> None:
+        self._config, self._index, self._shapes, self._draws_masks = config, index, shapes, draws_masks
+        self._lama = LamaDistortions() if config.augment.kind == "lama" else None
+
+    def __getitems__(self, order: Order) -> Made:
+        broken: list[tuple[str, str]] = []
+        crops = []
+        for row, number in enumerate(order.photos):
+            photo = self._read(number, broken)
+            if photo is None:
+                failure = f"{_TRIES} photos in a row cannot be read, the last one: {broken[-1][1]}"
+                return Made(torch.empty(0), None, broken, failure)
+            crops.append(self._crop(photo, order.first + row, order.size))
+        image = torch.from_numpy(np.ascontiguousarray(np.stack(crops).transpose(0, 3, 1, 2)))
+        mask = None
+        if self._draws_masks:
+            mask = draw_masks(self._config, order.first, len(crops), order.size, self._shapes).byte()
+        return Made(image, mask, broken, "")
+
+    def _read(self, number: int, broken: list[tuple[str, str]]) -> Image.Image | None:
+        """A photo, or the next one that can be read."""
+        for candidate in range(number, number + _TRIES):
+            candidate %= len(self._index)
+            try:
+                return decode_photo(self._index.read(candidate))
+            except Exception as problem:  # any broken file: Pillow raises a dozen different classes
+                name = self._index.name(candidate)
+                broken.append((name, describe_broken(name, problem)))
+        return None
+
+    def _crop(self, photo: Image.Image, picture: int, size: int) -> NDArray[np.uint8]:
+        if self._lama is not None:
+            pixels = np.asarray(_shrink(photo, self._config.photo_size))
+            return self._lama(pixels, size, picture_seed(self._config.seed, "lama", picture))
+        boxes, mirrored = choose_crops(self._config, picture, 1, photo.height, photo.width, size)
+        return crop_photo(photo, boxes[0], mirrored[0], size)
+
+
+def _shrink(photo: Image.Image, short_side: int | None) -> Image.Image:
+    """Resize a photo to a short side of so many pixels, if it is larger."""
+    if short_side is None or min(photo.size) <= short_side:
+        return photo
+    scale = short_side / min(photo.size)
+    size = (max(short_side, round(photo.width * scale)), max(short_side, round(photo.height * scale)))
+    return photo.resize(size, Image.Resampling.LANCZOS)
+
+
+def _default_workers() -> int:
+    """One a core, shared among the training processes that the launcher started on this machine."""
+    share = (os.cpu_count() or 1) // int(os.environ.get("LOCAL_WORLD_SIZE", "1"))
+    return min(max(share, 1), _MOST_WORKERS)
+
+
+@contextmanager
+def _signals_kept() -> Iterator[None]:
+    """Undo the loader's answer to a worker's death, which is to raise in whatever the main thread does then.
+
+    :meth:`PhotoStream.after` notices within seconds as well, and can tell what happened.
+    """
+    if threading.current_thread() is not threading.main_thread() or not hasattr(signal, "SIGCHLD"):
+        yield  # the loader changes nothing there
+        return
+    answer = signal.getsignal(signal.SIGCHLD)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGCHLD, answer)
+
+
+def _begin_worker(number: int) -> None:
+    """In a worker: one thread, and the run's own answers to signals are not for it."""
+    cv2.setNumThreads(0)
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches all; the run ends its workers itself
+    signal.signal(signal.SIGTERM, signal.SIG_DFL)
+
+
+def _unchanged(made: Any) -> Any:
+    return made

@@ -1,0 +1,183 @@
+"""The generator: LaMa-Fourier, with openings for a prior.
+
+Source:
+    Suvorov et al., *Resolution-robust Large Mask Inpainting with Fourier Convolutions* (WACV 2022), section
+    2.1; the openings follow MAE-FAR (ECCV 2022).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import pairwise
+from typing import Literal
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from inpaint.baselines import push_pull
+from inpaint.layers.contextual import ContextualAttention
+from inpaint.layers.ffc import FourierResidualBlock
+from inpaint.layers.position import MaskedPositionalEncoding
+from inpaint.layers.transfer import Alphas, AttentionTransfer
+
+Attention = Literal["prior", "contextual", "none"]
+
+
+@dataclass(frozen=True)
+class GeneratorPreset:
+    """The numbers of a generator."""
+
+    width: int = 64
+    """Channels after the first convolution; 2, 4 and 8 times as many after each down-sampling."""
+    blocks: int = 9
+    """Fourier residual blocks at 1/8 of the resolution."""
+    padding: Literal["zeros", "reflect"] = "reflect"
+    """At the down-sampling convolutions: LaMa reflects, ACR pads with zeros."""
+    convolution_bias: bool = False
+    """Bias in the convolutions before a BatchNorm, on the way down: ACR has it, LaMa has not."""
+    positions: bool = False
+    """Add the masked positional encoding to the first features."""
+    attention: Attention = "none"
+    """Rebuild features from what each token attends to, before and after the residual blocks: by the prior's
+    scores, or by scores learned from the features themselves."""
+    alphas: Alphas = "learned"
+    """Factors of all that joins the generator, attention and adapter: learned from zero, or fixed at one."""
+    start: Literal["zeros", "push_pull"] = "zeros"
+    """What stands in the hole at the input. With ``push_pull`` the network predicts the detail that is
+    missing from a smooth version of that fill, in hole and known region alike: the known region teaches it
+    from the first step what detail is, which a correction of the hole alone does not."""
+    local_fourier: bool = False
+    """See :class:`inpaint.layers.ffc.SpectralTransform`."""
+
+
+class FourierGenerator(nn.Module):
+    """Encoder, Fourier residual blocks, decoder; what a prior knows is added on the way.
+
+    Args:
+        preset: the numbers.
+        grid: token grid of the attention that is transferred: the prior's.
+    """
+
+    def __init__(self, preset: GeneratorPreset, grid: tuple[int, int] = (16, 16)) -> None:
+        super().__init__()
+        self.preset = preset
+        self.grid = grid
+        widths = [preset.width * 2**level for level in range(4)]
+
+        def build_attention() -> AttentionTransfer | ContextualAttention | None:
+            if preset.attention == "contextual":
+                return ContextualAttention(widths[-1], preset.alphas)
+            return AttentionTransfer(preset.alphas) if preset.attention == "prior" else None
+
+        self.stem = nn.Conv2d(
+            4, widths[0], 7, padding=3, padding_mode="reflect", bias=preset.convolution_bias
+        )
+        self.positions = MaskedPositionalEncoding(widths[0]) if preset.positions else None
+        self.stem_norm = nn.BatchNorm2d(widths[0])
+        self.downs = nn.ModuleList(
+            nn.Conv2d(
+                narrow,
+                wide,
+                3,
+                stride=2,
+                padding=1,
+                padding_mode=preset.padding,
+                bias=preset.convolution_bias,
+            )
+            for narrow, wide in pairwise(widths)
+        )
+        self.down_norms = nn.ModuleList(nn.BatchNorm2d(wide) for wide in widths[1:])
+        self.transfer_before = build_attention()
+        self.blocks = nn.ModuleList(
+            FourierResidualBlock(widths[-1], local_fourier=preset.local_fourier) for _ in range(preset.blocks)
+        )
+        self.transfer_after = build_attention()
+        self.ups = nn.ModuleList(
+            nn.ConvTranspose2d(wide, narrow, 3, stride=2, padding=1, output_padding=1)
+            for narrow, wide in zip(widths[-2::-1], widths[:0:-1], strict=True)
+        )
+        self.up_norms = nn.ModuleList(nn.BatchNorm2d(narrow) for narrow in widths[-2::-1])
+        self.head = nn.Conv2d(widths[0], 3, 7, padding=3, padding_mode="reflect")
+        if preset.start == "push_pull":
+            nn.init.zeros_(self.head.weight)
+            nn.init.zeros_(self.head.bias)  # type: ignore[arg-type]
+
+    def forward(
+        self,
+        image: Tensor,
+        mask: Tensor,
+        levels: Sequence[Tensor] | None = None,
+        attention: Tensor | None = None,
+    ) -> Tensor:
+        """Predict the whole picture, the known region too.
+
+        Args:
+            image: ``(B, 3, H, W)`` in [0, 1], H and W multiples of 8, at least 16. Hole pixels are
+                not read.
+            mask: ``(B, 1, H, W)`` of 0 and 1, 1 = hole.
+            levels: what the prior adds, at 1/1, 1/2, 1/4 and 1/8 of the resolution with 1, 2, 4 and 8 times
+                ``width`` channels; None adds nothing.
+            attention: ``(B, N, N)`` of the prior, read only if the preset says so; None transfers nothing.
+
+        Returns:
+            ``(B, 3, H, W)``; in [0, 1] when starting from zeros, else it may leave the range a little.
+        """
+        if self.preset.start == "push_pull":
+            with torch.no_grad():
+                begin = push_pull(image, mask)
+        else:
+            begin = torch.where(mask > 0, 0.0, image)
+
+        features = self.encode(begin, mask, levels)
+        features = self.attend(self.transfer_before, features, mask, attention)
+        if levels is not None:
+            features = features + levels[3]
+        for block in self.blocks:
+            features = block(features)
+        features = self.attend(self.transfer_after, features, mask, attention)
+        output = self.decode(features)
+        return smooth(begin) + output if self.preset.start == "push_pull" else output.sigmoid()
+
+    def encode(self, begin: Tensor, mask: Tensor, levels: Sequence[Tensor] | None) -> Tensor:
+        """From the filled picture to features at 1/8, ``(B, 8 * width, H / 8, W / 8)``."""
+        features = self.stem(torch.cat([begin, mask], dim=1))
+        if self.positions is not None:
+            features = features + self.positions(mask)
+        features = F.relu(self.stem_norm(features))
+        for level, (down, norm) in enumerate(zip(self.downs, self.down_norms, strict=True)):
+            if levels is not None:
+                features = features + levels[level]
+            features = F.relu(norm(down(features)))
+        return features
+
+    def attend(
+        self,
+        transfer: AttentionTransfer | ContextualAttention | None,
+        features: Tensor,
+        mask: Tensor,
+        attention: Tensor | None,
+    ) -> Tensor:
+        """Rebuild features by the scores of the prior, if it gives any, or by their own."""
+        if isinstance(transfer, ContextualAttention):
+            return transfer(features, mask, self.grid)
+        if transfer is None or attention is None:
+            return features
+        return transfer(features, attention, self.grid)
+
+    def decode(self, features: Tensor) -> Tensor:
+        """From features at 1/8 to ``(B, 3, H, W)``, before any output function."""
+        for up, norm in zip(self.ups, self.up_norms, strict=True):
+            features = norm(up(features))
+            # A head that starts at zero learns from centred features; behind a ReLU their common mean drowns
+            # every other direction.
+            if self.preset.start == "zeros" or up is not self.ups[-1]:
+                features = F.relu(features)
+        return self.head(features)
+
+
+def smooth(image: Tensor) -> Tensor:
+    """Leave out detail finer than about eight pixels: average over 4 x 4 pixels and enlarge bilinearly."""
+    coarse = F.avg_pool2d(image, 4)
+    return F.interpolate(coarse, image.shape[-2:], mode="bilinear", align_corners=False)

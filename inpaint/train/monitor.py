@@ -1,0 +1,298 @@
+"""Watch a run: its folder, its curve, its sample sheets, its states, and when to stop."""
+
+from __future__ import annotations
+
+import json
+import signal
+import threading
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from torch import Tensor, nn
+
+from inpaint.checkpoint import save_checkpoint
+from inpaint.errors import ConfigError, DataError, InpaintError
+from inpaint.train.config import RunConfig, plain_config
+from inpaint.train.distributed import Processes
+from inpaint.train.sample_grid import write_sheet
+from inpaint.train.state import (
+    Stateful,
+    append_stats,
+    find_not_finite,
+    list_states,
+    load_latest_state,
+    read_stats,
+    restore,
+    save_state,
+    trim_stats,
+)
+
+
+@dataclass(frozen=True)
+class Progress:
+    """Where a run stands, for whoever shows it."""
+
+    images_seen: int
+    images: int
+    images_per_second: float
+    values: Mapping[str, float]
+
+    @property
+    def seconds_left(self) -> float:
+        """At the present speed."""
+        return (self.images - self.images_seen) / max(self.images_per_second, 1e-9)
+
+
+class Stopped(InpaintError):
+    """The run was asked to stop; its state is saved.
+
+    Attributes:
+        exit_code: what a program ends with after that signal.
+    """
+
+    def __init__(self, images_seen: int, images: int, number: int) -> None:
+        super().__init__(f"stopped at {images_seen} of {images} images; the same command goes on from there")
+        self.exit_code = 128 + number
+
+
+class Watch:
+    """Keep the books of one run in its ``out`` folder; of several processes only the main one writes.
+
+    ``stats.jsonl``, ``samples/``, ``config.json``, ``problems.jsonl``, ``state-*.pt``, the checkpoint and, if
+    the config asks for it, ``tensorboard/``.
+
+    Args:
+        config: the run.
+        processes: that share it.
+        on_progress: called after every logged step, in the main process.
+
+    Raises:
+        DataError: the folder cannot be written.
+        ConfigError: the config wants TensorBoard, which is not installed.
+    """
+
+    def __init__(
+        self,
+        config: RunConfig,
+        processes: Processes,
+        on_progress: Callable[[Progress], None] | None = None,
+    ) -> None:
+        self.config = config
+        self.folder = config.out
+        self._processes = processes
+        self._on_progress = on_progress
+        self._images_seen = 0
+        self._sums: dict[str, Tensor] = {}
+        self._counts: dict[str, int] = {}
+        self._noted: set[str] = set()
+        self._signal = 0
+        self._due = {"sample": False, "save": False, "stop": False}
+        self._last: dict[str, float] = dict.fromkeys(("sample", "save", "log"), time.monotonic())
+        self._last_images = 0
+        self._board = None
+        self._board_kind = _tensorboard() if config.tensorboard else None
+        if not processes.is_main:
+            return
+        try:
+            self.folder.mkdir(parents=True, exist_ok=True)
+            (self.folder / "config.json").write_text(json.dumps(plain_config(config), indent=2) + "\n")
+            self._noted = {record["problem"] for record in read_stats(self.folder / "problems.jsonl")}
+        except OSError as error:
+            raise DataError(f"cannot write into the run's folder {self.folder}: {error.strerror}") from error
+
+    def note(self, problem: str) -> None:
+        """Keep one line about a problem that does not stop the run; the same one is kept once."""
+        if self._processes.is_main and problem not in self._noted:
+            self._noted.add(problem)
+            append_stats(self.folder / "problems.jsonl", {"problem": problem})
+
+    # -- states --------------------------------------------------------------------------------------
+
+    def resume(self, parts: Mapping[str, Stateful]) -> int:
+        """Bring the parts of the run to its newest state; gives the images seen, 0 without a state.
+
+        Raises:
+            CheckpointError: there are states, but none can be read or fits.
+            InpaintError: another process found another state.
+        """
+        saved = load_latest_state(self.folder, self.note) or {"images_seen": 0}
+        self._processes.check_agreed(saved["images_seen"], "images_seen")
+        if saved["images_seen"]:
+            restore(parts, saved, self.folder)
+            window = saved.get("window", {})
+            self._sums = {name: total for name, (total, _) in window.items()}
+            self._counts = {name: count for name, (_, count) in window.items()}
+        return saved["images_seen"]
+
+    def save(self, parts: Mapping[str, Stateful], network: nn.Module, **notes: str) -> Path:
+        """Write a state to go on from, and the checkpoint to use.
+
+        Args:
+            parts: of the run.
+            network: with the averaged weights.
+            notes: for the checkpoint's header, beside the run's name and the images seen.
+
+        Returns:
+            The checkpoint's path.
+
+        Raises:
+            InpaintError: something is not finite. Nothing is written then: the last state is good.
+        """
+        self._average_window()
+        path = self.folder / f"{self.config.name}.safetensors"
+        state = {name: part.state_dict() for name, part in parts.items()}
+        bad = find_not_finite(self._sums) or find_not_finite(state)
+        if bad is not None:
+            raise self._diverged(bad)
+        if self._processes.is_main:
+            window = {name: [total.cpu(), self._counts[name]] for name, total in self._sums.items()}
+            save_state(self.folder, self._images_seen, {**state, "window": window})
+            notes |= {"run": self.config.name, "images_seen": str(self._images_seen)}
+            notes |= {"processes": str(self._processes.count)}
+            save_checkpoint(path, network, notes)
+        return path
+
+    # -- the course of the run -----------------------------------------------------------------------
+
+    @contextmanager
+    def running(self, images_seen: int) -> Iterator[None]:
+        """Watch a run from this many images on; Ctrl-C and SIGTERM stop it after the present step."""
+        self._images_seen = self._last_images = images_seen
+        self._last = dict.fromkeys(self._last, time.monotonic())
+        if self._processes.is_main:
+            trim_stats(self.folder / "stats.jsonl", images_seen)
+            if self._board_kind is not None:
+                self._board = self._board_kind(self.folder / "tensorboard", purge_step=images_seen + 1)
+        try:
+            with _handling_signals(self._ask_to_stop):
+                yield
+        finally:
+            if self._board is not None:
+                self._board.close()
+
+    def raise_if_stopped(self) -> None:
+        """Tell whoever started the run that it is not at its end.
+
+        Raises:
+            Stopped: it was asked to stop before its last image.
+        """
+        if self._due["stop"] and self._images_seen < self.config.images:
+            raise Stopped(self._images_seen, self.config.images, self._signal or signal.SIGTERM)
+
+    def goes_on(self) -> bool:
+        """Is there more to do, and nobody who asked to stop?"""
+        return self._images_seen < self.config.images and not self._due["stop"]
+
+    def step(self, images_seen: int, values: Mapping[str, Tensor]) -> None:
+        """Take in one step's values; every ``log_every`` steps their means are logged.
+
+        Raises:
+            InpaintError: if a logged value is not finite. Nothing is saved then: the last state is good.
+        """
+        self._images_seen = images_seen
+        for name, value in values.items():
+            value = value.detach().float()
+            self._sums[name] = self._sums[name].to(value.device) + value if name in self._sums else value
+            self._counts[name] = self._counts.get(name, 0) + 1
+        step = images_seen // self.config.batch_size
+        if step % self.config.log_every == 0 or images_seen >= self.config.images:
+            self._log()
+        self._agree_what_is_due()
+
+    def due(self, what: str) -> bool:
+        """Is it time for a ``sample`` or to ``save``? The same answer in every process."""
+        return self._due[what]
+
+    def sheet(self, columns: Callable[[], Mapping[str, Tensor]]) -> None:
+        """Write a sample sheet: one row a picture, one titled column a stage ``(B, C, h, w)``.
+
+        Args:
+            columns: makes the pictures; called in the main process only.
+        """
+        if not self._processes.is_main:
+            return
+        path = self.folder / "samples" / f"{self._images_seen:09d}.png"
+        made = columns()
+        sheet = write_sheet(path, list(zip(*made.values(), strict=True)), list(made))
+        if self._board is not None:
+            self._board.add_image("samples", sheet, self._images_seen, dataformats="HWC")
+
+    def _log(self) -> None:
+        self._average_window()
+        means = {name: float(total) / self._counts[name] for name, total in self._sums.items()}
+        self._sums, self._counts = {}, {}
+        bad = find_not_finite(means)
+        if bad is not None:
+            raise self._diverged(bad)
+        now = time.monotonic()
+        rate = (self._images_seen - self._last_images) / max(now - self._last["log"], 1e-9)
+        self._last["log"], self._last_images = now, self._images_seen
+        if not self._processes.is_main:
+            return
+        record = {"images_seen": self._images_seen, "images_per_second": round(rate, 2)} | means
+        append_stats(self.folder / "stats.jsonl", record)
+        if self._board is not None:
+            for name, value in record.items():
+                self._board.add_scalar(name, value, self._images_seen)
+        if self._on_progress is not None:
+            self._on_progress(Progress(self._images_seen, self.config.images, rate, means))
+
+    def _average_window(self) -> None:
+        """Bring what was summed up since the last log line to its mean over the processes."""
+        self._processes.average_([self._sums[name] for name in sorted(self._sums)])
+
+    def _agree_what_is_due(self) -> None:
+        """Let the main process's clock, and a signal to any process, speak for all."""
+        now, main = time.monotonic(), self._processes.is_main
+        intervals = {"sample": self.config.sample_every_s, "save": self.config.save_every_s}
+        due = {what: main and now - self._last[what] >= wait for what, wait in intervals.items()}
+        agreed = self._processes.any_raised([*due.values(), self._signal != 0])
+        self._due = dict(zip([*due, "stop"], agreed, strict=True))
+        self._last |= {what: now for what in due if self._due[what]}
+
+    def _ask_to_stop(self, number: int) -> None:
+        self._signal = number
+
+    def _diverged(self, bad: str) -> InpaintError:
+        states = list_states(self.folder)
+        rest = f"{states[-1].name} in {self.folder} is good" if states else "no state was saved yet"
+        return InpaintError(
+            f"the run diverged at {self._images_seen} images: {bad} is not finite; {rest}, "
+            "start again with a lower learning_rate"
+        )
+
+
+@contextmanager
+def _handling_signals(on_signal: Callable[[int], None]) -> Iterator[None]:
+    """Tell of the first Ctrl-C or SIGTERM; a second one acts as it always does."""
+    if threading.current_thread() is not threading.main_thread():  # only the main thread may handle signals
+        yield
+        return
+    before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
+
+    def handle(number: int, frame: Any) -> None:
+        signal.signal(number, before[signal.Signals(number)])
+        on_signal(number)
+
+    for number in before:
+        signal.signal(number, handle)
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+def _tensorboard() -> Any:
+    """The class that writes TensorBoard's files."""
+    try:
+        from torch.utils.tensorboard import SummaryWriter
+    except ImportError:
+        raise ConfigError(
+            "tensorboard is true, but the package is not installed; run: pip install tensorboard"
+        ) from None
+    return SummaryWriter

@@ -1,0 +1,55 @@
+"""Sample sheets: every picture in its place, and where a prior looks."""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+from PIL import Image
+
+from inpaint.train.sample_grid import central_hole_tokens, draw_attention, write_sheet
+
+
+def test_a_sheet_shows_every_picture_in_its_place(tmp_path):
+    colours = torch.tensor([0.0, 0.25, 0.5, 1.0])
+    row = torch.ones(4, 3, 8, 8) * colours[:, None, None, None]
+    small = [torch.tensor([[[0.0, 1.0], [float("nan"), 2.0]]])]
+    write_sheet(tmp_path / "sheets" / "a.png", [row, small])
+    pixels = np.asarray(Image.open(tmp_path / "sheets" / "a.png"))
+    assert pixels.shape == (2 * 12 + 4, 4 * 12 + 4, 3)
+    assert [int(pixels[8, 8 + 12 * i, 0]) for i in range(4)] == [0, 64, 128, 255]
+    assert [int(pixels[y, x, 1]) for y, x in ((17, 5), (17, 10), (22, 5), (22, 10))] == [0, 255, 0, 255]
+    assert [path.name for path in (tmp_path / "sheets").iterdir()] == ["a.png"]
+
+
+def test_titles_take_a_line(tmp_path):
+    write_sheet(tmp_path / "a.png", [torch.zeros(2, 3, 64, 64)], titles=["input", "target"])
+    pixels = np.asarray(Image.open(tmp_path / "a.png"))
+    assert pixels.shape == (14 + 68 + 4, 2 * 68 + 4, 3)
+    assert pixels[:14].min() < 128
+
+
+def hole(top: int, left: int, height: int, width: int) -> torch.Tensor:
+    mask = torch.zeros(1, 1, 32, 32)
+    mask[..., top : top + height, left : left + width] = 1
+    return mask
+
+
+def test_the_hole_point_is_in_the_hole_and_near_its_centre():
+    boxes = torch.cat([hole(8, 16, 8, 8), hole(0, 0, 32, 32)])
+    assert central_hole_tokens(boxes, (4, 4))[0] == 1 * 4 + 2
+    assert central_hole_tokens(boxes, (4, 4))[1] in (5, 6, 9, 10)
+    # Of two holes the centre of mass lies between them: the point is in one of them all the same.
+    apart = hole(0, 0, 8, 8) + hole(24, 24, 8, 8)
+    assert central_hole_tokens(apart, (4, 4))[0] in (0, 15)
+
+
+def test_the_heat_map_shines_where_the_point_looks():
+    image = torch.full((1, 3, 32, 32), 0.5)
+    attention = torch.full((1, 16, 16), 1e-4)
+    attention[0, 6, 12] = 0.9  # the hole's token, row 1 and column 2, looks at row 3 and column 0
+    attention[0, 5, 3] = 1.0  # another query's key must not show
+    shown = draw_attention(image, hole(8, 16, 8, 8), attention, (4, 4))
+    assert shown.shape == image.shape and 0 <= shown.min() and shown.max() <= 1
+    brightness = shown.sum(1)[0]
+    assert brightness[28, 4] > 2 and brightness[4, 28] < 0.6
+    assert torch.equal(shown[0, :, 12, 20], torch.tensor([0.0, 1.0, 1.0]))
