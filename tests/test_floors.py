@@ -43,6 +43,8 @@ FLOORS = {
 }
 # Neighbours on one floor that may still be used, each with its reason.
 NEIGHBOURS = {
+    ("inpaint.device", "inpaint.errors"),
+    ("inpaint.strict", "inpaint.errors"),
     ("inpaint.batch", "inpaint.pipeline"),  # many pictures = one picture, often
     ("inpaint.convert", "inpaint.models"),  # a foreign file is matched against our presets
     ("inpaint.published_metrics", "inpaint.metrics"),  # variants of one formula

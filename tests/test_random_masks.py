@@ -16,6 +16,7 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from benchmarks.masks import main as benchmark
+from inpaint import random_masks
 from inpaint.errors import ConfigError, DataError, ShapeError
 from inpaint.random_masks import (
     LAMA_RECIPES,
