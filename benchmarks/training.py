@@ -189,7 +189,7 @@ def write_features(config: AcrRunConfig, folder: Path) -> Path:
     if config.perceptual_network == "squeezenet":
         save_file(SqueezeNetFeatures().state_dict(), path)
     else:
-        numbers = INPAINTER_PRESETS[config.preset].mae
+        numbers = INPAINTER_PRESETS[config.preset].prior
         save_checkpoint(path, build_mae(numbers if isinstance(numbers, MaePreset) else "mae-small"))
     return path
 

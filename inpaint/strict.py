@@ -8,7 +8,7 @@ import math
 import os
 import re
 import types
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import field
 from pathlib import Path
 from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
@@ -26,13 +26,18 @@ def between(low: float, high: float, **more: Any) -> Any:
     return field(metadata={"low": low, "high": high}, **more)
 
 
+def formerly(old: str, **more: Any) -> Any:
+    """Declare a dataclass field that files of earlier versions call `old`; `more` goes to `field`."""
+    return field(metadata={"formerly": old}, **more)
+
+
 def read_table(table: Mapping[str, Any], kind: type[Any], folder: Path, prefix: str = "") -> Any:
     """Check a table and make the dataclass `kind` of it.
 
     Args:
         table: keys and values.
         kind: a dataclass whose fields are text, numbers, booleans, paths, literals, tuples of those,
-            `X | None`, or dataclasses.
+            `X | None`, dataclasses, or one of several dataclasses, told apart by their keys.
         folder: what relative paths refer to.
         prefix: of the keys in messages, for tables inside tables.
 
@@ -41,9 +46,15 @@ def read_table(table: Mapping[str, Any], kind: type[Any], folder: Path, prefix: 
     """
     fields = {item.name: item for item in dataclasses.fields(kind)}
     hints = get_type_hints(kind)
+    table = dict(table)
+    for name, item in fields.items():
+        old = item.metadata.get("formerly")
+        if old in table and name not in table:
+            table[name] = table.pop(old)
     for key in table:
         if key not in fields:
-            close = difflib.get_close_matches(key, fields, n=1)
+            close = [name for name, item in fields.items() if item.metadata.get("formerly") == key]
+            close += difflib.get_close_matches(key, fields, n=1)
             advice = f"did you mean {prefix}{close[0]}?" if close else f"known keys: {', '.join(fields)}"
             raise ConfigError(f"unknown key {prefix}{key}; {advice}")
     values = {}
@@ -59,12 +70,15 @@ def _read_value(value: Any, hint: Any, limits: Mapping[str, Any], folder: Path, 
     def refuse() -> ConfigError:
         return ConfigError(f"{key} is {value!r}, expected {_describe(hint, limits)}")
 
+    if get_origin(hint) in (Union, types.UnionType):
+        options = [option for option in get_args(hint) if option is not type(None)]
+        if value is None and len(options) < len(get_args(hint)):  # JSON has null; in TOML a key is left out
+            return None
+        hint = options[0] if len(options) == 1 else _choose(value, options, key)
     if dataclasses.is_dataclass(hint):
         if not isinstance(value, Mapping):
             raise refuse()
         return read_table(value, hint, folder, f"{key}.")  # type: ignore[arg-type]
-    if get_origin(hint) in (Union, types.UnionType):  # only "X | None": TOML has no null, a key is left out
-        hint = next(option for option in get_args(hint) if option is not type(None))
     if get_origin(hint) is Literal:
         if value not in get_args(hint):
             raise refuse()
@@ -73,7 +87,7 @@ def _read_value(value: Any, hint: Any, limits: Mapping[str, Any], folder: Path, 
         kinds = get_args(hint)
         if hint == tuple[Path, ...] and isinstance(value, str):
             value = [value]  # one source needs no brackets
-        if not isinstance(value, list) or (kinds[-1] is not Ellipsis and len(value) != len(kinds)):
+        if not isinstance(value, list | tuple) or (kinds[-1] is not Ellipsis and len(value) != len(kinds)):
             raise refuse()
         return tuple(_read_value(v, kinds[0], limits, folder, f"{key}[{i}]") for i, v in enumerate(value))
     if hint is Path:
@@ -91,6 +105,22 @@ def _read_value(value: Any, hint: Any, limits: Mapping[str, Any], folder: Path, 
     if ("low" in limits and value < limits["low"]) or ("high" in limits and value > limits["high"]):
         raise refuse()
     return value
+
+
+def _choose(value: Any, options: Sequence[Any], key: str) -> Any:
+    """Tell by its keys which of several dataclasses a table is meant for."""
+
+    def fits(option: Any) -> bool:
+        items = dataclasses.fields(option)
+        known = {item.name for item in items} | {item.metadata.get("formerly") for item in items}
+        return isinstance(value, Mapping) and set(value) <= known
+
+    fitting = [option for option in options if fits(option)]
+    if len(fitting) != 1:
+        keys = sorted(value) if isinstance(value, Mapping) else repr(value)
+        kinds = " or ".join(option.__name__ for option in options)
+        raise ConfigError(f"{key} is {keys}, expected the keys of {kinds}")
+    return fitting[0]
 
 
 def _expand(text: str, key: str) -> str:

@@ -68,7 +68,7 @@ def test_what_a_run_starts_from_is_what_another_run_writes(path):
             assert checkpoint.resolve() in written or checkpoint.resolve() in SHIPPED
     if config.mae_checkpoint is not None:
         prior = written[config.mae_checkpoint.resolve()]
-        assert INPAINTER_PRESETS[config.preset].mae == (MAE_PRESETS | FCMAE_PRESETS)[prior.preset]
+        assert INPAINTER_PRESETS[config.preset].prior == (MAE_PRESETS | FCMAE_PRESETS)[prior.preset]
 
 
 def test_the_published_schedules():

@@ -124,8 +124,8 @@ def test_a_part_given_twice_is_told() -> None:
 
 def test_mae_far_file_becomes_a_whole_network() -> None:
     preset, state = convert_state(mae_far_lightning())
-    assert isinstance(preset, InpainterPreset) and isinstance(preset.mae, MaePreset)
-    assert (preset.generator.width, preset.generator.blocks, preset.mae.depth) == (4, 1, 2)
+    assert isinstance(preset, InpainterPreset) and isinstance(preset.prior, MaePreset)
+    assert (preset.generator.width, preset.generator.blocks, preset.prior.depth) == (4, 1, 2)
     build_inpainter(preset).load_state_dict(state)
     # The names the numeric references were checked with, found independently.
     for key, value in official("acr_narrow").items():
@@ -175,7 +175,7 @@ def test_mae_file_becomes_a_masked_autoencoder(model: str) -> None:
 def test_lama_file_becomes_a_generator_without_prior(model: str) -> None:
     theirs = official(model)
     preset, state = convert_state(lama_lightning(model))
-    assert isinstance(preset, InpainterPreset) and preset.mae is None and preset.name == "lama-custom"
+    assert isinstance(preset, InpainterPreset) and preset.prior is None and preset.name == "lama-custom"
     assert preset.generator.local_fourier == ("lfu" in model)
     build_inpainter(preset).load_state_dict(state)
     names = golden_lama.our_names(theirs, preset.generator.blocks)

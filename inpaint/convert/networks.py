@@ -133,7 +133,7 @@ def convert_acr(state: Mapping[str, Tensor], mae: MaePreset) -> tuple[InpainterP
     width = shape_of(state, "G.conv1.weight", 4, "MAE-FAR")[0]
     blocks = len({match[1] for key in state if (match := re.match(r"G\.middle\.(\d+)\.", key))})
     generator = GeneratorPreset(
-        width, blocks, padding="zeros", convolution_bias=True, positions=True, attention="prior"
+        width, blocks, padding="zeros", convolution_bias=True, positional_encoding=True, attention="prior"
     )
     preset = _named(InpainterPreset("acr-custom", generator, mae))
     take_constant(state, "GCs.rel_pos_emb.weight", sinusoid_table(MAX_DISTANCE + 1, width))

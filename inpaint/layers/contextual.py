@@ -13,28 +13,29 @@ from inpaint.layers.transformer import softmax_over
 from inpaint.mask import shrink_to_grid
 
 
-def cosine_attention(query: Tensor, key: Tensor, sharpness: float | Tensor, allowed: Tensor) -> Tensor:
-    """Attend to tokens by the cosine similarity of query and key, times a sharpness.
+def cosine_attention(
+    query: Tensor, key: Tensor, inverse_temperature: float | Tensor, allowed: Tensor
+) -> Tensor:
+    """Attend to tokens by the cosine similarity of query and key, scaled by an inverse temperature.
 
     Args:
         query: ``(B, C, N)``.
         key: ``(B, C, N)``.
-        sharpness: positive.
+        inverse_temperature: positive; larger values sharpen the softmax.
         allowed: ``(B, N)`` bool, the keys that take part.
 
     Returns:
         ``(B, N, N)`` (queries, keys), rows sum to one; uniform over all keys where none is allowed.
     """
     similarity = F.normalize(query, dim=1).transpose(1, 2) @ F.normalize(key, dim=1)
-    return softmax_over(sharpness * similarity, allowed[:, None])
+    return softmax_over(inverse_temperature * similarity, allowed[:, None])
 
 
 class ContextualAttention(nn.Module):
     """``features + alpha * transfer_attention(features, scores)`` with scores learned from ``features``.
 
-    A token's query is compared with every token's key by cosine similarity, times a learned sharpness; the
-    softmax runs over the tokens that hold at least one known pixel. What is moved, and how, is the same as
-    with a prior's attention: only the origin of the scores differs.
+    Scores are cosine similarities of queries and keys, times a learned inverse temperature, under a softmax
+    over the tokens that hold at least one known pixel. They are applied as those of a prior are.
 
     Args:
         channels: of the feature map.
@@ -42,13 +43,14 @@ class ContextualAttention(nn.Module):
 
     Source:
         Yu et al., *Generative Image Inpainting with Contextual Attention* (CVPR 2018): cosine similarity to
-        known patches, softmax scaled by 10. Projections and learned sharpness instead of raw patches.
+        known patches, softmax scaled by 10. Here queries and keys are learned projections, not raw patches.
     """
 
     def __init__(self, channels: int, alphas: Alphas = "learned") -> None:
         super().__init__()
         self.query = nn.Conv2d(channels, max(channels // 2, 1), 1)
         self.key = nn.Conv2d(channels, max(channels // 2, 1), 1)
+        # The parameter keeps its first name: it is a key of every checkpoint.
         self.log_sharpness = nn.Parameter(torch.tensor(math.log(10.0)))
         self.alpha = build_alpha(alphas)
 

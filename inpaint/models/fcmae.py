@@ -31,6 +31,7 @@ from inpaint.mask import check_pair
 from inpaint.models.fcmae_decoders import ConvNeXtDecoder, TransformerDecoder, UNetDecoder
 from inpaint.models.patch_autoencoder import PatchAutoencoder
 from inpaint.models.prior import PriorFeatures
+from inpaint.strict import formerly
 from inpaint.tokens import patchify, token_masks, unpatchify
 
 Decoder = Literal["convnext", "unet", "transformer"]
@@ -58,7 +59,7 @@ class FcmaePreset:
     grn_normalisation: Normalisation = "divisive"
     attention: Literal["affinity", "none"] = "affinity"
     """As a prior: attend by the similarity of features, or not at all."""
-    sharpness: float = 10.0
+    inverse_temperature: float = formerly("sharpness", default=10.0)
     """Factor of the similarity before the softmax, that of contextual attention (Yu et al., CVPR 2018)."""
 
     @property
@@ -163,5 +164,5 @@ class FullyConvolutionalAutoencoder(PatchAutoencoder):
         if self.preset.attention == "affinity":
             with torch.autocast(image.device.type, enabled=False):
                 vectors = features.to(torch.promote_types(features.dtype, torch.float32)).flatten(2)
-                attention = cosine_attention(vectors, vectors, self.preset.sharpness, ~masks.full)
+                attention = cosine_attention(vectors, vectors, self.preset.inverse_temperature, ~masks.full)
         return PriorFeatures(features, attention)

@@ -1,8 +1,8 @@
-"""The generator: LaMa-Fourier, with openings for a prior.
+"""The generator: LaMa-Fourier, with injection points for a prior.
 
 Source:
     Suvorov et al., *Resolution-robust Large Mask Inpainting with Fourier Convolutions* (WACV 2022), section
-    2.1; the openings follow MAE-FAR (ECCV 2022).
+    2.1; the injection points follow MAE-FAR (ECCV 2022).
 """
 
 from __future__ import annotations
@@ -21,6 +21,7 @@ from inpaint.layers.contextual import ContextualAttention
 from inpaint.layers.ffc import FourierResidualBlock
 from inpaint.layers.position import MaskedPositionalEncoding
 from inpaint.layers.transfer import Alphas, AttentionTransfer
+from inpaint.strict import formerly
 
 Attention = Literal["prior", "contextual", "none"]
 
@@ -37,15 +38,15 @@ class GeneratorPreset:
     """At the down-sampling convolutions: LaMa reflects, ACR pads with zeros."""
     convolution_bias: bool = False
     """Bias in the convolutions before a BatchNorm, on the way down: ACR has it, LaMa has not."""
-    positions: bool = False
+    positional_encoding: bool = formerly("positions", default=False)
     """Add the masked positional encoding to the first features."""
     attention: Attention = "none"
     """Rebuild features from what each token attends to, before and after the residual blocks: by the prior's
     scores, or by scores learned from the features themselves."""
     alphas: Alphas = "learned"
-    """Factors of all that joins the generator, attention and adapter: learned from zero, or fixed at one."""
-    start: Literal["zeros", "push_pull"] = "zeros"
-    """What stands in the hole at the input. With ``push_pull`` the network predicts the detail that is
+    """Gates at the injection points, of attention and adapter: learned from zero, or fixed at one."""
+    initial_fill: Literal["zeros", "push_pull"] = formerly("start", default="zeros")
+    """What the hole holds at the input. With ``push_pull`` the network predicts the detail that is
     missing from a smooth version of that fill, in hole and known region alike: the known region teaches it
     from the first step what detail is, which a correction of the hole alone does not."""
     local_fourier: bool = False
@@ -74,7 +75,7 @@ class FourierGenerator(nn.Module):
         self.stem = nn.Conv2d(
             4, widths[0], 7, padding=3, padding_mode="reflect", bias=preset.convolution_bias
         )
-        self.positions = MaskedPositionalEncoding(widths[0]) if preset.positions else None
+        self.positions = MaskedPositionalEncoding(widths[0]) if preset.positional_encoding else None
         self.stem_norm = nn.BatchNorm2d(widths[0])
         self.downs = nn.ModuleList(
             nn.Conv2d(
@@ -100,7 +101,7 @@ class FourierGenerator(nn.Module):
         )
         self.up_norms = nn.ModuleList(nn.BatchNorm2d(narrow) for narrow in widths[-2::-1])
         self.head = nn.Conv2d(widths[0], 3, 7, padding=3, padding_mode="reflect")
-        if preset.start == "push_pull":
+        if preset.initial_fill == "push_pull":
             nn.init.zeros_(self.head.weight)
             nn.init.zeros_(self.head.bias)  # type: ignore[arg-type]
 
@@ -124,13 +125,13 @@ class FourierGenerator(nn.Module):
         Returns:
             ``(B, 3, H, W)``; in [0, 1] when starting from zeros, else it may leave the range a little.
         """
-        if self.preset.start == "push_pull":
+        if self.preset.initial_fill == "push_pull":
             with torch.no_grad():
-                begin = push_pull(image, mask)
+                filled = push_pull(image, mask)
         else:
-            begin = torch.where(mask > 0, 0.0, image)
+            filled = torch.where(mask > 0, 0.0, image)
 
-        features = self.encode(begin, mask, levels)
+        features = self.encode(filled, mask, levels)
         features = self.attend(self.transfer_before, features, mask, attention)
         if levels is not None:
             features = features + levels[3]
@@ -138,11 +139,11 @@ class FourierGenerator(nn.Module):
             features = block(features)
         features = self.attend(self.transfer_after, features, mask, attention)
         output = self.decode(features)
-        return smooth(begin) + output if self.preset.start == "push_pull" else output.sigmoid()
+        return smooth(filled) + output if self.preset.initial_fill == "push_pull" else output.sigmoid()
 
-    def encode(self, begin: Tensor, mask: Tensor, levels: Sequence[Tensor] | None) -> Tensor:
+    def encode(self, filled: Tensor, mask: Tensor, levels: Sequence[Tensor] | None) -> Tensor:
         """From the filled picture to features at 1/8, ``(B, 8 * width, H / 8, W / 8)``."""
-        features = self.stem(torch.cat([begin, mask], dim=1))
+        features = self.stem(torch.cat([filled, mask], dim=1))
         if self.positions is not None:
             features = features + self.positions(mask)
         features = F.relu(self.stem_norm(features))
@@ -172,7 +173,7 @@ class FourierGenerator(nn.Module):
             features = norm(up(features))
             # A head that starts at zero learns from centred features; behind a ReLU their common mean drowns
             # every other direction.
-            if self.preset.start == "zeros" or up is not self.ups[-1]:
+            if self.preset.initial_fill == "zeros" or up is not self.ups[-1]:
                 features = F.relu(features)
         return self.head(features)
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import torch
 from torch import Tensor, nn
@@ -26,7 +26,7 @@ class InpainterPreset:
 
     name: str
     generator: GeneratorPreset
-    mae: MaePreset | FcmaePreset | None = None
+    prior: MaePreset | FcmaePreset | None = field(default=None, metadata={"formerly": "mae"})
     """The prior, a masked autoencoder of either kind; None for a generator alone (LaMa)."""
     prior_features: bool = True
     """Add the prior's features to the generator; False uses its attention alone."""

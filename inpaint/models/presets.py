@@ -17,9 +17,9 @@ Parameters in millions (``tests/test_presets.py`` counts them):
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import MISSING, asdict, fields, is_dataclass, replace
-from types import UnionType
-from typing import Any, Literal, get_args, get_origin, get_type_hints
+from dataclasses import asdict, is_dataclass, replace
+from pathlib import Path
+from typing import Any
 
 from torch import nn
 
@@ -31,9 +31,10 @@ from inpaint.models.generator import Attention, FourierGenerator, GeneratorPrese
 from inpaint.models.inpainter import Inpainter, InpainterPreset
 from inpaint.models.mae import MaePreset, MaskedAutoencoder
 from inpaint.models.patch_autoencoder import PatchAutoencoder
+from inpaint.strict import read_table
 
-_ACR = {"padding": "zeros", "convolution_bias": True, "positions": True, "attention": "prior"}
-_SMALL = GeneratorPreset(width=24, blocks=6, start="push_pull", **_ACR)
+_ACR = {"padding": "zeros", "convolution_bias": True, "positional_encoding": True, "attention": "prior"}
+_SMALL = GeneratorPreset(width=24, blocks=6, initial_fill="push_pull", **_ACR)
 
 MAE_PRESETS: dict[str, MaePreset] = {
     "mae-base": MaePreset(),
@@ -116,9 +117,9 @@ def build_inpainter(preset: str | InpainterPreset) -> Inpainter:
         InpaintError: the prior needs timm, which is not installed.
     """
     numbers: InpainterPreset = _look_up(preset, INPAINTER_PRESETS) if isinstance(preset, str) else preset
-    if numbers.mae is None:
+    if numbers.prior is None:
         return Inpainter(numbers, FourierGenerator(numbers.generator))
-    prior = build_network(numbers.mae)
+    prior = build_network(numbers.prior)
     assert isinstance(prior, PatchAutoencoder)
     return Inpainter(
         numbers,
@@ -142,7 +143,7 @@ def vary_preset(
     *,
     attention: Attention | None = None,
     alphas: Alphas | None = None,
-    positions: bool | None = None,
+    positional_encoding: bool | None = None,
     feature_layer: int | None = None,
     prior_features: bool | None = None,
 ) -> InpainterPreset:
@@ -150,9 +151,9 @@ def vary_preset(
 
     Args:
         preset: a name, or the numbers.
-        attention: see :class:`inpaint.models.generator.GeneratorPreset`, as ``alphas`` and ``positions``.
+        attention: see :class:`inpaint.models.generator.GeneratorPreset`, as the next two.
         alphas: of attention and adapter.
-        positions: the masked positional encoding.
+        positional_encoding: the masked positional encoding.
         feature_layer: see :class:`inpaint.models.mae.MaePreset`.
         prior_features: see :class:`inpaint.models.inpainter.InpainterPreset`.
 
@@ -161,10 +162,10 @@ def vary_preset(
         ConfigError: if the choices do not go together.
     """
     numbers: InpainterPreset = _look_up(preset, INPAINTER_PRESETS) if isinstance(preset, str) else preset
-    changes = {"attention": attention, "alphas": alphas, "positions": positions}
+    changes = {"attention": attention, "alphas": alphas, "positional_encoding": positional_encoding}
     generator = replace(numbers.generator, **{key: new for key, new in changes.items() if new is not None})
-    mae = numbers.mae
-    if mae is None:
+    prior = numbers.prior
+    if prior is None:
         wanted = {"prior_features": prior_features, "feature_layer": feature_layer}
         asked = [key for key, value in wanted.items() if value is not None]
         asked += ["attention = 'prior'"] * (attention == "prior")
@@ -172,24 +173,24 @@ def vary_preset(
             raise ConfigError(f"got {', '.join(asked)} for preset {numbers.name}, which has no prior")
         return replace(numbers, generator=generator)
     if feature_layer is not None:
-        if isinstance(mae, FcmaePreset):
+        if isinstance(prior, FcmaePreset):
             raise ConfigError(
                 f"got feature_layer {feature_layer} for preset {numbers.name}; a convolutional prior gives "
                 "the features of its last decoder block"
             )
-        if not 1 <= feature_layer <= mae.decoder_depth:
+        if not 1 <= feature_layer <= prior.decoder_depth:
             raise ConfigError(
                 f"got feature_layer {feature_layer}; preset {numbers.name} has decoder layers 1 to "
-                f"{mae.decoder_depth}"
+                f"{prior.decoder_depth}"
             )
-        mae = replace(mae, feature_layer=feature_layer)
+        prior = replace(prior, feature_layer=feature_layer)
     features = numbers.prior_features if prior_features is None else prior_features
     if not features and generator.attention != "prior":
         raise ConfigError(
             f"got attention {generator.attention!r} and no prior features: nothing of the prior of preset "
             f"{numbers.name} would be used; expected a preset without a prior, such as lama-small"
         )
-    return replace(numbers, generator=generator, mae=mae, prior_features=features)
+    return replace(numbers, generator=generator, prior=prior, prior_features=features)
 
 
 def describe_preset(model: nn.Module) -> dict[str, Any]:
@@ -212,7 +213,11 @@ def build_described(description: Mapping[str, Any]) -> Inpainter | PatchAutoenco
     kind = description.get("kind")
     if kind not in kinds or not isinstance(description.get("preset"), Mapping):
         raise CheckpointError(f"got a model of kind {kind!r}, expected one of {', '.join(sorted(kinds))}")
-    return build_network(_read_preset(kinds[kind], description["preset"]))
+    # A key with a default may be missing: its default is what networks did before the key existed.
+    try:
+        return build_network(read_table(_rename_old(description["preset"]), kinds[kind], Path()))
+    except ConfigError as error:
+        raise CheckpointError(f"the preset in the file cannot be read: {error}") from None
 
 
 def _look_up(name: str, table: Mapping[str, Any]) -> Any:
@@ -221,63 +226,12 @@ def _look_up(name: str, table: Mapping[str, Any]) -> Any:
     return table[name]
 
 
-def _read_preset(cls: type, values: Mapping[str, Any]) -> Any:
-    """Build a preset dataclass from plain values, strictly.
-
-    A key with a default may be missing: its default is what networks did before the key existed.
-    """
-    values = _rename_old(cls, values)
-    hints = get_type_hints(cls)
-    unknown = sorted(set(values) - {field.name for field in fields(cls)})
-    missing = sorted({field.name for field in fields(cls) if field.default is MISSING} - set(values))
-    if unknown or missing:
-        raise CheckpointError(
-            f"the preset in the file does not fit {cls.__name__}: unknown keys {unknown}, missing {missing}; "
-            "it was written by another version"
-        )
-    return cls(**{name: _read_value(hints[name], name, value) for name, value in values.items()})
-
-
-def _rename_old(cls: type, values: Mapping[str, Any]) -> Mapping[str, Any]:
+def _rename_old(preset: Mapping[str, Any]) -> Mapping[str, Any]:
     """Read ``attention_transfer``, true or false, which older files have in place of ``attention``."""
-    if cls is not GeneratorPreset or "attention" in values or "attention_transfer" not in values:
-        return values
-    kept = {key: value for key, value in values.items() if key != "attention_transfer"}
-    return kept | {"attention": {True: "prior", False: "none"}.get(values["attention_transfer"])}
-
-
-def _read_value(hint: Any, name: str, value: Any) -> Any:
-    if get_origin(hint) is UnionType:
-        if value is None:
-            return None
-        hint = _choose(name, value, [option for option in get_args(hint) if option is not type(None)])
-    if is_dataclass(hint):
-        return _read_preset(hint, value)  # type: ignore[arg-type]
-    if get_origin(hint) is tuple and isinstance(value, list | tuple):
-        return tuple(_read_value(get_args(hint)[0], name, item) for item in value)
-    allowed: Any = (float, int) if hint is float else hint
-    literal = get_args(hint) if get_origin(hint) is Literal else ()
-    fits = (
-        value in literal
-        if literal
-        else isinstance(value, get_origin(allowed) or allowed) and (hint is bool) == isinstance(value, bool)
-    )
-    if not fits:
-        raise CheckpointError(f"the preset in the file has {name} = {value!r}, expected {literal or hint}")
-    return value
-
-
-def _choose(name: str, value: Any, options: list[Any]) -> Any:
-    """Tell by its keys which kind of preset a value is."""
-    if len(options) == 1:
-        return options[0]
-    fitting = [
-        option
-        for option in options
-        if isinstance(value, Mapping) and set(value) <= {f.name for f in fields(option)}
-    ]
-    if len(fitting) != 1:
-        keys = sorted(value) if isinstance(value, Mapping) else value
-        kinds = " or ".join(option.__name__ for option in options)
-        raise CheckpointError(f"the preset in the file has {name} = {keys}, expected the keys of {kinds}")
-    return fitting[0]
+    generator = preset.get("generator")
+    if not isinstance(generator, Mapping) or "attention" in generator:
+        return preset
+    kept = dict(generator)
+    if (old := kept.pop("attention_transfer", None)) is not None:
+        kept["attention"] = {True: "prior", False: "none"}.get(old)
+    return {**preset, "generator": kept}

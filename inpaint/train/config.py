@@ -18,7 +18,7 @@ from typing import Any, Literal, TypeVar
 
 from inpaint.data.config import DataConfig, check_data_together
 from inpaint.errors import ConfigError
-from inpaint.strict import at_least, between, read_table
+from inpaint.strict import at_least, between, formerly, read_table
 
 Schedule = Literal["constant", "cosine", "milestones"]
 Precision = Literal["float32", "bf16"]
@@ -128,14 +128,14 @@ class Variant:
     Attributes:
         attention: whose scores rebuild features before and after the residual blocks.
         alphas: factors of all that joins the generator: learned from zero, or fixed at one.
-        positions: the masked positional encoding.
+        positional_encoding: the masked positional encoding.
         feature_layer: decoder layer of the prior whose output are its features.
         prior_features: use the prior's features; False leaves its attention alone.
     """
 
     attention: Literal["prior", "contextual", "none"] | None = None
     alphas: Literal["learned", "one"] | None = None
-    positions: bool | None = None
+    positional_encoding: bool | None = formerly("positions", default=None)
     feature_layer: int | None = at_least(1, default=None)
     prior_features: bool | None = None
 

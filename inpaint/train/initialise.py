@@ -54,15 +54,15 @@ def _take_shared(network: Inpainter, path: Path) -> str:
     varied = {
         "attention": ours.generator.attention,
         "alphas": ours.generator.alphas,
-        "positions": ours.generator.positions,
+        "positional_encoding": ours.generator.positional_encoding,
     }
     if replace(theirs.generator, **varied) != ours.generator:
         raise CheckpointError(f"{path} holds another network, expected one of preset {ours.name}")
     # Equal names and shapes are not enough: these would carry on what was learned for something else.
     fresh = {
         "attention": theirs.generator.attention != ours.generator.attention,
-        "adapter": theirs.mae != ours.mae,
-        "prior": not _same_weights(theirs.mae, ours.mae),
+        "adapter": theirs.prior != ours.prior,
+        "prior": not _same_weights(theirs.prior, ours.prior),
     }
     state = begun.state_dict()
     own = network.state_dict()
@@ -79,7 +79,7 @@ def _take_shared(network: Inpainter, path: Path) -> str:
 
 
 def _take_prior(network: Inpainter, path: Path) -> None:
-    prior, wanted = load_checkpoint(path), network.preset.mae
+    prior, wanted = load_checkpoint(path), network.preset.prior
     if (
         not isinstance(prior, PatchAutoencoder)
         or network.prior is None

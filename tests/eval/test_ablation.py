@@ -338,7 +338,7 @@ def test_the_shipped_rows_share_all_but_what_they_are_about(monkeypatch, tmp_pat
         differing = {key for key in names if getattr(config, key) != getattr(reference, key)}
         assert differing == about.get(name, {"variant"}), name
         varied = vary_preset(config.preset, **dataclasses.asdict(config.variant))
-        assert (varied.mae is None) == (config.mae_checkpoint is None)
+        assert (varied.prior is None) == (config.mae_checkpoint is None)
         made_by_base = configs[BASE].out / "base.safetensors"
         assert name == BASE or config.init_checkpoint == made_by_base
         assert math.isclose(config.images, reference.images) or name == BASE

@@ -15,7 +15,7 @@ from inpaint.models.presets import build_inpainter, vary_preset
 def model(request) -> Inpainter:
     torch.manual_seed(0)
     varied = {
-        "contextual": vary_preset("acr-tiny", attention="contextual", positions=False),
+        "contextual": vary_preset("acr-tiny", attention="contextual", positional_encoding=False),
         "attention alone": vary_preset("acr-tiny", prior_features=False),
     }
     network = build_inpainter(varied.get(request.param, request.param))
@@ -118,7 +118,7 @@ def test_in_the_first_step_only_the_alphas_of_the_prior_branch_learn():
 
 @torch.no_grad()
 def test_starting_from_push_pull_begins_as_its_smooth_version():
-    preset = GeneratorPreset(width=4, blocks=1, start="push_pull")
+    preset = GeneratorPreset(width=4, blocks=1, initial_fill="push_pull")
     generator = FourierGenerator(preset).eval()
     image, mask = torch.rand(2, 3, 32, 48), (torch.rand(2, 1, 32, 48) > 0.5).float()
     assert torch.equal(generator(image, mask), smooth(push_pull(image, mask)))

@@ -56,7 +56,7 @@ def test_convolutional_encoders_have_the_published_size(size, published):
 
 def test_the_small_network_with_a_convolutional_prior_differs_in_the_prior_alone():
     ours, theirs = INPAINTER_PRESETS["acr-small-convnext"], INPAINTER_PRESETS["acr-small"]
-    assert replace(ours, name=theirs.name, mae=theirs.mae) == theirs
+    assert replace(ours, name=theirs.name, prior=theirs.prior) == theirs
     model, other = build_inpainter(ours), build_inpainter(theirs)
     assert millions(model.adapter) == millions(other.adapter)
     assert 4 <= millions(model.prior) <= millions(other.prior)
@@ -116,28 +116,41 @@ def test_a_header_from_before_a_key_existed_means_what_it_meant_then():
     with pytest.raises(CheckpointError, match="attention"):
         build_described(description)
     generator["attention_transfer"], generator["attention"] = True, "prior"
-    with pytest.raises(CheckpointError, match=r"unknown keys .'attention_transfer'"):
+    with pytest.raises(CheckpointError, match=r"unknown key generator\.attention_transfer"):
         build_described(description)
     del description["preset"]["generator"]
-    with pytest.raises(CheckpointError, match=r"missing .'generator'"):
+    with pytest.raises(CheckpointError, match="generator is missing"):
         build_described(description)
+
+
+def test_a_header_of_the_first_version_is_read_under_its_old_keys():
+    text = json.dumps(describe_preset(build_inpainter("acr-tiny-convnext")))
+    names = {"prior": "mae", "initial_fill": "start", "positional_encoding": "positions"}
+    for new, old in (names | {"inverse_temperature": "sharpness"}).items():
+        assert f'"{new}": ' in text
+        text = text.replace(f'"{new}": ', f'"{old}": ')
+    assert build_described(json.loads(text)).preset == INPAINTER_PRESETS["acr-tiny-convnext"]
+    both = json.loads(text)
+    both["preset"]["generator"]["initial_fill"] = "push_pull"
+    with pytest.raises(CheckpointError, match=r"unknown key generator\.start; did you mean .*initial_fill"):
+        build_described(both)
 
 
 def test_a_header_tells_the_two_kinds_of_prior_apart():
     description = json.loads(json.dumps(describe_preset(build_inpainter("acr-tiny-convnext"))))
-    assert build_described(description).preset.mae == FCMAE_PRESETS["fcmae-tiny"]
-    prior = description["preset"]["mae"]
+    assert build_described(description).preset.prior == FCMAE_PRESETS["fcmae-tiny"]
+    prior = description["preset"]["prior"]
     for change, message in (
         ({"surprise": 1}, "expected the keys of MaePreset or FcmaePreset"),
         ({"heads": 2}, "expected the keys of MaePreset or FcmaePreset"),  # neither one nor the other
-        ({"depths": 2}, "depths = 2"),
-        ({"depths": [1, "two", 1]}, "depths = 'two'"),
-        ({"attention": "sideways"}, "attention = 'sideways'"),
+        ({"depths": 2}, "prior.depths is 2"),
+        ({"depths": [1, "two", 1]}, r"prior.depths\[1\] is 'two'"),
+        ({"attention": "sideways"}, "attention is 'sideways'"),
     ):
-        description["preset"]["mae"] = prior | change
+        description["preset"]["prior"] = prior | change
         with pytest.raises(CheckpointError, match=message):
             build_described(description)
-    description["preset"]["mae"] = {"image_size": 64}  # could be either
+    description["preset"]["prior"] = {"image_size": 64}  # could be either
     with pytest.raises(CheckpointError, match="MaePreset or FcmaePreset"):
         build_described(description)
 
@@ -145,9 +158,13 @@ def test_a_header_tells_the_two_kinds_of_prior_apart():
 def test_a_varied_preset_differs_in_what_was_asked_alone():
     base = INPAINTER_PRESETS["acr-tiny"]
     assert vary_preset("acr-tiny") == base
-    varied = vary_preset(base, attention="contextual", alphas="one", positions=False, feature_layer=1)
-    assert varied.generator == replace(base.generator, attention="contextual", alphas="one", positions=False)
-    assert varied.mae == replace(base.mae, feature_layer=1) and varied.prior_features
+    varied = vary_preset(
+        base, attention="contextual", alphas="one", positional_encoding=False, feature_layer=1
+    )
+    assert varied.generator == replace(
+        base.generator, attention="contextual", alphas="one", positional_encoding=False
+    )
+    assert varied.prior == replace(base.prior, feature_layer=1) and varied.prior_features
     assert vary_preset(base, prior_features=False) == replace(base, prior_features=False)
 
 

@@ -187,7 +187,7 @@ def test_a_variant_is_read_as_strictly_as_the_rest():
         ({"attention": "learned"}, "variant.attention is 'learned', expected one of 'prior'"),
         ({"alpha": "one"}, "unknown key variant.alpha; did you mean variant.alphas"),
         ({"feature_layer": 0}, "variant.feature_layer is 0"),
-        ({"positions": "no"}, "variant.positions is 'no', expected true or false"),
+        ({"positional_encoding": "no"}, "variant.positional_encoding is 'no', expected true or false"),
     ):
         with pytest.raises(ConfigError, match=re.escape(message)):
             config_from_table({**ACR, "variant": change}, AcrRunConfig)

@@ -105,7 +105,7 @@ def test_alphas_fixed_at_one_stay_one(base):
 
 
 def test_positions_are_left_out(base):
-    network, note = start_network(config(init_checkpoint=base, variant=Variant(positions=False)))
+    network, note = start_network(config(init_checkpoint=base, variant=Variant(positional_encoding=False)))
     assert network.generator.positions is None and "not taken: positions" in note
 
 
