@@ -1,8 +1,10 @@
-"""Imports point down: a module may import only from lower floors, or from its own room."""
+"""The house: imports point down, folders and functions stay small, the whole stays under its line budget."""
 
 from __future__ import annotations
 
 import ast
+from collections import Counter
+from graphlib import CycleError, TopologicalSorter
 from pathlib import Path
 
 import pytest
@@ -23,36 +25,52 @@ FLOORS = {
     "inpaint.published_metrics": 1,
     "inpaint.random_masks": 1,
     "inpaint.tokens": 1,
-    "inpaint.features": 2,
-    "inpaint.layers": 3,
-    "inpaint.models": 4,
-    "inpaint.convert": 5,
-    "inpaint.checkpoint": 5,
-    "inpaint.mask_sets": 5,
-    "inpaint.weights": 5,
-    "inpaint.backbones": 6,
-    "inpaint.data": 6,
-    "inpaint.pipeline": 7,
-    "inpaint.train": 7,
-    "inpaint.batch": 8,
-    "eval": 9,
-    "inpaint.web": 9,
+    "inpaint.layers": 2,
+    "inpaint.models": 3,
+    "inpaint.checkpoint": 4,
+    "inpaint.convert": 4,
+    "inpaint.mask_sets": 4,
+    "inpaint.weights": 4,
+    "inpaint.backbones": 5,
+    "inpaint.data": 5,
+    "inpaint.features": 5,  # our own prior is one of them, and is read from a checkpoint
+    "inpaint.inspect": 5,
+    "inpaint.pipeline": 6,
+    "inpaint.train": 6,
+    "inpaint.batch": 7,
+    "eval": 8,
+    "inpaint.web": 8,
+    "eval.studies": 9,
+    "eval.commands": 10,
     "inpaint.cli": 10,
+    "eval.__main__": 11,
     "inpaint.__main__": 11,
     "app": 11,
 }
-# Neighbours on one floor that may still be used, each with its reason.
-NEIGHBOURS = {
+# Imports of a room on the same floor or above that are allowed, each with its reason.
+ALLOWED = {
     ("inpaint.device", "inpaint.errors"),
     ("inpaint.strict", "inpaint.errors"),
-    ("inpaint.batch", "inpaint.pipeline"),  # many pictures = one picture, often
-    ("inpaint.convert", "inpaint.models"),  # a foreign file is matched against our presets
     ("inpaint.published_metrics", "inpaint.metrics"),  # variants of one formula
-    ("inpaint.cli", "eval"),  # `inpaint eval` is a door to the harness in the clone
-    ("inpaint.cli", "inpaint.web"),  # `inpaint serve` opens the page
     ("inpaint.__main__", "inpaint.cli"),  # `python -m inpaint` is the command `inpaint`
+    (
+        "inpaint.features",
+        "inpaint.train",
+    ),  # until the perceptual networks say themselves what their files are
     ("app", "inpaint.cli"),  # `python app.py` is `inpaint serve`
 }
+
+MODULES_PER_FOLDER = 12
+FOLDERS = {"inpaint": 18, "eval": 22, "eval/report": 14, "inpaint/train": 19, "inpaint/web": 14}
+# The last four are on their way to the limit of every folder.
+FUNCTION_LINES = 60  # from `def` to the last line, the docstring not counted
+FUNCTIONS = {  # on their way to the limit of every function
+    "inpaint.cli.batch.batch": 66,
+    "inpaint.web.backbones_tab.add_backbones_tab": 66,
+    "inpaint.web.erase_tab.add_erase_tab": 174,
+    "inpaint.web.inside_tab.add_inside_tab": 117,
+}
+SOURCE_LINES = 23_600  # of inpaint and eval together
 
 
 def room_of(module: str) -> str | None:
@@ -83,14 +101,42 @@ def faults(module: str, source: str) -> list[str]:
             if target.split(".")[0] not in ("inpaint", "eval", "app"):
                 continue
             there = room_of(target)
-            if there is None and target.startswith("inpaint") and FLOORS.get(here or "") != 6:
+            if target == "inpaint.__version__":
+                continue
+            if there is None and target.startswith("inpaint"):
                 found.append(f"{module}:{node.lineno} imports {target}: import from its own module instead")
             elif there is None or here is None or here == there:
                 continue
+            elif FLOORS[there] < FLOORS[here] or (here, there) in ALLOWED:
+                continue
             elif FLOORS[there] > FLOORS[here]:
                 found.append(f"{module}:{node.lineno} (floor {FLOORS[here]}) imports {target} above it")
-            elif FLOORS[there] == FLOORS[here] and (here, there) not in NEIGHBOURS:
+            else:
                 found.append(f"{module}:{node.lineno} imports its neighbour {target}")
+    return found
+
+
+def imports(source: str) -> set[str]:
+    """Every dotted name a module imports; `from inpaint.models import mae` may name a module or a value."""
+    found = set()
+    for node in ast.walk(ast.parse(source)):
+        if isinstance(node, ast.ImportFrom):
+            found |= {f"{node.module}.{alias.name}" for alias in node.names} | {str(node.module)}
+        elif isinstance(node, ast.Import):
+            found |= {alias.name for alias in node.names}
+    return found
+
+
+def long_functions(module: str, source: str) -> dict[str, int]:
+    """Functions of more lines than allowed, without their docstrings."""
+    found = {}
+    for node in ast.walk(ast.parse(source)):
+        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
+            lines = (node.end_lineno or 0) - node.lineno + 1
+            if ast.get_docstring(node) is not None:
+                lines -= (node.body[0].end_lineno or 0) - node.body[0].lineno + 1
+            if lines > FUNCTIONS.get(f"{module}.{node.name}", FUNCTION_LINES):
+                found[f"{module}.{node.name}"] = lines
     return found
 
 
@@ -145,7 +191,44 @@ def test_neighbours_on_one_floor_stay_apart() -> None:
     assert faults("inpaint.train.acr", "from inpaint.pipeline import InpaintPipeline")
     assert faults("inpaint.pipeline", "from inpaint.train.config import TrainConfig")
     assert faults("inpaint.mask", "from inpaint.images import read_image")
+    assert faults("eval.report.page", "from eval.studies.ablation import Row")
     assert not faults("inpaint.batch", "from inpaint.pipeline import InpaintPipeline")
+
+
+def test_no_modules_import_each_other_in_a_circle() -> None:
+    """Also not through imports inside functions."""
+    known = modules()
+    graph = {name: (imports(file.read_text(encoding="utf-8")) & known.keys()) - {name, "inpaint"}
+             for name, file in known.items() if name != "inpaint"}  # fmt: skip
+    try:
+        TopologicalSorter(graph).prepare()
+    except CycleError as error:
+        pytest.fail(" -> ".join(error.args[1]))
+
+
+def test_folders_have_few_modules() -> None:
+    counts = Counter(str(file.parent.relative_to(ROOT)) for file in modules().values())
+    over = {folder: n for folder, n in counts.items() if n > FOLDERS.get(folder, MODULES_PER_FOLDER)}
+    assert over == {}
+
+
+def test_functions_are_short() -> None:
+    over = {}
+    for module, file in modules().items():
+        over |= long_functions(module, file.read_text(encoding="utf-8"))
+    assert over == {}
+
+
+def test_a_long_function_is_found_and_its_docstring_not_counted() -> None:
+    body = "    x = 1\n" * FUNCTION_LINES
+    assert long_functions("m", f"def f():\n{body}") == {"m.f": FUNCTION_LINES + 1}
+    docstring = '    """' + "\n" * 99 + '"""\n'
+    assert long_functions("m", f"def f():\n{docstring}{body[:-10]}") == {}
+
+
+def test_the_source_stays_under_its_line_budget() -> None:
+    files = [file for name, file in modules().items() if name != "app"]
+    assert sum(len(file.read_text(encoding="utf-8").splitlines()) for file in files) <= SOURCE_LINES
 
 
 def test_every_floor_is_in_the_contributing_guide() -> None:
