@@ -1,4 +1,4 @@
-"""One photo, end to end: PIL picture and mask in, PIL picture out.
+"""One photo, end to end: picture and mask in, picture out, in the picture's own depth.
 
 Each group of holes is cut out with its surroundings, filled at the size the network works best at, and
 pasted back into the hole alone: pixels outside are never touched.
@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Iterator
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple, TypeVar
 
 import cv2
 import numpy as np
@@ -23,6 +23,7 @@ from inpaint.device import choose_device
 from inpaint.errors import CheckpointError, ImageError, InpaintError, MaskError
 from inpaint.framing import Box, hole_boxes, working_shape
 from inpaint.images import mask_from_image
+from inpaint.images.depth import Pixels, ValueRange, find_range
 from inpaint.mask import shrink_to_grid
 from inpaint.models.inpainter import Inpainter
 from inpaint.weights import locate
@@ -36,8 +37,10 @@ SMALLEST_SIDE = 64
 LARGEST_FOR_PRIOR = 1024
 HEAT_OPACITY = 0.8
 
-Pixels = NDArray[np.uint8]
+BT601 = (0.299, 0.587, 0.114)  # grey of RGB
+
 Holes = NDArray[np.bool_]
+AnyImage = TypeVar("AnyImage", Image.Image, NDArray[Any])
 
 
 class PriorPictures(NamedTuple):
@@ -96,32 +99,37 @@ class InpaintPipeline:
         return self.model.preset.working_size  # type: ignore[union-attr, return-value]
 
     @torch.inference_mode()
-    def __call__(self, image: Image.Image, mask: Image.Image, *, dilate: int = 0) -> Image.Image:
+    def __call__(self, image: AnyImage, mask: Image.Image, *, dilate: int = 0) -> AnyImage:
         """Fill the holes of one picture.
 
         Args:
-            image: mode RGB, RGBA, L or LA. Pixels in the holes are not read, nor is colour under full
-                transparency.
+            image: a Pillow image in mode RGB, RGBA, L or LA; or an array of its own depth, ``(H, W)`` or
+                ``(H, W, C)`` with C = 2 (grey, alpha), 3 (RGB) or 4 (RGB, alpha), integers or floats, whose
+                range :func:`inpaint.images.depth.find_range` finds. Pixels in the holes are not read, nor is
+                colour under full transparency.
             mask: the picture's size, any mode; white or opaque = hole, as in :mod:`inpaint.images`.
             dilate: grow the holes by this many pixels first.
 
         Returns:
-            A new picture of the same size and mode, with the same ``info``. Pixels outside the (grown) holes
-            are bit-identical, and so is the whole alpha channel.
+            The same kind of image, of the same size, mode or type, and ``info``. Pixels outside the (grown)
+            holes are bit-identical, and so is the whole alpha channel.
 
         Raises:
-            ImageError: the picture's mode is not supported.
+            ImageError: the picture's mode, channels or range of values are not supported.
             MaskError: the mask has another size or marks nothing, or ``dilate`` is negative.
             InpaintError: the device ran out of memory, or the network gave values that are not finite.
         """
         hole = read_hole(image, mask, dilate)
-        pixels = np.asarray(image.convert("RGB"))
-        unknown = hole | _transparent(image)
-        fill = np.zeros_like(pixels)
+        pixels = np.array(image)
+        unknown, values = hole | _transparent(pixels), find_range(pixels, hole)
         for regions in self._batches(hole):
-            for region, predicted in zip(regions, self._fill(pixels, unknown, regions), strict=True):
-                fill[region.box.slices] = predicted
-        return _paste(image, fill, hole)
+            for region, fill in zip(regions, self._fill(pixels, unknown, regions, values), strict=True):
+                _paste(pixels[region.box.slices], fill, hole[region.box.slices], values)
+        if not isinstance(image, Image.Image):
+            return pixels
+        filled = Image.fromarray(pixels)
+        filled.info = dict(image.info)
+        return filled
 
     @torch.inference_mode()
     def prior_pictures(self, image: Image.Image, mask: Image.Image, *, dilate: int = 0) -> PriorPictures:
@@ -135,9 +143,11 @@ class InpaintPipeline:
         pixels = np.asarray(image.convert("RGB"))
         scale = min(1.0, LARGEST_FOR_PRIOR / max(hole.shape))
         shape = (max(1, round(hole.shape[0] * scale)), max(1, round(hole.shape[1] * scale)))
-        pair = _shrink(pixels, hole | _transparent(image), shape)
+        pair = _shrink(
+            pixels.astype(np.float32) / np.float32(255), hole | _transparent(np.asarray(image)), shape
+        )
         small, small_mask = (tensor[None].to(self.device) for tensor in pair)
-        reconstruction = _enlarge(prior.reconstruct(small, small_mask)[0], hole.shape)  # type: ignore[operator]
+        reconstruction = _to_bytes(_enlarge(prior.reconstruct(small, small_mask)[0], hole.shape))  # type: ignore[operator]
         features, attention = prior(small, small_mask)
         if attention is None:
             return PriorPictures(Image.fromarray(reconstruction), None)
@@ -168,9 +178,13 @@ class InpaintPipeline:
             for start in range(0, len(regions), together):
                 yield regions[start : start + together]
 
-    def _fill(self, pixels: Pixels, unknown: Holes, regions: list[_Region]) -> list[Pixels]:
-        """Predict regions of one working shape; each comes back at its box's size."""
-        pairs = [_shrink(pixels[box.slices], unknown[box.slices], shape) for box, shape in regions]
+    def _fill(
+        self, pixels: Pixels, unknown: Holes, regions: list[_Region], values: ValueRange
+    ) -> list[NDArray[np.float32]]:
+        """Predict regions of one working shape; each comes back as RGB in [0, 1] at its box's size."""
+        pairs = [
+            _shrink(_to_rgb(pixels[box.slices], values), unknown[box.slices], shape) for box, shape in regions
+        ]
         image = torch.stack([image for image, _ in pairs])
         mask = torch.stack([mask for _, mask in pairs])
         # Real pixels next to the hole make the enlarged fill meet them without a seam.
@@ -192,20 +206,26 @@ class InpaintPipeline:
         return prediction[..., :height, :width]
 
 
-def read_hole(image: Image.Image, mask: Image.Image, dilate: int = 0) -> Holes:
+def read_hole(image: AnyImage, mask: Image.Image, dilate: int = 0) -> Holes:
     """Check that picture and mask go together, and return the holes as ``(H, W)`` bool.
 
     Raises:
         ImageError: the picture's mode is not supported.
         MaskError: the mask has another size or marks nothing, or ``dilate`` is negative.
     """
-    if image.mode not in MODES:
-        raise ImageError(
-            f"got a picture in mode {image.mode}, expected {', '.join(MODES)}; use inpaint.read_image"
-        )
-    if mask.size != image.size:
+    if isinstance(image, Image.Image):
+        if image.mode not in MODES:
+            raise ImageError(
+                f"got a picture in mode {image.mode}, expected {', '.join(MODES)}; use inpaint.read_image"
+            )
+        width, height = image.size
+    else:
+        if image.ndim != 2 and (image.ndim != 3 or image.shape[2] not in (2, 3, 4)):
+            raise ImageError(f"got an array of shape {image.shape}, expected (H, W) or (H, W, 2, 3 or 4)")
+        height, width = image.shape[:2]
+    if mask.size != (width, height):
         raise MaskError(
-            f"the mask is {mask.width} x {mask.height} pixels, the picture {image.width} x {image.height}; "
+            f"the mask is {mask.width} x {mask.height} pixels, the picture {width} x {height}; "
             "give a mask of the picture's size"
         )
     if dilate < 0:
@@ -220,33 +240,43 @@ def read_hole(image: Image.Image, mask: Image.Image, dilate: int = 0) -> Holes:
     return hole
 
 
-def _transparent(image: Image.Image) -> Holes:
+def _transparent(pixels: Pixels) -> Holes:
     """Where the picture has no visible colour: what lies there is often black or noise, not a part of it."""
-    if "A" not in image.getbands():
-        return np.zeros((image.height, image.width), np.bool_)
-    return np.asarray(image.getchannel("A")) == 0
+    if pixels.ndim == 2 or pixels.shape[2] == 3:
+        return np.zeros(pixels.shape[:2], np.bool_)
+    return pixels[..., -1] == 0
 
 
-def _shrink(pixels: Pixels, unknown: Holes, shape: tuple[int, int]) -> tuple[Tensor, Tensor]:
+def _to_rgb(pixels: Pixels, values: ValueRange) -> NDArray[np.float32]:
+    """``(H, W)`` or ``(H, W, C)`` of any depth to ``(H, W, 3)`` in [0, 1]: grey repeated, no alpha."""
+    grey = pixels if pixels.ndim == 2 else pixels[..., 0] if pixels.shape[2] == 2 else None
+    return values.to_unit(pixels[..., :3] if grey is None else np.stack([grey] * 3, axis=-1))
+
+
+def _shrink(image: NDArray[np.float32], unknown: Holes, shape: tuple[int, int]) -> tuple[Tensor, Tensor]:
     """Picture ``(3, h, w)`` and mask ``(1, h, w)`` at ``shape``, which is at most the box's own.
 
     Area averages see only their own cell, and a cell that touches a hole is a hole: so no known cell carries
     colour from a hole.
     """
-    image, mask = pixels.astype(np.float32) / 255, unknown.astype(np.float32)
+    mask = unknown.astype(np.float32)
     if image.shape[:2] != shape:
         size = shape[::-1]  # cv2 wants (W, H)
-        image = cv2.resize(image, size, interpolation=cv2.INTER_AREA)
+        image = np.asarray(cv2.resize(image, size, interpolation=cv2.INTER_AREA), np.float32)
         mask = cv2.resize(mask, size, interpolation=cv2.INTER_AREA)
     return torch.from_numpy(image).permute(2, 0, 1), torch.from_numpy(mask > 0).float()[None]
 
 
-def _enlarge(image: Tensor, shape: tuple[int, ...]) -> Pixels:
-    """``(3, h, w)`` in [0, 1] to ``(H, W, 3)`` uint8, rounded."""
+def _enlarge(image: Tensor, shape: tuple[int, ...]) -> NDArray[np.float32]:
+    """``(3, h, w)`` in [0, 1] to ``(H, W, 3)``, which may reach a little beyond [0, 1]."""
     pixels = image.float().permute(1, 2, 0).cpu().numpy()
     if pixels.shape[:2] != tuple(shape):
         pixels = cv2.resize(pixels, (shape[1], shape[0]), interpolation=cv2.INTER_CUBIC)
-    return np.rint(pixels.clip(0, 1) * 255).astype(np.uint8)
+    return np.asarray(pixels, np.float32)
+
+
+def _to_bytes(image: NDArray[np.float32]) -> NDArray[np.uint8]:
+    return np.rint(image.clip(0, 1) * 255).astype(np.uint8)
 
 
 def _mirror_up(tensor: Tensor) -> Tensor:
@@ -255,21 +285,17 @@ def _mirror_up(tensor: Tensor) -> Tensor:
     return torch.from_numpy(np.pad(tensor.numpy(), [(0, 0), (0, 0), *missing], mode="symmetric"))
 
 
-def _paste(image: Image.Image, fill: Pixels, hole: Holes) -> Image.Image:
-    """A copy of the picture with the holes' colour taken from ``fill``, by selection."""
-    result = np.array(image)
-    if image.mode.startswith("RGB"):
-        result[..., :3][hole] = fill[hole]
-    else:
-        luma = np.asarray(Image.fromarray(fill).convert("L"))  # BT.601, rounded
-        grey = result if image.mode == "L" else result[..., 0]
-        grey[hole] = luma[hole]
-    filled = Image.fromarray(result)
-    filled.info = dict(image.info)
-    return filled
+def _paste(pixels: Pixels, fill: NDArray[np.float32], hole: Holes, values: ValueRange) -> None:
+    """Take the holes' colour from ``fill``, RGB in [0, 1], by selection and in place; alpha stays."""
+    chosen = fill[hole].clip(0, 1)
+    if pixels.ndim == 3 and pixels.shape[2] >= 3:
+        pixels[..., :3][hole] = values.from_unit(chosen, pixels.dtype)
+        return
+    grey = pixels if pixels.ndim == 2 else pixels[..., 0]
+    grey[hole] = values.from_unit(chosen @ np.array(BT601, np.float32), pixels.dtype)
 
 
-def _heat_map(pixels: Pixels, hole: Holes, heat: NDArray[np.float32]) -> Image.Image:
+def _heat_map(pixels: NDArray[np.uint8], hole: Holes, heat: NDArray[np.float32]) -> Image.Image:
     """Lay the attention ``(h, w)`` over the photo ``(H, W, 3)``: cold stays photo, the holes become grey."""
     height, width = hole.shape
     heat = cv2.resize(heat, (width, height), interpolation=cv2.INTER_LINEAR) * ~hole
