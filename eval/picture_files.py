@@ -16,7 +16,7 @@ from PIL import Image
 
 from inpaint.batch import READABLE_SUFFIXES
 from inpaint.errors import DataError
-from inpaint.images import mask_from_image, plain_image, read_image, read_mask
+from inpaint.images import hole_from_mask, plain_image, read_image, read_mask
 
 _TOLD = 3  # names in a message; the count says how many there are
 
@@ -61,10 +61,10 @@ class PictureFile:
             DataError: it cannot be read from its zip.
         """
         if self.archive is None:
-            return np.array(read_mask(self.path)) > 0
+            return hole_from_mask(read_mask(self.path))
         try:
             with self.open() as picture:
-                return np.array(mask_from_image(plain_image(picture))) > 0
+                return hole_from_mask(plain_image(picture))
         except Exception as error:  # decoders raise nearly anything on damaged data
             raise DataError(f"{str(self.path)!r} cannot be read ({error}); make the zip again") from error
 

@@ -22,7 +22,7 @@ from inpaint.checkpoint import load_checkpoint
 from inpaint.device import choose_device
 from inpaint.errors import CheckpointError, ImageError, InpaintError, MaskError
 from inpaint.framing import Box, hole_boxes, working_shape
-from inpaint.images import mask_from_image
+from inpaint.images import hole_from_mask
 from inpaint.images.depth import Pixels, ValueRange, find_range
 from inpaint.mask import shrink_to_grid
 from inpaint.models.inpainter import Inpainter
@@ -230,7 +230,7 @@ def read_hole(image: AnyImage, mask: Image.Image, dilate: int = 0) -> Holes:
         )
     if dilate < 0:
         raise MaskError(f"got dilate {dilate}, expected 0 or more pixels")
-    hole = np.asarray(mask_from_image(mask)) > 0
+    hole = hole_from_mask(mask)
     if not hole.any():
         raise MaskError("the mask is empty: nothing is marked as a hole; paint white what should be filled")
     if dilate:

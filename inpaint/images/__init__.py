@@ -8,10 +8,11 @@ Pictures. Whatever a file holds becomes 8-bit ``RGB``, ``RGBA``, ``L`` or ``LA``
     32-bit integer, float    L; white is the first of 1 (float only), 255, 65535, maximum that holds all
     several frames           the first one
 
-Masks. *White or opaque is hole*: ``strength = max(R, G, B) * alpha``, and a pixel is hole where the strength
-is at least 128 of 255. So white, red or yellow strokes on black or on transparency work, and transparent
-white is no hole. One exception: where alpha varies and all that is visible is dark, the mask was drawn in
-black on transparency, and alpha alone is the strength. ``invert`` exchanges hole and known afterwards.
+Masks. *White or opaque is hole*: ``coverage = max(R, G, B) * alpha``, from 0 (known) to 255 (hole). So white,
+red or yellow strokes on black or on transparency work, and transparent white is no hole. One exception: where
+alpha varies and all that is visible is dark, the mask was drawn in black on transparency, and alpha alone is
+the coverage. ``invert`` exchanges hole and known afterwards. Soft edges are kept: who needs yes or no takes a
+coverage of at least 128 as a hole (``hole_from_mask``); the pipeline reads the grey rim, too.
 
 Metadata. ICC profile, resolution (dpi) and descriptive EXIF tags (camera, exposure, place, author) survive.
 Orientation is applied and removed; thumbnails, maker notes, XMP are dropped: they may show what was erased.
@@ -28,6 +29,7 @@ from typing import IO
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from PIL import ExifTags, Image, ImageCms, UnidentifiedImageError
 from torch import Tensor
 
@@ -38,6 +40,11 @@ MAX_PIXELS = 200_000_000  # larger pictures are refused before they are decoded
 WRITABLE_FORMATS = {".png": "PNG", ".jpg": "JPEG", ".jpeg": "JPEG", ".webp": "WEBP", ".tif": "TIFF",
                     ".tiff": "TIFF", ".bmp": "BMP"}  # fmt: skip
 
+HOLE = 128
+"""Coverage of a mask's pixel from which it is a hole for who needs yes or no."""
+COMPRESSION_NOISE = 32
+
+_LOSSY_FORMATS = ("JPEG", "WEBP", "AVIF", "JPEG2000", "HEIF")
 # HEIF is there only where a plug-in for Pillow registered it. EPS and other program-like formats stay out.
 _DECODERS = ("PNG", "JPEG", "MPO", "WEBP", "TIFF", "BMP", "GIF", "PPM", "AVIF", "JPEG2000", "HEIF")
 # Tags that describe the picture. Others describe the old file (strips, thumbnail), wrong in a new one.
@@ -96,13 +103,19 @@ def read_mask(
         max_pixels: as for ``read_image``.
 
     Returns:
-        Image in mode ``L`` with only 0 (known) and 255 (hole); it may be without any hole.
+        Image in mode ``L``, 0 (known) to 255 (hole); it may be without any hole. In formats that lose detail,
+        levels within ``COMPRESSION_NOISE`` of black and white become black and white.
 
     Raises:
         MaskError: the file cannot be read; the message says why.
     """
     try:
-        return mask_from_image(read_image(path, max_pixels=max_pixels), invert=invert)
+        image = read_image(path, max_pixels=max_pixels)
+        mask = mask_from_image(image, invert=invert)
+        if image.info.get("source_format") in _LOSSY_FORMATS:
+            last = 255 - COMPRESSION_NOISE
+            mask = mask.point([0 if v <= COMPRESSION_NOISE else 255 if v >= last else v for v in range(256)])
+        return mask
     except ImageError as error:
         raise MaskError(f"cannot read the mask: {error}") from error
 
@@ -186,13 +199,18 @@ def mask_from_image(image: Image.Image, *, invert: bool = False) -> Image.Image:
     """
     image = _to_plain_mode(image)
     if image.mode == "L":
-        hole = np.asarray(image) >= 128
-    else:
-        pixels = np.asarray(image.convert("RGBA"))
-        brightness, alpha = pixels[..., :3].max(axis=-1).astype(np.uint16), pixels[..., 3].astype(np.uint16)
-        drawn_in_black = alpha.min() != alpha.max() and not np.any((alpha >= 128) & (brightness >= 128))
-        hole = (255 if drawn_in_black else brightness) * alpha >= 128 * 255
-    return Image.fromarray(np.where(hole != invert, 255, 0).astype(np.uint8))
+        return image.point([255 - value for value in range(256)]) if invert else image.copy()
+    pixels = np.asarray(image.convert("RGBA"))
+    brightness, alpha = pixels[..., :3].max(axis=-1), pixels[..., 3]
+    drawn_in_black = alpha.min() != alpha.max() and not np.any((alpha >= HOLE) & (brightness >= HOLE))
+    product = (255 if drawn_in_black else brightness.astype(np.uint16)) * alpha.astype(np.uint16)
+    coverage = (product // 255).astype(np.uint8)
+    return Image.fromarray(255 - coverage if invert else coverage)
+
+
+def hole_from_mask(mask: Image.Image) -> NDArray[np.bool_]:
+    """Take a mask of any mode as yes or no: ``(H, W)`` bool, True where its coverage is at least 128."""
+    return np.asarray(mask_from_image(mask)) >= HOLE
 
 
 def image_to_tensor(image: Image.Image) -> Tensor:
@@ -203,7 +221,7 @@ def image_to_tensor(image: Image.Image) -> Tensor:
 
 def mask_to_tensor(mask: Image.Image) -> Tensor:
     """Turn a mask, as ``read_mask`` gives it, into ``(1, 1, H, W)`` float32: 1 = hole, 0 = known."""
-    return torch.from_numpy(np.array(mask_from_image(mask)))[None, None].float().div(255)
+    return torch.from_numpy(hole_from_mask(mask))[None, None].float()
 
 
 def tensor_to_image(tensor: Tensor) -> Image.Image:

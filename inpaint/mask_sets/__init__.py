@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from inpaint.errors import ConfigError, DataError
-from inpaint.images import read_mask, write_image
+from inpaint.images import hole_from_mask, read_mask, write_image
 from inpaint.mask_sets.manifest import (
     MANIFEST,
     Manifest,
@@ -195,7 +195,7 @@ def _is_there(folder: Path, plan: Manifest) -> bool:
 
 
 def _read(path: Path) -> NDArray[np.bool_]:
-    return np.asarray(read_mask(path)) > 0
+    return hole_from_mask(read_mask(path))
 
 
 def _files(folder: Path) -> set[str]:

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from inpaint.errors import MaskError
-from inpaint.images import mask_from_image
+from inpaint.images import hole_from_mask, mask_from_image
 from inpaint.web.photos import Limits, Photo, read_upload
 
 BRUSH = (255, 64, 96)
@@ -77,7 +77,7 @@ def holes_from_file(path: Path | str, photo: Photo, limits: Limits | None = None
             f"the mask is {mask.width} x {mask.height} pixels, the photo {photo.width} x {photo.height}; "
             "give a mask of the photo's size"
         )
-    return _resize(np.asarray(mask) > 0, full)
+    return _resize(hole_from_mask(mask), full)
 
 
 def grow(holes: Holes, pixels: int) -> Holes:
