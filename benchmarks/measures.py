@@ -31,8 +31,8 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from eval.definitions import definitions_of
 from eval.measures import build_measures
-from eval.networks import Lpips, fast_layout
 from eval.weights import NETWORKS, load_network
+from inpaint.features.lpips import Lpips
 from tests.eval.random_weights import write_random_weights
 
 IMAGES, SIZE = 1000, 256
@@ -87,16 +87,14 @@ def measure(protocol: str, weights: Path, count: int, batch: int, size: int, dev
     keys = dict.fromkeys(definition.network for definition in definitions_of(protocol) if definition.network)
     networks = [load_network(NETWORKS[key], weights, check_hash=False).to(device) for key in keys]
 
-    seen = fast_layout(torch.rand(batch, 3, 299, 299)).to(device)
-
     @torch.inference_mode()
     def forward(composite: Tensor, target: Tensor, mask: Tensor) -> None:
         for network in networks:
             if isinstance(network, Lpips):
-                network.network(fast_layout(composite), fast_layout(target))
+                network(composite, target)
             else:
-                network.network(seen)
-                network.network(seen)
+                network(composite)
+                network(target)
 
     work: list[tuple[str, Callable[[Tensor, Tensor, Tensor], object]]] = [
         ("networks", forward),

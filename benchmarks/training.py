@@ -38,6 +38,7 @@ from inpaint.checkpoint import save_checkpoint
 from inpaint.data.batches import Batch, Batches
 from inpaint.errors import InpaintError
 from inpaint.features.ade20k import SceneFeatures
+from inpaint.features.squeezenet import SqueezeNetFeatures
 from inpaint.models.mae import MaePreset
 from inpaint.models.presets import INPAINTER_PRESETS, build_mae
 from inpaint.train.acr import start_acr
@@ -47,7 +48,6 @@ from inpaint.train.config import AcrRunConfig, FcmaeRunConfig, MaeRunConfig, Run
 from inpaint.train.distributed import Processes, join_processes
 from inpaint.train.fcmae import fcmae_step, start_fcmae
 from inpaint.train.mae import mae_step, start_mae
-from inpaint.train.perceptual import SqueezeNetFeatures
 
 ROOT = Path(__file__).resolve().parents[1]
 NETWORKS = (

@@ -14,12 +14,13 @@ from torch import Tensor
 
 from eval.definitions import EXTRAS, Definition, definitions_of
 from eval.distribution import discernibility_shares, frechet_shares, pair_up
-from eval.features import FeatureMeasures, MobileNetV2Features
-from eval.networks import Inception
+from eval.features import FeatureMeasures
 from eval.results import Column, Unmeasured, Value
 from eval.statistics import bootstrap_interval
 from eval.weights import NETWORKS, load_network, why_absent
 from inpaint.errors import DataError
+from inpaint.features.frozen import FrozenNetwork
+from inpaint.features.mobilenet import MobileNetV2Features
 
 
 @dataclass(frozen=True)
@@ -173,7 +174,7 @@ def build_measures(
         if not column.of_set:
             distances[column.key] = network
         elif column.key == "fid":  # P-IDS and U-IDS ride on its features
-            kinds["fid"] = FeatureKind(Inception.SIZE, network)
+            kinds["fid"] = FeatureKind(2048, _pooled(network))
     if feature_networks is not None:
         small = FeatureMeasures.from_folder(feature_networks).to(device)
         measured += EXTRAS
@@ -185,6 +186,10 @@ def build_measures(
         if definition.network in absent
     )
     return Measures(measured, unmeasured, distances, kinds, device)
+
+
+def _pooled(inception: FrozenNetwork) -> Callable[[Tensor], Tensor]:
+    return lambda image: inception(image)[2048]
 
 
 def _value(shares: NDArray, seed: int) -> Value:

@@ -16,10 +16,11 @@ from pathlib import Path, PurePosixPath
 from urllib.parse import urlsplit
 
 import torch
-from torch import Tensor
 
-from eval.networks import FrozenNetwork, Lpips, fid_inception, mae_far_inception
 from inpaint.errors import CheckpointError, InpaintError
+from inpaint.features.frozen import FrozenNetwork
+from inpaint.features.inception import InceptionFeatures
+from inpaint.features.lpips import Lpips
 
 _FETCH = "python -m eval weights --fetch"
 _INSTALL = "pip install -e '.[eval]'"
@@ -34,14 +35,14 @@ class Network:
         purpose: the columns it is for.
         package: whose constants and graph it is built from.
         url: the address of its weights, asked of that package.
-        build: makes the network from the weights' state dict.
+        build: makes the network, without its weights.
     """
 
     title: str
     purpose: str
     package: str
     url: Callable[[], str]
-    build: Callable[[Mapping[str, Tensor]], FrozenNetwork]
+    build: Callable[[], FrozenNetwork]
 
     @property
     def file(self) -> str:
@@ -79,28 +80,28 @@ NETWORKS: Mapping[str, Network] = {
         "LPIPS Alex (protocols standard, mae-far)",
         "lpips",
         _url_of("AlexNet_Weights"),
-        lambda state: Lpips("alex", state),
+        lambda: Lpips("alex"),
     ),
     "lpips-vgg": Network(
         "VGG-16 of torchvision",
         "LPIPS VGG (protocols standard, lama)",
         "lpips",
         _url_of("VGG16_Weights"),
-        lambda state: Lpips("vgg", state),
+        lambda: Lpips("vgg"),
     ),
     "inception-fid": Network(
         "Inception v3 of pytorch-fid",
         "FID, P-IDS, U-IDS (protocol standard), FID (lama)",
         "pytorch_fid",
         _fid_url,
-        fid_inception,
+        lambda: InceptionFeatures("fid"),
     ),
     "inception-torchvision": Network(
         "Inception v3 of torchvision",
         "FID (protocol mae-far)",
         "torchvision",
         _url_of("Inception_V3_Weights"),
-        mae_far_inception,
+        lambda: InceptionFeatures("mae-far"),
     ),
 }
 
@@ -165,15 +166,7 @@ def load_network(network: Network, folder: Path | None, *, check_hash: bool = Tr
         raise CheckpointError(f"{network.title}: {why_absent(network, folder)}")
     if check_hash:
         check_published(network, path)
-    try:
-        state = torch.load(path, map_location="cpu", weights_only=True)
-    except Exception as error:  # torch.load raises a dozen different classes at foreign files
-        reason = str(error).strip().splitlines() or [type(error).__name__]
-        raise CheckpointError(f"{path}: cannot be read as weights ({reason[0]})") from None
-    try:
-        return network.build(state)
-    except CheckpointError as error:
-        raise CheckpointError(f"{path}: {error}") from None
+    return network.build().load_weights(path)
 
 
 def fetch_weights(network: Network, folder: Path) -> Path:

@@ -2,21 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from pathlib import Path
-from typing import Self
-
 import torch
 import torch.nn as nn
 import torch.nn.functional as F
-from safetensors.torch import load_file
 from torch import Tensor
 
-from inpaint.errors import CheckpointError, ShapeError
-from inpaint.train.config import PERCEPTUAL_FILES
+from inpaint.features.frozen import TapNetwork, check_images
 
 _MEAN, _STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
-_WHERE = f"expected {PERCEPTUAL_FILES['ade20k']}"
 
 
 class _Bottleneck(nn.Module):
@@ -50,8 +43,8 @@ def _stage(before: int, width: int, depth: int, stride: int, dilations: tuple[in
     return nn.Sequential(first, *rest)
 
 
-class SceneFeatures(nn.Module):
-    """ResNet-50 with a three-convolution stem and output stride 8, frozen, in eval mode, in float32.
+class SceneFeatures(TapNetwork):
+    """ResNet-50 with a three-convolution stem and output stride 8.
 
     Parameters are named as in the published file. In the last two stages strides are replaced by dilation: 2
     and 4, half of that in each stage's first block.
@@ -61,6 +54,7 @@ class SceneFeatures(nn.Module):
 
     mean: Tensor
     std: Tensor
+    weights = "encoder_epoch_20.pth of the project CSAILVision/semantic-segmentation-pytorch"
 
     def __init__(self) -> None:
         super().__init__()
@@ -76,45 +70,15 @@ class SceneFeatures(nn.Module):
         self.layer4 = _stage(1024, 512, 3, 1, (2, 4))
         self.register_buffer("mean", torch.tensor(_MEAN).view(1, 3, 1, 1), persistent=False)
         self.register_buffer("std", torch.tensor(_STD).view(1, 3, 1, 1), persistent=False)
-        self.requires_grad_(False)
-        self.train(False)
-
-    @classmethod
-    def from_file(cls, path: Path | str) -> Self:
-        """Load weights from a safetensors file or from the published `.pth`, strictly.
-
-        Raises:
-            CheckpointError: the file is missing, unreadable or does not fit; says where to get the weights.
-        """
-        path = Path(path)
-        try:
-            if path.suffix == ".safetensors":
-                state: Mapping[str, Tensor] = load_file(path)
-            else:
-                state = torch.load(path, map_location="cpu", weights_only=True)
-        except Exception as problem:  # torch.load raises a dozen different classes at foreign files
-            reason = str(problem).strip().splitlines()[0] if str(problem).strip() else type(problem).__name__
-            raise CheckpointError(f"{path}: cannot be read as weights ({reason}); {_WHERE}") from None
-        network = cls()
-        try:
-            network.load_state_dict(state)
-        except (RuntimeError, TypeError) as problem:
-            reason = " ".join(str(problem).split())[:300]
-            raise CheckpointError(f"{path}: does not fit the scene network ({reason}); {_WHERE}") from None
-        return network.float()
-
-    def train(self, mode: bool = True) -> Self:
-        """Stay in eval mode, also inside a network that is put to training."""
-        return super().train(False)
+        self.freeze()
 
     def forward(self, image: Tensor) -> list[Tensor]:
         """Give the features after each of the four stages: 256, 512, 1024 and 2048 channels.
 
         Args:
-            image: (B, 3, H, W) RGB; [0, 1] is what the network knows.
+            image: ``(B, 3, H, W)`` RGB; [0, 1] is what the network knows.
         """
-        if image.ndim != 4 or image.shape[1] != 3:
-            raise ShapeError(f"got {tuple(image.shape)}, expected a picture batch (B, 3, H, W)")
+        check_images(image)
         with torch.autocast(image.device.type, enabled=False):
             features = (image.to(self.mean.dtype) - self.mean) / self.std
             for conv, norm in ((self.conv1, self.bn1), (self.conv2, self.bn2), (self.conv3, self.bn3)):
@@ -126,19 +90,18 @@ class SceneFeatures(nn.Module):
                 stages.append(features)
         return stages
 
+    def compare(self, first: Tensor, second: Tensor) -> Tensor:
+        """Mean squared error of one stage."""
+        return (first - second).square().flatten(1).mean(1)
+
     def feature_distance(self, prediction: Tensor, target: Tensor, *, clamp: bool = True) -> Tensor:
-        """Compare pictures: mean squared error of each stage, summed over the four; per image, (B,).
+        """As of every network, but summed over the four stages.
 
         Args:
-            prediction: (B, 3, H, W) RGB.
-            target: as `prediction`.
+            prediction: ``(B, 3, H, W)`` RGB.
+            target: as ``prediction``.
             clamp: bring both into [0, 1] first, as MAE-FAR does and LaMa does not.
         """
-        if prediction.shape != target.shape:
-            raise ShapeError(
-                f"got pictures of {tuple(prediction.shape)} and {tuple(target.shape)}, expected equal shapes"
-            )
         if clamp:
             prediction, target = prediction.clamp(0, 1), target.clamp(0, 1)
-        pairs = zip(self(prediction), self(target), strict=True)
-        return torch.stack([(a - b).square().flatten(1).mean(1) for a, b in pairs]).sum(0)
+        return self._distances(prediction, target).sum(0)

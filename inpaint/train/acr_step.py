@@ -15,8 +15,7 @@ import torch
 from torch import Tensor, nn
 
 from inpaint.data.batches import Batch
-from inpaint.features.ade20k import SceneFeatures
-from inpaint.features.prior import MaeFeatures
+from inpaint.features.frozen import TapNetwork
 from inpaint.mask import composite
 from inpaint.models.discriminator import PatchDiscriminator
 from inpaint.models.inpainter import Inpainter
@@ -32,7 +31,6 @@ from inpaint.train.losses import (
     r1_of,
     weighted_l1,
 )
-from inpaint.train.perceptual import SqueezeNetFeatures
 from inpaint.train.schedule import Ema, set_rates
 from inpaint.train.state import Stateful
 
@@ -46,7 +44,7 @@ class AcrParts:
     ema: Ema
     optimizer: torch.optim.Optimizer
     discriminator_optimizer: torch.optim.Optimizer
-    features: SqueezeNetFeatures | SceneFeatures | MaeFeatures | None
+    features: TapNetwork | None
     came_from: str
     """Where the network's weights came from, for the checkpoint's notes."""
 

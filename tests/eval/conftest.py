@@ -14,9 +14,10 @@ import torch
 from PIL import Image
 from safetensors.torch import save_file
 
-from eval.features import MOBILENET_FILE, SQUEEZENET_FILE, MobileNetV2Features
+from eval.features import MOBILENET_FILE, SQUEEZENET_FILE
 from eval.protocol import MASKS_FILE
-from inpaint.train.perceptual import SqueezeNetFeatures
+from inpaint.features.mobilenet import MobileNetV2Features
+from inpaint.features.squeezenet import SqueezeNetFeatures
 
 
 def _write_masks(path: Path, masks: dict[str, np.ndarray]) -> None:

@@ -1,0 +1,138 @@
+"""What frozen feature networks share: eval mode, no gradients for their weights, float32, strict loading."""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, Self
+
+import torch
+import torch.nn as nn
+from safetensors.torch import load_file
+from torch import Tensor
+
+from inpaint.errors import CheckpointError, ShapeError
+
+
+class FrozenNetwork(nn.Module):
+    """A network that observes images and is never trained; gradients flow through it to the images.
+
+    Attributes:
+        weights: what its weights file is, for error messages.
+        ignored: keys of the file that begin with one of these are not read, such as a classifier's.
+    """
+
+    weights: str
+    ignored: tuple[str, ...] = ()
+
+    @classmethod
+    def from_file(cls, path: Path | str, *args: Any) -> Self:
+        """Build the network from ``args`` and load its weights, see :meth:`load_weights`."""
+        return cls(*args).load_weights(path)
+
+    def load_weights(self, path: Path | str) -> Self:
+        """Load weights strictly, as float32, from a safetensors file or a PyTorch state dict.
+
+        Raises:
+            CheckpointError: the file is missing, unreadable or does not fit the network.
+        """
+        try:
+            if Path(path).suffix == ".safetensors":
+                state = load_file(path)
+            else:
+                state = torch.load(path, map_location="cpu", weights_only=True)
+        except Exception as error:  # both readers raise a dozen different classes at foreign files
+            reason = str(error).strip().splitlines() or [type(error).__name__]
+            raise CheckpointError(
+                f"{path}: cannot be read as weights ({reason[0]}); expected {self.weights}"
+            ) from None
+        try:
+            named = {self.rename(key): v for key, v in state.items() if not key.startswith(self.ignored)}
+            self.loaded.load_state_dict(named)
+        except (RuntimeError, TypeError, AttributeError) as error:
+            reason = " ".join(str(error).split())[:300]
+            raise CheckpointError(f"{path}: not the weights of {self.weights} ({reason})") from None
+        return self.freeze()
+
+    @property
+    def loaded(self) -> nn.Module:
+        """The part that the weights file is of."""
+        return self
+
+    def rename(self, key: str) -> str:
+        """The name that a key of the weights file has in this network."""
+        return key
+
+    def freeze(self) -> Self:
+        """Put the network into the state it keeps; the last line of every constructor."""
+        return self.requires_grad_(False).float().train(False)
+
+    def train(self, mode: bool = True) -> Self:
+        """Stay in eval mode, also inside a network that is put to training."""
+        return super().train(False)
+
+
+class TapNetwork(FrozenNetwork):
+    """A frozen network that gives its activations at several depths, and a distance made of them."""
+
+    @abstractmethod
+    def forward(self, image: Tensor) -> list[Tensor]:
+        """Activations at every depth, of images ``(B, 3, H, W)`` RGB in [0, 1]."""
+
+    @abstractmethod
+    def compare(self, first: Tensor, second: Tensor) -> Tensor:
+        """The distance ``(B,)`` of two activations of one depth."""
+
+    def feature_distance(self, prediction: Tensor, target: Tensor) -> Tensor:
+        """Compare images by their features, averaged over the depths; differentiable in both.
+
+        Args:
+            prediction: ``(B, 3, H, W)`` RGB in [0, 1].
+            target: as ``prediction``.
+
+        Returns:
+            ``(B,)`` float32, 0 for equal images.
+
+        Raises:
+            ShapeError: unequal shapes.
+        """
+        return self._distances(prediction, target).mean(0)
+
+    def _distances(self, prediction: Tensor, target: Tensor) -> Tensor:
+        """``(depths, B)``."""
+        if prediction.shape != target.shape:
+            raise ShapeError(
+                f"got images of {tuple(prediction.shape)} and {tuple(target.shape)}, expected equal shapes"
+            )
+        taps: Iterator[Sequence[Tensor]] = zip(self(prediction), self(target), strict=True)
+        return torch.stack([self.compare(a, b) for a, b in taps])
+
+
+def check_images(image: Tensor, smallest: int = 1) -> None:
+    """Refuse anything but a batch of RGB images of at least ``smallest`` pixels a side.
+
+    Raises:
+        ShapeError: it is something else.
+    """
+    if image.ndim != 4 or image.shape[1] != 3 or min(image.shape[2:]) < smallest:
+        sides = f" of at least {smallest} pixels a side" if smallest > 1 else ""
+        raise ShapeError(f"got {tuple(image.shape)}, expected images (B, 3, H, W){sides}")
+
+
+def fast_layout(image: Tensor) -> Tensor:
+    """The image with its channels side by side in memory on a CPU, where convolutions are then faster."""
+    return image.contiguous(memory_format=torch.channels_last) if image.device.type == "cpu" else image
+
+
+@contextmanager
+def full_precision(image: Tensor) -> Iterator[None]:
+    """Compute in float32 on every device: no autocast, and no TF32, which keeps ten bits of a factor."""
+    before = torch.backends.cudnn.allow_tf32
+    torch.backends.cudnn.allow_tf32 = False
+    try:
+        with torch.autocast(image.device.type, enabled=False):
+            yield
+    finally:
+        torch.backends.cudnn.allow_tf32 = before
