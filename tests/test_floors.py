@@ -25,6 +25,7 @@ FLOORS = {
     "inpaint.published_metrics": 1,
     "inpaint.random_masks": 1,
     "inpaint.tokens": 1,
+    "inpaint.features": 2,
     "inpaint.layers": 2,
     "inpaint.models": 3,
     "inpaint.checkpoint": 4,
@@ -33,7 +34,6 @@ FLOORS = {
     "inpaint.weights": 4,
     "inpaint.backbones": 5,
     "inpaint.data": 5,
-    "inpaint.features": 5,  # our own prior is one of them, and is read from a checkpoint
     "inpaint.inspect": 5,
     "inpaint.pipeline": 6,
     "inpaint.train": 6,
@@ -53,10 +53,6 @@ ALLOWED = {
     ("inpaint.strict", "inpaint.errors"),
     ("inpaint.published_metrics", "inpaint.metrics"),  # variants of one formula
     ("inpaint.__main__", "inpaint.cli"),  # `python -m inpaint` is the command `inpaint`
-    (
-        "inpaint.features",
-        "inpaint.train",
-    ),  # until the perceptual networks say themselves what their files are
     ("app", "inpaint.cli"),  # `python app.py` is `inpaint serve`
 }
 
