@@ -24,7 +24,6 @@ from inpaint.errors import CheckpointError, ImageError, InpaintError, MaskError
 from inpaint.framing import Box, hole_boxes, working_shape
 from inpaint.images import hole_from_mask
 from inpaint.images.depth import Pixels, ValueRange, find_range
-from inpaint.mask import shrink_to_grid
 from inpaint.models.inpainter import Inpainter
 from inpaint.weights import locate
 
@@ -33,22 +32,11 @@ MODES = ("RGB", "RGBA", "L", "LA")
 MOST_TOGETHER = 16
 # Smaller boxes (of small pictures) are mirrored up to this side: the network cannot halve less.
 SMALLEST_SIDE = 64
-# The prior looks at a square of its own; larger pictures are shrunk before they go to the device.
-LARGEST_FOR_PRIOR = 1024
-HEAT_OPACITY = 0.8
 
 BT601 = (0.299, 0.587, 0.114)  # grey of RGB
 
 Holes = NDArray[np.bool_]
 AnyImage = TypeVar("AnyImage", Image.Image, NDArray[Any])
-
-
-class PriorPictures(NamedTuple):
-    """What the prior imagines and where it looks, as pictures of the photo's size, mode RGB."""
-
-    reconstruction: Image.Image
-    attention: Image.Image | None
-    """Heat map over the photo: known regions that the holes draw from. None if the prior has no attention."""
 
 
 class _Region(NamedTuple):
@@ -130,30 +118,6 @@ class InpaintPipeline:
         filled = Image.fromarray(pixels)
         filled.info = dict(image.info)
         return filled
-
-    @torch.inference_mode()
-    def prior_pictures(self, image: Image.Image, mask: Image.Image, *, dilate: int = 0) -> PriorPictures:
-        """Show what the prior makes of the whole picture; the arguments are those of a call.
-
-        Raises:
-            InpaintError: the network has no prior; and all that a call raises.
-        """
-        prior = self.require_prior()
-        hole = read_hole(image, mask, dilate)
-        pixels = np.asarray(image.convert("RGB"))
-        scale = min(1.0, LARGEST_FOR_PRIOR / max(hole.shape))
-        shape = (max(1, round(hole.shape[0] * scale)), max(1, round(hole.shape[1] * scale)))
-        pair = _shrink(
-            pixels.astype(np.float32) / np.float32(255), hole | _transparent(np.asarray(image)), shape
-        )
-        small, small_mask = (tensor[None].to(self.device) for tensor in pair)
-        reconstruction = _to_bytes(_enlarge(prior.reconstruct(small, small_mask)[0], hole.shape))  # type: ignore[operator]
-        features, attention = prior(small, small_mask)
-        if attention is None:
-            return PriorPictures(Image.fromarray(reconstruction), None)
-        touched = shrink_to_grid(small_mask, features.shape[-2:])[0, 0].flatten() > 0
-        heat = attention[0][touched].mean(0).reshape(features.shape[-2:])
-        return PriorPictures(Image.fromarray(reconstruction), _heat_map(pixels, hole, heat.cpu().numpy()))
 
     def require_prior(self) -> nn.Module:
         """The network's prior.
@@ -275,10 +239,6 @@ def _enlarge(image: Tensor, shape: tuple[int, ...]) -> NDArray[np.float32]:
     return np.asarray(pixels, np.float32)
 
 
-def _to_bytes(image: NDArray[np.float32]) -> NDArray[np.uint8]:
-    return np.rint(image.clip(0, 1) * 255).astype(np.uint8)
-
-
 def _mirror_up(tensor: Tensor) -> Tensor:
     """Mirror right and bottom edges, as often as it takes, up to the smallest side the network can halve."""
     missing = [(0, max(0, SMALLEST_SIDE - side)) for side in tensor.shape[-2:]]
@@ -293,15 +253,3 @@ def _paste(pixels: Pixels, fill: NDArray[np.float32], hole: Holes, values: Value
         return
     grey = pixels if pixels.ndim == 2 else pixels[..., 0]
     grey[hole] = values.from_unit(chosen @ np.array(BT601, np.float32), pixels.dtype)
-
-
-def _heat_map(pixels: NDArray[np.uint8], hole: Holes, heat: NDArray[np.float32]) -> Image.Image:
-    """Lay the attention ``(h, w)`` over the photo ``(H, W, 3)``: cold stays photo, the holes become grey."""
-    height, width = hole.shape
-    heat = cv2.resize(heat, (width, height), interpolation=cv2.INTER_LINEAR) * ~hole
-    heat /= max(float(heat.max()), 1e-12)
-    colour = cv2.applyColorMap(np.rint(heat * 255).astype(np.uint8), cv2.COLORMAP_INFERNO)
-    opacity = HEAT_OPACITY * heat[..., None]
-    blended = pixels + opacity * (colour[..., ::-1] - pixels.astype(np.float32))  # cv2 gives BGR
-    blended[hole] = 128
-    return Image.fromarray(np.rint(blended).astype(np.uint8))

@@ -220,47 +220,10 @@ def test_the_real_network_keeps_known_pixels_and_repeats_itself_across_threads(
     assert all(not parameter.requires_grad for parameter in tiny.model.parameters())
 
 
-@pytest.mark.parametrize("shape", [(1, 1), (90, 40), (1100, 700)])
-def test_prior_pictures_have_the_size_of_the_photo(tiny: InpaintPipeline, shape: tuple[int, int]) -> None:
-    image, mask = picture("RGBA", *shape), mask_of(*shape, (0, 0, shape[0] // 3 + 1, shape[1] // 3 + 1))
-    pictures = tiny.prior_pictures(image, mask)
-    assert pictures.attention is not None
-    for shown in pictures:
-        assert shown is not None
-        assert (shown.mode, shown.size) == ("RGB", image.size)
-
-
-def test_the_heat_map_is_brightest_where_the_holes_look() -> None:
-    model = build_inpainter("acr-tiny")
-    assert model.prior is not None
-    grid = model.prior.grid
-
-    class LooksRight(nn.Module):
-        def forward(self, image: Tensor, mask: Tensor) -> tuple[Tensor, Tensor]:
-            attention = torch.zeros(1, *grid, *grid)
-            attention[..., -1] = 1 / grid[0]
-            attention[:, :, 0] = 0  # the known left column looks nowhere
-            tokens = grid[0] * grid[1]
-            return torch.zeros(1, 4, *grid), attention.reshape(1, tokens, tokens)
-
-        def reconstruct(self, image: Tensor, mask: Tensor) -> Tensor:
-            return torch.full((1, 3, 64, 64), 0.5)
-
-    model.prior = LooksRight()  # type: ignore[assignment]
-    image = Image.new("RGB", (160, 160), (40, 40, 40))
-    hole = (60, 60, 100, 100)
-    pictures = InpaintPipeline(model, device="cpu").prior_pictures(image, mask_of(160, 160, hole))
-    assert pictures.attention is not None
-    heat = np.asarray(pictures.attention).astype(int).sum(-1)
-    assert heat[:, 155].min() > heat[:, 5].max() + 100
-    assert np.all(np.asarray(pictures.attention)[60:100, 60:100] == 128)
-    assert pictures.reconstruction.getpixel((80, 80)) == (128, 128, 128)
-
-
 def test_a_model_without_a_prior_says_so() -> None:
     pipeline = InpaintPipeline(build_inpainter("lama-tiny"), device="cpu")
     with pytest.raises(InpaintError, match="lama-tiny has no prior"):
-        pipeline.prior_pictures(picture("RGB", 9, 9), mask_of(9, 9, (2, 2, 3, 3)))
+        pipeline.require_prior()
 
 
 def test_refusals_say_what_was_got_and_what_to_do() -> None:

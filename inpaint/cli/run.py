@@ -49,23 +49,23 @@ def run(
         prior_outputs = plan_folder(save_prior, names, {**inputs, "the result": output}, "--save-prior")
 
     from inpaint.images import read_image, read_mask, write_image
+    from inpaint.inspect import prior_images
     from inpaint.pipeline import InpaintPipeline, read_hole
 
     photo, holes = read_image(image), read_mask(mask, invert=invert_mask)
-    hole_ratio = read_hole(photo, holes, dilate).mean()  # complains before the model is loaded
+    hole = read_hole(photo, holes, dilate)  # complains before the model is loaded
     pipeline = InpaintPipeline.from_pretrained(model, device=device)
-    if prior_outputs:
-        pipeline.require_prior()
+    prior = pipeline.require_prior() if prior_outputs else None
     start = time.perf_counter()
     result = pipeline(photo, holes, dilate=dilate)
     seconds = time.perf_counter() - start
-    prior_pictures = pipeline.prior_pictures(photo, holes, dilate=dilate) if prior_outputs else ()
+    shown = () if prior is None else prior_images(prior, photo, hole, pipeline.device)
     write_image(result, output)
     told = (
-        f"{hole_ratio:.1%} of {photo.width} x {photo.height} pixels in {seconds:.1f} s on {pipeline.device}"
+        f"{hole.mean():.1%} of {photo.width} x {photo.height} pixels in {seconds:.1f} s on {pipeline.device}"
     )
     click.echo(f"{click.format_filename(output)}: filled {told}")
-    for path, picture in zip(prior_outputs, prior_pictures, strict=True):
+    for path, picture in zip(prior_outputs, shown, strict=True):
         if picture is not None:
             path.parent.mkdir(exist_ok=True)
             write_image(picture, path)

@@ -13,10 +13,10 @@ from numpy.typing import NDArray
 from PIL import Image, ImageDraw
 from torch import Tensor
 
+from inpaint.inspect import overlay_heat
+
 _GAP = 4  # pixels between the pictures of a sheet
 _TITLE_HEIGHT = 14
-_HEAT_SHARE = 0.65  # of a heat map over its photo
-_POINT = (0.0, 1.0, 1.0)
 
 
 def draw_attention(image: Tensor, mask: Tensor, attention: Tensor, grid: tuple[int, int]) -> Tensor:
@@ -29,19 +29,15 @@ def draw_attention(image: Tensor, mask: Tensor, attention: Tensor, grid: tuple[i
         grid: its tokens ``(h, w)``, ``h * w = N``.
 
     Returns:
-        ``(B, 3, H, W)`` in [0, 1]: from black over red and yellow to white where the attention is highest;
-        the point is marked in cyan.
+        ``(B, 3, H, W)`` in [0, 1], see :func:`inpaint.inspect.overlay_heat`; a ring marks the point.
     """
-    points = central_hole_tokens(mask, grid)
-    rows = attention[torch.arange(len(points), device=points.device), points].unflatten(1, grid)[:, None]
-    strength = rows / rows.amax(dim=(2, 3), keepdim=True).clamp(min=1e-12)
-    size = tuple(image.shape[-2:])
-    strength = F.interpolate(strength.float(), size, mode="bilinear", align_corners=False)
-    ramp = torch.arange(3, device=image.device).view(3, 1, 1)
-    shown = _HEAT_SHARE * (3 * strength - ramp).clamp(0, 1) + (1 - _HEAT_SHARE) * image
-    point = F.one_hot(points, grid[0] * grid[1]).unflatten(1, grid)[:, None].float()
-    colour = torch.tensor(_POINT, device=image.device).view(3, 1, 1)
-    return torch.where(F.interpolate(point, size, mode="nearest") > 0, colour, shown)
+    shown = []
+    for picture, row, point in zip(image, attention, central_hole_tokens(mask, grid).tolist(), strict=True):
+        pixels = np.asarray(_to_picture(picture))
+        heat = row[point].reshape(grid).float().cpu().numpy()
+        overlay = overlay_heat(pixels, heat, token=(point // grid[1], point % grid[1]))
+        shown.append(torch.from_numpy(overlay).permute(2, 0, 1).float().div(255))
+    return torch.stack(shown).to(image.device)
 
 
 def central_hole_tokens(mask: Tensor, grid: tuple[int, int]) -> Tensor:

@@ -7,8 +7,9 @@ from typing import Any
 import gradio as gr
 
 from inpaint.errors import InpaintError
+from inpaint.images import read_image
+from inpaint.inspect import Inspection, inspect_fill, reconstruct_hidden, require_autoencoder, view_attention
 from inpaint.web.friendly import friendly
-from inpaint.web.inside import Insight, attention_picture, look_inside, reconstruct_hidden
 from inpaint.web.photos import Photo
 from inpaint.web.service import Result, Service
 
@@ -100,7 +101,9 @@ def add_inside_tab(service: Service, photo_state: gr.State, result_state: gr.Sta
         try:
             if result is None:
                 raise InpaintError("nothing is filled yet; erase something on the first tab first")
-            insight = look_inside(service.fills.pipeline(key), result.source, result.holes)
+            pipeline = service.fills.pipeline(key)
+            image = read_image(result.source.path)
+            insight = inspect_fill(pipeline.model, image, result.holes, pipeline.device)
         except InpaintError as error:  # said in the pictures' place: to choose such a model is no accident
             told = gr.update(value=f"**Nothing to show**: {error}", visible=True)
             return [None, told, gr.update(visible=False), *[gr.skip()] * 8]
@@ -119,10 +122,11 @@ def add_inside_tab(service: Service, photo_state: gr.State, result_state: gr.Sta
         ]
 
     @friendly
-    def point(insight: Insight | None, event: gr.SelectData) -> tuple[Any, str]:
+    def point(insight: Inspection | None, event: gr.SelectData) -> tuple[Any, str]:
         if insight is None:
             raise InpaintError("press the button above first")
-        return attention_picture(insight, int(event.index[0]), int(event.index[1]))
+        view = view_attention(insight, int(event.index[0]), int(event.index[1]))
+        return view.image, f"{view.known_share:.0%} of the attention goes to known parts of the photo."
 
     @friendly
     def play(
@@ -131,7 +135,13 @@ def add_inside_tab(service: Service, photo_state: gr.State, result_state: gr.Sta
         if photo is None:
             raise InpaintError("choose a photo on the first tab")
         holes = None if result is None else result.holes
-        return reconstruct_hidden(service.fills.pipeline(key), photo, holes, kind, share, int(number))
+        pipeline = service.fills.pipeline(key)
+        prior = require_autoencoder(pipeline.model)
+        kind = "hole" if kind == "drawn" else kind
+        image = read_image(photo.path)
+        return reconstruct_hidden(
+            prior, image, holes, pipeline.device, hiding=kind, ratio=share, seed=int(number)
+        )
 
     private: dict[str, Any] = {"api_visibility": "private", "concurrency_id": "fill"}
     result_state.change(follow, result_state, [model, problem, area], api_visibility="private")
@@ -145,16 +155,12 @@ def add_inside_tab(service: Service, photo_state: gr.State, result_state: gr.Sta
     imagine.click(play, [photo_state, result_state, model, hiding, ratio, seed], toys, **private)
 
 
-def _told(insight: Insight) -> str:
-    """What the prior is, how to read its picture, and what leaving it out changes."""
-    return (
-        f"{insight.about} It learned to imagine hidden patches alone: only what it paints there counts. "
-        f"Leaving it out changes the hole by {insight.reach:.1f} of 255 levels on average."
-    )
+def _told(insight: Inspection) -> str:
+    """What leaving the prior out changes."""
+    return f"Leaving the prior out changes the hole by {insight.mean_difference:.1f} of 255 levels."
 
 
-def _tell_alphas(insight: Insight) -> str:
-    """A row for each opening: beside each other they would not fit on a phone."""
-    rows = [f"| {title} | {value:+.3f} |" for title, value in insight.alphas.items()]
-    told = "The alphas say how much of the prior each opening of the generator lets through; 0 is nothing."
-    return "\n".join([told, "", "| opening | alpha |", "|---|---|", *rows])
+def _tell_alphas(insight: Inspection) -> str:
+    """A row for each injection point: beside each other they would not fit on a phone."""
+    rows = [f"| {title} | {value:+.3f} |" for title, value in insight.gates.items()]
+    return "\n".join(["| injection point | alpha |", "|---|---|", *rows])

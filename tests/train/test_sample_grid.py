@@ -51,5 +51,5 @@ def test_the_heat_map_shines_where_the_point_looks():
     shown = draw_attention(image, hole(8, 16, 8, 8), attention, (4, 4))
     assert shown.shape == image.shape and 0 <= shown.min() and shown.max() <= 1
     brightness = shown.sum(1)[0]
-    assert brightness[28, 4] > 2 and brightness[4, 28] < 0.6
-    assert torch.equal(shown[0, :, 12, 20], torch.tensor([0.0, 1.0, 1.0]))
+    assert brightness[28, 4] > 2 and brightness[4, 28] < 1.6
+    assert brightness[12, 18:23].max() > 2.5  # the ring

@@ -5,12 +5,10 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-import torch
 from PIL import Image
 
 from inpaint.errors import InpaintError, MaskError, WeightsError
 from inpaint.web.fills import TELEA, Fills
-from inpaint.web.inside import attention_picture, look_inside, reconstruct_hidden
 from inpaint.web.marks import mask_picture
 from inpaint.web.photos import Limits, open_photo
 from inpaint.web.service import Service
@@ -79,46 +77,6 @@ def test_old_results_are_swept(tmp_path: Path) -> None:
     assert not tmp_path.exists()
 
 
-PRIORS = {"acr-small": "made of a transformer", "acr-small-convnext": "made of convolutions (FCMAE)"}
-
-
-@pytest.mark.parametrize("model", PRIORS)
-def test_looking_inside(service: Service, photo_file: Path, model: str) -> None:
-    if model == "acr-small-convnext":
-        pytest.importorskip("timm")
-    photo, _ = open_photo(photo_file)
-    insight = look_inside(service.fills.pipeline(model), photo, a_hole(90, 120))
-    assert f"The prior of **{model}** is a masked autoencoder {PRIORS[model]}" in insight.about
-    sizes = {
-        picture.size
-        for picture in (insight.masked, insight.reconstruction, insight.with_prior, insight.without_prior)
-    }
-    assert sizes == {(120, 90)}
-    assert len(insight.alphas) == 6
-    outside = ~a_hole(90, 120)
-    original = np.asarray(Image.open(photo_file))
-    for picture in (insight.with_prior, insight.without_prior, insight.masked):
-        assert np.array_equal(np.asarray(picture)[outside], original[outside])
-    heat, said = attention_picture(insight, 60, 45)
-    assert heat.size == (120, 90)
-    assert "in the hole" in said
-    assert "outside the hole" in attention_picture(insight, 1, 1)[1]
-    attention_picture(insight, 10_000, -5)  # a click on the frame counts as its edge
-    assert insight.attention is not None and insight.reach > 0
-    rows = insight.attention.sum(dim=1)
-    assert torch.allclose(rows, torch.ones_like(rows), atol=1e-4)
-
-
-@pytest.mark.parametrize(
-    ("model", "told"),
-    [(TELEA, "no network to look into"), ("lama-small", "model lama-small has no prior to show; choose one")],
-)
-def test_a_model_without_a_prior_says_so(service: Service, photo_file: Path, model: str, told: str) -> None:
-    photo, _ = open_photo(photo_file)
-    with pytest.raises(InpaintError, match=told):
-        look_inside(service.fills.pipeline(model), photo, a_hole(90, 120))
-
-
 def test_without_timm_a_line_says_what_to_install(
     service: Service, photo_file: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -131,25 +89,3 @@ def test_without_timm_a_line_says_what_to_install(
         service.erase(photo, a_hole(90, 120), "acr-small-convnext")
     assert str(caught.value).endswith(f"need timm, which is not installed: {install}")
     service.erase(photo, a_hole(90, 120), "acr-small")
-
-
-@pytest.mark.parametrize("model", PRIORS)
-def test_the_autoencoder_as_a_toy(service: Service, photo_file: Path, model: str) -> None:
-    if model == "acr-small-convnext":
-        pytest.importorskip("timm")
-    photo, _ = open_photo(photo_file)
-    pipeline = service.fills.pipeline(model)
-
-    def hidden_share(kind: str, ratio: float, seed: int = 0) -> float:
-        shown, _, _ = reconstruct_hidden(pipeline, photo, a_hole(90, 120), kind, ratio, seed)  # type: ignore
-        cells = np.asarray(shown).reshape(16, 16, 16, 16, 3).transpose(0, 2, 1, 3, 4).reshape(256, -1)
-        return float((np.ptp(cells, axis=1) == 0).mean())
-
-    assert hidden_share("random", 0.75) == 0.75
-    assert hidden_share("mixed", 0.5) == 0.5
-    drawn, whole, together = reconstruct_hidden(pipeline, photo, a_hole(90, 120), "drawn", 0.1, 0)
-    hidden = np.asarray(drawn) != np.asarray(together)
-    assert 0.1 < hidden.any(axis=2).mean() < 0.3
-    assert np.array_equal(np.asarray(together)[hidden], np.asarray(whole)[hidden])
-    with pytest.raises(InpaintError, match="nothing is painted yet"):
-        reconstruct_hidden(pipeline, photo, None, "drawn", 0.5, 0)

@@ -1,0 +1,364 @@
+"""What a model's prior contributes to a fill: its reconstruction, its attention, the fill without it.
+
+Everything is computed on the whole image, made small; fills for download are computed on boxes around the
+holes, at a finer scale. A *hole* here is an ``(H, W)`` bool array of the image's size, True = hole.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal, NamedTuple
+
+import cv2
+import numpy as np
+import torch
+import torch.nn.functional as F
+from numpy.typing import NDArray
+from PIL import Image
+from torch import Tensor, nn
+
+from inpaint.errors import InpaintError
+from inpaint.images import image_to_tensor, tensor_to_image
+from inpaint.mask import composite, shrink_to_grid
+from inpaint.models.inpainter import Inpainter
+from inpaint.models.mae import MaskedAutoencoder
+from inpaint.models.patch_autoencoder import PatchAutoencoder
+from inpaint.random_masks import make_masks
+from inpaint.tokens import token_masks, top_up, unpatchify
+
+LARGEST_SIDE = 512
+"""Of the images that :func:`inspect_fill` makes."""
+LARGEST_FOR_PRIOR = 1024
+"""The prior brings every image to a small square of its own; larger ones are shrunk before."""
+Hiding = Literal["random", "mixed", "hole"]
+Pixels = NDArray[np.uint8]
+Holes = NDArray[np.bool_]
+_GREY = 0.5
+_HEAT_OPACITY = 0.85
+
+
+class PriorImages(NamedTuple):
+    """What the prior alone predicts and where it attends, RGB images of the input's size."""
+
+    reconstruction: Image.Image
+    attention: Image.Image | None
+    """Known regions that the holes draw from; the holes are grey. None if the prior has no attention."""
+
+
+@dataclass(frozen=True)
+class Inspection:
+    """One fill with and without the prior; all images are RGB and of one size.
+
+    Attributes:
+        name: of the model.
+        masked: what the network is given.
+        reconstruction: patches that the hole touches as the prior predicts them, the others as they are.
+        original: the input.
+        with_prior: the fill.
+        without_prior: the fill of the same weights when nothing is taken from the prior.
+        difference: between the two, as a heat map; white stands for ``difference_scale``.
+        difference_scale: in 8-bit levels.
+        mean_difference: inside the hole, in 8-bit levels.
+        attention: ``(L, N, N)`` (layers, queries, keys); L = 1 for a prior of convolutions. None if it has
+            none.
+        is_similarity: the "attention" is the similarity of features, as no convolution attends.
+        grid: tokens ``(h, w)``.
+        hole_tokens: ``(h, w)`` bool, tokens with a hole pixel.
+        gates: what each injection point multiplies the prior's contribution with, by name; 0 lets nothing in.
+    """
+
+    name: str
+    masked: Image.Image
+    reconstruction: Image.Image
+    original: Image.Image
+    with_prior: Image.Image
+    without_prior: Image.Image
+    difference: Image.Image
+    difference_scale: float
+    mean_difference: float
+    attention: Tensor | None
+    is_similarity: bool
+    grid: tuple[int, int]
+    hole_tokens: Holes
+    gates: dict[str, float]
+
+
+@dataclass(frozen=True)
+class AttentionView:
+    """Where one point attends.
+
+    Attributes:
+        image: heat map over the masked image, the point marked.
+        in_hole: whether the point's token has a hole pixel.
+        known_share: of the weights, to tokens without a hole pixel.
+        largest: weight of one token.
+    """
+
+    image: Image.Image
+    in_hole: bool
+    known_share: float
+    largest: float
+
+
+class HiddenPatches(NamedTuple):
+    """A masked autoencoder at work, RGB images of one size."""
+
+    masked: Image.Image
+    prediction: Image.Image
+    together: Image.Image
+    """Hidden patches as predicted, the others as they are."""
+
+
+def overlay_heat(
+    pixels: Pixels,
+    heat: NDArray[np.floating],
+    *,
+    hole: Holes | None = None,
+    token: tuple[int, int] | None = None,
+) -> Pixels:
+    """Lay a heat map over an image: cold stays image, the largest value is nearly white (inferno).
+
+    Args:
+        pixels: ``(H, W, 3)`` uint8.
+        heat: ``(h, w)``, 0 or more, any scale.
+        hole: counts as cold, and is drawn grey.
+        token: row and column in ``heat`` to mark with a ring.
+    """
+    height, width = pixels.shape[:2]
+    rows, columns = heat.shape
+    strength = cv2.resize(heat.astype(np.float32), (width, height), interpolation=cv2.INTER_LINEAR)
+    if hole is not None:
+        strength = strength * ~hole
+    strength = (strength / max(float(strength.max()), 1e-12)).clip(0, 1)
+    colour = cv2.applyColorMap(np.rint(strength * 255).astype(np.uint8), cv2.COLORMAP_INFERNO)
+    opacity = _HEAT_OPACITY * strength[..., None]
+    blended = pixels + opacity * (colour[..., ::-1] - pixels.astype(np.float32))  # cv2 gives BGR
+    shown = np.rint(blended).astype(np.uint8)
+    if hole is not None:
+        shown[hole] = 128
+    if token is not None:
+        centre = (round((token[1] + 0.5) * width / columns), round((token[0] + 0.5) * height / rows))
+        radius = max(2, min(height, width) // 64)
+        for extra, shade in ((2, (0, 0, 0)), (0, (255, 255, 255))):
+            cv2.circle(shown, centre, radius + extra, shade, 2, cv2.LINE_AA)
+    return shown
+
+
+@torch.inference_mode()
+def prior_images(
+    prior: nn.Module, image: Image.Image, hole: Holes, device: torch.device | str
+) -> PriorImages:
+    """Show what the prior makes of the whole image.
+
+    Args:
+        prior: with a call like :class:`inpaint.models.prior.Prior`, and ``reconstruct``.
+        image: any plain mode; where it is fully transparent it counts as hole.
+        hole: what the prior is not shown.
+        device: where the prior is.
+    """
+    pixels = np.asarray(image.convert("RGB"))
+    size = _fit(hole.shape, LARGEST_FOR_PRIOR)
+    small, mask = _pair(image, hole, size, device)
+    predicted = prior.reconstruct(small, mask)  # type: ignore[operator]
+    reconstruction = tensor_to_image(predicted.cpu()).resize(image.size, Image.Resampling.BICUBIC)
+    features, attention = prior(small, mask)
+    if attention is None:
+        return PriorImages(reconstruction, None)
+    touched = shrink_to_grid(mask, features.shape[-2:])[0, 0].flatten() > 0
+    heat = attention[0][touched].mean(0).reshape(features.shape[-2:]).float().cpu().numpy()
+    return PriorImages(reconstruction, Image.fromarray(overlay_heat(pixels, heat, hole=hole)))
+
+
+@torch.inference_mode()
+def inspect_fill(
+    network: nn.Module, image: Image.Image, hole: Holes, device: torch.device | str
+) -> Inspection:
+    """Run one fill with and without the prior.
+
+    Raises:
+        InpaintError: the network has no prior, or one that is not a masked autoencoder of patches.
+    """
+    prior = require_autoencoder(network)
+    assert isinstance(network, Inpainter)
+    image_tensor, mask = _pair(image, hole, _fit(hole.shape, LARGEST_SIDE), device)
+    touched = shrink_to_grid(mask, prior.grid)
+    predicted = prior.reconstruct(image_tensor, mask)
+    predicted = F.interpolate(predicted, image_tensor.shape[-2:], mode="bilinear", align_corners=False)
+    hidden = F.interpolate(touched, image_tensor.shape[-2:], mode="nearest") > 0
+    filled = composite(network(image_tensor, mask), image_tensor, mask)
+    alone = Inpainter(network.preset, network.generator).eval()  # the same generator, no prior to consult
+    plain = composite(alone(image_tensor, mask), image_tensor, mask)
+    is_hole = mask.expand_as(image_tensor) > 0
+    difference = (filled - plain).abs().mean(dim=1)[0].float().cpu().numpy() * 255
+    scale = max(1.0, float(difference.max()))
+    levels = np.rint((difference / scale).clip(0, 1) * 255).astype(np.uint8)
+    return Inspection(
+        name=network.preset.name,
+        masked=_image(torch.where(is_hole, _GREY, image_tensor)),
+        reconstruction=_image(torch.where(hidden, predicted, image_tensor)),
+        original=_image(image_tensor),
+        with_prior=_image(filled),
+        without_prior=_image(plain),
+        difference=Image.fromarray(cv2.applyColorMap(levels, cv2.COLORMAP_INFERNO)[..., ::-1]),
+        difference_scale=scale,
+        mean_difference=float((filled - plain).abs()[is_hole].mean()) * 255,
+        attention=attention_layers(prior, image_tensor, mask),
+        is_similarity=not isinstance(prior, MaskedAutoencoder),
+        grid=prior.grid,
+        hole_tokens=(touched[0, 0] > 0).cpu().numpy(),
+        gates=_gates(network),
+    )
+
+
+def attention_layers(prior: PatchAutoencoder, image: Tensor, mask: Tensor) -> Tensor | None:
+    """The prior's attention ``(L, N, N)`` on the CPU; its mean over L is what the generator is given.
+
+    A transformer gives one per decoder layer; convolutions give the similarity of their features, L = 1.
+
+    Args:
+        prior: any; None is returned if it has no attention.
+        image: ``(1, 3, H, W)`` in [0, 1].
+        mask: ``(1, 1, H, W)``, 1 = hole.
+    """
+    layers: list[Tensor] = []
+    blocks = prior.decoder if isinstance(prior, MaskedAutoencoder) else ()
+    hooks = [block.register_forward_hook(lambda _, __, out: layers.append(out[1][0])) for block in blocks]
+    try:
+        attention = prior(image, mask).attention
+    finally:
+        for hook in hooks:
+            hook.remove()
+    if attention is None:
+        return None
+    return (torch.stack(layers) if layers else attention).float().cpu()
+
+
+def view_attention(inspection: Inspection, x: int, y: int, layer: int | None = None) -> AttentionView:
+    """Show where one point attends.
+
+    Args:
+        inspection: of :func:`inspect_fill`.
+        x: column in ``inspection.masked``; clamped to it.
+        y: row; clamped.
+        layer: of the decoder, from 0; None averages them all.
+
+    Raises:
+        InpaintError: the prior has no attention, or not this layer.
+    """
+    if inspection.attention is None:
+        raise InpaintError("this prior has no attention to show")
+    if layer is not None and not 0 <= layer < len(inspection.attention):
+        raise InpaintError(f"got layer {layer}, expected 0 to {len(inspection.attention) - 1}")
+    width, height = inspection.masked.size
+    rows, columns = inspection.grid
+    row = min(max(y, 0) * rows // height, rows - 1)
+    column = min(max(x, 0) * columns // width, columns - 1)
+    of_point = inspection.attention[:, row * columns + column]
+    weights = of_point.mean(dim=0) if layer is None else of_point[layer]
+    heat = weights.reshape(rows, columns).numpy()
+    shown = overlay_heat(np.asarray(inspection.masked), heat, token=(row, column))
+    known = float(heat[~inspection.hole_tokens].sum())
+    in_hole = bool(inspection.hole_tokens[row, column])
+    return AttentionView(Image.fromarray(shown), in_hole, known, float(heat.max()))
+
+
+@torch.inference_mode()
+def reconstruct_hidden(
+    prior: PatchAutoencoder,
+    image: Image.Image,
+    hole: Holes | None,
+    device: torch.device | str,
+    *,
+    hiding: Hiding = "random",
+    ratio: float = 0.75,
+    seed: int = 0,
+) -> HiddenPatches:
+    """Hide patches of the image, brought to the prior's square, and predict them.
+
+    Args:
+        prior: any masked autoencoder of patches.
+        image: any plain mode.
+        hole: needed for ``hiding="hole"``.
+        device: where the prior is.
+        hiding: ``random`` patches; ``mixed``: a training mask, topped up with random patches; ``hole``:
+            the patches that the hole touches, and no others.
+        ratio: share of patches to hide, for the first two.
+        seed: of whatever is random.
+
+    Raises:
+        InpaintError: the hole is needed and empty.
+    """
+    side, patch = prior.image_size, prior.patch_size
+    empty = np.zeros((image.height, image.width), np.bool_)
+    pixels, mask = _pair(image, empty if hole is None else hole, (side, side), device)
+    generator = torch.Generator().manual_seed(seed)
+    if hiding == "hole":
+        if not mask.any():
+            raise InpaintError("nothing is painted yet: paint over something first, or hide random patches")
+        hidden = token_masks(mask, patch).any
+    else:
+        if hiding == "mixed":
+            touched = token_masks(make_masks("mixed", 1, side, side, generator).to(device), patch).any
+        else:
+            touched = torch.zeros_like(token_masks(mask, patch).any)
+        hidden = top_up(touched, ratio, torch.rand(touched.shape, generator=generator).to(device))
+    patches = prior.predict_patches(prior.normalise(pixels), hidden)
+    predicted = (unpatchify(patches, patch, prior.grid) * prior.std + prior.mean).clamp(0, 1)
+    is_hidden = F.interpolate(hidden.reshape(1, 1, *prior.grid).float(), (side, side), mode="nearest") > 0
+    return HiddenPatches(
+        _image(torch.where(is_hidden, _GREY, pixels)),
+        _image(predicted),
+        _image(torch.where(is_hidden, predicted, pixels)),
+    )
+
+
+def require_autoencoder(network: nn.Module) -> PatchAutoencoder:
+    """The network's prior.
+
+    Raises:
+        InpaintError: it has none, or one that is not a masked autoencoder of patches.
+    """
+    if not isinstance(network, Inpainter):
+        raise InpaintError("this fill has no network to inspect; choose a model with a prior")
+    if network.prior is None:
+        raise InpaintError(f"model {network.preset.name} has no prior to inspect; choose one that has")
+    if not isinstance(network.prior, PatchAutoencoder):
+        raise InpaintError(f"the prior of {network.preset.name} is not a masked autoencoder of patches")
+    return network.prior
+
+
+def _gates(network: Inpainter) -> dict[str, float]:
+    """The alphas of the injection points, in the order the image meets them."""
+    values = {name: float(value) for name, value in network.state_dict().items() if "alpha" in name}
+    titles = {f"adapter.alphas.{index}": f"features at 1/{8 >> index}" for index in range(4)}
+    titles |= {
+        "generator.transfer_before.alpha": "attention before the blocks",
+        "generator.transfer_after.alpha": "attention after the blocks",
+    }
+    return {title: values[name] for name, title in titles.items() if name in values}
+
+
+def _fit(shape: tuple[int, ...], largest: int) -> tuple[int, int]:
+    scale = min(1.0, largest / max(shape))
+    return max(16, round(shape[0] * scale)), max(16, round(shape[1] * scale))
+
+
+def _pair(
+    image: Image.Image, hole: Holes, size: tuple[int, int], device: torch.device | str
+) -> tuple[Tensor, Tensor]:
+    """Image ``(1, 3, h, w)`` and mask ``(1, 1, h, w)`` at ``size``; a cell touched by the hole is a hole.
+
+    Shrinking takes area averages, so no known cell carries colour from a hole.
+    """
+    unknown = hole
+    if "A" in image.getbands():  # what lies under full transparency is often black or noise
+        unknown = hole | (np.asarray(image.getchannel("A")) == 0)
+    larger = size[0] > image.height or size[1] > image.width
+    method = Image.Resampling.BILINEAR if larger else Image.Resampling.BOX
+    pixels = image_to_tensor(image.convert("RGB").resize(size[::-1], method)).to(device)
+    mask = torch.from_numpy(unknown.astype(np.float32))[None, None].to(device)
+    return pixels, shrink_to_grid(mask, size)
+
+
+def _image(tensor: Tensor) -> Image.Image:
+    return tensor_to_image(tensor.float().clamp(0, 1).cpu())
