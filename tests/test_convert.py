@@ -22,6 +22,7 @@ from inpaint.cli import main
 from inpaint.cli.convert import Placeholder, read_foreign
 from inpaint.convert import convert_lama, convert_mae, convert_state, detect_layout, networks
 from inpaint.errors import CheckpointError
+from inpaint.models.generator import GeneratorPreset
 from inpaint.models.inpainter import Inpainter, InpainterPreset
 from inpaint.models.mae import MaePreset
 from inpaint.models.presets import build_inpainter, build_mae
@@ -178,10 +179,37 @@ def test_lama_file_becomes_a_generator_without_prior(model: str) -> None:
     assert isinstance(preset, InpainterPreset) and preset.prior is None and preset.name == "lama-custom"
     assert preset.generator.local_fourier == ("lfu" in model)
     build_inpainter(preset).load_state_dict(state)
-    names = golden_lama.our_names(theirs, preset.generator.blocks)
-    expected = prefixed("generator.", golden_lama.our_state(theirs, names))
+    assert_lama(theirs, preset.generator, state)
+
+
+def assert_lama(theirs: State, preset: GeneratorPreset, state: State) -> None:
+    """Every tensor of ours is theirs, by the names that the reference cases use."""
+    names = golden_lama.our_names(theirs, preset.blocks, preset.downsamplings)
+    expected = prefixed("generator.", golden_lama.our_state(theirs, names, preset.downsamplings))
     assert state.keys() == expected.keys()
     assert all(torch.equal(state[key], expected[key]) for key in expected)
+
+
+def test_lama_file_with_two_down_samplings() -> None:
+    """The narrow file without its first down-sampling, its ends twice as wide."""
+    theirs = {}
+    for key, value in official("lama_ngf8").items():
+        number, rest = int(key.split(".")[1]), key.split(".", 2)[2]
+        if number in (2, 15, 16):
+            continue
+        if number == 1 and value.ndim:
+            value = torch.cat([value, value])
+        if rest == "weight" and number == 19:
+            value = torch.cat([value, value], dim=1)
+        number -= (number > 2) + 3 * (number == 19)
+        theirs[f"model.{number}.{rest}"] = value
+    preset, state = convert_state({"state_dict": prefixed("generator.", theirs)})
+    assert isinstance(preset, InpainterPreset)
+    assert (preset.generator.width, preset.generator.downsamplings) == (16, 2)
+    network = build_inpainter(preset)
+    network.load_state_dict(state)
+    assert network(torch.rand(1, 3, 21, 30), torch.ones(1, 1, 21, 30)).shape == (1, 3, 21, 30)
+    assert_lama(theirs, preset.generator, state)
 
 
 def stretch_lama(blocks: int) -> State:

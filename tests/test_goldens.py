@@ -7,8 +7,11 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import numpy as np
 import pytest
 
+from tests.golden_cases.case import Case
+from tests.golden_cases.masks import StatisticsCase, mask_size
 from tests.golden_cases.registry import find_checker
 from tests.run_goldens import compare, find_cases, main, run_case
 
@@ -39,3 +42,24 @@ def test_the_runner_exits_1_when_nothing_ran(monkeypatch, capsys):
     monkeypatch.setattr("sys.argv", ["run_goldens.py", str(FOLDER), "--only", "ema_step"])
     assert main() == 0
     assert "1 passed, 0 failed" in capsys.readouterr().out
+
+
+def test_a_spectral_transform_of_stride_two_is_taken(tmp_path: Path) -> None:
+    """Made of the case of stride 1: each input pixel becomes a block of four with that mean."""
+    case = next(case for case in CASES if case.name == "spectral_transform_lfu")
+    large = np.kron(case.inputs["x0"], np.ones((2, 2))) + np.tile([[1, -1], [2, -2]], (16, 16))
+    np.savez(tmp_path / case.entry["file"], **{"in.x0": large, "out.y0": case.arrays("out.")["y0"]})
+    (tmp_path / "keys").symlink_to(FOLDER / "keys")
+    halved = Case(tmp_path, case.entry)
+    checker = find_checker(halved)
+    assert checker is not None
+    output, error, tolerance = run_case(halved, checker)
+    assert 0 < error <= tolerance, output
+
+
+@pytest.mark.parametrize(
+    ("config", "size"),
+    [({}, (256, 256)), ({"cropping": {"out_min_size": 512}}, (512, 512)), ({"size": [64, 96]}, (64, 96))],
+)
+def test_masks_are_drawn_at_the_size_of_their_statistics(config: dict, size: tuple[int, int]) -> None:
+    assert mask_size(StatisticsCase(FOLDER, {"config": config, "stats": {}})) == size

@@ -94,30 +94,31 @@ def convert_lama(state: Mapping[str, Tensor]) -> tuple[InpainterPreset, dict[str
     Args:
         state: official keys without ``generator.model.``, such as ``1.ffc.convl2l.weight``.
     """
-    state = _fuse_last_down(state)
-    blocks = len({key.split(".")[0] for key in state if ".conv1.ffc." in key})
+    layers = {int(key.split(".")[0]) for key in state if ".conv1.ffc." in key}  # the blocks
+    downs, blocks = min(layers, default=5) - 2, len(layers)
+    state = _fuse_last_down(state, f"{downs + 1}")
     generator = GeneratorPreset(
         width=shape_of(state, "1.ffc.convl2l.weight", 4, "LaMa")[0],
         blocks=blocks,
         local_fourier=any(".lfu." in key for key in state),
+        downsamplings=downs,
     )
     preset = _named(InpainterPreset("lama-custom", generator))
-    # Layers of an nn.Sequential: padding, four convolutions, the blocks, a concatenation, then three times
-    # (convolution, norm, activation), padding, the last convolution.
+    # Layers of an nn.Sequential: padding, first convolution, down-samplings, blocks, a concatenation, as many
+    # times (convolution, norm, activation), padding, the last convolution.
     names = {"1.ffc.convl2l": "generator.stem", "1.bn_l": "generator.stem_norm"}
-    for index, convolution, norm in (
-        (2, "ffc.convl2l", "bn_l"),
-        (3, "ffc.convl2l", "bn_l"),
-        (4, "whole", "whole_norm"),
-    ):
-        names[f"{index}.{convolution}"] = f"generator.downs.{index - 2}"
-        names[f"{index}.{norm}"] = f"generator.down_norms.{index - 2}"
+    for index in range(downs):
+        convolution, norm = ("ffc.convl2l", "bn_l") if index < downs - 1 else ("whole", "whole_norm")
+        names[f"{2 + index}.{convolution}"] = f"generator.downs.{index}"
+        names[f"{2 + index}.{norm}"] = f"generator.down_norms.{index}"
     for index in range(blocks):
-        names |= _fourier_block(f"{5 + index}.conv1", f"{5 + index}.conv2", f"generator.blocks.{index}")
-    for index in range(3):
-        names[f"{6 + blocks + 3 * index}"] = f"generator.ups.{index}"
-        names[f"{7 + blocks + 3 * index}"] = f"generator.up_norms.{index}"
-    names[f"{16 + blocks}"] = "generator.head"
+        first = f"{2 + downs + index}"
+        names |= _fourier_block(f"{first}.conv1", f"{first}.conv2", f"generator.blocks.{index}")
+    first_up = 3 + downs + blocks
+    for index in range(downs):
+        names[f"{first_up + 3 * index}"] = f"generator.ups.{index}"
+        names[f"{first_up + 1 + 3 * index}"] = f"generator.up_norms.{index}"
+    names[f"{first_up + 3 * downs + 1}"] = "generator.head"
     return preset, rename(state, names, expected_of(preset), "LaMa")
 
 
@@ -192,15 +193,17 @@ def _mae_preset_of(state: Mapping[str, Tensor]) -> MaePreset:
     )
 
 
-def _fuse_last_down(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
+def _fuse_last_down(state: Mapping[str, Tensor], layer: str) -> dict[str, Tensor]:
     """Join LaMa's last down-sampling, which has local and global outputs, to the one convolution of ours."""
     fused = dict(state)
     for local, global_, whole in (("ffc.convl2l", "ffc.convl2g", "whole"), ("bn_l", "bn_g", "whole_norm")):
         for leaf in ("weight", "bias", "running_mean", "running_var", "num_batches_tracked"):
-            first, second = (f"4.{part}.{leaf}" for part in (local, global_))
+            first, second = (f"{layer}.{part}.{leaf}" for part in (local, global_))
             if first in fused and second in fused:
                 halves = fused.pop(first), fused.pop(second)
-                fused[f"4.{whole}.{leaf}"] = halves[0] if leaf == "num_batches_tracked" else torch.cat(halves)
+                fused[f"{layer}.{whole}.{leaf}"] = (
+                    halves[0] if leaf == "num_batches_tracked" else torch.cat(halves)
+                )
     return fused
 
 

@@ -41,12 +41,14 @@ class SpectralTransform(nn.Module):
     Args:
         in_channels: channels of the input.
         out_channels: channels of the output; an even number.
-        local: also run a Fourier unit over the four quadrants of the picture, stacked (LaMa's "LFU"; no
+        local: also run a Fourier unit over the four quadrants of the image, stacked (LaMa's "LFU"; no
             released model uses it).
+        stride: 2 halves the resolution first, by averages (no released model does).
     """
 
-    def __init__(self, in_channels: int, out_channels: int, *, local: bool = False) -> None:
+    def __init__(self, in_channels: int, out_channels: int, *, local: bool = False, stride: int = 1) -> None:
         super().__init__()
+        self.stride = stride
         half = out_channels // 2
         self.squeeze = nn.Conv2d(in_channels, half, 1, bias=False)
         self.norm = nn.BatchNorm2d(half)
@@ -55,7 +57,9 @@ class SpectralTransform(nn.Module):
         self.widen = nn.Conv2d(half, out_channels, 1, bias=False)
 
     def forward(self, features: Tensor) -> Tensor:
-        """Map ``(B, C, H, W)`` to ``(B, C', H, W)``; with ``local`` H and W must be even."""
+        """Map ``(B, C, H, W)`` to ``(B, C', H, W)``, or half of H and W; with ``local`` they must be even."""
+        if self.stride > 1:
+            features = F.avg_pool2d(features, self.stride)
         squeezed = F.relu(self.norm(self.squeeze(features)))
         total = squeezed + self.fourier(squeezed)
         if self.local_fourier is not None:

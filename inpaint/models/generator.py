@@ -23,6 +23,7 @@ from inpaint.layers.position import MaskedPositionalEncoding
 from inpaint.layers.transfer import Alphas, AttentionTransfer
 from inpaint.strict import formerly
 
+_MOST_CHANNELS = 1024
 Attention = Literal["prior", "contextual", "none"]
 
 
@@ -31,9 +32,9 @@ class GeneratorPreset:
     """The numbers of a generator."""
 
     width: int = 64
-    """Channels after the first convolution; 2, 4 and 8 times as many after each down-sampling."""
+    """Channels after the first convolution; each down-sampling doubles them."""
     blocks: int = 9
-    """Fourier residual blocks at 1/8 of the resolution."""
+    """Fourier residual blocks at the lowest resolution."""
     padding: Literal["zeros", "reflect"] = "reflect"
     """At the down-sampling convolutions: LaMa reflects, ACR pads with zeros."""
     convolution_bias: bool = False
@@ -51,6 +52,8 @@ class GeneratorPreset:
     from the first step what detail is, which a correction of the hole alone does not."""
     local_fourier: bool = False
     """See :class:`inpaint.layers.ffc.SpectralTransform`."""
+    downsamplings: int = 3
+    """By two each; the features of a prior need three."""
 
 
 class FourierGenerator(nn.Module):
@@ -65,7 +68,7 @@ class FourierGenerator(nn.Module):
         super().__init__()
         self.preset = preset
         self.grid = grid
-        widths = [preset.width * 2**level for level in range(4)]
+        widths = [min(preset.width * 2**level, _MOST_CHANNELS) for level in range(preset.downsamplings + 1)]
 
         def build_attention() -> AttentionTransfer | ContextualAttention | None:
             if preset.attention == "contextual":
@@ -112,11 +115,11 @@ class FourierGenerator(nn.Module):
         levels: Sequence[Tensor] | None = None,
         attention: Tensor | None = None,
     ) -> Tensor:
-        """Predict the whole picture, the known region too.
+        """Predict the whole image, the known region too.
 
         Args:
-            image: ``(B, 3, H, W)`` in [0, 1], H and W multiples of 8, at least 16. Hole pixels are
-                not read.
+            image: ``(B, 3, H, W)`` in [0, 1], H and W multiples of ``2 ** downsamplings``, at least twice
+                that. Hole pixels are not read.
             mask: ``(B, 1, H, W)`` of 0 and 1, 1 = hole.
             levels: what the prior adds, at 1/1, 1/2, 1/4 and 1/8 of the resolution with 1, 2, 4 and 8 times
                 ``width`` channels; None adds nothing.
@@ -134,7 +137,7 @@ class FourierGenerator(nn.Module):
         features = self.encode(filled, mask, levels)
         features = self.attend(self.transfer_before, features, mask, attention)
         if levels is not None:
-            features = features + levels[3]
+            features = features + levels[-1]
         for block in self.blocks:
             features = block(features)
         features = self.attend(self.transfer_after, features, mask, attention)
@@ -142,7 +145,7 @@ class FourierGenerator(nn.Module):
         return smooth(filled) + output if self.preset.initial_fill == "push_pull" else output.sigmoid()
 
     def encode(self, filled: Tensor, mask: Tensor, levels: Sequence[Tensor] | None) -> Tensor:
-        """From the filled picture to features at 1/8, ``(B, 8 * width, H / 8, W / 8)``."""
+        """From the filled image to features of the lowest resolution, ``(B, 8 * width, H / 8, W / 8)``."""
         features = self.stem(torch.cat([filled, mask], dim=1))
         if self.positions is not None:
             features = features + self.positions(mask)
@@ -168,7 +171,7 @@ class FourierGenerator(nn.Module):
         return transfer(features, attention, self.grid)
 
     def decode(self, features: Tensor) -> Tensor:
-        """From features at 1/8 to ``(B, 3, H, W)``, before any output function."""
+        """From features of the lowest resolution to ``(B, 3, H, W)``, before any output function."""
         for up, norm in zip(self.ups, self.up_norms, strict=True):
             features = norm(up(features))
             # A head that starts at zero learns from centred features; behind a ReLU their common mean drowns

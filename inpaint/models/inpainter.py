@@ -16,9 +16,6 @@ from inpaint.models.mae import MaePreset
 from inpaint.models.patch_autoencoder import PatchAutoencoder
 from inpaint.models.prior import Prior
 
-SIZE_MULTIPLE = 16
-"""Pictures are padded to it: the adapter starts at 1/16, and 1/8 must leave two cells to reflect."""
-
 
 @dataclass(frozen=True)
 class InpainterPreset:
@@ -83,8 +80,9 @@ class Inpainter(nn.Module):
         height, width = image.shape[-2:]
         mask = binarize(mask)
         image = torch.where(mask > 0, 0.0, image)
-        padded = pad_to_multiple(image, SIZE_MULTIPLE)
-        padded_mask = pad_to_multiple(mask, SIZE_MULTIPLE)
+        # The lowest resolution must leave two cells to reflect; an adapter starts from half of it.
+        multiple = 2 ** (self.preset.generator.downsamplings + 1)
+        padded, padded_mask = pad_to_multiple(image, multiple), pad_to_multiple(mask, multiple)
         levels, attention = self._consult_prior(padded, padded_mask)
         prediction = self.generator(padded, padded_mask, levels, attention)[..., :height, :width]
         return prediction if self.training else prediction.clamp(0, 1)

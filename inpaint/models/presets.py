@@ -114,11 +114,14 @@ def build_inpainter(preset: str | InpainterPreset) -> Inpainter:
 
     Raises:
         WeightsError: if the name is unknown.
+        ConfigError: a prior with another number of down-samplings than three.
         InpaintError: the prior needs timm, which is not installed.
     """
     numbers: InpainterPreset = _look_up(preset, INPAINTER_PRESETS) if isinstance(preset, str) else preset
     if numbers.prior is None:
         return Inpainter(numbers, FourierGenerator(numbers.generator))
+    if (downs := numbers.generator.downsamplings) != 3:
+        raise ConfigError(f"preset {numbers.name} has a prior and {downs} down-samplings, expected 3")
     prior = build_network(numbers.prior)
     assert isinstance(prior, PatchAutoencoder)
     return Inpainter(

@@ -70,11 +70,12 @@ def check_fourier_unit(case: Case) -> dict[str, Any]:
 
 
 def check_spectral_transform(case: Case) -> dict[str, Any]:
-    """A spectral transform, with or without its local unit."""
+    """A spectral transform, with or without its local unit, of stride 1 or 2."""
     weights = case.weights()
+    stride = case.inputs["x0"].shape[-1] // case.outputs["y0"]["shape"][-1]
     local = any(key.startswith("lfu.") for key in weights)
     module = SpectralTransform(
-        weights["conv1.0.weight"].shape[1], weights["conv2.weight"].shape[0], local=local
+        weights["conv1.0.weight"].shape[1], weights["conv2.weight"].shape[0], local=local, stride=stride
     )
     return _run(case, module, weights, {key: our_spectral_name(key) for key in weights})
 

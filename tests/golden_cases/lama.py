@@ -13,10 +13,11 @@ from tests.golden_cases.blocks import our_block_name
 from tests.golden_cases.case import Case
 
 
-def our_names(weights: dict[str, Tensor], blocks: int) -> dict[str, str]:
+def our_names(weights: dict[str, Tensor], blocks: int, downs: int) -> dict[str, str]:
     """Our names of LaMa's parameters; the two halves of its last down-sampling share ours."""
-    layers = {1: ("stem", "stem_norm")} | {2 + i: (f"downs.{i}", f"down_norms.{i}") for i in range(3)}
-    first_up = 6 + blocks  # model.{5 + blocks} joins the two branches and has no parameters
+    layers = {1: ("stem", "stem_norm")} | {2 + i: (f"downs.{i}", f"down_norms.{i}") for i in range(downs)}
+    first_block = 2 + downs
+    first_up = first_block + blocks + 1  # the layer before joins the two branches and has no parameters
     names = {}
     for key in weights:
         number, rest = int(key.split(".")[1]), key.split(".", 2)[2]
@@ -24,20 +25,20 @@ def our_names(weights: dict[str, Tensor], blocks: int) -> dict[str, str]:
             convolution, norm = layers[number]
             rest = re.sub(r"^ffc\.convl2[lg]\.", f"{convolution}.", rest)
             names[key] = re.sub(r"^bn_[lg]\.", f"{norm}.", rest)
-        elif number < 5 + blocks:
-            names[key] = f"blocks.{number - 5}.{our_block_name(rest)}"
+        elif number < first_block + blocks:
+            names[key] = f"blocks.{number - first_block}.{our_block_name(rest)}"
         else:
             step, part = divmod(number - first_up, 3)
-            # After three up-samplings of (convolution, norm, ReLU) come a padding and the last convolution.
-            names[key] = f"head.{rest}" if step == 3 else f"{('ups', 'up_norms')[part]}.{step}.{rest}"
+            # After the up-samplings of (convolution, norm, ReLU) come a padding and the last convolution.
+            names[key] = f"head.{rest}" if step == downs else f"{('ups', 'up_norms')[part]}.{step}.{rest}"
     return names
 
 
-def our_state(weights: dict[str, Tensor], names: dict[str, str]) -> dict[str, Tensor]:
+def our_state(weights: dict[str, Tensor], names: dict[str, str], downs: int) -> dict[str, Tensor]:
     """Our state dict; where two official tensors share a name they are concatenated, local before global."""
     state: dict[str, Tensor] = {}
     for key in sorted(
-        weights, key=lambda key: ("l2g" in key) or ("bn_g" in key and key.startswith("model.4"))
+        weights, key=lambda key: ("l2g" in key) or ("bn_g" in key and key.startswith(f"model.{1 + downs}."))
     ):
         name, value = names[key], weights[key]
         if name in state and value.ndim:
@@ -70,10 +71,11 @@ def check_generator(case: Case) -> dict[str, Any]:
         width=config["ngf"],
         blocks=config["n_blocks"],
         local_fourier=config["resnet_conv_kwargs"]["enable_lfu"],
+        downsamplings=config["n_downsampling"],
     )
     model = FourierGenerator(preset)
-    names = our_names(weights, preset.blocks)
-    model.load_state_dict(our_state(weights, names))
+    names = our_names(weights, preset.blocks, preset.downsamplings)
+    model.load_state_dict(our_state(weights, names, preset.downsamplings))
     model.double().train(config["train_mode"])
     # LaMa's "down" is after the last ReLU; ours is a function call, so take its input to the first block.
     recorded: dict[str, Tensor] = {}

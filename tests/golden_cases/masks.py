@@ -18,9 +18,9 @@ from inpaint.random_masks.recipes import BoxRecipe, MaskRecipe, StrokeRecipe
 from tests.golden_cases.case import Case
 
 FILE = "lama_masks.json"
-SIDE = 256
-COUNT = 2000
-# Coverage agrees within 2 % of the picture; a number of separate holes is noisier.
+COUNT = 4000
+AT_ONCE = 250
+# Coverage agrees within 2 % of the image; a number of separate holes is noisier.
 COVERAGE_TOLERANCE = 0.02
 COMPONENTS_TOLERANCE = 0.8
 
@@ -47,6 +47,9 @@ class StatisticsCase(Case):
     def outputs(self) -> dict[str, dict[str, Any]]:
         """Expected outputs with their tolerances."""
         wide = {"components": COMPONENTS_TOLERANCE, "percentiles": 2 * COVERAGE_TOLERANCE}
+        share, drawn = self.statistics["share_above_half"], self.entry["stats"]["n"]
+        deviation = (share * (1 - share) * (1 / drawn + 1 / COUNT)) ** 0.5
+        wide["share_above_half"] = max(COVERAGE_TOLERANCE, 4 * deviation)  # both are samples
         return {
             name: {"kind": "float", "suggested_atol": wide.get(name, COVERAGE_TOLERANCE)}
             for name in self.statistics
@@ -82,12 +85,15 @@ def mask_cases(folder: Path) -> list[Case]:
 
 def check_masks(case: Case) -> dict[str, Any]:
     """Statistics of masks drawn with the case's parameters, before any is refused."""
-    recipe = _recipe(case.config.get("mask_generator_kwargs", case.config))
-    parts = draw_recipe(recipe, COUNT, (SIDE, SIDE), torch.Generator().manual_seed(0))
-    masks = paint(parts, COUNT, (SIDE, SIDE), None, torch.device("cpu")).numpy()
-    ratios = masks.mean(axis=(1, 2))
+    recipe, size = _recipe(case.config.get("mask_generator_kwargs", case.config)), mask_size(case)
+    generator, ratios, components = torch.Generator().manual_seed(0), np.zeros(0), []
+    for first in range(0, COUNT, AT_ONCE):
+        parts = draw_recipe(recipe, AT_ONCE, size, generator)
+        masks = paint(parts, AT_ONCE, size, None, torch.device("cpu")).numpy()
+        ratios = np.append(ratios, masks.mean(axis=(1, 2)))
+        if first < 750:
+            components += [cv2.connectedComponents(mask.view(np.uint8))[0] - 1 for mask in masks]
     kept = ratios[(ratios > 0) & (ratios <= 0.5)]
-    components = [cv2.connectedComponents(mask.view(np.uint8))[0] - 1 for mask in masks[:600]]
     return {
         "mean": ratios.mean(),
         "std": ratios.std(),
@@ -97,6 +103,13 @@ def check_masks(case: Case) -> dict[str, Any]:
         "std_of_kept": kept.std(),
         "components": np.mean(components),
     }
+
+
+def mask_size(case: Case) -> tuple[int, int]:
+    """The (H, W) the statistics are of: stated with the case or with its cropping, else 256 pixels."""
+    cropping = case.config.get("cropping", {}).get("out_min_size", 256)
+    size = case.config.get("size", case.entry["stats"].get("size", cropping))
+    return (size, size) if isinstance(size, int) else tuple(size)
 
 
 def _recipe(numbers: Mapping[str, Any]) -> MaskRecipe:

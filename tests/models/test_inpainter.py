@@ -7,16 +7,28 @@ from inpaint.baselines import push_pull
 from inpaint.errors import ShapeError
 from inpaint.models.adapter import PriorAdapter
 from inpaint.models.generator import FourierGenerator, GeneratorPreset, smooth
-from inpaint.models.inpainter import Inpainter
+from inpaint.models.inpainter import Inpainter, InpainterPreset
 from inpaint.models.presets import build_inpainter, vary_preset
 
 
-@pytest.fixture(params=["acr-tiny", "acr-tiny-convnext", "lama-tiny", "contextual", "attention alone"])
+@pytest.fixture(
+    params=[
+        "acr-tiny",
+        "acr-tiny-convnext",
+        "lama-tiny",
+        "contextual",
+        "attention alone",
+        "four downs",
+        "one down",
+    ]
+)
 def model(request) -> Inpainter:
     torch.manual_seed(0)
     varied = {
         "contextual": vary_preset("acr-tiny", attention="contextual", positional_encoding=False),
         "attention alone": vary_preset("acr-tiny", prior_features=False),
+        "four downs": InpainterPreset("four", GeneratorPreset(width=4, blocks=1, downsamplings=4)),
+        "one down": InpainterPreset("one", GeneratorPreset(width=4, blocks=1, downsamplings=1)),
     }
     network = build_inpainter(varied.get(request.param, request.param))
     for name, parameter in network.named_parameters():

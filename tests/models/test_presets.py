@@ -183,6 +183,12 @@ def test_choices_that_do_not_go_together_are_refused(preset, changes, message):
         vary_preset(preset, **changes)
 
 
+def test_a_prior_needs_three_down_samplings():
+    base = INPAINTER_PRESETS["acr-tiny"]
+    with pytest.raises(ConfigError, match="has a prior and 2 down-samplings, expected 3"):
+        build_inpainter(replace(base, generator=replace(base.generator, downsamplings=2)))
+
+
 def test_unknown_names_are_answered_with_the_known():
     with pytest.raises(WeightsError, match="acr-small"):
         build_inpainter("acr-smal")
