@@ -133,7 +133,10 @@ BAD_RUNS = [
     (("photo.png", "mask.png", "-o", "out.png", "--model", "{}/cut.safetensors"), "cut.safetensors"),
     (("photo.png", "mask.png", "-o", "out.png", "--model", "{}/text.safetensors"), "text.safetensors"),
     (("photo.png", "mask.png", "-o", "out.png", "--model", "{}/prior.safetensors"), "holds a Masked"),
-    (("photo.png", "mask.png", "-o", "out.png", "--device", "tpu"), "'tpu' is not one of 'auto', 'cpu'"),
+    (
+        ("photo.png", "mask.png", "-o", "out.png", "--device", "tpu"),
+        "got 'tpu', expected auto, cpu, cuda, cuda:N or mps",
+    ),
     (("photo.png", "mask.png", "-o", "out.png", "--dilate", "-1"), "-1 is not in the range"),
     (
         ("photo.png", "mask.png", "-o", "out.png", "--save-prior", "text.png"),

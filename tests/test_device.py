@@ -2,11 +2,17 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 import torch
+from click.testing import CliRunner
 
+from inpaint.cli import main
 from inpaint.device import choose_device
 from inpaint.errors import InpaintError
+
+EXAMPLES = Path(__file__).resolve().parents[1] / "examples"
 
 
 def test_devices(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -25,3 +31,28 @@ def test_devices(monkeypatch: pytest.MonkeyPatch) -> None:
     assert choose_device("auto") == torch.device("cuda")
     with pytest.raises(InpaintError, match="not available"):
         choose_device("cuda:1")
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        "run a.png b.png -o c.png",
+        "batch a b -o c",
+        "serve",
+        "train mae configs/smoke_mae.toml",
+        "backbones bench",
+    ],
+)
+def test_every_command_takes_the_same_devices(command: str) -> None:
+    options = [*command.split(), "--device"]
+    for bad in ("cuda:", "gpu", "CUDA:1", "cuda:1x"):
+        result = CliRunner().invoke(main, [*options, bad])
+        assert result.exit_code == 2 and "expected auto, cpu, cuda, cuda:N or mps" in result.output
+
+
+def test_a_device_this_machine_lacks_costs_one_line(tmp_path: Path) -> None:
+    output = tmp_path / "out.png"
+    command = ["run", str(EXAMPLES / "photo.jpg"), str(EXAMPLES / "mask.png"), "-o", str(output)]
+    result = CliRunner().invoke(main, [*command, "--device", "cuda:9"])
+    assert result.exit_code == 2 and not output.exists()
+    assert result.stderr == "error: device 'cuda:9' is not available on this machine; use auto or cpu\n"

@@ -9,6 +9,7 @@ import click
 
 from eval.commands.options import reports_option
 from eval.commands.progress import shown_progress
+from inpaint.cli.options import DEVICE
 
 _PATH = click.Path(path_type=Path)
 
@@ -35,7 +36,7 @@ _PATH = click.Path(path_type=Path)
     help="Runs at the same time, each with its share of the processor's cores.",
 )
 @reports_option
-@click.option("--device", help="auto, cpu, cuda, ...; without it training follows the configs.")
+@click.option("--device", type=DEVICE, metavar="DEVICE", help="Without it training follows the configs.")
 def ablation(
     data: Path,
     configs: Path,

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from eval.commands.progress import shown_progress
+from inpaint.cli.options import device_option
 from inpaint.errors import InpaintError
 
 if TYPE_CHECKING:
@@ -25,9 +26,6 @@ if TYPE_CHECKING:
 PROTOCOLS = ("standard", "mae-far", "lama")
 _PATH = click.Path(path_type=Path)
 
-device_option = click.option(
-    "--device", default="auto", show_default=True, help="auto, cpu, cuda, cuda:N or mps."
-)
 floors_option = click.option("--floors", is_flag=True, help="Also score the four fills without a network.")
 models_option = click.option(
     "--model", "models", multiple=True, help="Model name or checkpoint file (also an MAE alone); repeatable."

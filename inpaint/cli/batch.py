@@ -92,6 +92,8 @@ def batch(
     """
     if workers is not None and cluster is None:
         raise click.UsageError("--workers belongs to --cluster: add --cluster here")
+    if cluster is not None and ":" in device:
+        raise click.UsageError(f"got --device {device} beside --cluster; Ray chooses the GPU: give cuda")
     from rich.console import Console
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 

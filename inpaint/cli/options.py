@@ -1,8 +1,9 @@
-"""What several commands share: the options of a repair, checks of an output before the work."""
+"""What several commands share: options of inpainting, checks of an output before the work."""
 
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -11,14 +12,24 @@ import click
 
 from inpaint.errors import ImageError
 
-DEVICES = ("auto", "cpu", "cuda", "mps")
 
+class _DeviceType(click.ParamType):
+    name = "device"
+
+    def convert(self, value: str, param: click.Parameter | None, ctx: click.Context | None) -> str:
+        if not re.fullmatch(r"auto|cpu|mps|cuda(:\d+)?", value):
+            self.fail(f"got {value!r}, expected auto, cpu, cuda, cuda:N or mps", param, ctx)
+        return value
+
+
+DEVICE = _DeviceType()
 device_option = click.option(
     "--device",
-    type=click.Choice(DEVICES),
+    type=DEVICE,
+    metavar="DEVICE",
     default="auto",
     show_default=True,
-    help="Where to compute; auto takes CUDA, then MPS, then the CPU.",
+    help="auto, cpu, cuda, cuda:N or mps; auto takes CUDA, then MPS, then the CPU.",
 )
 
 

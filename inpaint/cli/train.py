@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
-from inpaint.cli.options import DEVICES
+from inpaint.cli.options import DEVICE
 
 if TYPE_CHECKING:
     from inpaint.train.config import RunConfig
@@ -32,7 +32,7 @@ def _training_options(command: Callable[..., Any]) -> Callable[..., Any]:
         "tell what the run needs, and stop. Nothing is trained.",
     )(command)
     command = click.option(
-        "--device", type=click.Choice(DEVICES), help="Where to compute, instead of the config's."
+        "--device", type=DEVICE, metavar="DEVICE", help="Where to compute, instead of the config's."
     )(command)
     command = click.option(
         "--minutes",
