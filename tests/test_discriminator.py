@@ -1,4 +1,4 @@
-"""The patch discriminator: shapes, sizes, what a patch sees, foreign names."""
+"""The patch discriminator: shapes, sizes, what a patch sees."""
 
 from __future__ import annotations
 
@@ -6,11 +6,7 @@ import pytest
 import torch
 
 from inpaint.errors import ShapeError
-from inpaint.models.discriminator import (
-    PatchDiscriminator,
-    convert_discriminator_keys,
-    official_discriminator_key,
-)
+from inpaint.models.discriminator import PatchDiscriminator
 
 
 def test_published_size():
@@ -47,22 +43,5 @@ def test_a_logit_sees_a_patch_only():
 
 
 def test_wrong_shapes_are_told():
-    with pytest.raises(ShapeError, match="expected a picture batch"):
+    with pytest.raises(ShapeError, match="expected a batch of images"):
         PatchDiscriminator(4)(torch.zeros(1, 4, 32, 32))
-
-
-@pytest.mark.parametrize("layout", ["mae-far", "lama"])
-def test_foreign_names_map_both_ways(layout):
-    ours = PatchDiscriminator(4).state_dict()
-    foreign = {official_discriminator_key(key, layout): value for key, value in ours.items()}
-    assert len(foreign) == len(ours)
-    expected = {
-        "mae-far": ("conv1.0.bias", "bn5.running_var"),
-        "lama": ("model0.0.bias", "model4.1.running_var"),
-    }
-    assert set(expected[layout]) <= set(foreign)
-    assert list(convert_discriminator_keys(foreign)) == list(ours)
-
-
-def test_unknown_names_are_kept_so_that_a_strict_load_sees_them():
-    assert list(convert_discriminator_keys({"extra.weight": torch.zeros(1)})) == ["extra.weight"]

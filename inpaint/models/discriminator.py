@@ -1,4 +1,4 @@
-"""The patch discriminator: says, for every overlapping patch of a picture, whether it looks real."""
+"""The patch discriminator: a logit for every overlapping patch of an image, positive where it looks real."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ class PatchDiscriminator(nn.Module):
         nn.init.zeros_(self.head.bias)
 
     def forward(self, image: Tensor) -> tuple[Tensor, list[Tensor]]:
-        """Judge pictures.
+        """Score images.
 
         Args:
             image: (B, 3, H, W) RGB in [0, 1].
@@ -61,54 +61,12 @@ class PatchDiscriminator(nn.Module):
             Logits (B, 1, h, w), positive where a patch looks real, and the five activations before the head.
 
         Raises:
-            ShapeError: `image` is not a batch of RGB pictures.
+            ShapeError: `image` is not a batch of RGB images.
         """
         if image.ndim != 4 or image.shape[1] != 3:
-            raise ShapeError(f"got {tuple(image.shape)}, expected a picture batch (B, 3, H, W)")
+            raise ShapeError(f"got {tuple(image.shape)}, expected a batch of images (B, 3, H, W)")
         activations, features = [], image
         for conv, norm in zip(self.convs, self.norms, strict=True):
             features = F.leaky_relu(norm(conv(features)), _SLOPE)
             activations.append(features)
         return self.head(features), activations
-
-
-def convert_discriminator_keys(foreign: dict[str, Tensor]) -> dict[str, Tensor]:
-    """Rename a published discriminator's state to ours; unknown keys are kept as they are.
-
-    Known layouts: MAE-FAR's (`conv1.0.weight`, `bn2.weight`, ...) and LaMa's (`model0.0.weight`,
-    `model1.1.running_mean`, ...).
-    """
-    return {_our_key(key): value for key, value in foreign.items()}
-
-
-def official_discriminator_key(key: str, layout: str) -> str:
-    """Give the published name of one of our keys.
-
-    Args:
-        key: for example `norms.1.weight`.
-        layout: "mae-far" or "lama".
-    """
-    room, _, rest = key.partition(".")
-    if room == "head":
-        return f"conv6.{rest}" if layout == "mae-far" else f"model5.0.{rest}"
-    level_text, _, rest = rest.partition(".")
-    level = int(level_text)
-    if layout == "lama":
-        return f"model{level}.{0 if room == 'convs' else 1}.{rest}"
-    if room == "norms":
-        return f"bn{level + 1}.{rest}"
-    return f"conv1.0.{rest}" if level == 0 else f"conv{level + 1}.{rest}"
-
-
-def _our_key(key: str) -> str:
-    parts = key.split(".")
-    room, rest = parts[0], parts[-1]
-    if room == "conv6" or (room, *parts[1:2]) == ("model5", "0"):
-        return f"head.{rest}"
-    if room.startswith("model") and len(parts) == 3:
-        return f"{'convs' if parts[1] == '0' else 'norms'}.{room.removeprefix('model')}.{rest}"
-    if room.startswith("conv") and room[4:].isdigit():
-        return f"convs.{int(room[4:]) - 1}.{rest}"
-    if room.startswith("bn") and room[2:].isdigit():
-        return f"norms.{int(room[2:]) - 1}.{rest}"
-    return key

@@ -8,8 +8,7 @@
     mixed                 the training mixture: 40 % strokes, 40 % objects, 20 % both together
 
 The numbers are LaMa's for a short side of 256 or (thin, medium, thick) 512 pixels; at other sizes those of
-256 are scaled. What a mask consists of is drawn on the CPU (``parts``), and painted on any device
-(``painting``).
+256 are scaled. What a mask consists of is drawn in tables (``primitives``) and then painted (``painting``).
 """
 
 from __future__ import annotations
@@ -69,7 +68,6 @@ def make_masks(
     *,
     shapes: ObjectShapes | None = None,
     max_hole_ratio: float | None = None,
-    device: torch.device | str = "cpu",
 ) -> Tensor:
     """Make masks of one kind; each has at least one hole pixel and one known pixel.
 
@@ -79,15 +77,12 @@ def make_masks(
         height: pixels.
         width: pixels.
         generator: a CPU generator; it is advanced.
-        shapes: object shapes; for "mixed", boxes stand in where there are none. To draw on another device,
-            keep them there (``ObjectShapes.to``): shapes elsewhere are copied by every call.
+        shapes: object shapes; for "mixed", boxes stand in where there are none.
         max_hole_ratio: masks with a larger share of holes are drawn again; by default 0.5 for LaMa's test
             masks, as published, and 0.75 for the others.
-        device: where the masks are painted and wanted. The masks are the same on every device, but for pixels
-            on the very edge of a stroke, where rounding differs.
 
     Returns:
-        ``(count, 1, height, width)`` float32 on the device, 1 = hole.
+        ``(count, 1, height, width)`` float32, 1 = hole.
 
     Raises:
         ConfigError: an unknown kind, or objects without shapes.
@@ -97,7 +92,7 @@ def make_masks(
     most = min(limit * height * width, height * width - 1)
 
     def draw(number: int) -> tuple[Tensor, Tensor]:
-        drawn = draw_candidates(kind, number, height, width, generator, shapes=shapes, device=device)
+        drawn = draw_candidates(kind, number, height, width, generator, shapes=shapes)
         holes = count_holes(drawn)
         return drawn.view(torch.uint8).float(), (holes == 0) | (holes > most)  # bool().float() is slow
 
@@ -122,21 +117,20 @@ def draw_candidates(
     generator: Generator,
     *,
     shapes: ObjectShapes | None = None,
-    device: torch.device | str = "cpu",
 ) -> Tensor:
     """Draw masks as they come, before any is refused: they may be empty or full.
 
     Returns:
-        ``(count, height, width)`` bool on the device, True = hole. All else is as in :func:`make_masks`.
+        ``(count, height, width)`` bool, True = hole. All else is as in :func:`make_masks`.
     """
     if height < 1 or width < 1 or height * width < 2:
         raise ShapeError(f"got masks of {height} x {width}; a hole and a known pixel need at least 2 pixels")
     parts = draw_parts(kind, count, (height, width), generator, shapes)
-    return paint(parts, count, (height, width), shapes, torch.device(device))
+    return paint(parts, count, (height, width), shapes)
 
 
 def draw_parts(kind: str, count: int, size: Size, generator: Generator, shapes: ObjectShapes | None) -> Parts:
-    """Draw what ``count`` masks of a kind consist of, on the CPU; arguments as in :func:`make_masks`."""
+    """Draw what ``count`` masks of a kind consist of; arguments as in :func:`make_masks`."""
     check_kind(kind)
     masks, scale = torch.arange(count), min(size) / DESIGN_SIZE
     if kind in LAMA_KINDS:

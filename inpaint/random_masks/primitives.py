@@ -1,7 +1,6 @@
 """What random masks consist of, drawn for many masks at once: lines, boxes and placed objects.
 
-Everything here is a handful of numbers a mask, drawn on the CPU, so that a seed means the same parts whatever
-device paints them.
+Everything here is a handful of numbers a mask, so that many masks are drawn at once.
 """
 
 from __future__ import annotations

@@ -16,7 +16,7 @@ DESIGN_SIZE = 256
 
 @dataclass(frozen=True)
 class StrokeRecipe:
-    """Numbers of the irregular strokes, in pixels; how they are used: ``parts.draw_lines``."""
+    """Numbers of the irregular strokes, in pixels; how they are used: ``primitives.draw_lines``."""
 
     min_times: int
     max_times: int
@@ -27,7 +27,7 @@ class StrokeRecipe:
 
 @dataclass(frozen=True)
 class BoxRecipe:
-    """Numbers of the boxes, in pixels; how they are used: ``parts.draw_boxes``."""
+    """Numbers of the boxes, in pixels; how they are used: ``primitives.draw_boxes``."""
 
     min_times: int
     max_times: int
@@ -38,7 +38,7 @@ class BoxRecipe:
 
 @dataclass(frozen=True)
 class MaskRecipe:
-    """Strokes or boxes by chance: a mask consists of boxes with probability ``box_share``."""
+    """Strokes or boxes at random: a mask consists of boxes with probability ``box_share``."""
 
     strokes: StrokeRecipe
     boxes: BoxRecipe | None = None

@@ -27,8 +27,8 @@ class ObjectShapes:
 
     Attributes:
         bits: ``(N, SIDE, SIDE / 8)`` uint8, eight pixels a byte, the leftmost in the highest bit, 1 = object.
-        sizes: ``(N, 2)`` int64 on the CPU, the true (height, width) in pixels.
-        areas: ``(N,)`` float64 on the CPU, the part of its box that each covers, in (0, 1].
+        sizes: ``(N, 2)`` int64, the true (height, width) in pixels.
+        areas: ``(N,)`` float64, the part of its box that each covers, in (0, 1].
     """
 
     bits: Tensor
@@ -57,10 +57,6 @@ class ObjectShapes:
     def __len__(self) -> int:
         """Number of shapes."""
         return len(self.bits)
-
-    def to(self, device: torch.device | str) -> ObjectShapes:
-        """Keep the bits on ``device``, for drawing there."""
-        return ObjectShapes(self.bits.to(device), self.sizes, self.areas)
 
 
 def read_shapes(path: str | Path) -> ObjectShapes:

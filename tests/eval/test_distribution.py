@@ -14,7 +14,7 @@ from eval import distribution
 from eval.distribution import discernibility_shares, fit_judge, frechet_shares, pair_up
 from eval.statistics import bootstrap_interval
 from inpaint.errors import DataError, ShapeError
-from inpaint.metrics import frechet_distance
+from tests.eval.frechet import frechet_distance
 
 
 def normal(*shape: int, seed: int = 0) -> np.ndarray:

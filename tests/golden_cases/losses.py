@@ -13,11 +13,7 @@ import torch
 from torch import Tensor
 
 from inpaint.features.ade20k import SceneFeatures
-from inpaint.models.discriminator import (
-    PatchDiscriminator,
-    convert_discriminator_keys,
-    official_discriminator_key,
-)
+from inpaint.models.discriminator import PatchDiscriminator
 from inpaint.train.losses import (
     discriminator_fake_loss,
     discriminator_real_loss,
@@ -251,3 +247,45 @@ def check_scene_features(case: Case) -> Outputs:
     for level, features in enumerate(network(second)):
         ours[f"feat{level}_sub"] = _array(features[:, ::channel, ::pixel, ::pixel])
     return ours
+
+
+def convert_discriminator_keys(foreign: dict[str, Tensor]) -> dict[str, Tensor]:
+    """Rename a published discriminator's state to ours; unknown keys are kept as they are.
+
+    Known layouts: MAE-FAR's (`conv1.0.weight`, `bn2.weight`, ...) and LaMa's (`model0.0.weight`,
+    `model1.1.running_mean`, ...).
+    """
+    return {_our_key(key): value for key, value in foreign.items()}
+
+
+def official_discriminator_key(key: str, layout: str) -> str:
+    """Give the published name of one of our keys.
+
+    Args:
+        key: for example `norms.1.weight`.
+        layout: "mae-far" or "lama".
+    """
+    room, _, rest = key.partition(".")
+    if room == "head":
+        return f"conv6.{rest}" if layout == "mae-far" else f"model5.0.{rest}"
+    level_text, _, rest = rest.partition(".")
+    level = int(level_text)
+    if layout == "lama":
+        return f"model{level}.{0 if room == 'convs' else 1}.{rest}"
+    if room == "norms":
+        return f"bn{level + 1}.{rest}"
+    return f"conv1.0.{rest}" if level == 0 else f"conv{level + 1}.{rest}"
+
+
+def _our_key(key: str) -> str:
+    parts = key.split(".")
+    room, rest = parts[0], parts[-1]
+    if room == "conv6" or (room, *parts[1:2]) == ("model5", "0"):
+        return f"head.{rest}"
+    if room.startswith("model") and len(parts) == 3:
+        return f"{'convs' if parts[1] == '0' else 'norms'}.{room.removeprefix('model')}.{rest}"
+    if room.startswith("conv") and room[4:].isdigit():
+        return f"convs.{int(room[4:]) - 1}.{rest}"
+    if room.startswith("bn") and room[2:].isdigit():
+        return f"norms.{int(room[2:]) - 1}.{rest}"
+    return key

@@ -89,7 +89,7 @@ def check_masks(case: Case) -> dict[str, Any]:
     generator, ratios, components = torch.Generator().manual_seed(0), np.zeros(0), []
     for first in range(0, COUNT, AT_ONCE):
         parts = draw_recipe(recipe, AT_ONCE, size, generator)
-        masks = paint(parts, AT_ONCE, size, None, torch.device("cpu")).numpy()
+        masks = paint(parts, AT_ONCE, size, None).numpy()
         ratios = np.append(ratios, masks.mean(axis=(1, 2)))
         if first < 750:
             components += [cv2.connectedComponents(mask.view(np.uint8))[0] - 1 for mask in masks]
