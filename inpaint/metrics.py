@@ -1,8 +1,8 @@
 """How close a filled image is to the truth: textbook definitions, one value per image, in double precision.
 
-Images are ``(B, 3, H, W)`` in [0, 1], masks ``(B, 1, H, W)`` with 1 = hole. Other ranges take ``data_range``,
-the distance from black to white (255 for 8 bits). Nothing is clamped, rounded or composited here: that is the
-caller's protocol.
+Images are ``(B, C, H, W)`` in [0, 1], masks ``(B, 1, H, W)`` with 1 = hole, results ``(B,)`` float64. Other
+ranges take ``data_range``, the distance from black to white (255 for 8 bits). Unequal shapes are a
+ShapeError. Nothing is clamped, rounded or composited here: that is the caller's protocol.
 """
 
 from __future__ import annotations
@@ -20,72 +20,24 @@ _SSIM_SIGMA = 1.5
 
 
 def psnr_db(prediction: Tensor, target: Tensor, data_range: float = 1.0) -> Tensor:
-    """Peak signal-to-noise ratio, ``10 log10(range^2 / MSE)``, over all pixels and channels of each image.
-
-    Args:
-        prediction: ``(B, C, H, W)``.
-        target: as ``prediction``.
-        data_range: distance from black to white.
-
-    Returns:
-        ``(B,)`` float64 in dB, higher is better; infinite for equal images.
-
-    Raises:
-        ShapeError: unequal shapes.
-    """
+    """Peak signal-to-noise ratio in dB, ``10 log10(range^2 / MSE)``: higher is better, infinite if equal."""
     error = _difference(prediction, target).square().flatten(1).mean(dim=1)
     return 10 * torch.log10(data_range**2 / error)
 
 
 def hole_psnr_db(prediction: Tensor, target: Tensor, mask: Tensor, data_range: float = 1.0) -> Tensor:
-    """As ``psnr_db``, over the hole pixels only.
-
-    Args:
-        prediction: ``(B, C, H, W)``.
-        target: as ``prediction``.
-        mask: ``(B, 1, H, W)``, 1 = hole.
-        data_range: distance from black to white.
-
-    Returns:
-        ``(B,)`` float64 in dB; NaN for an image without a hole.
-
-    Raises:
-        ShapeError: unequal shapes.
-    """
+    """As :func:`psnr_db`, over the hole pixels only; NaN for an image without a hole."""
     error = _mean_over_hole(_difference(prediction, target).square(), mask)
     return 10 * torch.log10(data_range**2 / error)
 
 
 def l1(prediction: Tensor, target: Tensor) -> Tensor:
-    """Mean absolute difference over all pixels and channels of each image, in the images' own units.
-
-    Args:
-        prediction: ``(B, C, H, W)``.
-        target: as ``prediction``.
-
-    Returns:
-        ``(B,)`` float64, lower is better.
-
-    Raises:
-        ShapeError: unequal shapes.
-    """
+    """Mean absolute difference over all pixels and channels, in the images' own units."""
     return _difference(prediction, target).abs().flatten(1).mean(dim=1)
 
 
 def hole_l1(prediction: Tensor, target: Tensor, mask: Tensor) -> Tensor:
-    """As ``l1``, over the hole pixels only.
-
-    Args:
-        prediction: ``(B, C, H, W)``.
-        target: as ``prediction``.
-        mask: ``(B, 1, H, W)``, 1 = hole.
-
-    Returns:
-        ``(B,)`` float64; NaN for an image without a hole.
-
-    Raises:
-        ShapeError: unequal shapes.
-    """
+    """As :func:`l1`, over the hole pixels only; NaN for an image without a hole."""
     return _mean_over_hole(_difference(prediction, target).abs(), mask)
 
 
@@ -94,15 +46,7 @@ def ssim(prediction: Tensor, target: Tensor, data_range: float = 1.0) -> Tensor:
 
     The window is a Gaussian of sigma 1.5 in 11 x 11 pixels, covariances are those of the population,
     K1 = 0.01, K2 = 0.03: the settings of the original paper (Wang et al. 2004), and of scikit-image with
-    ``gaussian_weights=True, sigma=1.5, use_sample_covariance=False``.
-
-    Args:
-        prediction: ``(B, C, H, W)``, at least 11 pixels a side.
-        target: as ``prediction``.
-        data_range: distance from black to white.
-
-    Returns:
-        ``(B,)`` float64, 1 for equal images, higher is better.
+    ``gaussian_weights=True, sigma=1.5, use_sample_covariance=False``. 1 for equal images.
 
     Raises:
         ShapeError: unequal shapes, or an image smaller than the window.
@@ -125,16 +69,10 @@ def ssim_over(
 
     Args:
         window_mean: gives the weighted mean around every place the window is put.
-        prediction: ``(B, C, H, W)``.
+        prediction: see above.
         target: as ``prediction``.
         data_range: distance from black to white; K1 = 0.01, K2 = 0.03.
         correction: factor on variances and covariances; ``n / (n - 1)`` makes those of a sample.
-
-    Returns:
-        ``(B,)`` float64, the mean over all places and channels.
-
-    Raises:
-        ShapeError: unequal shapes.
     """
     _check_pair(prediction, target)
     a, b = as_double(prediction), as_double(target)
@@ -148,15 +86,9 @@ def ssim_over(
 
 
 def gaussian_mean(images: Tensor) -> Tensor:
-    """SSIM's Gaussian mean around every place where the window fits.
+    """SSIM's Gaussian mean wherever the window fits: ``(B, C, H, W)`` to ``(B, C, H - 10, W - 10)``.
 
     Shifted sums along one axis, then the other: in double precision four times as fast as a convolution.
-
-    Args:
-        images: ``(B, C, H, W)``.
-
-    Returns:
-        ``(B, C, H - 10, W - 10)``.
     """
     weights = [
         math.exp(-(offset**2) / (2 * _SSIM_SIGMA**2)) for offset in range(-_SSIM_RADIUS, _SSIM_RADIUS + 1)

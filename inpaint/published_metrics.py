@@ -1,7 +1,8 @@
 """How close a filled image is to the truth by the formulas of published evaluation scripts.
 
 They differ from the textbook's (``metrics.py``), so a number of theirs compares only with the same formula.
-Images are ``(B, 3, H, W)`` RGB in [0, 1]; one value per image, in double precision.
+Images are ``(B, 3, H, W)`` RGB in [0, 1]; results are ``(B,)`` float64, higher is better. Unequal shapes, or
+an image smaller than a window, are a ShapeError.
 
 Source: the formulas as inferred from the scripts' own outputs, some of which are kept in tests/goldens.
 """
@@ -22,19 +23,9 @@ _LAMA_PADDING = 5
 
 
 def mae_far_psnr_db(prediction: Tensor, target: Tensor) -> Tensor:
-    """PSNR of MAE-FAR's script: ``1 - 10 log10(MSE + 1e-7)``.
+    """PSNR in dB of MAE-FAR's script: ``1 - 10 log10(MSE + 1e-7)``.
 
     The maximal value is added instead of divided by: one decibel above the textbook, and 71 for equal images.
-
-    Args:
-        prediction: ``(B, 3, H, W)`` in [0, 1].
-        target: as ``prediction``.
-
-    Returns:
-        ``(B,)`` float64 in dB, higher is better.
-
-    Raises:
-        ShapeError: unequal shapes.
     """
     _check_pair(prediction, target, smallest=1)
     error = (as_double(prediction) - as_double(target)).square().flatten(1).mean(dim=1)
@@ -44,18 +35,8 @@ def mae_far_psnr_db(prediction: Tensor, target: Tensor) -> Tensor:
 def mae_far_ssim(prediction: Tensor, target: Tensor) -> Tensor:
     """SSIM of MAE-FAR's script: too high by about 0.05 at 0.8.
 
-    Grey pictures whose red and blue are exchanged (files were read as BGR and weighted as RGB), a uniform
-    window of 7 x 7, the covariance of a sample, and a data range of 2, twice what pictures in [0, 1] have.
-
-    Args:
-        prediction: ``(B, 3, H, W)`` in [0, 1], at least 7 pixels a side.
-        target: as ``prediction``.
-
-    Returns:
-        ``(B,)`` float64, 1 for equal images, higher is better.
-
-    Raises:
-        ShapeError: unequal shapes, or an image smaller than the window.
+    Grey images whose red and blue are exchanged (files were read as BGR and weighted as RGB), a uniform
+    window of 7 x 7, the covariance of a sample, and a data range of 2, twice what images in [0, 1] have.
     """
     _check_pair(prediction, target, smallest=_MAE_FAR_WINDOW)
     grey = [_exchanged_grey(as_double(image)) for image in (prediction, target)]
@@ -68,20 +49,10 @@ def mae_far_ssim(prediction: Tensor, target: Tensor) -> Tensor:
 
 
 def lama_ssim(prediction: Tensor, target: Tensor) -> Tensor:
-    """SSIM of LaMa's evaluation: the textbook's window put on every pixel, with zeros around the picture.
+    """SSIM of LaMa's evaluation: the textbook's window put on every pixel, with zeros around the image.
 
-    The zeros darken both pictures alike along their borders.
-
-    Args:
-        prediction: ``(B, 3, H, W)`` in [0, 1].
-        target: as ``prediction``.
-
-    Returns:
-        ``(B,)`` float64, 1 for equal images, higher is better. The script computes in float32 and is off by
-        up to 3e-5 itself.
-
-    Raises:
-        ShapeError: unequal shapes.
+    The zeros darken both images alike along their borders. The script computes in float32 and is off by up to
+    3e-5 itself.
     """
     _check_pair(prediction, target, smallest=1)
 

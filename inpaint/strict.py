@@ -36,8 +36,8 @@ def read_table(table: Mapping[str, Any], kind: type[Any], folder: Path, prefix: 
 
     Args:
         table: keys and values.
-        kind: a dataclass whose fields are text, numbers, booleans, paths, literals, tuples of those,
-            `X | None`, dataclasses, or one of several dataclasses, told apart by their keys.
+        kind: a dataclass whose fields are text, numbers, booleans, paths, literals, tuples and mappings of
+            those, `X | None`, dataclasses, or one of several dataclasses, told apart by their keys.
         folder: what relative paths refer to.
         prefix: of the keys in messages, for tables inside tables.
 
@@ -83,6 +83,13 @@ def _read_value(value: Any, hint: Any, limits: Mapping[str, Any], folder: Path, 
         if value not in get_args(hint):
             raise refuse()
         return value
+    if get_origin(hint) is Mapping:
+        if not isinstance(value, Mapping):
+            raise refuse()
+        kind = get_args(hint)[1]
+        return {
+            name: _read_value(item, kind, limits, folder, f"{key}.{name}") for name, item in value.items()
+        }
     if get_origin(hint) is tuple:
         kinds = get_args(hint)
         if hint == tuple[Path, ...] and isinstance(value, str):
@@ -143,7 +150,7 @@ def _describe(hint: Any, limits: Mapping[str, Any]) -> str:
         kinds = get_args(hint)
         item = _describe(kinds[0], limits)
         return f"a list, each {item}" if kinds[-1] is Ellipsis else f"a list of {len(kinds)}, each {item}"
-    if dataclasses.is_dataclass(hint):
+    if dataclasses.is_dataclass(hint) or get_origin(hint) is Mapping:
         return "a table"
     words = {str: "a text", Path: "a path", int: "a whole number", float: "a number", bool: "true or false"}
     text = words.get(hint, str(hint))

@@ -203,7 +203,7 @@ def test_every_change_of_a_set_is_found(finished: tuple[Path, Manifest]) -> None
 
     pixels[0, 0] = 255 - pixels[0, 0]
     Image.fromarray(pixels).save(file)
-    with pytest.raises(DataError, match=r"have not the hash.*00002\.png changed"):
+    with pytest.raises(DataError, match=r"do not have the hash.*00002\.png changed"):
         verify(folder)
     pixels[0, 0] = 255 - pixels[0, 0]
     Image.fromarray(pixels[::-1]).save(file)  # as many hole pixels, elsewhere
@@ -231,14 +231,14 @@ def test_every_change_of_a_set_is_found(finished: tuple[Path, Manifest]) -> None
     ("change", "message"),
     [
         (lambda told: "no JSON", "cannot read"),
-        (lambda told: [], "no manifest of masks"),
+        (lambda told: [], "not a manifest of masks"),
         (lambda told: told | {"format": "other-1"}, "another format"),
         (lambda told: told | {"colour": "red"}, "colour"),
         (lambda told: {key: told[key] for key in told if key != "seed"}, "seed"),
         (lambda told: told | {"count": 7}, "7 masks announced, 5 listed"),
         (
             lambda told: told | {"masks": [told["masks"][0] | {"name": "../../etc"}], "count": 1},
-            "no file name",
+            "not a file name",
         ),
     ],
 )

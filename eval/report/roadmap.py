@@ -13,7 +13,7 @@ from inpaint.backbones.roadmap import Road, Stop, walk_road
 TITLES: dict[Road, str] = {"tiny": "ResNet-50 to ConvNeXt-T", "base": "ResNet-200 to ConvNeXt-B"}
 HEADINGS = ("step", "config", "M parameters", "GFLOPs", "printed", "apart", "top-1", "gain")
 WORDS = (
-    "GFLOPs are billions of multiply-adds at 224 pixels, counted on the network. Nothing was trained: the "
+    "GFLOPs are billions of MACs at 224 pixels, counted on the network. Nothing was trained: the "
     "accuracies, and the GFLOPs beside ours, are printed in Liu et al. 2022, tables 10 and 11. A gain is "
     "over the last step that was kept; what was only tried is marked."
 )
@@ -50,8 +50,8 @@ def _cells(stop: Stop) -> tuple[str, ...]:
     return (
         _config(stop.change),
         f"{stop.parameters:.2f}",
-        f"{stop.gigaflops:.3f}",
-        f"{stop.printed.gigaflops:.2f}",
+        f"{stop.gigamacs:.3f}",
+        f"{stop.printed.gigamacs:.2f}",
         f"{100 * stop.excess:+z.1f} %",
         f"{stop.printed.accuracy:.2f}",
         DASH if stop.gain is None else f"{stop.gain:+.2f}",
@@ -68,8 +68,8 @@ def _plain(stop: Stop) -> dict[str, Any]:
         "change": dict(stop.change),
         "kept": stop.step.kept,
         "parameters_millions": stop.parameters,
-        "gigaflops": stop.gigaflops,
-        "gigaflops_printed": stop.printed.gigaflops,
+        "gigamacs": stop.gigamacs,
+        "gigamacs_printed": stop.printed.gigamacs,
         "accuracy_printed": stop.printed.accuracy,
         "gain": stop.gain,
         "doubt": stop.doubt,

@@ -87,7 +87,7 @@ def build_network(backbone: Backbone) -> nn.Module:
 
 
 def count_backbone(backbone: Backbone) -> tuple[float, float]:
-    """Parameters in millions and multiply-adds in billions at 224 pixels, counted on the network itself."""
+    """Parameters in millions and MACs in billions at 224 pixels, counted on the network itself."""
     return count_network(lambda: build_network(backbone))
 
 
@@ -100,7 +100,7 @@ def count_network(build: Callable[[], nn.Module]) -> tuple[float, float]:
     with torch.no_grad(), counter:  # without gradients it is three times as quick
         network(picture)
     parameters = sum(parameter.numel() for parameter in network.parameters())
-    return parameters / 1e6, counter.get_total_flops() / 2e9  # two operations a multiply-add
+    return parameters / 1e6, counter.get_total_flops() / 2e9  # two operations a MAC
 
 
 def class_names() -> list[str]:

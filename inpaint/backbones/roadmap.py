@@ -1,7 +1,7 @@
 """The road from ResNet to ConvNeXt: each published step is a config of one small network.
 
 Liu et al. 2022, A ConvNet for the 2020s: section 2 for the steps, tables 10 and 11 for the printed figures.
-Where the paper leaves a detail open, the reading is chosen whose multiply-adds are the printed ones.
+Where the paper leaves a detail open, the reading is chosen whose MACs are the printed ones.
 """
 
 from __future__ import annotations
@@ -162,9 +162,9 @@ Road = Literal["tiny", "base"]
 
 
 class Printed(NamedTuple):
-    """What the paper prints: multiply-adds at 224 pixels in billions, ImageNet-1K top-1 in percent."""
+    """What the paper prints: MACs at 224 pixels in billions, ImageNet-1K top-1 in percent."""
 
-    gigaflops: float
+    gigamacs: float
     accuracy: float
 
 
@@ -179,7 +179,7 @@ class Step:
         change: fields of :class:`Design` that differ from the last step that was kept.
         base_change: what the larger road changes, where it is something else.
         kept: whether the next step builds on it; otherwise it was only tried.
-        doubt: why the multiply-adds in table 10 cannot be this network's; empty for none.
+        doubt: why the MACs in table 10 cannot be this network's; empty for none.
     """
 
     name: str
@@ -234,7 +234,7 @@ class Stop:
         printed: the paper's figures.
         gain: in accuracy over the last step that was kept, points; None for the first.
         parameters: millions, counted.
-        gigaflops: multiply-adds in billions, counted as the printed ones are.
+        gigamacs: MACs in billions, counted as the printed ones are.
         doubt: the step's, where it concerns this road.
     """
 
@@ -244,13 +244,13 @@ class Stop:
     printed: Printed
     gain: float | None
     parameters: float
-    gigaflops: float
+    gigamacs: float
     doubt: str
 
     @property
     def excess(self) -> float:
         """How far the count lies above the printed one, as a share of it."""
-        return self.gigaflops / self.printed.gigaflops - 1
+        return self.gigamacs / self.printed.gigamacs - 1
 
 
 @cache
@@ -270,5 +270,5 @@ def walk_road(road: Road) -> tuple[Stop, ...]:
 
 
 def count_design(design: Design) -> tuple[float, float]:
-    """Parameters in millions and multiply-adds in billions at 224 pixels, counted on the network itself."""
+    """Parameters in millions and MACs in billions at 224 pixels, counted on the network itself."""
     return count_network(lambda: build_design(design).eval())

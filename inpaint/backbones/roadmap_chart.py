@@ -29,7 +29,7 @@ def draw_road(stops: Sequence[Stop], title: str) -> str:
     """
     accuracies = [stop.printed.accuracy for stop in stops]
     low, high = math.floor(min(accuracies)), math.ceil(max(accuracies))
-    most = max(max(stop.gigaflops, stop.printed.gigaflops) for stop in stops)
+    most = max(max(stop.gigamacs, stop.printed.gigamacs) for stop in stops)
     bottom = TOP + ROW * len(stops)
     height = bottom + 46
 
@@ -44,7 +44,7 @@ def draw_road(stops: Sequence[Stop], title: str) -> str:
         "<style>svg:root { color: #1f2328 } "
         "@media (prefers-color-scheme: dark) { svg:root { color: #e6edf3 } }</style>",
         _text(NUMBERS, TOP - 11, "top-1, %", "end", small=True),
-        _text(WIDTH - 2, TOP - 11, "G multiply-adds", "end", small=True),
+        _text(WIDTH - 2, TOP - 11, "G MACs", "end", small=True),
     ]
     for accuracy in range(low, high + 1, 2):
         x = across(accuracy)
@@ -67,15 +67,15 @@ def _row(
     accuracy, base, kept = stop.printed.accuracy, top + ROW - 7, stop.step.kept
     start, end = sorted((across(accuracy if before is None else before), across(accuracy)))
     cost = (COSTS[1] - COSTS[0]) / most
-    printed = COSTS[0] + cost * stop.printed.gigaflops
+    printed = COSTS[0] + cost * stop.printed.gigamacs
     colour = LOSS if stop.gain is not None and stop.gain < 0 else GAIN
     return [
         _text(NAMES, base, stop.step.name if kept else f"{stop.step.name} (tried)"),
         _text(NUMBERS, base, f"{accuracy:.2f}", "end"),
         _bar(start, top + 4, max(end - start, 2), colour, kept),
-        _bar(COSTS[0], top + 4, cost * stop.gigaflops, COST, kept),
+        _bar(COSTS[0], top + 4, cost * stop.gigamacs, COST, kept),
         _mark(printed, top + 2),
-        _text(COSTS[0] + 4, base, f"{stop.gigaflops:.2f}", small=True, colour="#fff" if kept else ""),
+        _text(COSTS[0] + 4, base, f"{stop.gigamacs:.2f}", small=True, colour="#fff" if kept else ""),
     ]
 
 

@@ -4,22 +4,39 @@ from __future__ import annotations
 
 import statistics
 import time
+import tomllib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import combinations
+from pathlib import Path
 
 import torch
 from torch import nn
 
 from inpaint.backbones.network import SIZE
-from inpaint.backbones.published_speeds import SpeedTable
+from inpaint.strict import read_table
 
 CLOSE = 1.1
 
 
 @dataclass(frozen=True)
+class SpeedTable:
+    """Images a second as others have measured them, by network name; where it is printed, and on what."""
+
+    source: str
+    hardware: str
+    speeds: Mapping[str, float]
+
+
+def read_published_speeds() -> list[SpeedTable]:
+    """The published tables of inference at 224 x 224 pixels; each is a protocol of its own."""
+    data = tomllib.loads(Path(__file__).with_name("speeds.toml").read_text(encoding="utf-8"))
+    return [read_table(table, SpeedTable, Path()) for table in data["tables"]]
+
+
+@dataclass(frozen=True)
 class Speed:
-    """Pictures of 224 pixels a second: the median of all passes, and the bounds of their middle half."""
+    """Images of 224 pixels a second: the median of all passes, and the bounds of their middle half."""
 
     median: float
     low: float
@@ -56,7 +73,7 @@ def measure_speeds(
 
     Args:
         networks: in evaluation mode, on ``device``.
-        batch: pictures in a pass.
+        batch: images in a pass.
         seconds: for each network, on average; there are three rounds at least, after one to warm up.
         device: where the networks are.
 

@@ -74,7 +74,7 @@ def bench_report(
                 "name": backbone.name,
                 "title": backbone.title,
                 "parameters_millions": backbone.parameters,
-                "multiply_adds_billions": backbone.gigaflops,
+                "macs_billions": backbone.gigamacs,
                 "images_per_second": speed.median,
                 "middle_half": [speed.low, speed.high],
                 "passes": speed.passes,
@@ -106,7 +106,7 @@ def bench_as_table(report: Row) -> None:
         soft_wrap=True,
     )
     table = Table("name", box=None, header_style="bold")
-    heads = ("parameters", "multiply-adds", "images/s", "middle half", "passes", f"x {report['yardstick']}")
+    heads = ("parameters", "MACs", "images/s", "middle half", "passes", f"x {report['yardstick']}")
     for head in heads:
         table.add_column(head, justify="right")
     for row in sorted(report["networks"], key=lambda row: -row["images_per_second"]):
@@ -114,7 +114,7 @@ def bench_as_table(report: Row) -> None:
         table.add_row(
             row["name"],
             f"{row['parameters_millions']:g} M",
-            f"{row['multiply_adds_billions']:g} G",
+            f"{row['macs_billions']:g} G",
             f"{row['images_per_second']:.2f}",
             f"{low:.2f} - {high:.2f}",
             str(row["passes"]),
@@ -133,7 +133,7 @@ def _list_row(backbone: Backbone, count: bool) -> Row:
         "title": backbone.title,
         "family": backbone.family,
         "parameters_millions": backbone.parameters,
-        "multiply_adds_billions": backbone.gigaflops,
+        "macs_billions": backbone.gigamacs,
         "accuracy_percent": backbone.accuracy,
         "source": backbone.source,
         "pretrained": backbone.pretrained if backbone.tag else None,
@@ -145,20 +145,20 @@ def _list_row(backbone: Backbone, count: bool) -> Row:
     if count:
         from inpaint.backbones.network import count_backbone
 
-        row["counted_parameters_millions"], row["counted_multiply_adds_billions"] = count_backbone(backbone)
+        row["counted_parameters_millions"], row["counted_macs_billions"] = count_backbone(backbone)
     return row
 
 
 def _figure_heads(rows: Sequence[Row]) -> list[str]:
     counted = [", counted"] if "counted_parameters_millions" in rows[0] else []
-    both = [f"{what}{how}" for what in ("parameters", "multiply-adds") for how in ("", *counted)]
+    both = [f"{what}{how}" for what in ("parameters", "MACs") for how in ("", *counted)]
     return [*both, "top-1"]
 
 
 def _figures(row: Row, sources: dict[str, int]) -> list[str]:
     """The cells under :func:`_figure_heads`."""
     cells = []
-    for what, unit in (("parameters_millions", "M"), ("multiply_adds_billions", "G")):
+    for what, unit in (("parameters_millions", "M"), ("macs_billions", "G")):
         cells.append(f"{row[what]:g} {unit}")
         if (counted := row.get(f"counted_{what}")) is not None:
             cells.append(f"{counted:.4g} {unit}")

@@ -44,7 +44,7 @@ def backbones() -> None:
 
 
 @backbones.command("list")
-@click.option("--count", is_flag=True, help="Also count parameters and multiply-adds on the networks.")
+@click.option("--count", is_flag=True, help="Also count parameters and MACs on the networks.")
 @click.option("--json", "as_json", is_flag=True, help="Write JSON.")
 @click.option("--markdown", "as_markdown", is_flag=True, help="Write a Markdown table.")
 def list_command(count: bool, as_json: bool, as_markdown: bool) -> None:
@@ -145,8 +145,7 @@ def bench(names: tuple[str, ...], batch: int, seconds: float, device: str, out: 
     from rich.console import Console
 
     from inpaint.backbones.network import build_network
-    from inpaint.backbones.published_speeds import PUBLISHED_SPEEDS
-    from inpaint.backbones.speed import compare_order, measure_speeds
+    from inpaint.backbones.speed import compare_order, measure_speeds, read_published_speeds
     from inpaint.cli.backbone_tables import bench_as_table, bench_report
     from inpaint.device import choose_device, is_out_of_memory
 
@@ -164,7 +163,7 @@ def bench(names: tuple[str, ...], batch: int, seconds: float, device: str, out: 
                 "one of them"
             ) from None
     medians = {backbone.name: speed.median for backbone, speed in zip(chosen, speeds, strict=True)}
-    orders = [compare_order(medians, table) for table in PUBLISHED_SPEEDS]
+    orders = [compare_order(medians, table) for table in read_published_speeds()]
     hardware = (
         torch.cuda.get_device_name(where) if where.type == "cuda" else f"{platform.machine()} {where.type}"
     )

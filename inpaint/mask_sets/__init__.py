@@ -146,12 +146,12 @@ def verify(folder: Path) -> Manifest:
 
     if hash_masks(read_all()) != manifest.hash:
         which = _some(changed) if changed else "some mask, whose number of hole pixels is the same"
-        raise DataError(f"the masks in {folder} have not the hash of its {MANIFEST}: {which} changed")
+        raise DataError(f"the masks in {folder} do not have the hash of its {MANIFEST}: {which} changed")
     return manifest
 
 
 def _hash_shapes(shapes: ObjectShapes) -> str:
-    bits = np.unpackbits(shapes.bits.cpu().numpy(), axis=2).astype(np.bool_)
+    bits = np.unpackbits(shapes.bits.numpy(), axis=2).astype(np.bool_)
     return hash_masks((f"{number}", shape) for number, shape in enumerate(bits))
 
 

@@ -14,7 +14,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from inpaint.atomic import atomic_write
-from inpaint.errors import DataError
+from inpaint.errors import ConfigError, DataError
+from inpaint.strict import read_table
 
 MANIFEST = "manifest.json"
 FORMAT = "inpaint-masks-1"
@@ -105,8 +106,8 @@ def read_manifest(folder: Path) -> Manifest:
         raise DataError(f"cannot read {path} ({error}); expected what `inpaint masks` wrote") from error
     try:
         return _from_json(content)
-    except (AttributeError, KeyError, TypeError, ValueError) as error:
-        raise DataError(f"{path} is no manifest of masks ({error}); expected format {FORMAT!r}") from error
+    except (AttributeError, KeyError, TypeError, ValueError, ConfigError) as error:
+        raise DataError(f"{path} is not a manifest of masks ({error}); expected format {FORMAT!r}") from error
 
 
 def write_manifest(folder: Path, manifest: Manifest) -> None:
@@ -127,13 +128,12 @@ def _from_json(content: dict[str, Any]) -> Manifest:
     if content.pop("format") != FORMAT:
         raise ValueError("another format")
     count, _ = content.pop("count"), content.pop("size")
-    masks = tuple(MaskRecord(**mask) for mask in content.pop("masks"))
-    if count != len(masks):
-        raise ValueError(f"{count} masks announced, {len(masks)} listed")
-    if odd := [mask.name for mask in masks if Path(mask.name).name != mask.name]:
-        raise ValueError(f"{odd[0]!r} is no file name")
-    ranges = tuple((float(low), float(high)) for low, high in content.pop("hole_ratios"))
-    return Manifest(**content, hole_ratios=ranges, masks=masks)
+    manifest = read_table(content, Manifest, Path())
+    if count != len(manifest.masks):
+        raise ValueError(f"{count} masks announced, {len(manifest.masks)} listed")
+    if odd := [mask.name for mask in manifest.masks if Path(mask.name).name != mask.name]:
+        raise ValueError(f"{odd[0]!r} is not a file name")
+    return manifest
 
 
 def normal_name(name: str) -> str:

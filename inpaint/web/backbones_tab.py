@@ -66,14 +66,14 @@ def add_backbones_tab(service: Service, photo_state: gr.State) -> None:
         with service.computing:
             sight = look_at(loaded, picture)
             (speed,) = measure_speeds([loaded.network])
-        parameters, gigaflops = count_backbone(backbone)
+        parameters, gigamacs = count_backbone(backbone)
         stages = [
             (feature_sheet(stage), f"{len(stage)} channels of {stage.shape[-2]} x {stage.shape[-1]}")
             for stage in sight.stages
         ]
         cells = [
             ("parameters", f"{parameters:.1f} M"),
-            ("multiply-adds at 224", f"{gigaflops:.2f} G"),
+            ("MACs at 224", f"{gigamacs:.2f} G"),
             ("measured here, one photo at a time", f"{speed.median:.1f} images/s"),
             ("published top-1", f"{backbone.accuracy} % ({backbone.source})"),
             ("licence of the weights", backbone.licence),

@@ -79,7 +79,7 @@ def test_list_as_json_with_what_a_counter_finds(
     assert rows.keys() == {backbone.name for backbone in BACKBONES}
     for name, row in rows.items():
         assert row["counted_parameters_millions"] == len(name)
-        assert row["counted_multiply_adds_billions"] == 2.5
+        assert row["counted_macs_billions"] == 2.5
     atto, isotropic = rows["convnextv2_atto"], rows["convnext_isotropic_small"]
     assert (atto["here"], atto["path"]) == ("here", str(weights_folder / FILE))
     assert (isotropic["pretrained"], isotropic["file"]) == (None, "convnext_iso_small_1k_224_ema.pth")

@@ -33,13 +33,13 @@ def test_the_one_step_that_does_not_agree() -> None:
         ("tiny", "LayerNorm")
     ]
     ours, following = stop_of("tiny", "LayerNorm"), stop_of("tiny", "separate downsampling")
-    assert ours.printed.gigaflops == 4.46 and ours.excess == pytest.approx(-0.07, abs=0.001)
-    assert round(following.gigaflops, 2) == 4.46
+    assert ours.printed.gigamacs == 4.46 and ours.excess == pytest.approx(-0.07, abs=0.001)
+    assert round(following.gigamacs, 2) == 4.46
     # The larger road has the same change, printed and counted without any cost.
-    assert stop_of("base", "LayerNorm").printed.gigaflops == stop_of("base", "fewer norms").printed.gigaflops
-    assert stop_of("base", "LayerNorm").gigaflops == stop_of("base", "fewer norms").gigaflops
+    assert stop_of("base", "LayerNorm").printed.gigamacs == stop_of("base", "fewer norms").printed.gigamacs
+    assert stop_of("base", "LayerNorm").gigamacs == stop_of("base", "fewer norms").gigamacs
     before = stop_of("tiny", "fewer norms")
-    assert ours.gigaflops == before.gigaflops and round(ours.gigaflops, 2) == before.printed.gigaflops
+    assert ours.gigamacs == before.gigamacs and round(ours.gigamacs, 2) == before.printed.gigamacs
 
 
 @pytest.mark.parametrize(
@@ -63,7 +63,7 @@ def test_the_ends_are_as_large_and_as_costly_as_timms(road: Road, index: int, na
         theirs(picture)
     stop = walk_road(road)[index]
     assert round(stop.parameters * 1e6) == sum(parameter.numel() for parameter in theirs.parameters())
-    assert round(stop.gigaflops * 2e9) == counter.get_total_flops()
+    assert round(stop.gigamacs * 2e9) == counter.get_total_flops()
 
 
 @pytest.mark.parametrize(("index", "name"), [(0, "resnet50"), (-1, "convnext_tiny")])
@@ -146,8 +146,8 @@ def test_a_larger_depthwise_kernel_costs_its_area() -> None:
         channels, area = 96 * 2**stage, places[stage] ** 2
         first = channels // 2 if stage else channels  # it comes before the channels grow
         added += (7**2 - 3**2) * area * (first + (depth - 1) * channels)
-    assert large.gigaflops - small.gigaflops == pytest.approx(added / 1e9, rel=1e-9)
-    assert count_design(replace(small.design, kernel=7)) == (large.parameters, large.gigaflops)
+    assert large.gigamacs - small.gigamacs == pytest.approx(added / 1e9, rel=1e-9)
+    assert count_design(replace(small.design, kernel=7)) == (large.parameters, large.gigamacs)
 
 
 def test_the_chart_draws_every_step_within_its_frame() -> None:
@@ -160,7 +160,7 @@ def test_the_chart_draws_every_step_within_its_frame() -> None:
     for stop in stops:
         name = stop.step.name if stop.step.kept else f"{stop.step.name} (tried)"
         place = texts.index(name)
-        assert texts[place + 1 : place + 3] == [f"{stop.printed.accuracy:.2f}", f"{stop.gigaflops:.2f}"]
+        assert texts[place + 1 : place + 3] == [f"{stop.printed.accuracy:.2f}", f"{stop.gigamacs:.2f}"]
     bars = [bar.attrib for bar in root.iter(f"{space}rect")]
     for bar in bars:
         assert 0 <= float(bar["x"]) and float(bar["x"]) + float(bar["width"]) <= width
@@ -169,5 +169,5 @@ def test_the_chart_draws_every_step_within_its_frame() -> None:
     losses = sum(stop.gain is not None and stop.gain < 0 for stop in stops)
     assert len(of[LOSS]) == losses + 1 and len(of[GAIN]) == len(stops) - losses + 1  # one each in the legend
     # Costs are drawn from zero: lengths are in the proportion of the counts.
-    lengths = [float(bar["width"]) / stop.gigaflops for bar, stop in zip(of[COST], stops, strict=False)]
+    lengths = [float(bar["width"]) / stop.gigamacs for bar, stop in zip(of[COST], stops, strict=False)]
     assert max(lengths) - min(lengths) < 0.05

@@ -43,7 +43,7 @@ def test_json_is_not_rounded(tmp_path: Path) -> None:
     start, end = plain["tiny"]["steps"][0], plain["tiny"]["steps"][-1]
     assert start["parameters_millions"] == 25.557032 and start["gain"] is None
     assert end["change"] == {"downsampling": "separate", "layer_scale": True}
-    assert end["gigaflops_printed"] == 4.49 and end["accuracy_printed"] == 81.97
+    assert end["gigamacs_printed"] == 4.49 and end["accuracy_printed"] == 81.97
 
 
 def test_a_chart_of_another_kind_costs_one_line(tmp_path: Path) -> None:
