@@ -70,11 +70,11 @@ def measure(
     for _ in range(turns):
         for name, source in sources.items():
             seen += 1000 * batch_size  # a jump: nothing that was made while others had their turn counts
-            source.after(seen)
+            source.batch_at(seen)
             begin, busy, first = time.perf_counter(), time.process_time(), seen
             while seen == first or time.perf_counter() - begin < seconds:
                 seen += batch_size
-                source.after(seen)
+                source.batch_at(seen)
             if torch.cuda.is_available():
                 torch.cuda.synchronize()
             rate = (seen - first) / (time.perf_counter() - begin)

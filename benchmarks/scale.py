@@ -27,7 +27,7 @@ from inpaint.data.config import SIZE_STEP
 from inpaint.errors import DataError, InpaintError
 from inpaint.models.discriminator import PatchDiscriminator
 from inpaint.models.presets import build_inpainter, build_mae
-from inpaint.train.config import AcrRunConfig, MaeRunConfig, RunConfig, read_config
+from inpaint.train.config import AcrRunConfig, RunConfig, read_config
 
 CONFIGS = Path(__file__).resolve().parents[1] / "configs"
 STAGES = ("places2_mae", "places2_acr", "places2_acr_512", "places2_lama")
@@ -132,7 +132,7 @@ def read_stages(rows: Sequence[dict[str, Any]], products_per_second: float | Non
     os.environ.setdefault("DATA", "data")
     stages = []
     for name in STAGES:
-        config = read_config(CONFIGS / f"{name}.toml", MaeRunConfig if "mae" in name else AcrRunConfig)
+        config = read_config(CONFIGS / f"{name}.toml")
         own = next((row for row in rows if row["config"] == name), None)
         near = own or next((row for row in rows if row["preset"] == config.preset), None)
         if near is None:

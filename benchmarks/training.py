@@ -41,13 +41,11 @@ from inpaint.features.ade20k import SceneFeatures
 from inpaint.features.squeezenet import SqueezeNetFeatures
 from inpaint.models.mae import MaePreset
 from inpaint.models.presets import INPAINTER_PRESETS, build_mae
-from inpaint.train.acr import start_acr
-from inpaint.train.acr_step import acr_step
 from inpaint.train.compute import uncompiled
-from inpaint.train.config import AcrRunConfig, FcmaeRunConfig, MaeRunConfig, RunConfig, read_config
+from inpaint.train.config import AcrRunConfig, RunConfig, read_config
 from inpaint.train.distributed import Processes, join_processes
-from inpaint.train.fcmae import fcmae_step, start_fcmae
-from inpaint.train.mae import mae_step, start_mae
+from inpaint.train.fit import choose_precision
+from inpaint.train.recipes.recipe import build_recipe
 
 ROOT = Path(__file__).resolve().parents[1]
 NETWORKS = (
@@ -141,9 +139,7 @@ def prepare(
 ) -> RunConfig:
     """Read a config and give it data that is here: photos, shapes and feature networks' files in `folder`."""
     os.environ.setdefault("DATA", str(folder))
-    words = path.stem.split("_")
-    prior_kind = {"mae": MaeRunConfig, "fcmae": FcmaeRunConfig}
-    config = read_config(path, next((prior_kind[word] for word in words if word in prior_kind), AcrRunConfig))
+    config = read_config(path)
     changes: dict[str, Any] = {
         "out": folder / path.stem,
         "photos": (photos or write_photos(folder / "photos", max(config.size, 256)),),
@@ -156,7 +152,7 @@ def prepare(
         "images": 10**9,  # never reached
     }
     if isinstance(config, AcrRunConfig):
-        changes |= {"mae_checkpoint": None, "init_checkpoint": None, "adversarial_after_images": 0}
+        changes |= {"prior_checkpoint": None, "init_checkpoint": None, "adversarial_after_images": 0}
         if config.weights.perceptual > 0:
             changes["perceptual_weights"] = write_features(config, folder)
     return dataclasses.replace(config, **changes)
@@ -204,16 +200,17 @@ def measure(name: str, config: RunConfig, processes: Processes, seconds: float, 
         torch.set_num_threads(config.threads)
     if device.type == "cuda":
         torch.cuda.reset_peak_memory_stats(device)
-    step = build_step(config, processes)
+    config = dataclasses.replace(config, precision=choose_precision(config.precision, processes)[0])
+    step = build_recipe(config, processes).step
     loader = Batches(config, device, on_problem=print)
     size = config.batch_size
-    cached = [loader.after(index * size) for index in range(CACHED_BATCHES)]
+    cached = [loader.batch_at(index * size) for index in range(CACHED_BATCHES)]
 
     def take_cached(index: int) -> Batch:
         return cached[index % CACHED_BATCHES]._replace(images_seen=index * size)
 
     def take_loaded(index: int) -> Batch:
-        return loader.after(index * size)
+        return loader.batch_at(index * size)
 
     rates = [
         size / seconds_per_step(lambda index, take=take: step(take(index)), seconds, device)
@@ -238,19 +235,6 @@ def measure(name: str, config: RunConfig, processes: Processes, seconds: float, 
         busy=busy,
         most_time_in=most_time_in,
     )
-
-
-def build_step(config: RunConfig, processes: Processes) -> Step:
-    """A run's own step, on networks that begin as the run's do."""
-    if isinstance(config, FcmaeRunConfig):
-        fcmae = start_fcmae(config, processes)
-        return lambda batch: fcmae_step(config, fcmae, batch, processes)
-    if isinstance(config, MaeRunConfig):
-        mae = start_mae(config, processes)
-        return lambda batch: mae_step(config, mae, batch, processes)
-    assert isinstance(config, AcrRunConfig)
-    acr = start_acr(config, processes)
-    return lambda batch: acr_step(config, acr, batch, processes)
 
 
 def seconds_per_step(step: Callable[[int], Any], seconds: float, device: torch.device) -> float:
@@ -279,7 +263,7 @@ def count_flops(config: RunConfig, step: Step, batch: Batch) -> float:
             step_number * config.batch_size,
             slice(0, COUNTED_IMAGES),
         )
-        with uncompiled(config), ProductCounter() as counter:
+        with uncompiled(config.compile), ProductCounter() as counter:
             step(few)
         return counter.total / COUNTED_IMAGES
 

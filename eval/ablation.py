@@ -67,7 +67,7 @@ class Run:
         """The files it needs."""
         if isinstance(self.config, MaeRunConfig):
             return ()
-        paths = (self.config.init_checkpoint, self.config.mae_checkpoint)
+        paths = (self.config.init_checkpoint, self.config.prior_checkpoint)
         return tuple(path.resolve() for path in paths if path is not None)
 
     def is_finished(self) -> bool:
@@ -224,7 +224,8 @@ def score_ablation(
 
 
 def _read(path: Path, images: int | None, device: str | None) -> AcrRunConfig | MaeRunConfig:
-    config = read_config(path, MaeRunConfig if path.stem.startswith("mae") else AcrRunConfig)
+    config = read_config(path)
+    assert isinstance(config, AcrRunConfig | MaeRunConfig)
     if device is not None:
         config = replace(config, device=device)
     if images is None or path.stem == BASE or isinstance(config, MaeRunConfig):

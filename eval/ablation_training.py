@@ -4,16 +4,15 @@ from __future__ import annotations
 
 import multiprocessing
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from dataclasses import replace
 
 from eval.ablation import Ablation, Run
 from eval.scoring import OnProgress, no_progress
 from inpaint.errors import InpaintError
-from inpaint.train.acr import fit_acr
 from inpaint.train.config import AcrRunConfig, MaeRunConfig
-from inpaint.train.mae import fit_mae
+from inpaint.train.fit import fit
 from inpaint.train.monitor import Progress
 
 POLL_S = 2.0
@@ -41,20 +40,13 @@ def train_ablation(ablation: Ablation, on_progress: OnProgress = no_progress, *,
             on_progress(name, progress.images_seen, progress.images)
 
         on_progress(run.name, 0, run.config.images)
-        _fit(run.config, tell)
-
-
-def _fit(config: AcrRunConfig | MaeRunConfig, on_progress: Callable[[Progress], None] | None = None) -> None:
-    if isinstance(config, MaeRunConfig):
-        fit_mae(config, on_progress)
-    else:
-        fit_acr(config, on_progress)
+        fit(run.config, tell)
 
 
 def _fit_alone(config: AcrRunConfig | MaeRunConfig) -> None:
     """In a worker process, whose errors travel home as text."""
     try:
-        _fit(config)
+        fit(config)
     except InpaintError as error:
         raise InpaintError(str(error)) from None
 

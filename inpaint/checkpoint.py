@@ -7,16 +7,15 @@ there, fit, and be finite. Foreign pickles are never read here.
 from __future__ import annotations
 
 import json
-import os
-import tempfile
 from collections.abc import Mapping
 from pathlib import Path
 
 import torch
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
+from safetensors.torch import save
 from torch import Tensor, nn
 
+from inpaint.atomic import atomic_write
 from inpaint.errors import CheckpointError
 from inpaint.models.inpainter import Inpainter
 from inpaint.models.patch_autoencoder import PatchAutoencoder
@@ -47,22 +46,17 @@ def save_checkpoint(path: str | Path, model: nn.Module, notes: Mapping[str, str]
 
 
 def write_tensors(path: str | Path, tensors: Mapping[str, Tensor], header: Mapping[str, str]) -> None:
-    """Write tensors to a safetensors file beside its final name, then move it into place."""
+    """Write tensors to a safetensors file, atomically."""
     path = Path(path)
     if path.suffix != ".safetensors":
         raise CheckpointError(f"got the output name {path.name}, expected one that ends in .safetensors")
     if not path.parent.is_dir():
         raise CheckpointError(f"the folder {path.parent} does not exist; create it first")
-    descriptor, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}-")
-    os.close(descriptor)
     try:
-        save_file(dict(tensors), temporary, metadata=dict(header))
-        os.chmod(temporary, 0o644)  # mkstemp makes files private
-        os.replace(temporary, path)
+        with atomic_write(path) as file:
+            file.write(save(dict(tensors), metadata=dict(header)))
     except OSError as error:
         raise CheckpointError(f"cannot write {path}: {error.strerror or error}") from error
-    finally:
-        Path(temporary).unlink(missing_ok=True)
 
 
 def load_checkpoint(path: str | Path, device: str | torch.device = "cpu") -> Inpainter | PatchAutoencoder:

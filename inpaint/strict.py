@@ -16,9 +16,9 @@ from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
 from inpaint.errors import ConfigError
 
 
-def at_least(low: float, **more: Any) -> Any:
+def at_least(low: float, *, formerly: str = "", **more: Any) -> Any:
     """Declare a dataclass field of numbers not below `low`; `more` goes to `dataclasses.field`."""
-    return field(metadata={"low": low}, **more)
+    return field(metadata={"low": low, "formerly": formerly}, **more)
 
 
 def between(low: float, high: float, **more: Any) -> Any:

@@ -372,7 +372,7 @@ def test_train_hands_the_run_on_and_shows_its_progress(
 ) -> None:
     from inpaint.train.monitor import Progress
 
-    Path("run.toml").write_text(RUN + more)
+    Path("run.toml").write_text(f'kind = "{part}"\n' + RUN + more)
     runs = []
 
     def fit(config: Any, on_progress: Callable[[Progress], None]) -> Path:
@@ -381,8 +381,8 @@ def test_train_hands_the_run_on_and_shows_its_progress(
             on_progress(Progress(seen, 10, 2.5, {"loss": 0.123456}))
         return config.out / "short.safetensors"
 
-    monkeypatch.setattr(f"inpaint.train.{part}.fit_{part}", fit)
-    result = call("train", part, "run.toml", "--images", "10", "--out", "elsewhere", "--device", "cpu")
+    monkeypatch.setattr("inpaint.train.fit.fit", fit)
+    result = call("train", "run.toml", "--images", "10", "--out", "elsewhere", "--device", "cpu")
     assert result.exit_code == 0, result.output
     run = runs[0]
     assert (run.name, run.images, run.out, run.device) == ("short", 10, Path("elsewhere"), "cpu")
@@ -395,14 +395,14 @@ def test_train_hands_the_run_on_and_shows_its_progress(
 @pytest.mark.parametrize("part", ["mae", "acr"])
 def test_train_refuses_in_one_line(part: str, desk: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(torch.backends.mps, "is_available", lambda: False)
-    Path("odd.toml").write_text(RUN + NO_PERCEPTUAL.replace("perceptual", "colour"))
-    Path("mps.toml").write_text(RUN + (NO_PERCEPTUAL if part == "acr" else ""))
+    Path("odd.toml").write_text(f'kind = "{part}"\n' + RUN + NO_PERCEPTUAL.replace("perceptual", "colour"))
+    Path("mps.toml").write_text(f'kind = "{part}"\n' + RUN + (NO_PERCEPTUAL if part == "acr" else ""))
     before = listing(desk)
     for config, told in (("none.toml", "none.toml"), ("odd.toml", "odd.toml"), ("mps.toml", "'mps' is not")):
-        result = call("train", part, config)
+        result = call("train", config)
         assert (result.exit_code, result.stdout, result.stderr.count("\n")) == (2, "", 1)
         assert result.stderr.startswith("error: ") and told in result.stderr
-    result = call("train", part, "mps.toml", "--device", "cpu", "--images", "7")
+    result = call("train", "mps.toml", "--device", "cpu", "--images", "7")
     assert result.stderr == "error: warmup_images is 8, expected at most images (7)\n"
     assert listing(desk) == before
 

@@ -10,13 +10,12 @@ from typing import Any
 import pytest
 
 from inpaint.models.presets import FCMAE_PRESETS, INPAINTER_PRESETS, MAE_PRESETS
-from inpaint.train.config import AcrRunConfig, FcmaeRunConfig, MaeRunConfig, RunConfig, read_config
+from inpaint.train.config import RunConfig, read_config
 
 FOLDER = Path(__file__).parent.parent / "configs"
 CONFIGS = sorted(FOLDER.glob("**/*.toml"))
 SHIPPED = list((FOLDER.parent / "checkpoints").glob("*.safetensors"))
 ABLATION = sorted(FOLDER.glob("places2_ablation_*.toml"))
-KINDS = {"mae": MaeRunConfig, "fcmae": FcmaeRunConfig, "acr": AcrRunConfig}
 PRESETS = {"mae": MAE_PRESETS, "fcmae": FCMAE_PRESETS, "acr": INPAINTER_PRESETS}
 HEADER = ("command", "hardware", "hours", "expected")
 
@@ -26,14 +25,8 @@ def data(monkeypatch, tmp_path):
     monkeypatch.setenv("DATA", str(tmp_path))
 
 
-def kind_of(path: Path) -> str:
-    words = path.stem.split("_")
-    return next((kind for kind in ("mae", "fcmae") if kind in words), "acr")
-
-
 def read(path: Path | str) -> Any:
-    path = FOLDER / path
-    return read_config(path, KINDS[kind_of(path)])
+    return read_config(FOLDER / path, on_warning=pytest.fail)
 
 
 def differences(first: RunConfig, second: RunConfig) -> set[str]:
@@ -43,9 +36,9 @@ def differences(first: RunConfig, second: RunConfig) -> set[str]:
 
 @pytest.mark.parametrize("path", CONFIGS, ids=lambda path: path.stem)
 def test_config(path):
-    text, config, kind = path.read_text(), read(path), kind_of(path)
-    assert config.preset in PRESETS[kind]
-    assert text.startswith("#") and f"inpaint train {kind} configs/{path.relative_to(FOLDER)}" in text
+    text, config = path.read_text(), read(path)
+    assert config.preset in PRESETS[config.kind]
+    assert text.startswith("#") and f"inpaint train configs/{path.relative_to(FOLDER)}" in text
     if "cpu" not in path.stem and path.parent == FOLDER:
         header = [line for line in text.splitlines() if line.startswith("#")]
         for word in HEADER:
@@ -59,15 +52,15 @@ def test_every_run_has_its_own_folder():
 
 @pytest.mark.parametrize("path", CONFIGS, ids=lambda path: path.stem)
 def test_what_a_run_starts_from_is_what_another_run_writes(path):
-    if kind_of(path) != "acr":
-        return
     config = read(path)
+    if config.kind != "acr":
+        return
     written = {(c.out / f"{c.name}.safetensors").resolve(): c for c in map(read, CONFIGS)}
-    for checkpoint in (config.mae_checkpoint, config.init_checkpoint):
+    for checkpoint in (config.prior_checkpoint, config.init_checkpoint):
         if checkpoint is not None:
             assert checkpoint.resolve() in written or checkpoint.resolve() in SHIPPED
-    if config.mae_checkpoint is not None:
-        prior = written[config.mae_checkpoint.resolve()]
+    if config.prior_checkpoint is not None:
+        prior = written[config.prior_checkpoint.resolve()]
         assert INPAINTER_PRESETS[config.preset].prior == (MAE_PRESETS | FCMAE_PRESETS)[prior.preset]
 
 
@@ -93,7 +86,7 @@ def test_the_baseline_has_the_same_data_losses_and_steps(acr, lama):
         "name",
         "preset",
         "out",
-        "mae_checkpoint",
+        "prior_checkpoint",
     }
 
 
@@ -101,7 +94,7 @@ def test_the_baseline_has_the_same_data_losses_and_steps(acr, lama):
 def test_a_row_of_the_ablation_differs_in_one_thing(path):
     assert len(ABLATION) == 7
     changed = differences(read(path), read("places2_acr.toml")) - {"name", "out"}
-    assert changed in ({"variant"}, {"mae_checkpoint"}, set())
+    assert changed in ({"variant"}, {"prior_checkpoint"}, set())
     assert (changed == set()) == (path.stem == "places2_ablation_mixed_prior")
 
 
@@ -112,7 +105,7 @@ def test_the_priors_of_the_ablation_differ_in_their_masks_alone():
 
 def test_both_priors_see_the_same_photos_holes_and_images():
     transformer, convolutional = read("mae_small.toml"), read("fcmae_small.toml")
-    assert differences(transformer, convolutional) == {"name", "preset", "out"}
+    assert differences(transformer, convolutional) == {"kind", "name", "preset", "out"}
     plain = read("fcmae_small_no_grn.toml")
     assert differences(convolutional, plain) == {"name", "preset", "out"}
     small = FCMAE_PRESETS["fcmae-small"]

@@ -36,7 +36,19 @@ FLOORS = {
     "inpaint.data": 5,
     "inpaint.inspect": 5,
     "inpaint.pipeline": 6,
-    "inpaint.train": 6,
+    "inpaint.train": 6,  # without a module of its own
+    "inpaint.train.config": 6,
+    "inpaint.train.losses": 6,
+    "inpaint.train.schedule": 6,
+    "inpaint.train.averaging": 6,
+    "inpaint.train.sample_grid": 6,
+    "inpaint.train.state": 6,
+    "inpaint.train.distributed": 6,
+    "inpaint.train.compute": 6.1,
+    "inpaint.train.recipes": 6.2,
+    "inpaint.train.monitor": 6.2,
+    "inpaint.train.trial": 6.3,
+    "inpaint.train.fit": 6.4,
     "inpaint.batch": 7,
     "eval": 8,
     "inpaint.web": 8,
@@ -57,9 +69,11 @@ ALLOWED = {
     ("app", "inpaint.cli"),  # `python app.py` is `inpaint serve`
 }
 
+APART = ("inpaint.pipeline", "inpaint.train")  # neither imports the other, whatever their floors
+
 MODULES_PER_FOLDER = 12
-FOLDERS = {"inpaint": 18, "eval": 22, "eval/report": 14, "inpaint/train": 19, "inpaint/web": 14}
-# The last four are on their way to the limit of every folder.
+FOLDERS = {"inpaint": 18, "eval": 22, "eval/report": 14, "inpaint/web": 14}
+# The last three are on their way to the limit of every folder.
 FUNCTION_LINES = 60  # from `def` to the last line, the docstring not counted
 FUNCTIONS = {  # on their way to the limit of every function
     "inpaint.cli.batch.batch": 70,
@@ -98,6 +112,8 @@ def faults(module: str, source: str) -> list[str]:
             if target.split(".")[0] not in ("inpaint", "eval", "app"):
                 continue
             there = room_of(target)
+            if any(module.startswith(a) and target.startswith(b) for a, b in (APART, APART[::-1])):
+                found.append(f"{module}:{node.lineno} imports {target}: using and training stay apart")
             if target == "inpaint.__version__":
                 continue
             if there is None and target.startswith("inpaint"):
@@ -185,7 +201,7 @@ def test_a_good_import_in_a_layer_passes(source: str) -> None:
 
 
 def test_neighbours_on_one_floor_stay_apart() -> None:
-    assert faults("inpaint.train.acr", "from inpaint.pipeline import InpaintPipeline")
+    assert faults("inpaint.train.fit", "from inpaint.pipeline import InpaintPipeline")
     assert faults("inpaint.pipeline", "from inpaint.train.config import TrainConfig")
     assert faults("inpaint.mask", "from inpaint.images import read_image")
     assert faults("eval.report.page", "from eval.studies.ablation import Row")

@@ -1,4 +1,4 @@
-"""``inpaint train``: learn a prior, then a generator."""
+"""``inpaint train``: train a prior or an inpainter from a config file."""
 
 from __future__ import annotations
 
@@ -14,7 +14,8 @@ import click
 from inpaint.cli.options import DEVICE
 
 if TYPE_CHECKING:
-    from inpaint.train.config import RunConfig
+    from inpaint.train.config import Kind, RunConfig
+    from inpaint.train.distributed import Processes
     from inpaint.train.monitor import Progress
 
 Config = TypeVar("Config", bound="RunConfig")
@@ -23,103 +24,118 @@ LINE_EVERY_S = 30.0
 PROBLEMS_SHOWN = 5
 
 
+class _TrainCommand(click.Command):
+    """``train CONFIG``, beside which ``train average`` and the spellings of older versions are commands."""
+
+    def make_context(
+        self, info_name: str | None, args: list[str], parent: click.Context | None = None, **extra: Any
+    ) -> click.Context:
+        others = {"average": average} | _OLD_SPELLINGS
+        if args and args[0] in others:
+            name, *args = args
+            return others[name].make_context(f"{info_name} {name}", args, parent, **extra)
+        return super().make_context(info_name, args, parent, **extra)
+
+
 def _training_options(command: Callable[..., Any]) -> Callable[..., Any]:
     """Add ``config`` and the options that :func:`_train` takes to a command."""
-    command = click.option(
-        "--dry-run",
-        is_flag=True,
-        help="Read the config, open the data, build the networks, try a step on a few invented pictures, "
-        "tell what the run needs, and stop. Nothing is trained.",
-    )(command)
-    command = click.option(
-        "--device", type=DEVICE, metavar="DEVICE", help="Where to compute, instead of the config's."
-    )(command)
-    command = click.option(
-        "--minutes",
-        type=click.FloatRange(0, min_open=True),
-        metavar="M",
-        help="Let the run fit into this time: its pace is measured first, length and schedule follow. The "
-        "same command resumes it, with the length it was given then.",
-    )(command)
-    command = click.option(
-        "--images",
-        type=click.IntRange(1),
-        metavar="N",
-        help="Images to see in the whole run, instead of the config's. The cosine of the learning rate ends "
-        "there; give the same number again to resume.",
-    )(command)
-    command = click.option(
-        "--out",
-        type=click.Path(path_type=Path),
-        metavar="DIR",
-        help="Folder for states, sample pictures and the checkpoint, instead of the config's.",
-    )(command)
-    return click.argument("config", type=click.Path(path_type=Path))(command)
+    options = [
+        click.argument("config", type=click.Path(path_type=Path)),
+        click.option(
+            "--out",
+            type=click.Path(path_type=Path),
+            metavar="DIR",
+            help="Folder for states, sample grids and the checkpoint, instead of the config's.",
+        ),
+        click.option(
+            "--images",
+            type=click.IntRange(1),
+            metavar="N",
+            help="Length of the run in images, instead of the config's; the learning-rate schedule ends "
+            "there. Give the same number again to resume.",
+        ),
+        click.option(
+            "--minutes",
+            type=click.FloatRange(0, min_open=True),
+            metavar="M",
+            help="Time budget: some steps are timed first, and length and schedule of the run are set to "
+            "fit. The same command resumes the run at that length.",
+        ),
+        click.option(
+            "--device",
+            type=DEVICE,
+            metavar="DEVICE",
+            help="Where to compute, instead of the config's choice.",
+        ),
+        click.option(
+            "--dry-run",
+            is_flag=True,
+            help="Read the config, open the data, build the networks, try a step on random images, print "
+            "what the run needs, and stop.",
+        ),
+    ]
+    for option in reversed(options):
+        command = option(command)
+    return command
 
 
-@click.group(short_help="Train a prior (mae, fcmae), then a generator (acr).")
-def train() -> None:
-    """Train a network from a config file; the same command again resumes where it stopped.
+@click.command(
+    cls=_TrainCommand,
+    short_help="Train a prior or an inpainter from a config file.",
+    epilog="To average the weights of several checkpoints: inpaint train average --help",
+)
+@_training_options
+def train(config: Path, **options: Any) -> None:
+    """Train a prior (kind = "mae" or "fcmae") or an inpainter (kind = "acr") from a TOML file.
 
-    On several GPUs: accelerate launch -m inpaint train mae CONFIG
+    The same command again resumes where the run stopped.
+
+    On several GPUs: accelerate launch -m inpaint train CONFIG
     """
+    _train(config, None, **options)
 
 
-@train.command()
-@_training_options
-def mae(config: Path, **options: Any) -> None:
-    """Train a masked autoencoder, the prior."""
-    from inpaint.train.config import MaeRunConfig, read_config
+def _old_spelling(kind: Kind) -> click.Command:
+    """The command ``train KIND CONFIG`` of versions before 0.1."""
 
-    run = read_config(config, MaeRunConfig)
-    from inpaint.train.mae import fit_mae, mae_step, start_mae
+    @click.command(name=kind, hidden=True)
+    @_training_options
+    def command(config: Path, **options: Any) -> None:
+        """Train from a config; use ``inpaint train CONFIG`` instead."""
+        click.echo(
+            f"inpaint train {kind} CONFIG is deprecated and ends with 0.2; use: inpaint train {config} "
+            f'(with kind = "{kind}" in that file)',
+            err=True,
+        )
+        _train(config, kind, **options)
 
-    _train(run, fit_mae, start_mae, mae_step, **options)
-
-
-@train.command()
-@_training_options
-def fcmae(config: Path, **options: Any) -> None:
-    """Train a fully convolutional masked autoencoder, a prior of ConvNeXt V2 blocks."""
-    from inpaint.train.config import FcmaeRunConfig, read_config
-
-    run = read_config(config, FcmaeRunConfig)
-    from inpaint.train.fcmae import fcmae_step, fit_fcmae, start_fcmae
-
-    _train(run, fit_fcmae, start_fcmae, fcmae_step, **options)
+    return command
 
 
-@train.command()
-@_training_options
-def acr(config: Path, **options: Any) -> None:
-    """Train adapter and generator on top of a trained prior."""
-    from inpaint.train.config import AcrRunConfig, read_config
-
-    run = read_config(config, AcrRunConfig)
-    from inpaint.train.acr import acr_step, fit_acr, start_acr
-
-    _train(run, fit_acr, start_acr, acr_step, **options)
+_OLD_SPELLINGS: dict[str, click.Command] = {
+    "mae": _old_spelling("mae"),
+    "fcmae": _old_spelling("fcmae"),
+    "acr": _old_spelling("acr"),
+}
 
 
-@train.command()
+@click.command()
 @click.argument("checkpoints", nargs=-1, required=True, type=click.Path(path_type=Path))
 @click.option("-o", "--output", required=True, type=click.Path(path_type=Path), help="Checkpoint to write.")
 def average(checkpoints: tuple[Path, ...], output: Path) -> None:
-    """Average the weights of CHECKPOINTS that went on from the same network.
+    """Average the weights of CHECKPOINTS that were trained from the same network.
 
     The mean of a run with a discriminator and one without is often better than either.
     """
-    from inpaint.train.average import average_checkpoints
+    from inpaint.train.averaging import average_checkpoints
 
     average_checkpoints(checkpoints, output)
     click.echo(f"mean of {len(checkpoints)}: {click.format_filename(output)}")
 
 
 def _train(
-    run: RunConfig,
-    fit: Callable[..., Path],
-    start: Callable[..., Any],
-    step: Callable[..., Any],
+    path: Path,
+    kind: Kind | None,
     *,
     images: int | None,
     minutes: float | None,
@@ -127,57 +143,63 @@ def _train(
     device: str | None,
     dry_run: bool,
 ) -> None:
-    """Do what a command's options say with its run."""
+    """Do what a command's options say with its config."""
     if images is not None and minutes is not None:
         raise click.UsageError(f"got --images {images} and --minutes {minutes:g}, expected one of them")
-    run = _override(run, images, out, device)
-    if minutes is not None:
-        run = _fit_to_time(run, minutes, start, step)
-    if dry_run:
-        _rehearse(run, start, step)
-    else:
-        _fit(fit, run)
+    from inpaint.device import choose_device
+    from inpaint.train.config import change_config, read_config
 
-
-def _fit_to_time(run: Config, minutes: float, start: Callable[..., Any], step: Callable[..., Any]) -> Config:
-    """Measure the run's pace, and tell the length that follows."""
+    run = read_config(path, kind, lambda line: click.echo(f"warning: {line}", err=True))
+    run = change_config(
+        run,
+        images=images or run.images,
+        out=out or run.out,
+        device=str(choose_device(device or run.device)),
+    )
     from inpaint.train.distributed import join_processes
-    from inpaint.train.time_budget import fit_to_time
+    from inpaint.train.fit import choose_precision
 
     processes = join_processes(run.device, run.threads)
-    run = fit_to_time(run, minutes, start, step, processes)
-    if processes.is_main:
-        click.echo(f"{minutes:g} minutes: {run.images:,} images", err=True)
-    return run
+    chosen, reason = choose_precision(run.precision, processes)
+    if run.precision == "auto" and processes.is_main:
+        click.echo(f"precision {chosen}: {reason}", err=True)
+    run = change_config(run, precision=chosen)
+    if minutes is not None:
+        from inpaint.train.trial import fit_to_time
+
+        run = fit_to_time(run, minutes, processes)
+        if processes.is_main:
+            click.echo(f"{minutes:g} minutes: {run.images:,} images", err=True)
+    if dry_run:
+        _dry_run(run, processes)
+    else:
+        _fit(run, processes.is_main)
 
 
-def _fit(fit: Callable[..., Path], run: RunConfig) -> None:
-    """Run a training loop to its end, showing how far it is."""
-    from inpaint.train.distributed import launched_place
+def _fit(run: RunConfig, is_main: bool) -> None:
+    """Run the training loop to its end, showing how far it is."""
+    from inpaint.train.fit import fit
     from inpaint.train.monitor import Stopped
 
-    place, _ = launched_place()
     try:
-        with _shown_progress(run) as show:
+        with _shown_progress(run.name, run.images, is_main) as show:
             checkpoint = fit(run, on_progress=show)
     except Stopped as stopped:
-        if place == 0:
+        if is_main:
             click.echo(str(stopped), err=True)
         raise SystemExit(stopped.exit_code) from None
-    if place == 0:
+    if is_main:
         click.echo(f"trained: {click.format_filename(checkpoint)}")
 
 
-def _rehearse(run: RunConfig, start: Callable[..., Any], step: Callable[..., Any]) -> None:
-    """Try a run out and tell what it needs."""
+def _dry_run(run: RunConfig, processes: Processes) -> None:
+    """Try a run out and print what it needs."""
     from inpaint.data.batches import Batches
     from inpaint.device import GIB
-    from inpaint.train.distributed import join_processes
-    from inpaint.train.dry_run import dry_run
     from inpaint.train.state import list_states
+    from inpaint.train.trial import dry_run
 
-    processes = join_processes(run.device, run.threads)
-    found = dry_run(run, start, step, processes)
+    found = dry_run(run, processes)
     problems: list[str] = []
     photos = len(Batches(run, processes.device, problems.append, processes.rows(run.batch_size)))
     states = list_states(run.out)
@@ -188,60 +210,48 @@ def _rehearse(run: RunConfig, start: Callable[..., Any], step: Callable[..., Any
         *(f"          {problem}" for problem in problems[:PROBLEMS_SHOWN]),
         f"run       {run.images:,} images, {-(-run.images // run.batch_size):,} steps of {run.batch_size}, "
         f"{run.images / photos:.1f} epochs",
-        f"one step  with 2 images in {found.seconds:.1f} s on {run.device}: {values}",
+        f"one step  with 2 images in {found.seconds:.1f} s on {run.device}, {run.precision}: {values}",
         f"memory    about {found.bytes / GIB:.2f} GiB for each of {processes.count} processes: "
         f"{found.fixed_bytes / GIB:.2f} for networks and optimizers, "
         f"{found.bytes_per_image / GIB:.3f} for each of {found.images_at_once} images at once",
-        f"out       {run.out}: " + (f"goes on from {states[-1].name}" if states else "a new run"),
+        f"out       {run.out}: " + (f"resumes from {states[-1].name}" if states else "a new run"),
     ):
         click.echo(line)
     processes.leave()
 
 
-def _override(run: Config, images: int | None, out: Path | None, device: str | None) -> Config:
-    """The run with what the command line changes, on a device that is here."""
-    from inpaint.device import choose_device
-    from inpaint.train.config import change_config
-
-    chosen = choose_device(device or run.device)
-    return change_config(run, images=images or run.images, out=out or run.out, device=str(chosen))
-
-
 @contextmanager
-def _shown_progress(run: RunConfig) -> Iterator[Callable[[Progress], None]]:
+def _shown_progress(name: str, images: int, is_main: bool) -> Iterator[Callable[[Progress], None]]:
     """A progress bar on a terminal, a line now and then elsewhere; nothing but for the main process."""
     from rich.console import Console
     from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn
 
-    from inpaint.train.distributed import launched_place
-
     console = Console(stderr=True)
-    place, _ = launched_place()
-    if place > 0 or not console.is_terminal:
-        yield _line_teller()
+    if not is_main or not console.is_terminal:
+        yield _progress_lines()
         return
     columns = (TextColumn("{task.description}", markup=False), BarColumn(), TaskProgressColumn())
     with Progress(*columns, console=console) as bars:
-        bar = bars.add_task(run.name, total=run.images, visible=False)
+        bar = bars.add_task(name, total=images, visible=False)
         yield lambda progress: bars.update(
-            bar, visible=True, completed=progress.images_seen, description=_say(run.name, progress)
+            bar, visible=True, completed=progress.images_seen, description=_describe(name, progress)
         )
 
 
-def _line_teller() -> Callable[[Progress], None]:
-    """A function that tells progress in a line, unless it did so only just now."""
+def _progress_lines() -> Callable[[Progress], None]:
+    """A function that prints progress in a line, unless it did so only just now."""
     last = -LINE_EVERY_S
 
-    def tell(progress: Progress) -> None:
+    def show(progress: Progress) -> None:
         nonlocal last
         if time.monotonic() - last >= LINE_EVERY_S or progress.images_seen >= progress.images:
             last = time.monotonic()
-            click.echo(f"{progress.images_seen:>9} of {progress.images}  {_say('', progress)}", err=True)
+            click.echo(f"{progress.images_seen:>9} of {progress.images}  {_describe('', progress)}", err=True)
 
-    return tell
+    return show
 
 
-def _say(name: str, progress: Progress) -> str:
+def _describe(name: str, progress: Progress) -> str:
     left = timedelta(seconds=round(progress.seconds_left))
     values = "  ".join(f"{what} {value:.4g}" for what, value in progress.values.items())
     return f"{name}  {progress.images_per_second:.1f} images/s  {left} left  {values}".strip()

@@ -17,16 +17,16 @@ from inpaint.data.config import DataConfig
 from inpaint.data.crops import choose_crops
 from inpaint.data.masks import draw_masks
 from inpaint.data.memory import describe_broken, load_photos
-from inpaint.data.prefetch import Ahead
+from inpaint.data.prefetch import Prefetcher
 from inpaint.data.randomness import indices_at, random_rows
-from inpaint.data.size_schedule import size_after
+from inpaint.data.size_schedule import size_at
 from inpaint.data.sources import PhotoIndex, index_photos
 from inpaint.data.stream import PhotoStream
 from inpaint.device import to_device
 from inpaint.errors import DataError
 from inpaint.random_masks import ObjectShapes, read_shapes
 
-_LOOKED_AT = 32  # photos that are opened before the first step, to tell early what is wrong with all
+_SAMPLED = 32  # photos that are opened before the first step
 
 
 class Batch(NamedTuple):
@@ -53,7 +53,7 @@ class PictureSource(Protocol):
         """Number of photos."""
         ...
 
-    def after(self, images_seen: int) -> tuple[Tensor, Tensor | None]:
+    def batch_at(self, images_seen: int) -> tuple[Tensor, Tensor | None]:
         """Pictures (B, 3, S, S) in [0, 1] of the batch that follows, and their holes if it draws them."""
         ...
 
@@ -84,7 +84,7 @@ class Batches:
         rows = rows or slice(0, config.batch_size)
         shapes = read_shapes(config.shapes) if config.shapes else None
         index = index_photos(config.photos, limit=config.photo_limit, cache=config.out / "shards")
-        _look_at(index, config.kept_size if config.keep == "memory" else config.size, on_problem)
+        _sample_photos(index, config.kept_size if config.keep == "memory" else config.size, on_problem)
         source: PictureSource
         if config.keep == "memory":
             source = _PhotosInMemory(config, index, rows, device, on_problem)
@@ -94,7 +94,7 @@ class Batches:
         # On the network's own stream a batch would wait for whole steps of the network.
         self._stream = torch.cuda.Stream(device, priority=-1) if device.type == "cuda" else None
         self._photos = len(source)
-        self._ahead = Ahead(
+        self._prefetcher = Prefetcher(
             functools.partial(_on_stream, self._stream, make), config.batch_size, config.images
         )
 
@@ -102,13 +102,13 @@ class Batches:
         """Number of photos."""
         return self._photos
 
-    def after(self, images_seen: int) -> Batch:
+    def batch_at(self, images_seen: int) -> Batch:
         """This process's share of the batch that follows ``images_seen`` images.
 
         Raises:
             DataError: if photos on disk cannot be read any more.
         """
-        batch = self._ahead.after(images_seen)
+        batch = self._prefetcher.batch_at(images_seen)
         if self._stream is not None:
             network_stream = torch.cuda.current_stream(batch.image.device)
             for tensor in (batch.image, batch.mask):
@@ -134,13 +134,24 @@ def _make_batch(
     rows: slice,
     images_seen: int,
 ) -> Batch:
-    image, mask = source.after(images_seen)
+    image, mask = source.batch_at(images_seen)
     first, count = images_seen + rows.start, len(image)
     if config.augment.distorts:
         draws = random_rows(config.seed, "distortions", first, count, DISTORTION_DRAWS)
         image = distort(image, draws, config.augment)
     if mask is None:
-        mask = _send(draw_masks(config, first, count, image.shape[-1], shapes), device)
+        mask = _send(
+            draw_masks(
+                config.masks,
+                first,
+                count,
+                image.shape[-1],
+                batch_size=config.batch_size,
+                seed=config.seed,
+                shapes=shapes,
+            ),
+            device,
+        )
     return Batch(image, mask, images_seen, rows)
 
 
@@ -171,23 +182,23 @@ class _PhotosInMemory:
     def __len__(self) -> int:
         return len(self._photos)
 
-    def after(self, images_seen: int) -> tuple[Tensor, None]:
+    def batch_at(self, images_seen: int) -> tuple[Tensor, None]:
         """Pictures (B, 3, S, S) in [0, 1] of the batch that follows; their holes are drawn elsewhere."""
         config, rows, side = self._config, self._rows, self._photos.photos.shape[-1]
         indices = indices_at(len(self), config.batch_size, seed=config.seed, images_seen=images_seen)[rows]
-        size = size_after(config, images_seen, len(self))
+        size = size_at(config, images_seen, len(self))
         boxes, mirrored = choose_crops(config, images_seen + rows.start, len(indices), side, side, size)
         return self._photos.crop(indices, boxes, mirrored, size=size, device=self._device), None
 
 
-def _look_at(index: PhotoIndex, size: int, on_problem: Callable[[str], None]) -> None:
+def _sample_photos(index: PhotoIndex, size: int, on_problem: Callable[[str], None]) -> None:
     """Open a few photos before the first step, to tell early what is wrong with all of them.
 
     Raises:
         DataError: if none can be opened.
     """
     sides, problem = [], ""
-    for number in np.unique(np.linspace(0, len(index) - 1, _LOOKED_AT).astype(int)):
+    for number in np.unique(np.linspace(0, len(index) - 1, _SAMPLED).astype(int)):
         try:
             with Image.open(io.BytesIO(index.read(number))) as photo:
                 sides.append(min(photo.size))
@@ -195,7 +206,7 @@ def _look_at(index: PhotoIndex, size: int, on_problem: Callable[[str], None]) ->
             problem = describe_broken(index.name(number), error)
     if not sides:
         raise DataError(
-            f"no readable photo among {_LOOKED_AT} looked at of {len(index)}: {problem}; expected images, "
+            f"no readable photo among {_SAMPLED} sampled of {len(index)}: {problem}; expected images, "
             "and in a .txt list paths relative to the list's folder"
         )
     if (middle := int(np.median(sides))) < size:

@@ -1,4 +1,4 @@
-"""The holes of a run's pictures, by the number of the picture."""
+"""The masks of a run, by the number of the image."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import math
 import torch
 from torch import Tensor
 
-from inpaint.data.config import DataConfig
+from inpaint.data.config import MaskKind
 from inpaint.data.randomness import make_generator
 from inpaint.random_masks import ObjectShapes, make_masks
 
@@ -15,36 +15,41 @@ _LARGEST_BLOCK = 64
 
 
 def draw_masks(
-    config: DataConfig,
+    kind: MaskKind,
     first: int,
     count: int,
     size: int,
+    *,
+    batch_size: int,
+    seed: int,
     shapes: ObjectShapes | None,
 ) -> Tensor:
-    """Draw the holes of pictures `first` to `first + count`.
+    """Draw the masks of images `first` to `first + count`.
 
     Masks are cheaper by the block than one by one, so each belongs to a block with a seed of its own, and a
     process draws the blocks that its pictures are in. Blocks divide a batch: hardly any is drawn twice.
 
     Args:
-        config: of the run.
+        kind: of masks.
         first: number of the first picture.
         count: how many pictures.
         size: side in pixels.
+        batch_size: images per step of the run.
+        seed: of the run.
         shapes: object shapes.
 
     Returns:
         (count, 1, size, size) float32, 1 = hole.
     """
-    block = math.gcd(config.batch_size, _LARGEST_BLOCK)
+    block = math.gcd(batch_size, _LARGEST_BLOCK)
     numbers = range(first // block, -(-(first + count) // block))
     masks = [
         make_masks(
-            config.masks,
+            kind,
             block,
             size,
             size,
-            make_generator(config.seed, "masks", number),
+            make_generator(seed, "masks", number),
             shapes=shapes,
         )
         for number in numbers

@@ -40,7 +40,7 @@ def cycling_sizes(
     return np.tile(np.concatenate([rise[::-1], rise]), 1 if rounds == 1 else rounds + 1)
 
 
-def size_after(config: DataConfig, images_seen: int, photos: int) -> int:
+def size_at(config: DataConfig, images_seen: int, photos: int) -> int:
     """Give the side of the batch that follows `images_seen` images of a run over so many photos.
 
     Where an epoch has too few batches for so many rounds, it gets as many as visit every size.

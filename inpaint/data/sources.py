@@ -20,6 +20,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageOps
 
+from inpaint.atomic import atomic_write
 from inpaint.errors import DataError
 
 PHOTO_SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".webp", ".bmp", ".tif", ".tiff"})
@@ -201,11 +202,9 @@ def _open_shard(path: Path, cache: Path | None) -> Shard:
     shard = _scan(path)
     if kept is not None:
         kept.parent.mkdir(parents=True, exist_ok=True)
-        temporary = kept.with_suffix(f".{os.getpid()}.part")  # several processes may scan at once
-        with temporary.open("wb") as file:
+        with atomic_write(kept) as file:  # several processes may scan at once
             columns = {"text": shard.names.text, "ends": shard.names.ends}
             np.savez(file, stamp=stamp, offsets=shard.offsets, lengths=shard.lengths, **columns)
-        os.replace(temporary, kept)
     return shard
 
 

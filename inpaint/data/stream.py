@@ -27,13 +27,13 @@ from inpaint.data.crops import choose_crops, crop_photo
 from inpaint.data.masks import draw_masks
 from inpaint.data.memory import describe_broken
 from inpaint.data.randomness import indices_at, picture_seed
-from inpaint.data.size_schedule import size_after
+from inpaint.data.size_schedule import size_at
 from inpaint.data.sources import PhotoIndex, decode_photo
 from inpaint.errors import DataError
 from inpaint.random_masks import ObjectShapes
 
 _MOST_WORKERS = 16
-_BATCHES_AHEAD = 2  # each worker prepares so many
+_PREFETCHED = 2  # each worker prepares so many
 _TRIES = 64  # photos in a row that cannot be read: then the disk is gone, not a photo
 
 
@@ -65,7 +65,7 @@ class PhotoStream:
         config: the run.
         index: its photos.
         rows: this process's share of every batch.
-        device: where pictures are wanted. On a processor the workers draw the holes too.
+        device: where pictures are wanted. On a CPU the workers draw the holes too.
         shapes: object shapes for the holes.
         on_problem: called with one line for every photo that cannot be read, the first time it is met.
     """
@@ -86,7 +86,7 @@ class PhotoStream:
         if workers:
             in_workers = {
                 "persistent_workers": True,
-                "prefetch_factor": _BATCHES_AHEAD,
+                "prefetch_factor": _PREFETCHED,
                 "worker_init_fn": _begin_worker,
             }
         self._loader = DataLoader(
@@ -104,7 +104,7 @@ class PhotoStream:
     def __len__(self) -> int:
         return len(self._index)
 
-    def after(self, images_seen: int) -> tuple[Tensor, Tensor | None]:
+    def batch_at(self, images_seen: int) -> tuple[Tensor, Tensor | None]:
         """The pictures (B, 3, S, S) in [0, 1] and holes of the batch that follows `images_seen` images.
 
         Raises:
@@ -147,7 +147,7 @@ class _Plan(Sampler[Any]):
         config, rows = self._config, self._rows
         for images_seen in itertools.count(self.begin, config.batch_size):
             photos = indices_at(self._photos, config.batch_size, seed=config.seed, images_seen=images_seen)
-            size = size_after(config, images_seen, self._photos)
+            size = size_at(config, images_seen, self._photos)
             yield Order(images_seen + rows.start, photos[rows].tolist(), size)
 
 
@@ -172,7 +172,15 @@ class _Maker(Dataset[Any]):
         image = torch.from_numpy(np.ascontiguousarray(np.stack(crops).transpose(0, 3, 1, 2)))
         mask = None
         if self._draws_masks:
-            mask = draw_masks(self._config, order.first, len(crops), order.size, self._shapes).byte()
+            mask = draw_masks(
+                self._config.masks,
+                order.first,
+                len(crops),
+                order.size,
+                batch_size=self._config.batch_size,
+                seed=self._config.seed,
+                shapes=self._shapes,
+            ).byte()
         return Made(image, mask, broken, "")
 
     def _read(self, number: int, broken: list[tuple[str, str]]) -> Image.Image | None:
@@ -213,7 +221,7 @@ def _default_workers() -> int:
 def _signals_kept() -> Iterator[None]:
     """Undo the loader's answer to a worker's death, which is to raise in whatever the main thread does then.
 
-    :meth:`PhotoStream.after` notices within seconds as well, and can tell what happened.
+    :meth:`PhotoStream.batch_at` notices within seconds as well, and can tell what happened.
     """
     if threading.current_thread() is not threading.main_thread() or not hasattr(signal, "SIGCHLD"):
         yield  # the loader changes nothing there

@@ -27,7 +27,7 @@ class MaeFeatures(TapNetwork):
         ours, the distance being that of `inpaint.features.squeezenet.SqueezeNetFeatures`.
     """
 
-    weights = "a checkpoint of inpaint train mae"
+    weights = "a checkpoint of kind mae"
 
     def __init__(self, autoencoder: nn.Module) -> None:
         super().__init__()

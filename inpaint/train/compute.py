@@ -3,45 +3,88 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterable
+import time
+from collections.abc import Callable, Iterable
 
 import torch
+import torch.nn.functional as F
 from torch import nn
 
 from inpaint.device import explain_out_of_memory
-from inpaint.train.config import RunConfig
+from inpaint.train.config import Precision
+
+_PROBED = 3  # timings of each precision; the fastest counts
+_WORTHWHILE = 1.15  # bfloat16 must be faster than float32 by this factor to be worth its rounding
 
 
-def in_precision(config: RunConfig, device: torch.device, *, enabled: bool = True) -> torch.autocast:
-    """A ``with`` block in which networks multiply in the run's precision; losses stay outside of it.
+def autocast(device: torch.device, precision: Precision, *, enabled: bool = True) -> torch.autocast:
+    """A ``with`` block in which networks compute in a precision; losses stay outside of it.
 
     Args:
-        config: the run.
         device: where the network computes.
-        enabled: False stays in float32 whatever the run's precision.
+        precision: "float32" or "bf16".
+        enabled: False stays in float32 in any case.
     """
-    return torch.autocast(device.type, torch.bfloat16, enabled=enabled and config.precision == "bf16")
+    return torch.autocast(device.type, torch.bfloat16, enabled=enabled and precision == "bf16")
 
 
-def compile_each(config: RunConfig, modules: Iterable[nn.Module]) -> None:
-    """Compile modules in place, if the run wants that; parameters and the keys of states stay as they are.
+def bf16_speedup(device: torch.device) -> float:
+    """How many times as fast as float32 a device is in bfloat16: a short convolution and matrix product.
 
-    Blocks of one kind share what was compiled. Give modules without a data-dependent course: neither the
+    Timed in the layout and on the number of threads that a run uses, forward and backward. CPUs without
+    bfloat16 instructions emulate it and are several times slower.
+    """
+    image = torch.randn(4, 64, 64, 64, device=device).to(memory_format=torch.channels_last)
+    convolution = nn.Conv2d(64, 64, 3, padding=1, device=device).to(memory_format=torch.channels_last)
+    linear = nn.Linear(64, 256, device=device)
+
+    def step() -> None:
+        features = F.relu(convolution(image))
+        linear(features.permute(0, 2, 3, 1)).float().sum().backward()
+        if device.type == "cuda":
+            torch.cuda.synchronize(device)
+
+    seconds = {}
+    for precision in ("float32", "bf16"):
+        with autocast(device, precision):
+            step()
+            seconds[precision] = min(_time(step) for _ in range(_PROBED))
+    return seconds["float32"] / seconds["bf16"]
+
+
+def is_worthwhile(speedup: float) -> bool:
+    """Is bfloat16 chosen where it is this much faster?"""
+    return speedup >= _WORTHWHILE
+
+
+def _time(step: Callable[[], None]) -> float:
+    begun = time.perf_counter()
+    step()
+    return time.perf_counter() - begun
+
+
+def compile_each(modules: Iterable[nn.Module]) -> None:
+    """Compile modules in place; parameters and the keys of states stay as they are.
+
+    Blocks of one kind share what was compiled. Give modules without data-dependent control flow: neither the
     masked positional encoding nor the attention transfer.
     """
-    if config.compile:
-        for module in modules:
-            module.compile()
+    for module in modules:
+        module.compile()
 
 
-def uncompiled(config: RunConfig) -> contextlib.AbstractContextManager[object]:
+def uncompiled(active: bool = True) -> contextlib.AbstractContextManager[object]:
     """A ``with`` block for a gradient of a gradient, which compiled code does not have."""
-    return torch.compiler.set_stance("force_eager") if config.compile else contextlib.nullcontext()
+    return torch.compiler.set_stance("force_eager") if active else contextlib.nullcontext()
 
 
-def explain_step_memory(config: RunConfig, device: torch.device) -> contextlib.AbstractContextManager[None]:
-    """A ``with`` block that says in one line what to do about a step that does not fit into memory."""
-    step = f"batch_size {config.batch_size}, accumulate {config.accumulate}, size {config.size}"
+def explain_step_memory(device: torch.device, step: str) -> contextlib.AbstractContextManager[None]:
+    """A ``with`` block that says in one line what to do about a step that does not fit into memory.
+
+    Args:
+        device: where it is taken.
+        step: its numbers, see `RunConfig.step_numbers`.
+    """
     return explain_out_of_memory(
         device,
         step,

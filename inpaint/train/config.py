@@ -1,4 +1,4 @@
-"""A run's configuration: strict TOML in, frozen dataclasses out.
+"""A run's config: strict TOML in, frozen dataclasses out.
 
 Every key is checked before anything is loaded: an unknown key, a wrong type or an impossible value is one
 line that names the key, what was got, what was expected, and the file. Paths are relative to the config's
@@ -11,53 +11,61 @@ from __future__ import annotations
 import dataclasses
 import re
 import tomllib
-from collections.abc import Mapping
+import warnings
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal, TypeVar
+from typing import Any, Literal, Self, TypeVar, get_args, get_type_hints
 
 from inpaint.data.config import DataConfig, check_data_together
 from inpaint.errors import ConfigError
 from inpaint.strict import at_least, between, formerly, read_table
 
+Kind = Literal["mae", "fcmae", "acr"]
 Schedule = Literal["constant", "cosine", "milestones"]
-Precision = Literal["float32", "bf16"]
-JudgedView = Literal["prediction", "composite"]
-JudgedPlaces = Literal["everywhere", "holes"]
+Precision = Literal["auto", "float32", "bf16"]
+DiscriminatorInput = Literal["prediction", "composite"]
+AdversarialRegion = Literal["everywhere", "holes"]
 PerceptualNetwork = Literal["squeezenet", "ade20k", "mae"]
 PERCEPTUAL_FILES: dict[PerceptualNetwork, str] = {
     "squeezenet": "SqueezeNet 1.1 as .safetensors with torchvision's key names",
     "ade20k": "encoder_epoch_20.pth of ade20k-resnet50dilated-ppm_deepsup, published by the project "
     "CSAILVision/semantic-segmentation-pytorch",
-    "mae": "a checkpoint of inpaint train mae",
+    "mae": "a checkpoint of kind mae, or a whole inpainter with such a prior",
 }
 
 
 @dataclass(frozen=True, kw_only=True)
 class RunConfig(DataConfig):
-    """What every training run has, beside its pictures and holes.
+    """The keys of every training run.
 
     Attributes:
-        name: of the run, for logs.
+        kind: what is trained: "mae" or "fcmae", a prior, or "acr", an inpainter.
+        name: of the run; its checkpoint is called `NAME.safetensors`.
         preset: architecture, see `inpaint.models.presets`.
-        accumulate: parts each process does a step's images in, one after the other, to save memory.
-        learning_rate: at its highest.
-        warmup_images: linear rise at the start.
-        schedule: what follows the warm-up.
-        milestones: images seen at which the rate is halved, for schedule "milestones".
-        ema_decay: share of the averaged weights that stays per step; 0 copies.
-        sample_every_s: seconds between sample sheets.
+        init_checkpoint: weights to start from: for a prior a checkpoint of the same preset, or an inpainter
+            that contains one; for an inpainter one whose generator has the same layers.
+        accumulate: micro-batches per step and process, to save memory.
+        learning_rate: peak learning rate.
+        warmup_images: images of linear warm-up.
+        schedule: of the learning rate after the warm-up.
+        milestones: images seen at which the learning rate is halved, for schedule = "milestones".
+        ema_decay: decay of the exponential moving average of the weights per step; 0 copies them.
+        sample_every_s: seconds between sample grids.
         save_every_s: seconds between states.
         log_every: steps between lines of `stats.jsonl`.
-        threads: processor threads; None leaves torch's choice.
-        device: "auto", "cpu", "cuda", "cuda:1", ...
-        precision: of the network's products; losses, FFT and R1 stay in float32.
-        compile: compile the networks with torch.compile: some minutes at the start, then faster steps.
-        tensorboard: also write curves and sample sheets for TensorBoard.
+        threads: CPU threads per process; torch's choice by default.
+        device: "auto", "cpu", "cuda", "cuda:1", "mps".
+        precision: of convolutions and matrix products; "auto" times both and takes the faster one. Losses,
+            FFTs and R1 are always computed in float32.
+        compile: compile the networks with torch.compile: minutes at the start, faster steps afterwards.
+        tensorboard: also write curves and sample grids for TensorBoard.
     """
 
+    kind: Kind
     name: str
     preset: str
+    init_checkpoint: Path | None = None
     accumulate: int = at_least(1, default=1)
     learning_rate: float = at_least(1e-12)
     warmup_images: int = at_least(0, default=0)
@@ -73,20 +81,30 @@ class RunConfig(DataConfig):
     compile: bool = False
     tensorboard: bool = False
 
+    @property
+    def step_numbers(self) -> str:
+        """What decides about the memory of a step, in words."""
+        return f"batch_size {self.batch_size}, accumulate {self.accumulate}, size {self.size}"
+
+    def with_every_loss(self) -> Self:
+        """The run as it is once every loss has joined."""
+        return self
+
 
 @dataclass(frozen=True, kw_only=True)
 class MaeRunConfig(RunConfig):
-    """Pre-training of a prior.
+    """Pre-training of a prior, a masked autoencoder made of transformer blocks.
 
     Attributes:
-        mask_ratio: share of tokens that are hidden.
-        mixed_masks: hide the tokens under image masks first; False hides random tokens only.
-        norm_pix: predict each patch normalised by its own mean and variance.
+        mask_ratio: fraction of the tokens that is hidden.
+        mixed_masks: hide the tokens under image masks first; false hides random tokens only.
+        norm_pix: predict patches normalised by their own mean and variance.
         weight_decay: of AdamW, not applied to biases and norms.
         betas: of AdamW.
         clip_gradient: largest norm of a step's gradient.
     """
 
+    kind: Literal["mae", "fcmae"] = "mae"
     mask_ratio: float = between(0.05, 0.95, default=0.75)
     mixed_masks: bool = True
     norm_pix: bool = False
@@ -97,21 +115,31 @@ class MaeRunConfig(RunConfig):
 
 @dataclass(frozen=True, kw_only=True)
 class FcmaeRunConfig(MaeRunConfig):
-    """Pre-training of a convolutional prior: as that of a transformer, but that less is hidden as a rule.
+    """Pre-training of a convolutional prior, ConvNeXt V2's masked autoencoder.
 
     Attributes:
-        mask_ratio: as there.
-        sparse: compute nothing at hidden positions; the same results, sooner on a processor. The encoder is
-            not compiled then.
+        mask_ratio: fraction of the tokens that is hidden; less than for a transformer as a rule.
+        sparse: compute visible positions only: the same results, faster on a CPU. The encoder is not
+            compiled then.
     """
 
+    kind: Literal["mae", "fcmae"] = "fcmae"
     mask_ratio: float = between(0.05, 0.95, default=0.6)
     sparse: bool = False
 
 
 @dataclass(frozen=True, kw_only=True)
 class LossWeights:
-    """Factors of the parts of the loss; 0 leaves a part out."""
+    """Weights of the losses; 0 leaves a loss out.
+
+    Attributes:
+        adversarial: of the patch discriminator; 0 leaves that discriminator out.
+        feature_matching: between the patch discriminator's activations.
+        perceptual: distance between features of `perceptual_network`.
+        l1_known: absolute error of known pixels.
+        l1_hole: absolute error of hole pixels.
+        r1: gradient penalty of the patch discriminator.
+    """
 
     adversarial: float = at_least(0, default=10.0)
     feature_matching: float = at_least(0, default=100.0)
@@ -123,14 +151,14 @@ class LossWeights:
 
 @dataclass(frozen=True, kw_only=True)
 class Variant:
-    """What a run changes in its preset, as a row of an ablation does; None keeps the preset's choice.
+    """Changes to the preset, as in a row of an ablation; a key left out keeps the preset's choice.
 
     Attributes:
-        attention: whose scores rebuild features before and after the residual blocks.
-        alphas: factors of all that joins the generator: learned from zero, or fixed at one.
-        positional_encoding: the masked positional encoding.
-        feature_layer: decoder layer of the prior whose output are its features.
-        prior_features: use the prior's features; False leaves its attention alone.
+        attention: whose scores transfer features between tokens, before and after the residual blocks.
+        alphas: gates of everything that is injected into the generator: learned from zero, or fixed at one.
+        positional_encoding: add the masked positional encoding.
+        feature_layer: decoder layer of the prior whose output serves as features.
+        prior_features: inject the prior's features; false uses its attention alone.
     """
 
     attention: Literal["prior", "contextual", "none"] | None = None
@@ -142,40 +170,40 @@ class Variant:
 
 @dataclass(frozen=True, kw_only=True)
 class AcrRunConfig(RunConfig):
-    """Training of adapter and generator against a discriminator, the prior frozen.
+    """Training of an inpainter: adapter and generator against a discriminator, the prior frozen.
 
     Attributes:
-        variant: what differs from the preset.
-        mae_checkpoint: the trained prior, a masked autoencoder of either kind.
-        init_checkpoint: a network to continue from, also another variant; see `inpaint.train.initialise`.
-        prior: False trains the generator alone.
-        discriminator_width: channels of its first convolution.
-        discriminator_learning_rate: at its highest; follows the same schedule.
-        judged: what discriminator and perceptual loss see: raw prediction (as published) or composite.
-        adversarial_at: where discriminator and adversarial loss judge: "everywhere" (as published; known
-            places are taught as real), or in "holes" alone. Where most of a picture is known, a discriminator
-            is mostly right by calling all of it real, and a short run ends before it learns more.
-        betas: of Adam, for both networks.
-        alpha_rate: the alphas' learning rate by that of the rest. They are single numbers that start at zero,
-            and what joins through them learns next to nothing before they have moved: a short run raises it.
-        weights: factors of the losses.
-        r1_every: steps between R1 penalties; the factor is multiplied to make up for the steps without.
-        adversarial_after_images: images seen before the discriminator joins.
+        variant: changes to the preset.
+        prior_checkpoint: the trained prior, of either kind.
+        prior: false trains the generator alone.
+        discriminator_width: channels of the patch discriminator's first convolution.
+        discriminator_learning_rate: its peak; it follows the same schedule.
+        discriminator_input: what discriminators and perceptual loss see: the raw "prediction" (as published)
+            or the "composite" with the known pixels.
+        adversarial_at: where the patch discriminator is trained and rewards the generator: "everywhere" (as
+            published: known patches are taught as real) or in "holes" only. Where most of an image is known,
+            answering "real" everywhere is mostly right, and a short run learns no more than that.
+        betas: of Adam, for all networks.
+        alpha_lr_multiplier: learning-rate multiplier for the alphas. They start at zero, and what they gate
+            learns next to nothing before they have moved: short runs raise it.
+        weights: of the losses.
+        r1_every: steps between R1 penalties; the weight is scaled up accordingly.
+        adversarial_after_images: images seen before the discriminators join.
         perceptual_network: whose features the perceptual loss compares; "ade20k" is the published one.
         perceptual_weights: that network's file.
         channels_last: memory layout of convolutions.
     """
 
+    kind: Literal["acr"] = "acr"
     variant: Variant = field(default_factory=Variant)
-    mae_checkpoint: Path | None = None
-    init_checkpoint: Path | None = None
+    prior_checkpoint: Path | None = field(default=None, metadata={"formerly": "mae_checkpoint"})
     prior: bool = True
     discriminator_width: int = at_least(1, default=64)
     discriminator_learning_rate: float = at_least(1e-12, default=1e-4)
-    judged: JudgedView = "prediction"
-    adversarial_at: JudgedPlaces = "everywhere"
+    discriminator_input: DiscriminatorInput = field(default="prediction", metadata={"formerly": "judged"})
+    adversarial_at: AdversarialRegion = "everywhere"
     betas: tuple[float, float] = between(0, 0.999999, default=(0.9, 0.999))
-    alpha_rate: float = at_least(1e-6, default=1.0)
+    alpha_lr_multiplier: float = at_least(1e-6, default=1.0, formerly="alpha_rate")
     weights: LossWeights = field(default_factory=LossWeights)
     r1_every: int = at_least(1, default=1)
     adversarial_after_images: int = at_least(0, default=0)
@@ -183,33 +211,54 @@ class AcrRunConfig(RunConfig):
     perceptual_weights: Path | None = None
     channels_last: bool = False
 
+    def with_every_loss(self) -> Self:
+        """The run as it is once every loss has joined."""
+        return dataclasses.replace(self, adversarial_after_images=0)
 
-AnyRunConfig = TypeVar("AnyRunConfig", bound=RunConfig)
+
+AnyConfig = TypeVar("AnyConfig", bound=RunConfig)
+CONFIGS: dict[Kind, type[RunConfig]] = {"mae": MaeRunConfig, "fcmae": FcmaeRunConfig, "acr": AcrRunConfig}
 
 
-def read_config(path: Path | str, kind: type[AnyRunConfig]) -> AnyRunConfig:
+def read_config(
+    path: Path | str, kind: Kind | None = None, on_warning: Callable[[str], None] = warnings.warn
+) -> RunConfig:
     """Read and check a TOML file.
 
     Args:
         path: the file.
-        kind: `MaeRunConfig`, `FcmaeRunConfig` or `AcrRunConfig`.
+        kind: of a config that does not say it, for the commands of older versions.
+        on_warning: called with one line for each key that has another name now.
+
+    Returns:
+        A config of the class that belongs to its kind, see `CONFIGS`.
 
     Raises:
         ConfigError: the file cannot be read, a key is unknown or missing, or a value is impossible.
     """
     path = Path(path)
-    return config_from_table(_read_file(path), kind, folder=path.parent, source=str(path))
+    table = _read_file(path)
+    if kind is not None and table.setdefault("kind", kind) != kind:
+        raise ConfigError(f"{path}: kind is {table['kind']!r}, expected {kind!r} for `inpaint train {kind}`")
+    return config_from_table(table, folder=path.parent, source=str(path), on_warning=on_warning)
 
 
 def config_from_table(
-    table: Mapping[str, Any], kind: type[AnyRunConfig], *, folder: Path = Path(), source: str = "config"
-) -> AnyRunConfig:
+    table: Mapping[str, Any],
+    *,
+    folder: Path = Path(),
+    source: str = "config",
+    on_warning: Callable[[str], None] = warnings.warn,
+) -> RunConfig:
     """Check a table that was read elsewhere; `folder` is what relative paths refer to.
 
     Raises:
         ConfigError: a key is unknown or missing, or a value is impossible.
     """
     try:
+        kind = CONFIGS[_kind_of(table)]
+        for old, new in _old_names(table, kind).items():
+            on_warning(f"{source}: {old} is called {new} now; the old name will be refused in 0.2")
         config = read_table(table, kind, folder)
         _check_together(config)
     except ConfigError as problem:
@@ -217,7 +266,31 @@ def config_from_table(
     return config
 
 
-def change_config(config: AnyRunConfig, **changes: Any) -> AnyRunConfig:
+def _kind_of(table: Mapping[str, Any]) -> Kind:
+    kinds = " or ".join(f'"{kind}"' for kind in get_args(Kind))
+    if "kind" not in table:
+        preset = str(table.get("preset", ""))
+        likely = next((kind for kind in ("mae", "fcmae") if preset.startswith(f"{kind}-")), "acr")
+        raise ConfigError(f'kind is missing, expected {kinds}; add: kind = "{likely}"')
+    if table["kind"] not in get_args(Kind):
+        raise ConfigError(f"kind is {table['kind']!r}, expected {kinds}")
+    return table["kind"]
+
+
+def _old_names(table: Mapping[str, Any], kind: type[Any], prefix: str = "") -> dict[str, str]:
+    """The keys of a table, also of tables in it, that have another name now: old names to new ones."""
+    hints = get_type_hints(kind)
+    found = {}
+    for item in dataclasses.fields(kind):
+        old = item.metadata.get("formerly")
+        if old and old in table and item.name not in table:
+            found[prefix + old] = prefix + item.name
+        if dataclasses.is_dataclass(hints[item.name]) and isinstance(table.get(item.name), Mapping):
+            found |= _old_names(table[item.name], hints[item.name], f"{item.name}.")  # type: ignore[arg-type]
+    return found
+
+
+def change_config(config: AnyConfig, **changes: Any) -> AnyConfig:
     """Give a config with other values, checked together again.
 
     Raises:
@@ -289,5 +362,5 @@ def _check_together(config: RunConfig) -> None:
                 f"perceptual_weights = 'FILE' ({PERCEPTUAL_FILES[config.perceptual_network]}), "
                 "or weights.perceptual = 0 to train without"
             )
-        if config.mae_checkpoint is not None and not config.prior:
-            raise ConfigError("mae_checkpoint is given with prior = false, expected one or the other")
+        if config.prior_checkpoint is not None and not config.prior:
+            raise ConfigError("prior_checkpoint is given with prior = false, expected one or the other")

@@ -1,4 +1,4 @@
-"""Watch a run: its folder, its curve, its sample sheets, its states, and when to stop."""
+"""Monitor a run: its folder, its curves, its sample grids, its states, and when to stop."""
 
 from __future__ import annotations
 
@@ -14,11 +14,12 @@ from typing import Any
 
 from torch import Tensor, nn
 
+from inpaint.atomic import atomic_write
 from inpaint.checkpoint import save_checkpoint
 from inpaint.errors import ConfigError, DataError, InpaintError
 from inpaint.train.config import RunConfig, plain_config
 from inpaint.train.distributed import Processes
-from inpaint.train.sample_grid import write_sheet
+from inpaint.train.sample_grid import write_sample_grid
 from inpaint.train.state import (
     Stateful,
     append_stats,
@@ -34,7 +35,7 @@ from inpaint.train.state import (
 
 @dataclass(frozen=True)
 class Progress:
-    """Where a run stands, for whoever shows it."""
+    """How far a run is."""
 
     images_seen: int
     images: int
@@ -55,12 +56,12 @@ class Stopped(InpaintError):
     """
 
     def __init__(self, images_seen: int, images: int, number: int) -> None:
-        super().__init__(f"stopped at {images_seen} of {images} images; the same command goes on from there")
+        super().__init__(f"stopped at {images_seen} of {images} images; the same command resumes from there")
         self.exit_code = 128 + number
 
 
-class Watch:
-    """Keep the books of one run in its ``out`` folder; of several processes only the main one writes.
+class Monitor:
+    """Write the files of one run into its ``out`` folder; of several processes only the main one writes.
 
     ``stats.jsonl``, ``samples/``, ``config.json``, ``problems.jsonl``, ``state-*.pt``, the checkpoint and, if
     the config asks for it, ``tensorboard/``.
@@ -99,13 +100,14 @@ class Watch:
             return
         try:
             self.folder.mkdir(parents=True, exist_ok=True)
-            (self.folder / "config.json").write_text(json.dumps(plain_config(config), indent=2) + "\n")
+            with atomic_write(self.folder / "config.json") as file:
+                file.write((json.dumps(plain_config(config), indent=2) + "\n").encode())
             self._noted = {record["problem"] for record in read_stats(self.folder / "problems.jsonl")}
         except OSError as error:
             raise DataError(f"cannot write into the run's folder {self.folder}: {error.strerror}") from error
 
-    def note(self, problem: str) -> None:
-        """Keep one line about a problem that does not stop the run; the same one is kept once."""
+    def report_problem(self, problem: str) -> None:
+        """Record a problem that does not stop the run in one line, once."""
         if self._processes.is_main and problem not in self._noted:
             self._noted.add(problem)
             append_stats(self.folder / "problems.jsonl", {"problem": problem})
@@ -119,7 +121,7 @@ class Watch:
             CheckpointError: there are states, but none can be read or fits.
             InpaintError: another process found another state.
         """
-        saved = load_latest_state(self.folder, self.note) or {"images_seen": 0}
+        saved = load_latest_state(self.folder, self.report_problem) or {"images_seen": 0}
         self._processes.check_agreed(saved["images_seen"], "images_seen")
         if saved["images_seen"]:
             restore(parts, saved, self.folder)
@@ -129,7 +131,7 @@ class Watch:
         return saved["images_seen"]
 
     def save(self, parts: Mapping[str, Stateful], network: nn.Module, **notes: str) -> Path:
-        """Write a state to go on from, and the checkpoint to use.
+        """Write a state to resume from, and the checkpoint to use.
 
         Args:
             parts: of the run.
@@ -160,7 +162,7 @@ class Watch:
 
     @contextmanager
     def running(self, images_seen: int) -> Iterator[None]:
-        """Watch a run from this many images on; Ctrl-C and SIGTERM stop it after the present step."""
+        """Monitor a run from this many images on; Ctrl-C and SIGTERM stop it after the present step."""
         self._images_seen = self._last_images = images_seen
         self._last = dict.fromkeys(self._last, time.monotonic())
         if self._processes.is_main:
@@ -183,8 +185,8 @@ class Watch:
         if self._due["stop"] and self._images_seen < self.config.images:
             raise Stopped(self._images_seen, self.config.images, self._signal or signal.SIGTERM)
 
-    def goes_on(self) -> bool:
-        """Is there more to do, and nobody who asked to stop?"""
+    def is_unfinished(self) -> bool:
+        """Are there images left, and nobody asked to stop?"""
         return self._images_seen < self.config.images and not self._due["stop"]
 
     def step(self, images_seen: int, values: Mapping[str, Tensor]) -> None:
@@ -207,19 +209,19 @@ class Watch:
         """Is it time for a ``sample`` or to ``save``? The same answer in every process."""
         return self._due[what]
 
-    def sheet(self, columns: Callable[[], Mapping[str, Tensor]]) -> None:
-        """Write a sample sheet: one row a picture, one titled column a stage ``(B, C, h, w)``.
+    def sample(self, columns: Callable[[], Mapping[str, Tensor]]) -> None:
+        """Write a sample grid: one row per image, one titled column per stage ``(B, C, h, w)``.
 
         Args:
-            columns: makes the pictures; called in the main process only.
+            columns: makes the images; called in the main process only.
         """
         if not self._processes.is_main:
             return
         path = self.folder / "samples" / f"{self._images_seen:09d}.png"
         made = columns()
-        sheet = write_sheet(path, list(zip(*made.values(), strict=True)), list(made))
+        grid = write_sample_grid(path, list(zip(*made.values(), strict=True)), list(made))
         if self._board is not None:
-            self._board.add_image("samples", sheet, self._images_seen, dataformats="HWC")
+            self._board.add_image("samples", grid, self._images_seen, dataformats="HWC")
 
     def _log(self) -> None:
         self._average_window()
@@ -262,7 +264,7 @@ class Watch:
         rest = f"{states[-1].name} in {self.folder} is good" if states else "no state was saved yet"
         return InpaintError(
             f"the run diverged at {self._images_seen} images: {bad} is not finite; {rest}, "
-            "start again with a lower learning_rate"
+            "restart with a lower learning_rate"
         )
 
 

@@ -1,8 +1,7 @@
-"""Sheets of sample pictures: what a run can do now, at a glance."""
+"""Sample grids: what a run can do now, one row per image and one column per stage."""
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
@@ -13,9 +12,10 @@ from numpy.typing import NDArray
 from PIL import Image, ImageDraw
 from torch import Tensor
 
+from inpaint.atomic import atomic_write
 from inpaint.inspect import overlay_heat
 
-_GAP = 4  # pixels between the pictures of a sheet
+_GAP = 4  # pixels between the images of a grid
 _TITLE_HEIGHT = 14
 
 
@@ -50,7 +50,7 @@ def central_hole_tokens(mask: Tensor, grid: tuple[int, int]) -> Tensor:
     return distance.masked_fill(share == 0, float("inf")).argmin(dim=1)
 
 
-def write_sheet(
+def write_sample_grid(
     path: Path | str, rows: Iterable[Sequence[Tensor] | Tensor], titles: Sequence[str] = ()
 ) -> NDArray[np.uint8]:
     """Write pictures as one PNG grid, atomically.
@@ -70,22 +70,21 @@ def write_sheet(
     width = max((picture.width for row in grid for picture in row), default=1)
     top = _TITLE_HEIGHT if titles else 0
     columns = max([len(titles), *(len(row) for row in grid)])
-    sheet = Image.new(
+    canvas = Image.new(
         "RGB", (columns * (width + _GAP) + _GAP, top + len(grid) * (height + _GAP) + _GAP), "white"
     )
-    pen = ImageDraw.Draw(sheet)
+    pen = ImageDraw.Draw(canvas)
     for column, title in enumerate(titles):
         pen.text((_GAP + column * (width + _GAP), 1), title, fill="black")
     for line, row in enumerate(grid):
         for column, picture in enumerate(row):
             if picture.size != (width, height):
                 picture = picture.resize((width, height), Image.Resampling.NEAREST)
-            sheet.paste(picture, (_GAP + column * (width + _GAP), top + _GAP + line * (height + _GAP)))
+            canvas.paste(picture, (_GAP + column * (width + _GAP), top + _GAP + line * (height + _GAP)))
     path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}.part")
-    sheet.save(temporary, format="PNG")
-    os.replace(temporary, path)
-    return np.asarray(sheet)
+    with atomic_write(path) as file:
+        canvas.save(file, format="PNG")
+    return np.asarray(canvas)
 
 
 def _to_picture(picture: Tensor) -> Image.Image:

@@ -1,4 +1,4 @@
-"""What a run needs to go on after an interruption: its states and its statistics."""
+"""What a run needs to resume after an interruption: its states and its statistics."""
 
 from __future__ import annotations
 
@@ -13,9 +13,11 @@ from typing import Any, Protocol
 import torch
 from torch import Tensor
 
+from inpaint.atomic import atomic_write
 from inpaint.errors import CheckpointError
 
 STATES_KEPT = 2
+STATE_FORMAT = 2  # 1, without a number: before 0.1.0, with averaged weights of another form
 _STATE_NAME = re.compile(r"state-(\d{9,})\.pt")
 
 
@@ -32,7 +34,7 @@ class Stateful(Protocol):
 
 
 def save_state(folder: Path | str, images_seen: int, payload: Mapping[str, Any]) -> Path:
-    """Write everything a run needs to go on, atomically, and delete all but the last two states.
+    """Write everything a run needs to resume, atomically, and delete all but the last two states.
 
     Args:
         folder: of the run; made if missing.
@@ -45,15 +47,10 @@ def save_state(folder: Path | str, images_seen: int, payload: Mapping[str, Any])
     folder = Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
     path = folder / f"state-{images_seen:09d}.pt"
-    temporary = folder / f".{path.name}.part"
-    try:
-        with temporary.open("wb") as file:
-            torch.save({**payload, "images_seen": images_seen}, file)
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(temporary, path)
-    finally:
-        temporary.unlink(missing_ok=True)
+    with atomic_write(path) as file:
+        torch.save({**payload, "images_seen": images_seen, "format": STATE_FORMAT}, file)
+        file.flush()
+        os.fsync(file.fileno())
     for old in list_states(folder)[:-STATES_KEPT]:
         old.unlink(missing_ok=True)
     return path
@@ -82,23 +79,29 @@ def restore(parts: Mapping[str, Stateful], saved: Mapping[str, Any], folder: Pat
         folder: of the run, for the error.
 
     Raises:
-        CheckpointError: the state is of other networks than the config's.
+        CheckpointError: the state is of other networks than the config's, or of an older version.
     """
+    if saved.get("format") != STATE_FORMAT:
+        raise CheckpointError(
+            f"the states in {folder} were written by another version of inpaint and cannot be resumed; "
+            "finish the run with that version, or name a new out folder and start there from the old "
+            "folder's checkpoint with init_checkpoint"
+        )
     for name, part in parts.items():
         try:
             part.load_state_dict(saved[name])
         except (RuntimeError, ValueError, KeyError, CheckpointError) as problem:
             reason = " ".join(str(problem).split())[:200]
             raise CheckpointError(
-                f"the states in {folder} do not fit this config: {name} is another one ({reason}); "
-                "give the config its old values back, or name a new out folder"
+                f"the states in {folder} do not fit this config: {name} differs ({reason}); "
+                "restore the config's old values, or name a new out folder"
             ) from None
 
 
 def load_latest_state(
     folder: Path | str, on_problem: Callable[[str], None] | None = None
 ) -> dict[str, Any] | None:
-    """Read the newest state that is whole, onto the processor.
+    """Read the newest state that is whole, onto the CPU.
 
     Args:
         folder: of the run; may not exist.
@@ -120,7 +123,7 @@ def load_latest_state(
                 on_problem(f"{path.name}: cannot be read, trying the state before it ({reason})")
     if states:
         raise CheckpointError(
-            f"none of {len(states)} states in {folder} can be read; delete state-*.pt there to start anew"
+            f"none of {len(states)} states in {folder} can be read; delete state-*.pt there to start over"
         )
     return None
 
@@ -161,9 +164,8 @@ def trim_stats(path: Path | str, images_seen: int) -> None:
     if not path.exists():
         return
     kept = [record for record in read_stats(path) if record.get("images_seen", 0) <= images_seen]
-    temporary = path.with_name(f".{path.name}.part")
-    temporary.write_text("".join(json.dumps(record) + "\n" for record in kept), encoding="utf-8")
-    os.replace(temporary, path)
+    with atomic_write(path) as file:
+        file.write("".join(json.dumps(record) + "\n" for record in kept).encode())
 
 
 def _plain_number(value: Any) -> Any:

@@ -6,16 +6,16 @@ import pytest
 
 from inpaint.data.config import Augment
 from inpaint.errors import ConfigError
-from inpaint.train.config import MaeRunConfig, config_from_table
+from inpaint.train.config import RunConfig, config_from_table
 
 SMALLEST = {
-    "name": "try", "preset": "mae-tiny", "out": "runs/try", "photos": ["photos"],
+    "kind": "mae", "name": "try", "preset": "mae-tiny", "out": "runs/try", "photos": ["photos"],
     "batch_size": 2, "images": 100, "learning_rate": 1e-3,
 }  # fmt: skip
 
 
-def read(**changes) -> MaeRunConfig:
-    return config_from_table({**SMALLEST, **changes}, MaeRunConfig, source="run.toml")
+def read(**changes) -> RunConfig:
+    return config_from_table({**SMALLEST, **changes}, source="run.toml")
 
 
 def test_by_default_photos_stay_in_memory_and_are_cropped():

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from inpaint.data.config import DataConfig
-from inpaint.data.size_schedule import cycling_sizes, size_after
+from inpaint.data.size_schedule import cycling_sizes, size_at
 
 
 @given(
@@ -34,7 +34,7 @@ def settings(batch_size: int, rounds: int, smallest_size: int | None = 256) -> D
 
 
 def sizes_of(batches: range, photos: int, config: DataConfig) -> list[int]:
-    return [size_after(config, config.batch_size * batch, photos) for batch in batches]
+    return [size_at(config, config.batch_size * batch, photos) for batch in batches]
 
 
 def test_every_size_has_its_share_of_an_epoch():
@@ -47,7 +47,7 @@ def test_every_size_has_its_share_of_an_epoch():
 
 def test_an_epoch_of_few_batches_still_visits_every_size():
     assert set(sizes_of(range(40), 160, settings(4, rounds=64))) == set(range(256, 513, 16))
-    assert size_after(settings(8, rounds=64), 0, photos=3) in range(256, 513)  # less than a batch of photos
+    assert size_at(settings(8, rounds=64), 0, photos=3) in range(256, 513)  # less than a batch of photos
 
 
 def test_sizes_begin_anew_with_every_epoch():
@@ -57,7 +57,7 @@ def test_sizes_begin_anew_with_every_epoch():
 
 
 def test_without_a_smallest_size_it_never_changes():
-    assert size_after(settings(8, rounds=2, smallest_size=None), 48, photos=803) == 512
+    assert size_at(settings(8, rounds=2, smallest_size=None), 48, photos=803) == 512
 
 
 def test_the_first_part_of_a_run_may_be_small():
@@ -65,4 +65,4 @@ def test_the_first_part_of_a_run_may_be_small():
         photos=(Path("photos"),), out=Path("run"), batch_size=4, images=40, size=64, early_size=32,
         early_share=0.5,
     )  # fmt: skip
-    assert [size_after(config, seen, photos=8) for seen in range(0, 40, 4)] == [32] * 5 + [64] * 5
+    assert [size_at(config, seen, photos=8) for seen in range(0, 40, 4)] == [32] * 5 + [64] * 5

@@ -16,10 +16,7 @@ from inpaint.data import stream
 from inpaint.data.config import Augment
 from inpaint.data.sources import index_photos
 from inpaint.errors import DataError, InpaintError
-from inpaint.train.mae import fit_mae
-from inpaint.train.monitor import Watch
 from tests.train.photo_files import data_config, open_batches, same, write_photo, write_photos
-from tests.train.tiny_runs import BATCH, curve, mae_config
 
 
 def test_workers_give_what_the_process_itself_gives(tmp_path):
@@ -27,27 +24,27 @@ def test_workers_give_what_the_process_itself_gives(tmp_path):
     for changes in ({}, {"augment": Augment(kind="lama"), "smallest_size": 16}):
         config = data_config(tmp_path / "photos", tmp_path, keep="disk", **changes)
         alone = open_batches(config)
-        expected = {images_seen: alone.after(images_seen) for images_seen in range(0, 40, 4)}
+        expected = {images_seen: alone.batch_at(images_seen) for images_seen in range(0, 40, 4)}
         helped = open_batches(
             data_config(tmp_path / "photos", tmp_path, keep="disk", **changes | {"workers": 2})
         )
         for images_seen in (8, 12, 16, 0, 36, 4):
-            assert same(helped.after(images_seen), expected[images_seen])
+            assert same(helped.batch_at(images_seen), expected[images_seen])
 
 
 def test_a_broken_photo_costs_one_line_and_is_replaced_by_the_next(tmp_path):
     paths = write_photos(tmp_path / "photos", 4, width=40, height=40)
     config = data_config(tmp_path / "photos", tmp_path, keep="disk", min_scale=1)
-    whole = open_batches(config).after(0).image
+    whole = open_batches(config).batch_at(0).image
     paths[1].write_bytes(b"not a picture")
     paths[2].unlink()
     (tmp_path / "list.txt").write_text("".join(f"photos/{path.name}\n" for path in paths))
     problems: list[str] = []
     config = data_config(tmp_path / "list.txt", tmp_path, keep="disk", min_scale=1, workers=1)
     batches = open_batches(config, on_problem=problems.append)
-    image = batches.after(0).image
+    image = batches.batch_at(0).image
     for images_seen in range(4, 40, 4):
-        batches.after(images_seen)
+        batches.batch_at(images_seen)
     names = sorted(Path(line.split(":")[0]).name for line in problems)
     assert names == ["1.png", "2.png"] and all("cannot be read as a photo" in line for line in problems)
     # All four are in the batch; in the places of 1 and 2 stands 3, mirrored by chance as they would be.
@@ -58,7 +55,7 @@ def test_a_broken_photo_costs_one_line_and_is_replaced_by_the_next(tmp_path):
         if torch.equal(image[row], image[changed[0]]) or torch.equal(image[row], image[changed[0]].flip(-1))
     ]  # fmt: skip
     assert third not in changed
-    assert same(open_batches(config, on_problem=problems.append).after(0), batches.after(0))
+    assert same(open_batches(config, on_problem=problems.append).batch_at(0), batches.batch_at(0))
 
 
 def test_photos_that_vanish_during_the_run_stop_it_with_one_line(tmp_path):
@@ -68,7 +65,7 @@ def test_photos_that_vanish_during_the_run_stop_it_with_one_line(tmp_path):
     for path in paths:
         path.unlink()
     with pytest.raises(DataError, match=r"64 photos in a row cannot be read, the last one: .*png") as caught:
-        batches.after(0)
+        batches.batch_at(0)
     assert "\n" not in str(caught.value)
 
 
@@ -83,7 +80,7 @@ def test_a_killed_worker_stops_the_run_with_one_line(tmp_path):
     os.kill(worker, signal.SIGKILL)
     with pytest.raises(DataError, match=r"a process that reads photos ended \(.*\); .*--shm-size") as caught:
         for images_seen in range(0, 4000, 4):
-            batches.after(images_seen)
+            batches.batch_at(images_seen)
     assert "\n" not in str(caught.value) and signal.getsignal(signal.SIGCHLD) is answer
 
 
@@ -111,28 +108,3 @@ def test_workers_are_shared_among_the_processes_of_a_machine(monkeypatch):
     assert stream._default_workers() == 12
     monkeypatch.setattr("os.cpu_count", lambda: 2)
     assert stream._default_workers() == 1
-
-
-def test_a_run_from_disk_that_is_stopped_goes_on_with_the_same_curve(photos, tmp_path, monkeypatch):
-    """Five photos and a broken one, read by a worker; the run dies in its fourth step."""
-    changes = {
-        "keep": "disk",
-        "workers": 1,
-        "photo_size": None,
-        "augment": Augment(hue=0.1),
-    }
-    straight = mae_config(photos, tmp_path / "straight", **changes)
-    fit_mae(straight)
-    monkeypatch.setattr(Watch, "due", lambda self, what: what == "save")
-
-    def die(progress):
-        if progress.images_seen == 4 * BATCH:
-            raise KeyboardInterrupt
-
-    resumed = mae_config(photos, tmp_path / "resumed", **changes)
-    with pytest.raises(KeyboardInterrupt):
-        fit_mae(resumed, die)
-    fit_mae(resumed)
-    assert curve(resumed.out) == curve(straight.out)
-    (problem,) = set((straight.out / "problems.jsonl").read_text().splitlines())
-    assert "broken.png: cannot be read as a photo" in problem

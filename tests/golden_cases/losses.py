@@ -14,6 +14,7 @@ from torch import Tensor
 
 from inpaint.features.ade20k import SceneFeatures
 from inpaint.models.discriminator import PatchDiscriminator
+from inpaint.train.averaging import Ema
 from inpaint.train.losses import (
     discriminator_fake_loss,
     discriminator_real_loss,
@@ -24,7 +25,7 @@ from inpaint.train.losses import (
     scale_mask,
     weighted_l1,
 )
-from inpaint.train.schedule import Ema, milestone_factor
+from inpaint.train.schedule import milestone_factor
 from tests.golden_cases.case import Case, Checker, gradient_norms
 
 Outputs = dict[str, np.ndarray]
@@ -205,8 +206,8 @@ def check_ema(case: Case) -> Outputs:
     ema = Ema(network, decay=case.config["beta"])
     with torch.no_grad():
         network.weight.copy_(torch.from_numpy(case.inputs["p"]))
-    ema.update(network)
-    return {"out": _array(ema.state_dict()["weight"])}
+    ema.update_parameters(network)
+    return {"out": _array(ema.module.state_dict()["weight"])}
 
 
 def check_milestones(case: Case) -> Outputs:

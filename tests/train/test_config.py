@@ -6,13 +6,13 @@ import dataclasses
 import json
 import re
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from inpaint.errors import ConfigError
 from inpaint.train.config import (
     AcrRunConfig,
-    MaeRunConfig,
     Variant,
     config_from_table,
     plain_config,
@@ -20,6 +20,7 @@ from inpaint.train.config import (
 )
 
 SMALLEST = {
+    "kind": "mae",
     "name": "try",
     "preset": "mae-tiny",
     "out": "runs/try",
@@ -28,18 +29,18 @@ SMALLEST = {
     "images": 100,
     "learning_rate": 1e-3,
 }
-ACR = {**SMALLEST, "preset": "acr-tiny", "weights": {"perceptual": 0}}
+ACR = {**SMALLEST, "kind": "acr", "preset": "acr-tiny", "weights": {"perceptual": 0}}
 
 
 def test_the_smallest_config_has_the_published_defaults():
-    mae = config_from_table(SMALLEST, MaeRunConfig)
+    mae: Any = config_from_table(SMALLEST)
     assert (mae.mask_ratio, mae.weight_decay, mae.betas) == (0.75, 0.05, (0.9, 0.95)) and mae.mixed_masks
-    acr = config_from_table({**ACR, "weights": {}, "perceptual_weights": "f.safetensors"}, AcrRunConfig)
+    acr: Any = config_from_table({**ACR, "weights": {}, "perceptual_weights": "f.safetensors"})
     assert dataclasses.asdict(acr.weights) == {
         "adversarial": 10, "feature_matching": 100, "perceptual": 30,
         "l1_known": 10, "l1_hole": 0, "r1": 0.001,
     }  # fmt: skip
-    assert acr.ema_decay == 0.998 and acr.judged == "prediction"
+    assert acr.ema_decay == 0.998 and acr.discriminator_input == "prediction"
 
 
 def test_reading_a_file(tmp_path, monkeypatch):
@@ -48,6 +49,7 @@ def test_reading_a_file(tmp_path, monkeypatch):
     path.parent.mkdir()
     path.write_text(
         """
+        kind = "acr"
         name = "small"
         preset = "acr-small"
         out = "../runs/small"
@@ -57,16 +59,16 @@ def test_reading_a_file(tmp_path, monkeypatch):
         learning_rate = 1
         schedule = "milestones"
         milestones = [500, 800]
-        mae_checkpoint = "/elsewhere/mae.safetensors"
+        prior_checkpoint = "/elsewhere/mae.safetensors"
         [weights]
         perceptual = 0
         l1_hole = 5
         """
     )
-    config = read_config(path, AcrRunConfig)
+    config: Any = read_config(path)
     assert config.out == tmp_path / "configs" / "../runs/small"
     assert config.photos == (Path("/data/photos/photos-*.tar"),)
-    assert config.mae_checkpoint == Path("/elsewhere/mae.safetensors")
+    assert config.prior_checkpoint == Path("/elsewhere/mae.safetensors")
     assert config.learning_rate == 1.0 and isinstance(config.learning_rate, float)
     assert config.milestones == (500, 800) and config.weights.l1_hole == 5
 
@@ -74,6 +76,7 @@ def test_reading_a_file(tmp_path, monkeypatch):
 def test_a_base_is_what_a_config_does_not_say_itself(tmp_path):
     (tmp_path / "whole.toml").write_text(
         """
+        kind = "acr"
         name = "whole"
         preset = "acr-tiny"
         out = "runs"
@@ -87,12 +90,13 @@ def test_a_base_is_what_a_config_does_not_say_itself(tmp_path):
         """
     )
     (tmp_path / "row.toml").write_text('base = "whole.toml"\nname = "row"\n[weights]\nl1_known = 3\n')
-    whole, row = (read_config(tmp_path / f"{name}.toml", AcrRunConfig) for name in ("whole", "row"))
+    whole: Any
+    whole, row = (read_config(tmp_path / f"{name}.toml") for name in ("whole", "row"))
     weights = dataclasses.replace(whole.weights, l1_known=3.0)
     assert row == dataclasses.replace(whole, name="row", weights=weights)
 
     (tmp_path / "last.toml").write_text('base = "row.toml"\nname = "last"\n')
-    assert read_config(tmp_path / "last.toml", AcrRunConfig) == dataclasses.replace(row, name="last")
+    assert read_config(tmp_path / "last.toml") == dataclasses.replace(row, name="last")
 
     (tmp_path / "other.toml").write_text('base = "bad.toml"\n')
     for base, message in (
@@ -104,7 +108,7 @@ def test_a_base_is_what_a_config_does_not_say_itself(tmp_path):
     ):
         (tmp_path / "bad.toml").write_text(f"base = {base}\n")
         with pytest.raises(ConfigError, match=message):
-            read_config(tmp_path / "bad.toml", AcrRunConfig)
+            read_config(tmp_path / "bad.toml")
 
 
 @pytest.mark.parametrize(
@@ -138,37 +142,64 @@ def test_a_base_is_what_a_config_does_not_say_itself(tmp_path):
         ({"milestones": [5]}, r"milestones is \[5\] with schedule 'cosine'"),
         ({"schedule": "milestones", "milestones": [5, 5]}, "expected positive rising numbers"),
         ({"weights": {}}, "weights.perceptual is 30.0 without perceptual_weights"),
-        ({"prior": False, "mae_checkpoint": "m.safetensors"}, "mae_checkpoint is given with prior = false"),
+        (
+            {"prior": False, "prior_checkpoint": "m.safetensors"},
+            "prior_checkpoint is given with prior = false",
+        ),
     ],
 )
 def test_every_mistake_has_its_line(change, message):
     with pytest.raises(ConfigError, match=message) as caught:
-        config_from_table({**ACR, **change}, AcrRunConfig, source="run.toml")
+        config_from_table({**ACR, **change}, source="run.toml")
     assert str(caught.value).startswith("run.toml: ") and "\n" not in str(caught.value)
 
 
 @pytest.mark.parametrize("key", sorted(SMALLEST))
 def test_missing_keys_are_named(key):
     table = {name: value for name, value in SMALLEST.items() if name != key}
-    with pytest.raises(ConfigError, match=f"{key} is missing, expected a"):
-        config_from_table(table, MaeRunConfig)
+    with pytest.raises(ConfigError, match=f"{key} is missing, expected"):
+        config_from_table(table)
+
+
+@pytest.mark.parametrize(("preset", "kind"), [("mae-small", "mae"), ("fcmae-tiny", "fcmae"), ("lama", "acr")])
+def test_a_config_without_a_kind_is_told_which_to_add(preset, kind):
+    table = {key: value for key, value in SMALLEST.items() if key != "kind"}
+    with pytest.raises(ConfigError, match=f'kind is missing, .*; add: kind = "{kind}"'):
+        config_from_table(table | {"preset": preset})
+
+
+def test_old_names_of_keys_are_read_with_a_warning():
+    old = {**ACR, "judged": "composite", "alpha_rate": 3.0, "variant": {"positions": False}}
+    told: list[str] = []
+    config = config_from_table(old, source="run.toml", on_warning=told.append)
+    assert isinstance(config, AcrRunConfig)
+    assert (config.discriminator_input, config.alpha_lr_multiplier) == ("composite", 3.0)
+    assert config.variant.positional_encoding is False
+    assert sorted(told) == [
+        "run.toml: alpha_rate is called alpha_lr_multiplier now; the old name will be refused in 0.2",
+        "run.toml: judged is called discriminator_input now; the old name will be refused in 0.2",
+        "run.toml: variant.positions is called variant.positional_encoding now; "
+        "the old name will be refused in 0.2",
+    ]
+    with pytest.raises(ConfigError, match=r"unknown key judged; did you mean discriminator_input\?"):
+        config_from_table({**ACR, "judged": "composite", "discriminator_input": "composite"})
 
 
 def test_keys_of_the_other_kind_are_refused():
     with pytest.raises(ConfigError, match="unknown key discriminator_width"):
-        config_from_table({**SMALLEST, "discriminator_width": 8}, MaeRunConfig)
+        config_from_table({**SMALLEST, "discriminator_width": 8})
 
 
 def test_unreadable_files(tmp_path):
     with pytest.raises(ConfigError, match="cannot be read"):
-        read_config(tmp_path / "none.toml", MaeRunConfig)
+        read_config(tmp_path / "none.toml")
     (tmp_path / "bad.toml").write_text("name = ")
     with pytest.raises(ConfigError, match=r"bad\.toml: not valid TOML"):
-        read_config(tmp_path / "bad.toml", MaeRunConfig)
+        read_config(tmp_path / "bad.toml")
 
 
 def test_configs_are_frozen_and_can_be_written_as_json():
-    config = config_from_table(ACR, AcrRunConfig)
+    config = config_from_table(ACR)
     with pytest.raises(dataclasses.FrozenInstanceError):
         config.batch_size = 3  # type: ignore[misc]
     plain = json.loads(json.dumps(plain_config(config)))
@@ -177,11 +208,12 @@ def test_configs_are_frozen_and_can_be_written_as_json():
     def filled(table):  # TOML has no null: what is None is left out
         return {k: filled(v) if isinstance(v, dict) else v for k, v in table.items() if v is not None}
 
-    assert config_from_table(filled(plain), AcrRunConfig) == config
+    assert config_from_table(filled(plain)) == config
 
 
 def test_a_variant_is_read_as_strictly_as_the_rest():
-    variant = config_from_table({**ACR, "variant": {"attention": "none"}}, AcrRunConfig).variant
+    config: Any = config_from_table({**ACR, "variant": {"attention": "none"}})
+    variant = config.variant
     assert variant == Variant(attention="none") and variant.alphas is None
     for change, message in (
         ({"attention": "learned"}, "variant.attention is 'learned', expected one of 'prior'"),
@@ -190,4 +222,4 @@ def test_a_variant_is_read_as_strictly_as_the_rest():
         ({"positional_encoding": "no"}, "variant.positional_encoding is 'no', expected true or false"),
     ):
         with pytest.raises(ConfigError, match=re.escape(message)):
-            config_from_table({**ACR, "variant": change}, AcrRunConfig)
+            config_from_table({**ACR, "variant": change})

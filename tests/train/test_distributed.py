@@ -14,10 +14,9 @@ from torch import nn
 
 from inpaint.checkpoint import load_checkpoint, read_notes
 from inpaint.errors import ConfigError
-from inpaint.train.acr import fit_acr
 from inpaint.train.config import RunConfig
 from inpaint.train.distributed import Processes, join_processes
-from inpaint.train.mae import fit_mae
+from inpaint.train.fit import fit
 from tests.train.tiny_runs import STEPS, acr_config, curve, mae_config, write_config
 
 CPU = torch.device("cpu")
@@ -53,7 +52,7 @@ def assert_same_run(one: Path, two: Path) -> None:
 
 @pytest.mark.slow
 def test_mae_in_two_processes(photos, tmp_path):
-    one = fit_mae(mae_config(photos, tmp_path / "one"))
+    one = fit(mae_config(photos, tmp_path / "one"))
     two = train_in_two_processes(TORCHRUN, "mae", mae_config(photos, tmp_path / "two"), tmp_path)
     assert_same_run(one, two)
 
@@ -66,7 +65,7 @@ def test_acr_in_two_processes_with_every_loss(photos, tmp_path, perceptual_weigh
     first, second = (
         acr_config(photos, tmp_path / name, perceptual_weights, **changes) for name in ("one", "two")
     )
-    one = fit_acr(first)
+    one = fit(first)
     two = train_in_two_processes(ACCELERATE, "acr", second, tmp_path)
     assert_same_run(one, two)
     assert {"r1", "perceptual", "adversarial", "feature_matching"} <= curve(second.out)[2].keys()

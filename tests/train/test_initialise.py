@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from pathlib import Path
 
 import pytest
@@ -12,7 +13,7 @@ from inpaint.errors import CheckpointError, ConfigError
 from inpaint.models.inpainter import Inpainter, InpainterPreset
 from inpaint.models.presets import build_fcmae, build_inpainter, build_mae, vary_preset
 from inpaint.train.config import AcrRunConfig, LossWeights, Variant
-from inpaint.train.initialise import start_network
+from inpaint.train.recipes.initialise import initialise_inpainter
 
 
 def config(**changes) -> AcrRunConfig:
@@ -21,6 +22,11 @@ def config(**changes) -> AcrRunConfig:
         learning_rate=1e-3, weights=LossWeights(perceptual=0),
     )  # fmt: skip
     return AcrRunConfig(**(settings | changes))
+
+
+def start(run: AcrRunConfig) -> tuple[Inpainter, str]:
+    preset = vary_preset(run.preset, **dataclasses.asdict(run.variant))
+    return initialise_inpainter(preset, run.init_checkpoint, run.prior_checkpoint)
 
 
 @pytest.fixture
@@ -66,11 +72,11 @@ GENERATOR = {"generator.stem", "generator.head"}
 
 
 def test_without_checkpoints_all_is_new():
-    assert start_network(config()).note == "all new"
+    assert start(config())[1] == "all new"
 
 
 def test_the_same_preset_takes_everything(base):
-    network, note = start_network(config(init_checkpoint=base))
+    network, note = start(config(init_checkpoint=base))
     assert taken(network, base) == GENERATOR | {
         "prior", "adapter", "generator.positions", "generator.transfer"
     }  # fmt: skip
@@ -81,7 +87,7 @@ def test_a_prior_joins_a_generator_that_was_trained_alone(tmp_path):
     alone = InpainterPreset("alone", vary_preset("acr-tiny", attention="none").generator, working_size=64)
     base = written(tmp_path / "alone.safetensors", build_inpainter(alone))
     mae = written(tmp_path / "mae.safetensors", build_mae("mae-tiny"))
-    network, note = start_network(config(init_checkpoint=base, mae_checkpoint=mae))
+    network, note = start(config(init_checkpoint=base, prior_checkpoint=mae))
     assert taken(network, base) == GENERATOR | {"generator.positions"}
     assert torch.equal(network.prior.mask_token, load_checkpoint(mae).mask_token)
     assert all(alpha.item() == 0 for alpha in network.adapter.alphas)
@@ -92,28 +98,28 @@ def test_a_prior_joins_a_generator_that_was_trained_alone(tmp_path):
 
 
 def test_attention_of_another_origin_starts_fresh_and_silent(base):
-    network, note = start_network(config(init_checkpoint=base, variant=Variant(attention="contextual")))
+    network, note = start(config(init_checkpoint=base, variant=Variant(attention="contextual")))
     assert taken(network, base) == GENERATOR | {"prior", "adapter", "generator.positions"}
     assert network.generator.transfer_before.alpha.item() == 0
     assert "new: alphas + attention" in note and "not taken: alphas" in note
 
 
 def test_alphas_fixed_at_one_stay_one(base):
-    network, _ = start_network(config(init_checkpoint=base, variant=Variant(alphas="one")))
+    network, _ = start(config(init_checkpoint=base, variant=Variant(alphas="one")))
     alphas = [value for name, value in network.named_parameters() if "alpha" in name]
     assert len(alphas) == 6 and all(alpha.item() == 1 and not alpha.requires_grad for alpha in alphas)
 
 
 def test_positions_are_left_out(base):
-    network, note = start_network(config(init_checkpoint=base, variant=Variant(positional_encoding=False)))
+    network, note = start(config(init_checkpoint=base, variant=Variant(positional_encoding=False)))
     assert network.generator.positions is None and "not taken: positions" in note
 
 
 def test_features_of_another_layer_keep_the_prior_but_not_the_adapter(base, tmp_path):
     mae = written(tmp_path / "mae.safetensors", build_mae("mae-tiny"))
-    network, _ = start_network(config(init_checkpoint=base, variant=Variant(feature_layer=1)))
+    network, _ = start(config(init_checkpoint=base, variant=Variant(feature_layer=1)))
     assert taken(network, base) == GENERATOR | {"prior", "generator.positions", "generator.transfer"}
-    network, _ = start_network(config(mae_checkpoint=mae, variant=Variant(feature_layer=1)))
+    network, _ = start(config(prior_checkpoint=mae, variant=Variant(feature_layer=1)))
     assert network.prior.preset.feature_layer == 1
     assert torch.equal(network.prior.mask_token, load_checkpoint(mae).mask_token)
     assert not any(parameter.requires_grad for parameter in network.prior.parameters())
@@ -121,23 +127,23 @@ def test_features_of_another_layer_keep_the_prior_but_not_the_adapter(base, tmp_
 
 def test_a_prior_of_the_other_kind_is_taken_where_it_belongs_and_refused_elsewhere(base, tmp_path):
     fcmae = written(tmp_path / "fcmae.safetensors", build_fcmae("fcmae-tiny"))
-    run = config(preset="acr-tiny-convnext", init_checkpoint=base, mae_checkpoint=fcmae)
-    network, note = start_network(run)
+    run = config(preset="acr-tiny-convnext", init_checkpoint=base, prior_checkpoint=fcmae)
+    network, note = start(run)
     assert torch.equal(network.prior.mask_token, load_checkpoint(fcmae).mask_token)
     assert all(alpha.item() == 0 for alpha in network.adapter.alphas)
     assert "prior from fcmae.safetensors" in note and "new: adapter + alphas + prior" in note
-    with pytest.raises(CheckpointError, match="does not hold the masked autoencoder of preset acr-tiny"):
-        start_network(config(mae_checkpoint=fcmae))
+    with pytest.raises(CheckpointError, match="does not hold the prior of preset acr-tiny"):
+        start(config(prior_checkpoint=fcmae))
 
 
 def test_another_generator_or_prior_is_refused(base, tmp_path):
     other = written(tmp_path / "other.safetensors", build_inpainter("lama-tiny"))
     with pytest.raises(CheckpointError, match="holds another network, expected one of preset acr-tiny"):
-        start_network(config(init_checkpoint=other))
-    with pytest.raises(CheckpointError, match="does not hold the masked autoencoder of preset acr-tiny"):
-        start_network(config(mae_checkpoint=base))
+        start(config(init_checkpoint=other))
+    with pytest.raises(CheckpointError, match="does not hold the prior of preset acr-tiny"):
+        start(config(prior_checkpoint=other))
     mae = written(tmp_path / "mae.safetensors", build_mae("mae-tiny"))
-    with pytest.raises(CheckpointError, match="does not hold the masked autoencoder of preset lama-tiny"):
-        start_network(config(preset="lama-tiny", mae_checkpoint=mae))
+    with pytest.raises(CheckpointError, match="for preset lama-tiny, which has no prior"):
+        start(config(preset="lama-tiny", prior_checkpoint=mae))
     with pytest.raises(ConfigError, match="has no prior"):
-        start_network(config(preset="lama-tiny", variant=Variant(attention="prior")))
+        start(config(preset="lama-tiny", variant=Variant(attention="prior")))

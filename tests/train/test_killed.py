@@ -14,9 +14,8 @@ import pytest
 import torch
 
 from inpaint.checkpoint import load_checkpoint
-from inpaint.train.acr import fit_acr
 from inpaint.train.config import RunConfig
-from inpaint.train.mae import fit_mae
+from inpaint.train.fit import fit
 from inpaint.train.state import list_states, load_latest_state
 from tests.train.tiny_runs import BATCH, acr_config, curve, mae_config, write_config
 
@@ -34,7 +33,7 @@ def threads_as_before() -> Iterator[None]:
 
 
 def start(kind: str, config: Path) -> subprocess.Popen[str]:
-    command = [sys.executable, "-m", "inpaint", "train", kind, str(config)]
+    command = [sys.executable, "-m", "inpaint", "train", str(config)]
     return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
 
 
@@ -89,7 +88,7 @@ def test_mae_goes_on_after_a_kill(photos, tmp_path):
     config = mae_config(photos, tmp_path / "killed", **SETTINGS)
     path = write_config(tmp_path / "run.toml", config)
     kill("mae", config, path)
-    straight = fit_mae(mae_config(photos, tmp_path / "straight", **SETTINGS))
+    straight = fit(mae_config(photos, tmp_path / "straight", **SETTINGS))
     assert_same_run(straight, finish("mae", path))
 
 
@@ -100,6 +99,6 @@ def test_acr_goes_on_after_a_kill_and_a_stop_with_every_loss(photos, tmp_path, p
     path = write_config(tmp_path / "run.toml", config)
     kill("acr", config, path)
     stop("acr", config, path)
-    straight = fit_acr(acr_config(photos, tmp_path / "straight", perceptual_weights, **SETTINGS))
+    straight = fit(acr_config(photos, tmp_path / "straight", perceptual_weights, **SETTINGS))
     assert_same_run(straight, finish("acr", path))
     assert {"r1", "adversarial", "feature_matching", "perceptual"} <= curve(config.out)[-1].keys()

@@ -10,27 +10,27 @@ import pytest
 import torch
 from PIL import Image
 
-from inpaint.checkpoint import load_checkpoint, read_notes
+from inpaint.checkpoint import load_checkpoint, read_notes, save_checkpoint
+from inpaint.data.config import Augment
 from inpaint.errors import CheckpointError, InpaintError
 from inpaint.models.fcmae import FullyConvolutionalAutoencoder
 from inpaint.models.inpainter import Inpainter
 from inpaint.models.mae import MaskedAutoencoder
-from inpaint.train.acr import fit_acr
+from inpaint.models.presets import build_inpainter
 from inpaint.train.config import change_config
-from inpaint.train.fcmae import fit_fcmae
-from inpaint.train.mae import fit_mae
-from inpaint.train.monitor import Watch
+from inpaint.train.fit import fit
+from inpaint.train.monitor import Monitor
 from inpaint.train.state import load_latest_state
-from tests.train.tiny_runs import BATCH, STEPS, acr_config, fcmae_config, mae_config, stats
+from tests.train.tiny_runs import BATCH, STEPS, acr_config, curve, fcmae_config, mae_config, stats
 
 
 class Killed(BaseException):
     """Stands for the power going off."""
 
 
-def run_killed_and_resumed(fit, config, monkeypatch) -> Path:
+def run_killed_and_resumed(config, monkeypatch) -> Path:
     """Run with a state after every step, die in the fourth, and start again with the same command."""
-    monkeypatch.setattr(Watch, "due", lambda self, what: what == "save")
+    monkeypatch.setattr(Monitor, "due", lambda self, what: what == "save")
 
     def die(progress):
         if progress.images_seen == 4 * BATCH:
@@ -46,16 +46,16 @@ def assert_same_weights(first: Path, second: Path) -> None:
     assert all(torch.equal(ours[key], theirs[key]) for key in ours)
 
 
-PRIORS = pytest.mark.parametrize(("fit", "make_config"), [(fit_mae, mae_config), (fit_fcmae, fcmae_config)])
+PRIORS = pytest.mark.parametrize("make_config", [mae_config, fcmae_config])
 
 
 @PRIORS
-def test_a_prior_learns_and_leaves_a_checkpoint(fit, make_config, photos, tmp_path):
+def test_a_prior_learns_and_leaves_a_checkpoint(make_config, photos, tmp_path):
     config = make_config(photos, tmp_path / "run", images=40 * BATCH, learning_rate=3e-3)
     seen = []
     path = fit(config, seen.append)
-    kinds = {fit_mae: MaskedAutoencoder, fit_fcmae: FullyConvolutionalAutoencoder}
-    assert isinstance(load_checkpoint(path), kinds[fit])
+    kinds = {"mae": MaskedAutoencoder, "fcmae": FullyConvolutionalAutoencoder}
+    assert isinstance(load_checkpoint(path), kinds[config.kind])
     assert read_notes(path)["images_seen"] == str(config.images)
     losses = [record["loss"] for record in stats(config.out)]
     assert len(losses) == len(seen) == 40
@@ -67,9 +67,9 @@ def test_a_prior_learns_and_leaves_a_checkpoint(fit, make_config, photos, tmp_pa
 def test_both_loops_honour_every_setting_they_share(photos, tmp_path, perceptual_weights, monkeypatch):
     rates = []
     changes = {"photo_limit": 2, "schedule": "milestones", "milestones": (BATCH,), "images": 3 * BATCH}
-    for fit, config in (
-        (fit_mae, mae_config(photos, tmp_path / "mae", **changes)),
-        (fit_acr, acr_config(photos, tmp_path / "acr", perceptual_weights, **changes)),
+    for config in (
+        mae_config(photos, tmp_path / "mae", **changes),
+        acr_config(photos, tmp_path / "acr", perceptual_weights, **changes),
     ):
         fit(config)
         state = load_latest_state(config.out)
@@ -80,19 +80,19 @@ def test_both_loops_honour_every_setting_they_share(photos, tmp_path, perceptual
 
 
 @PRIORS
-def test_a_prior_resumes_exactly(fit, make_config, photos, tmp_path, monkeypatch):
+def test_a_prior_resumes_exactly(make_config, photos, tmp_path, monkeypatch):
     straight = fit(make_config(photos, tmp_path / "straight"))
     config = make_config(photos, tmp_path / "resumed")
-    resumed = run_killed_and_resumed(fit, config, monkeypatch)
+    resumed = run_killed_and_resumed(config, monkeypatch)
     assert_same_weights(straight, resumed)
     seen = [record["images_seen"] for record in stats(config.out)]
     assert seen == [BATCH * (step + 1) for step in range(STEPS)]
 
 
 def test_acr_resumes_exactly_with_every_loss(photos, tmp_path, perceptual_weights, monkeypatch):
-    straight = fit_acr(acr_config(photos, tmp_path / "straight", perceptual_weights))
+    straight = fit(acr_config(photos, tmp_path / "straight", perceptual_weights))
     config = acr_config(photos, tmp_path / "resumed", perceptual_weights)
-    resumed = run_killed_and_resumed(fit_acr, config, monkeypatch)
+    resumed = run_killed_and_resumed(config, monkeypatch)
     assert_same_weights(straight, resumed)
     records = stats(config.out)
     assert "discriminator" not in records[0]  # joins after the first batch
@@ -103,17 +103,22 @@ def test_acr_resumes_exactly_with_every_loss(photos, tmp_path, perceptual_weight
 
 
 @pytest.mark.parametrize(
-    ("fit", "make_config", "preset"),
-    [(fit_mae, mae_config, "acr-tiny"), (fit_fcmae, fcmae_config, "acr-tiny-convnext")],
+    ("make_config", "preset"),
+    [(mae_config, "acr-tiny"), (fcmae_config, "acr-tiny-convnext")],
 )
 def test_acr_starts_from_a_trained_prior_and_never_changes_it(
-    fit, make_config, preset, photos, tmp_path, perceptual_weights
+    make_config, preset, photos, tmp_path, perceptual_weights
 ):
     prior = fit(make_config(photos, tmp_path / "prior"))
     config = acr_config(
-        photos, tmp_path / "acr", perceptual_weights, preset=preset, mae_checkpoint=prior, sample_every_s=1.0
+        photos,
+        tmp_path / "acr",
+        perceptual_weights,
+        preset=preset,
+        prior_checkpoint=prior,
+        sample_every_s=1.0,
     )
-    model = load_checkpoint(fit_acr(config))
+    model = load_checkpoint(fit(config))
     assert isinstance(model, Inpainter) and model.prior is not None and model.adapter is not None
     trained = load_checkpoint(prior).state_dict()
     assert all(torch.equal(value, trained[key]) for key, value in model.prior.state_dict().items())
@@ -121,20 +126,20 @@ def test_acr_starts_from_a_trained_prior_and_never_changes_it(
 
 
 def test_a_generator_trained_alone_is_joined_by_its_prior_later(photos, tmp_path, perceptual_weights):
-    alone = fit_acr(acr_config(photos, tmp_path / "alone", perceptual_weights, prior=False))
+    alone = fit(acr_config(photos, tmp_path / "alone", perceptual_weights, prior=False))
     before = load_checkpoint(alone)
     assert isinstance(before, Inpainter) and before.adapter is not None
     assert all(alpha.item() == 0 for alpha in before.adapter.alphas)
-    together = fit_acr(acr_config(photos, tmp_path / "together", perceptual_weights, init_checkpoint=alone))
+    together = fit(acr_config(photos, tmp_path / "together", perceptual_weights, init_checkpoint=alone))
     after = load_checkpoint(together)
     assert isinstance(after, Inpainter) and after.adapter is not None
     assert all(alpha.item() != 0 for alpha in after.adapter.alphas)
 
 
 def test_sample_sheets_show_every_stage(photos, tmp_path, perceptual_weights, monkeypatch):
-    monkeypatch.setattr(Watch, "due", lambda self, what: what == "sample")
+    monkeypatch.setattr(Monitor, "due", lambda self, what: what == "sample")
     config = acr_config(photos, tmp_path / "run", perceptual_weights, images=BATCH)
-    fit_acr(config)
+    fit(config)
     (sheet,) = (config.out / "samples").iterdir()
     with Image.open(sheet) as picture:
         assert picture.width >= 5 * 64 and picture.height >= BATCH * 64
@@ -142,23 +147,66 @@ def test_sample_sheets_show_every_stage(photos, tmp_path, perceptual_weights, mo
 
 def test_a_run_that_diverges_keeps_its_last_good_state(photos, tmp_path, monkeypatch):
     config = mae_config(photos, tmp_path / "run", images=2 * BATCH)
-    fit_mae(config)
+    fit(config)
     states = sorted((tmp_path / "run").glob("state-*.pt"))
-    monkeypatch.setattr("inpaint.train.prior.masked_patch_mse", lambda p, t, m: p.sum() * float("nan"))
+    monkeypatch.setattr(
+        "inpaint.train.recipes.prior.masked_patch_mse", lambda p, t, m: p.sum() * float("nan")
+    )
     with pytest.raises(InpaintError, match=r"diverged at .* loss.* not finite"):
-        fit_mae(dataclasses.replace(config, images=4 * BATCH))
+        fit(dataclasses.replace(config, images=4 * BATCH))
     assert sorted((tmp_path / "run").glob("state-*.pt")) == states
 
 
 def test_a_checkpoint_of_another_preset_is_refused(photos, tmp_path, perceptual_weights):
-    prior = fit_mae(mae_config(photos, tmp_path / "mae", images=BATCH))
+    prior = fit(mae_config(photos, tmp_path / "mae", images=BATCH))
     config = acr_config(photos, tmp_path / "acr", perceptual_weights, init_checkpoint=prior)
     with pytest.raises(CheckpointError, match="holds another network, expected one of preset acr-tiny"):
-        fit_acr(config)
-    generator = fit_acr(acr_config(photos, tmp_path / "gen", perceptual_weights, images=BATCH))
-    config = acr_config(photos, tmp_path / "acr", perceptual_weights, mae_checkpoint=generator)
-    with pytest.raises(CheckpointError, match="does not hold the masked autoencoder"):
-        fit_acr(config)
+        fit(config)
+    other = fit(fcmae_config(photos, tmp_path / "fcmae", images=BATCH))
+    config = acr_config(photos, tmp_path / "acr", perceptual_weights, prior_checkpoint=other)
+    with pytest.raises(CheckpointError, match="does not hold the prior of preset acr-tiny"):
+        fit(config)
+    with pytest.raises(CheckpointError, match="does not hold the prior of preset mae-tiny"):
+        fit(mae_config(photos, tmp_path / "prior", init_checkpoint=other))
+
+
+def test_a_prior_starts_from_a_prior_or_from_the_inpainter_that_contains_one(photos, tmp_path):
+    """At a learning rate of nothing the run's weights are those it started from."""
+    torch.manual_seed(5)
+    inpainter = build_inpainter("acr-tiny")
+    save_checkpoint(tmp_path / "whole.safetensors", inpainter)
+    save_checkpoint(tmp_path / "prior.safetensors", inpainter.prior)
+    still = {"images": BATCH, "learning_rate": 1e-12, "ema_decay": 0.0}
+    for name in ("whole", "prior"):
+        start = tmp_path / f"{name}.safetensors"
+        path = fit(mae_config(photos, tmp_path / name, init_checkpoint=start, **still))
+        assert_same_weights(path, tmp_path / "prior.safetensors")
+        assert read_notes(path)["started_from"] == f"prior from {name}.safetensors"
+
+
+def test_a_run_from_disk_that_is_stopped_goes_on_with_the_same_curve(photos, tmp_path, monkeypatch):
+    """Five photos and a broken one, read by a worker; the run dies in its fourth step."""
+    changes = {
+        "keep": "disk",
+        "workers": 1,
+        "photo_size": None,
+        "augment": Augment(hue=0.1),
+    }
+    straight = mae_config(photos, tmp_path / "straight", **changes)
+    fit(straight)
+    monkeypatch.setattr(Monitor, "due", lambda self, what: what == "save")
+
+    def die(progress):
+        if progress.images_seen == 4 * BATCH:
+            raise KeyboardInterrupt
+
+    resumed = mae_config(photos, tmp_path / "resumed", **changes)
+    with pytest.raises(KeyboardInterrupt):
+        fit(resumed, die)
+    fit(resumed)
+    assert curve(resumed.out) == curve(straight.out)
+    (problem,) = set((straight.out / "problems.jsonl").read_text().splitlines())
+    assert "broken.png: cannot be read as a photo" in problem
 
 
 @pytest.mark.gpu
@@ -170,7 +218,7 @@ def test_a_gpu_trains_with_every_loss_in_bf16(preset, compiled, photos, tmp_path
         photos, tmp_path / "run", perceptual_weights, preset=preset, device="cuda", precision="bf16",
         channels_last=True, compile=compiled, images=3 * BATCH,
     )  # fmt: skip
-    fit_acr(config)
-    resumed = fit_acr(change_config(config, images=STEPS * BATCH))
+    fit(config)
+    resumed = fit(change_config(config, images=STEPS * BATCH))
     assert isinstance(load_checkpoint(resumed), Inpainter)
     assert [record["images_seen"] for record in stats(config.out)] == [BATCH * n for n in range(1, STEPS + 1)]

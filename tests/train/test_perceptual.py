@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import get_args
+from typing import Any, get_args
 
 import numpy as np
 import pytest
@@ -17,9 +17,9 @@ from inpaint.errors import CheckpointError, ConfigError
 from inpaint.features.ade20k import SceneFeatures
 from inpaint.features.squeezenet import SqueezeNetFeatures
 from inpaint.models.presets import build_inpainter, build_mae
-from inpaint.train.acr import fit_acr
-from inpaint.train.config import PERCEPTUAL_FILES, AcrRunConfig, PerceptualNetwork, config_from_table
-from inpaint.train.perceptual import load_perceptual
+from inpaint.train.config import PERCEPTUAL_FILES, PerceptualNetwork, config_from_table
+from inpaint.train.fit import fit
+from inpaint.train.recipes.perceptual import load_perceptual
 
 
 def write_random_weights(name: str, folder: Path) -> Path:
@@ -42,26 +42,34 @@ def test_each_network_trains_a_generator_through_its_distance_alone(name, tmp_pa
     Image.fromarray(np.stack([np.tile(ramp, (32, 1))] * 3, axis=-1)).save(tmp_path / "photo.png")
     config = config_from_table(
         {
-            "name": "try", "preset": "lama-tiny", "out": "run", "photos": "photo.png", "prior": False,
+            "kind": "acr", "name": "try",
+            "preset": "lama-tiny", "out": "run", "photos": "photo.png", "prior": False,
             "photo_size": 32, "size": 32, "batch_size": 2, "images": 30, "learning_rate": 3e-3,
             "schedule": "constant", "log_every": 1, "device": "cpu", "perceptual_network": name,
             "perceptual_weights": str(write_random_weights(name, tmp_path / "weights")),
             "weights": {"adversarial": 0, "feature_matching": 0, "l1_known": 0, "perceptual": 1},
         },
-        AcrRunConfig,
         folder=tmp_path,
     )  # fmt: skip
-    fit_acr(config)
+    fit(config)
     curve = [json.loads(line)["perceptual"] for line in (tmp_path / "run/stats.jsonl").open()]
     assert len(curve) == 15 and np.mean(curve[-3:]) < 0.9 * np.mean(curve[:3])
 
 
 def test_every_network_says_what_its_file_is(tmp_path):
     assert set(PERCEPTUAL_FILES) == set(get_args(PerceptualNetwork))
-    run = {"name": "a", "preset": "lama", "out": "o", "photos": "p", "batch_size": 1, "images": 1}
+    run = {
+        "kind": "acr",
+        "name": "a",
+        "preset": "lama",
+        "out": "o",
+        "photos": "p",
+        "batch_size": 1,
+        "images": 1,
+    }
     for name, file in PERCEPTUAL_FILES.items():
         with pytest.raises(ConfigError) as caught:
-            config_from_table({**run, "learning_rate": 1e-3, "perceptual_network": name}, AcrRunConfig)
+            config_from_table({**run, "learning_rate": 1e-3, "perceptual_network": name})
         assert file in str(caught.value)
         with pytest.raises(CheckpointError, match=r"none\.safetensors"):
             load_perceptual(name, tmp_path / "none.safetensors")
@@ -72,7 +80,8 @@ def test_the_prior_of_a_whole_network_serves_as_well_and_nothing_else(tmp_path):
     assert load_perceptual("mae", tmp_path / "mae.safetensors").depths == [1, 2]
     whole = build_inpainter("acr-tiny")
     save_checkpoint(tmp_path / "whole.safetensors", whole)
-    token = load_perceptual("mae", tmp_path / "whole.safetensors").autoencoder.mask_token
+    features: Any = load_perceptual("mae", tmp_path / "whole.safetensors")
+    token = features.autoencoder.mask_token
     assert torch.allclose(token, whole.prior.mask_token, atol=1e-3)
     save_checkpoint(tmp_path / "alone.safetensors", build_inpainter("lama-tiny"))
     with pytest.raises(CheckpointError, match="Inpainter without one, expected a masked autoencoder"):

@@ -6,14 +6,14 @@ import numpy as np
 import torch
 from PIL import Image
 
-from inpaint.train.sample_grid import central_hole_tokens, draw_attention, write_sheet
+from inpaint.train.sample_grid import central_hole_tokens, draw_attention, write_sample_grid
 
 
 def test_a_sheet_shows_every_picture_in_its_place(tmp_path):
     colours = torch.tensor([0.0, 0.25, 0.5, 1.0])
     row = torch.ones(4, 3, 8, 8) * colours[:, None, None, None]
     small = [torch.tensor([[[0.0, 1.0], [float("nan"), 2.0]]])]
-    write_sheet(tmp_path / "sheets" / "a.png", [row, small])
+    write_sample_grid(tmp_path / "sheets" / "a.png", [row, small])
     pixels = np.asarray(Image.open(tmp_path / "sheets" / "a.png"))
     assert pixels.shape == (2 * 12 + 4, 4 * 12 + 4, 3)
     assert [int(pixels[8, 8 + 12 * i, 0]) for i in range(4)] == [0, 64, 128, 255]
@@ -22,7 +22,7 @@ def test_a_sheet_shows_every_picture_in_its_place(tmp_path):
 
 
 def test_titles_take_a_line(tmp_path):
-    write_sheet(tmp_path / "a.png", [torch.zeros(2, 3, 64, 64)], titles=["input", "target"])
+    write_sample_grid(tmp_path / "a.png", [torch.zeros(2, 3, 64, 64)], titles=["input", "target"])
     pixels = np.asarray(Image.open(tmp_path / "a.png"))
     assert pixels.shape == (14 + 68 + 4, 2 * 68 + 4, 3)
     assert pixels[:14].min() < 128

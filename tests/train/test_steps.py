@@ -14,14 +14,14 @@ from torch import Tensor, nn
 from inpaint.data.batches import Batch
 from inpaint.models.fcmae import FullyConvolutionalAutoencoder
 from inpaint.models.mae import MaskedAutoencoder
-from inpaint.train import acr_step as acr_module
-from inpaint.train import prior as prior_module
-from inpaint.train.acr import start_acr
-from inpaint.train.acr_step import acr_step
 from inpaint.train.distributed import Processes
-from inpaint.train.fcmae import fcmae_step, start_fcmae
 from inpaint.train.losses import scale_mask
-from inpaint.train.mae import mae_step, start_mae
+from inpaint.train.recipes import acr as acr_module
+from inpaint.train.recipes import adversary as adversary_module
+from inpaint.train.recipes import prior as prior_module
+from inpaint.train.recipes.acr import AcrRecipe
+from inpaint.train.recipes.prior import PriorRecipe
+from inpaint.train.recipes.recipe import build_recipe
 from tests.train.tiny_runs import acr_config, fcmae_config, mae_config
 
 ALONE = Processes(torch.device("cpu"))
@@ -54,7 +54,7 @@ def every_loss(perceptual_weights) -> Callable:
 
 
 def record_dtypes(monkeypatch, where, *names: str) -> dict[str, set[torch.dtype]]:
-    """Watch which types of floating-point tensors functions are given."""
+    """Monitor which types of floating-point tensors functions are given."""
     seen: dict[str, set[torch.dtype]] = {}
 
     def watch(name: str) -> None:
@@ -85,55 +85,57 @@ def watch_output(module: nn.Module, types: list[torch.dtype]) -> None:
 
 def test_bf16_leaves_fft_r1_and_losses_in_float32(every_loss, monkeypatch):
     config = every_loss(precision="bf16")
-    parts = start_acr(config, ALONE)
+    parts = AcrRecipe(config, ALONE)
     outputs: dict[str, list[torch.dtype]] = {}
-    convolutions = {"down": parts.network.generator.downs[0], "disc": parts.discriminator.convs[1]}
+    convolutions = {
+        "down": parts.network.generator.downs[0],
+        "disc": parts.adversaries[0].discriminator.convs[1],
+    }
     for name, module in convolutions.items():
         watch_output(module, outputs.setdefault(name, []))
     losses = record_dtypes(
-        monkeypatch, acr_module, "r1_of", "weighted_l1", "discriminator_real_loss", "discriminator_fake_loss",
+        monkeypatch, adversary_module, "r1_of", "discriminator_real_loss", "discriminator_fake_loss",
         "generator_adversarial_loss", "feature_matching_loss",
     )  # fmt: skip
+    l1 = record_dtypes(monkeypatch, acr_module, "weighted_l1")
     transforms = record_dtypes(monkeypatch, torch.fft, "rfft2")
     perceptual = record_dtypes(monkeypatch, next(parts.features.children())[0], "forward")  # type: ignore
-    values = acr_step(config, parts, make_batch(), ALONE)
-    assert "r1" in values and len(losses) == 6
-    for seen in (losses, transforms, perceptual):
+    values = parts.step(make_batch())
+    assert "r1" in values and len(losses) == 5 and len(l1) == 1
+    for seen in (losses, l1, transforms, perceptual):
         assert all(types == {torch.float32} for types in seen.values()), seen
     # R1 penalises the very pass that judges the photos: it is in float32, the others in bf16.
     assert outputs["down"] == [torch.bfloat16]
     assert outputs["disc"] == [torch.float32, torch.bfloat16, torch.bfloat16, torch.bfloat16]
-    for learner in (parts.network, parts.discriminator, parts.ema.network):
+    for learner in (parts.network, parts.adversaries[0].discriminator, parts.ema.module):
         assert {parameter.dtype for parameter in learner.parameters()} == {torch.float32}
 
 
-PRIORS = pytest.mark.parametrize(
-    ("start", "make_config"), [(start_mae, mae_config), (start_fcmae, fcmae_config)]
-)
+PRIORS = pytest.mark.parametrize("make_config", [mae_config, fcmae_config])
 
 
 @PRIORS
-def test_bf16_leaves_the_loss_of_an_autoencoder_in_float32(start, make_config, monkeypatch):
+def test_bf16_leaves_the_loss_of_an_autoencoder_in_float32(make_config, monkeypatch):
     config = make_config(NOWHERE, NOWHERE, precision="bf16")
-    parts = start(config, ALONE)
+    parts = PriorRecipe(config, ALONE)
     types = []
     parts.model.to_pixels.register_forward_hook(lambda _, __, output: types.append(output.dtype))
     losses = record_dtypes(monkeypatch, prior_module, "masked_patch_mse")
-    values = mae_step(config, parts, make_batch(), ALONE)
+    values = parts.step(make_batch())
     assert types == [torch.bfloat16] and losses == {"masked_patch_mse": {torch.float32}}
     assert values["loss"].dtype == torch.float32
 
 
 def test_a_convolutional_prior_takes_a_step_with_every_loss_in_bf16(every_loss):
     config = every_loss(precision="bf16", preset="acr-tiny-convnext")
-    parts = start_acr(config, ALONE)
+    parts = AcrRecipe(config, ALONE)
     known = []
     parts.network.prior.register_forward_hook(lambda _, __, known_now: known.append(known_now))
     types = []
     assert isinstance(parts.network.prior, FullyConvolutionalAutoencoder)
     watch_output(parts.network.prior.decoder[0].get_submodule("conv_dw"), types)
     before = [p.clone() for p in parts.network.prior.parameters()]
-    values = acr_step(config, parts, make_batch(), ALONE)
+    values = parts.step(make_batch())
     assert types == [torch.bfloat16] and known[0].attention.dtype == torch.float32
     assert {"l1", "perceptual", "adversarial", "feature_matching", "discriminator", "r1"} <= values.keys()
     assert all(value.isfinite() for value in values.values())
@@ -141,15 +143,15 @@ def test_a_convolutional_prior_takes_a_step_with_every_loss_in_bf16(every_loss):
 
 
 def test_channels_last_changes_the_layout_and_nothing_else(every_loss):
-    plain, turned = (start_acr(every_loss(channels_last=turned), ALONE) for turned in (False, True))
+    plain, turned = (AcrRecipe(every_loss(channels_last=turned), ALONE) for turned in (False, True))
     layout = torch.channels_last
     assert turned.network.generator.stem.weight.is_contiguous(memory_format=layout)
     layouts = []
     turned.network.generator.downs[0].register_forward_hook(
         lambda _, __, output: layouts.append(output.is_contiguous(memory_format=layout))
     )
-    ours = acr_step(every_loss(), plain, make_batch(), ALONE)
-    theirs = acr_step(every_loss(channels_last=True), turned, make_batch(), ALONE)
+    ours = plain.step(make_batch())
+    theirs = turned.step(make_batch())
     assert layouts == [True]
     for name, value in ours.items():
         assert float(theirs[name]) == pytest.approx(float(value), rel=1e-4), name
@@ -160,13 +162,13 @@ def test_channels_last_changes_the_layout_and_nothing_else(every_loss):
 
 @PRIORS
 @pytest.mark.parametrize("pieces", [2, 4])
-def test_an_autoencoder_learns_the_same_in_pieces(start, make_config, pieces):
+def test_an_autoencoder_learns_the_same_in_pieces(make_config, pieces):
     results = []
     for accumulate in (1, pieces):
         config = make_config(NOWHERE, NOWHERE, accumulate=accumulate)
-        parts = start(config, ALONE)
+        parts = PriorRecipe(config, ALONE)
         parts.model.requires_grad_(True)
-        values = mae_step(config, parts, make_batch(), ALONE)
+        values = parts.step(make_batch())
         results.append((values, {name: p.grad for name, p in parts.model.named_parameters()}))
     (whole, gradients), (split, split_gradients) = results
     for name, value in whole.items():
@@ -180,12 +182,12 @@ def test_acr_learns_the_same_in_pieces_up_to_statistics(every_loss):
     results = []
     for accumulate in (1, 2):
         config = every_loss(accumulate=accumulate, batch_size=8)
-        parts = start_acr(config, ALONE)
-        values = acr_step(config, parts, batch, ALONE)
+        parts = AcrRecipe(config, ALONE)
+        values = parts.step(batch)
         gradients = {
             f"{learner}.{name}": p.grad
-            for learner in ("network", "discriminator")
-            for name, p in getattr(parts, learner).named_parameters()
+            for learner, part in (("g", parts.network), ("d", parts.adversaries[0].discriminator))
+            for name, p in part.named_parameters()
             if p.grad is not None
         }
         results.append((values, gradients))
@@ -200,11 +202,11 @@ def test_acr_learns_the_same_in_pieces_up_to_statistics(every_loss):
 def test_a_repeated_prediction_moves_running_statistics_once(every_loss):
     """Two equal pieces: the generator's statistics move twice, not four times, and momentum comes back."""
     config = every_loss(accumulate=2, batch_size=8)
-    parts = start_acr(config, ALONE)
+    parts = AcrRecipe(config, ALONE)
     norm = parts.network.generator.stem_norm
     means = []
     norm.register_forward_hook(lambda _, __, ___: means.append(norm.running_mean.clone()))
-    acr_step(config, parts, twice(make_batch()), ALONE)
+    parts.step(twice(make_batch()))
     assert norm.momentum == 0.1 and len(means) == 4
     assert torch.equal(means[0], torch.zeros_like(means[0])) and torch.equal(means[0], means[1])
     assert torch.allclose(means[2] / 0.1, means[3] / 0.19, rtol=1e-4)
@@ -216,20 +218,22 @@ def test_a_repeated_prediction_moves_running_statistics_once(every_loss):
 def test_the_discriminator_counts_photos_once_with_r1_and_without(every_loss):
     """Real and fake for itself, fake and real for the generator: four updates in every step."""
     config = every_loss(r1_every=2)
-    parts = start_acr(config, ALONE)
-    counted = parts.discriminator.norms[1].num_batches_tracked
-    with_penalty = acr_step(config, parts, make_batch(), ALONE)
+    parts = AcrRecipe(config, ALONE)
+    counted = parts.adversaries[0].discriminator.norms[1].num_batches_tracked
+    with_penalty = parts.step(make_batch())
     assert "r1" in with_penalty and int(counted) == 4
-    without = acr_step(config, parts, make_batch(images_seen=4), ALONE)
+    without = parts.step(make_batch(images_seen=4))
     assert "r1" not in without and int(counted) == 8
 
 
 def test_the_number_of_visible_tokens_is_known_beforehand(monkeypatch):
     """Told or counted, the autoencoder does the same; in training it is told, and reads nothing back."""
     config = mae_config(NOWHERE, NOWHERE)
-    parts = start_mae(config, ALONE)
+    parts = PriorRecipe(config, ALONE)
     batch = make_batch()
-    hidden = prior_module.hide_tokens(config, batch, parts.model.preset.patch_size)
+    hidden = prior_module.hide_tokens(
+        batch, parts.model.preset.patch_size, seed=config.seed, ratio=config.mask_ratio, mixed=True
+    )
     normalised = parts.model.normalise(batch.image)
     counted = parts.model.predict_patches(normalised, hidden)
     visible = int((~hidden).sum(1)[0])
@@ -238,7 +242,7 @@ def test_the_number_of_visible_tokens_is_known_beforehand(monkeypatch):
     assert isinstance(parts.model, MaskedAutoencoder)
     encode = parts.model.encode
     monkeypatch.setattr(parts.model, "encode", lambda n, h, v=None: told.append(v) or encode(n, h, v))
-    mae_step(config, parts, batch, ALONE)
+    parts.step(batch)
     assert told == [visible]
 
 
@@ -246,12 +250,12 @@ def test_a_sparse_autoencoder_learns_the_same():
     results = []
     for sparse in (False, True):
         config = fcmae_config(NOWHERE, NOWHERE, sparse=sparse)
-        parts = start_fcmae(config, ALONE)
+        parts = PriorRecipe(config, ALONE)
         wide = []
         parts.model.get_submodule("encoder.stages.0.blocks.0.mlp.fc1").register_forward_hook(
             lambda _, inputs, __, wide=wide: wide.append(inputs[0][..., 0].numel())
         )
-        values = fcmae_step(config, parts, make_batch(), ALONE)
+        values = parts.step(make_batch())
         results.append((float(values["loss"]), float(values["gradient_norm"]), wide))
     dense, sparse = results
     assert sparse[:2] == pytest.approx(dense[:2], rel=1e-5)
@@ -261,11 +265,11 @@ def test_a_sparse_autoencoder_learns_the_same():
 # -- compiled --------------------------------------------------------------------------------------------
 
 
-def assert_compiling_changes_nothing(start, step, config, compiled_config) -> None:
-    plain, compiled = start(config, ALONE), start(compiled_config, ALONE)
+def assert_compiling_changes_nothing(config, compiled_config) -> None:
+    plain, compiled = build_recipe(config, ALONE), build_recipe(compiled_config, ALONE)
     for images_seen in (0, 4):
-        ours = step(config, plain, make_batch(images_seen=images_seen), ALONE)
-        theirs = step(compiled_config, compiled, make_batch(images_seen=images_seen), ALONE)
+        ours = plain.step(make_batch(images_seen=images_seen))
+        theirs = compiled.step(make_batch(images_seen=images_seen))
         assert ours.keys() == theirs.keys()
         for name, value in ours.items():
             assert float(theirs[name]) == pytest.approx(float(value), rel=1e-3), name
@@ -278,13 +282,13 @@ def assert_compiling_changes_nothing(start, step, config, compiled_config) -> No
 @pytest.mark.slow
 def test_a_compiled_autoencoder():
     configs = (mae_config(NOWHERE, NOWHERE, compile=c, learning_rate=1e-4) for c in (False, True))
-    assert_compiling_changes_nothing(start_mae, mae_step, *configs)
+    assert_compiling_changes_nothing(*configs)
 
 
 @pytest.mark.slow
 def test_a_compiled_convolutional_autoencoder():
     configs = (fcmae_config(NOWHERE, NOWHERE, compile=c, learning_rate=1e-4) for c in (False, True))
-    assert_compiling_changes_nothing(start_fcmae, fcmae_step, *configs)
+    assert_compiling_changes_nothing(*configs)
 
 
 @pytest.mark.slow
@@ -298,18 +302,18 @@ def test_a_compiled_acr_with_every_loss(every_loss, monkeypatch):
 
     monkeypatch.setattr(nn.Module, "compile", compile_quickly)
     configs = (every_loss(compile=c) for c in (False, True))
-    assert_compiling_changes_nothing(start_acr, acr_step, *configs)
+    assert_compiling_changes_nothing(*configs)
     assert sorted(compiled) == ["FourierResidualBlock", "PatchDiscriminator"]
 
 
 def test_the_alphas_have_a_rate_of_their_own(perceptual_weights):
     moved = []
-    for alpha_rate in (1.0, 10.0):
-        config = acr_config(NOWHERE, NOWHERE, perceptual_weights, alpha_rate=alpha_rate)
-        parts = start_acr(config, ALONE)
+    for alpha_lr_multiplier in (1.0, 10.0):
+        config = acr_config(NOWHERE, NOWHERE, perceptual_weights, alpha_lr_multiplier=alpha_lr_multiplier)
+        parts = AcrRecipe(config, ALONE)
         alpha, weight = parts.network.generator.transfer_after.alpha, parts.network.generator.head.weight
         before = weight.clone()
-        acr_step(config, parts, make_batch(), ALONE)
+        parts.step(make_batch())
         moved.append((alpha.abs().item(), (weight - before).abs().max().item()))
     (slow, same), (fast, also) = moved
     assert slow > 0 and fast == pytest.approx(10 * slow) and same == also
@@ -324,11 +328,11 @@ def test_judged_in_holes_alone_the_rest_changes_nothing(every_loss):
     values = {}
     for places in ("everywhere", "holes"):
         config = every_loss(adversarial_at=places)
-        parts = start_acr(config, ALONE)
+        parts = AcrRecipe(config, ALONE)
         logits = 30 * (1 - scale_mask(batch.mask, (16, 16)))
-        parts.discriminator.forward = lambda image, logits=logits: (logits, [torch.zeros(1)])
-        values[places] = acr_module._generator_losses(
-            config, parts, True, batch.image.clone().requires_grad_(), batch.image, batch.mask
+        parts.adversaries[0].discriminator.forward = lambda image, logits=logits: (logits, [torch.zeros(1)])
+        values[places] = parts.generator_losses(
+            parts.adversaries, batch.image.clone().requires_grad_(), batch.image, batch.mask
         )["adversarial"].item()
     assert values["holes"] == pytest.approx(math.log(2))
     assert values["everywhere"] < 0.2 * math.log(2)

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import pytest
 import torch
@@ -12,10 +14,9 @@ from hypothesis import strategies as st
 
 from inpaint.cli import main
 from inpaint.errors import ConfigError, DataError
-from inpaint.train import time_budget
-from inpaint.train.acr import start_acr
+from inpaint.train import trial
 from inpaint.train.distributed import Processes
-from inpaint.train.time_budget import fit_to_time, with_length
+from inpaint.train.trial import fit_to_time, with_length
 from tests.train.tiny_runs import BATCH, acr_config, mae_config, write_config
 
 ALONE = Processes(torch.device("cpu"))
@@ -35,17 +36,20 @@ class Clock:
         self.now += 0.25
         return self.now
 
-    def learn(self, config, _parts, batch, _processes) -> dict:
-        self.now += batch.image.shape[-1] / 16
-        if config.weights.r1 and batch.images_seen // config.batch_size % config.r1_every == 0:
-            self.now += 10
-        return {}
+    def build(self, config, _processes) -> Any:
+        def step(batch) -> dict:
+            self.now += batch.image.shape[-1] / 16
+            if config.weights.r1 and batch.images_seen // config.batch_size % config.r1_every == 0:
+                self.now += 10
+            return {}
+
+        return SimpleNamespace(step=step)
 
 
 @pytest.fixture
 def clock(monkeypatch) -> Clock:
     clock = Clock()
-    monkeypatch.setattr(time_budget, "time", clock)
+    monkeypatch.setattr(trial, "time", clock)
     return clock
 
 
@@ -54,7 +58,7 @@ def test_the_length_follows_from_the_pace(photos, tmp_path, perceptual_weights, 
     config = acr_config(
         photos, tmp_path / "out", perceptual_weights, early_size=32, early_share=0.5, r1_every=5, images=400
     )
-    fitted = fit_to_time(config, 60, start_acr, clock.learn, ALONE)
+    fitted = fit_to_time(config, 60, ALONE, clock.build)
     # Measured at either size: a step with R1 and one without, which the run pays again; then four without and
     # one with R1.
     assert clock.now == (7 * 2 + 20) + (7 * 4 + 20)
@@ -65,7 +69,7 @@ def test_without_r1_and_with_it_in_every_step(photos, tmp_path, perceptual_weigh
     for every, seconds in ((1, 14), (10**6, 4)):
         clock.now = 0.0
         config = acr_config(photos, tmp_path / "out", perceptual_weights, r1_every=every)
-        steps = fit_to_time(config, 600, start_acr, clock.learn, ALONE).images / BATCH
+        steps = fit_to_time(config, 600, ALONE, clock.build).images / BATCH
         assert steps == pytest.approx(0.95 * 36000 / seconds, rel=0.01)
 
 
@@ -74,10 +78,10 @@ def test_too_little_time_is_told_with_how_much_it_takes(photos, tmp_path, percep
     with pytest.raises(
         ConfigError, match=r"1 minutes are enough for .* expected at least 20: give \d+ minutes"
     ) as error:
-        fit_to_time(config, 1, start_acr, clock.learn, ALONE)
+        fit_to_time(config, 1, ALONE, clock.build)
     needed = int(str(error.value).split("give ")[1].split()[0])
     clock.now = 0.0
-    assert fit_to_time(config, needed, start_acr, clock.learn, ALONE).images >= 20 * BATCH
+    assert fit_to_time(config, needed, ALONE, clock.build).images >= 20 * BATCH
 
 
 @given(images=st.integers(20 * BATCH, 10**7))
@@ -102,7 +106,7 @@ def test_for_real_and_again(photos, tmp_path, capsys, clock, monkeypatch):
     lengths = []
     for _ in range(2):
         with pytest.raises(SystemExit) as ended:
-            main(["train", "mae", str(path), "--minutes", "0.07"])
+            main(["train", str(path), "--minutes", "0.07"])
         told = capsys.readouterr()
         assert ended.value.code in (0, None), told.err
         lengths.append(json.loads((tmp_path / "out" / "config.json").read_text())["images"])
@@ -110,14 +114,14 @@ def test_for_real_and_again(photos, tmp_path, capsys, clock, monkeypatch):
     assert lengths[0] == lengths[1] and 20 * BATCH <= lengths[0] < 10**6
     (tmp_path / "out" / "config.json").write_text("{}")
     with pytest.raises(
-        DataError, match=r"config\.json: cannot be read .* say --images N, or name a new folder"
+        DataError, match=r"config\.json: cannot be read .* give --images N, or name a new folder"
     ):
-        fit_to_time(mae_config(photos, tmp_path / "out"), 1, None, None, ALONE)  # type: ignore[arg-type]
+        fit_to_time(mae_config(photos, tmp_path / "out"), 1, ALONE)  # type: ignore[arg-type]
 
 
 def test_a_length_or_a_time_but_not_both(photos, tmp_path, capsys):
     path = write_config(tmp_path / "run.toml", mae_config(photos, tmp_path / "out"))
     with pytest.raises(SystemExit) as ended:
-        main(["train", "mae", str(path), "--minutes", "5", "--images", "100"])
+        main(["train", str(path), "--minutes", "5", "--images", "100"])
     assert ended.value.code == 2
     assert "got --images 100 and --minutes 5, expected one of them" in capsys.readouterr().err

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import dataclasses
+import json
+import re
 import runpy
 import sys
 from pathlib import Path
@@ -22,7 +24,7 @@ def run(*arguments: str | Path) -> int:
 
 def test_a_dry_run_tells_what_a_run_needs_and_leaves_nothing(photos, tmp_path, capsys):
     config = mae_config(photos, tmp_path / "out", images=1000, batch_size=8, accumulate=2)
-    assert run("mae", write_config(tmp_path / "run.toml", config), "--dry-run") == 0
+    assert run(write_config(tmp_path / "run.toml", config), "--dry-run") == 0
     said = capsys.readouterr().out
     for part in ("parameters", "5 of 64 pixels; problems: 1", "broken.png", "1,000 images, 125 steps of 8",
                  "200.0 epochs", "each of 4 images at once", "GiB", "a new run", "loss"):  # fmt: skip
@@ -32,18 +34,18 @@ def test_a_dry_run_tells_what_a_run_needs_and_leaves_nothing(photos, tmp_path, c
 
 def test_a_dry_run_of_acr(photos, tmp_path, perceptual_weights, capsys):
     config = acr_config(photos, tmp_path / "out", perceptual_weights)
-    assert run("acr", write_config(tmp_path / "run.toml", config), "--dry-run") == 0
+    assert run(write_config(tmp_path / "run.toml", config), "--dry-run") == 0
     assert "r1" in capsys.readouterr().out
 
 
 def test_a_finished_run_and_what_a_dry_run_says_then(photos, tmp_path, capsys):
     path = write_config(tmp_path / "run.toml", mae_config(photos, tmp_path / "out"))
-    assert run("mae", path) == 0
+    assert run(path) == 0
     told = capsys.readouterr()
     assert told.out == f"trained: {tmp_path / 'out' / 'tiny.safetensors'}\n"
     assert "24 of 24" in told.err and "images/s" in told.err and "0:00:00 left" in told.err
-    assert run("mae", path, "--dry-run") == 0
-    assert "goes on from state-000000024.pt" in capsys.readouterr().out
+    assert run(path, "--dry-run") == 0
+    assert "resumes from state-000000024.pt" in capsys.readouterr().out
 
 
 @pytest.mark.parametrize(
@@ -57,7 +59,7 @@ def test_a_finished_run_and_what_a_dry_run_says_then(photos, tmp_path, capsys):
 )
 def test_a_mistake_costs_one_line_before_the_first_step(photos, tmp_path, capsys, changes, message):
     config = dataclasses.replace(mae_config(photos, tmp_path / "out"), **changes)
-    assert run("mae", write_config(tmp_path / "run.toml", config)) == 2
+    assert run(write_config(tmp_path / "run.toml", config)) == 2
     error = capsys.readouterr().err
     assert message in error and error.startswith("error: ") and error.count("\n") == 1
 
@@ -65,14 +67,36 @@ def test_a_mistake_costs_one_line_before_the_first_step(photos, tmp_path, capsys
 def test_an_unknown_key_is_one_line(photos, tmp_path, capsys):
     path = write_config(tmp_path / "run.toml", mae_config(photos, tmp_path / "out"))
     path.write_text("acumulate = 2\n" + path.read_text())
-    assert run("mae", path) == 2
+    assert run(path) == 2
     assert "unknown key acumulate; did you mean accumulate?" in capsys.readouterr().err
 
 
-def test_progress_says_speed_and_time_left(photos, tmp_path, capsys):
-    from inpaint.cli.train import _say
+def test_old_spellings_and_configs_without_a_kind_still_work_and_say_so(photos, tmp_path, capsys):
+    path = write_config(tmp_path / "run.toml", mae_config(photos, tmp_path / "out", images=8))
+    path.write_text(path.read_text().replace('kind = "mae"\n', "", 1))
+    assert run(path) == 2
+    assert 'kind is missing, expected "mae" or "fcmae" or "acr"; add: kind = "mae"' in capsys.readouterr().err
+    assert run("mae", path) == 0
+    told = capsys.readouterr()
+    assert "trained: " in told.out and f"use: inpaint train {path}" in told.err.splitlines()[0]
+    path.write_text('kind = "mae"\n' + path.read_text())
+    assert run("acr", path) == 2
+    assert "kind is 'mae', expected 'acr'" in capsys.readouterr().err
 
-    said = _say("run", Progress(400, 4000, 10.0, {"loss": 0.12345}))
+
+def test_precision_that_is_chosen_here_is_printed_and_recorded(photos, tmp_path, capsys):
+    config = mae_config(photos, tmp_path / "out", images=8, precision="auto")
+    assert run(write_config(tmp_path / "run.toml", config)) == 0
+    told = capsys.readouterr().err.splitlines()[0]
+    recorded = json.loads((tmp_path / "out" / "config.json").read_text())["precision"]
+    assert recorded in ("float32", "bf16")
+    assert re.fullmatch(rf"precision {recorded}: bf16 is [\d.]+ times as fast on cpu", told), told
+
+
+def test_progress_says_speed_and_time_left(photos, tmp_path, capsys):
+    from inpaint.cli.train import _describe
+
+    said = _describe("run", Progress(400, 4000, 10.0, {"loss": 0.12345}))
     assert said == "run  10.0 images/s  0:06:00 left  loss 0.1235"
 
 

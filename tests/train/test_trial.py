@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
+from types import SimpleNamespace
+from typing import Any
+
 import pytest
 import torch
 from torch import nn
 
 from inpaint.errors import ConfigError, InpaintError
-from inpaint.train.acr import start_acr
-from inpaint.train.acr_step import acr_step
 from inpaint.train.compute import explain_step_memory
 from inpaint.train.distributed import Processes
-from inpaint.train.dry_run import SavedForBackward, dry_run, rehearse
-from inpaint.train.mae import mae_step, start_mae
+from inpaint.train.recipes.prior import PriorRecipe
+from inpaint.train.recipes.recipe import build_recipe
+from inpaint.train.trial import SavedForBackward, dry_run, probe_memory
 from tests.train.tiny_runs import acr_config, mae_config
 
 ALONE = Processes(torch.device("cpu"))
@@ -23,6 +25,8 @@ class OneLayer:
 
     def __init__(self) -> None:
         self.layer = nn.Linear(100, 100, bias=False)
+
+    ema = None
 
     def stateful(self):
         return {"layer": self.layer}
@@ -42,8 +46,8 @@ def test_what_is_kept_for_the_backward_pass_is_counted_while_it_is_kept():
 
 def test_a_dry_run_counts_the_network_and_its_memory(tmp_path):
     config = mae_config(tmp_path, tmp_path, batch_size=16, accumulate=2)
-    found = dry_run(config, start_mae, mae_step, ALONE)
-    model = start_mae(config, ALONE).model
+    found = dry_run(config, ALONE)
+    model = PriorRecipe(config, ALONE).model
     size = sum(p.numel() for p in model.parameters())
     assert found.parameters == found.trained == size
     # Weights, average, gradient and AdamW's two, 4 bytes each, and a few small buffers.
@@ -58,20 +62,20 @@ def test_a_dry_run_counts_the_network_and_its_memory(tmp_path):
 
 def test_a_dry_run_of_acr_has_every_loss_from_the_start(tmp_path, perceptual_weights):
     config = acr_config(tmp_path, tmp_path, perceptual_weights, adversarial_after_images=10**6, r1_every=7)
-    found = dry_run(config, start_acr, acr_step, ALONE)
+    found = dry_run(config, ALONE)
     assert {"r1", "adversarial", "feature_matching", "perceptual"} <= found.values.keys()
     assert found.trained < found.parameters  # the prior is frozen
 
 
-def test_a_rehearsal_takes_the_whole_batch_with_every_loss(tmp_path, perceptual_weights):
+def test_the_memory_probe_takes_the_whole_batch_with_every_loss(tmp_path, perceptual_weights):
     config = acr_config(tmp_path, tmp_path, perceptual_weights, adversarial_after_images=10**6)
     steps = []
 
-    def step(trial, parts, batch, processes):
-        steps.append((batch.image.shape, acr_step(trial, parts, batch, processes)))
-        return steps[-1][1]
+    def build(trial, processes) -> Any:
+        recipe = build_recipe(trial, processes)
+        return SimpleNamespace(step=lambda batch: steps.append((batch.image.shape, recipe.step(batch))))
 
-    rehearse(config, start_acr, step, ALONE)
+    probe_memory(config, ALONE, build)
     ((shape, values),) = steps
     assert shape == (4, 3, 64, 64) and "r1" in values
 
@@ -82,25 +86,25 @@ def test_a_rehearsal_takes_the_whole_batch_with_every_loss(tmp_path, perceptual_
 def test_no_memory_left_is_one_line_that_says_what_to_change(tmp_path, error):
     config = mae_config(tmp_path, tmp_path)
 
-    def step(*_):
+    def build(*_) -> Any:
         raise error
 
     with pytest.raises(
         InpaintError, match=r"out of memory on cpu: batch_size 4, accumulate 1, size 64; .*raise"
     ):
-        rehearse(config, start_mae, step, ALONE)
+        probe_memory(config, ALONE, build)
 
 
 def test_other_errors_stay_what_they_are(tmp_path):
     with (
         pytest.raises(RuntimeError, match="a mistake of ours"),
-        explain_step_memory(mae_config(tmp_path, tmp_path), ALONE.device),
+        explain_step_memory(ALONE.device, mae_config(tmp_path, tmp_path).step_numbers),
     ):
         raise RuntimeError("a mistake of ours")
 
 
 def test_pictures_that_do_not_fit_the_preset_are_told_before_any_is_read(tmp_path):
     with pytest.raises(ConfigError, match="size is 128, expected 64 throughout, the side of mae-tiny"):
-        start_mae(mae_config(tmp_path, tmp_path, size=128), ALONE)
+        PriorRecipe(mae_config(tmp_path, tmp_path, size=128), ALONE)
     with pytest.raises(ConfigError, match="and neither smallest_size nor early_size"):
-        start_mae(mae_config(tmp_path, tmp_path, early_size=32, early_share=0.5), ALONE)
+        PriorRecipe(mae_config(tmp_path, tmp_path, early_size=32, early_share=0.5), ALONE)

@@ -19,8 +19,8 @@ def load_perceptual(network: PerceptualNetwork, path: Path | str) -> TapNetwork:
     """Load the network of a perceptual loss; its `feature_distance(prediction, target)` gives (B,) distances.
 
     Args:
-        network: "squeezenet", "ade20k" as published, or "mae", our own encoder.
-        path: its weights; for "mae" also a whole inpainting network, whose prior is taken.
+        network: "squeezenet", "ade20k" as published, or "mae", the encoder of a prior.
+        path: its weights; for "mae" a prior, or an inpainter that contains one.
 
     Raises:
         CheckpointError: the file is missing, unreadable or does not fit; says what was expected.
@@ -34,6 +34,6 @@ def load_perceptual(network: PerceptualNetwork, path: Path | str) -> TapNetwork:
     if not isinstance(autoencoder, MaskedAutoencoder):
         raise CheckpointError(
             f"{path} holds a {type(model).__name__} without one, expected a masked autoencoder: "
-            "a checkpoint of inpaint train mae, or of a network with such a prior"
+            "a checkpoint of kind mae, or an inpainter with such a prior"
         )
     return MaeFeatures(autoencoder)

@@ -1,48 +1,72 @@
-"""What a run begins with: a new network, or the weights of an earlier one as far as they fit."""
+"""Initial weights of a run: new ones, or those of earlier checkpoints as far as they fit."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import asdict, replace
+from dataclasses import replace
 from pathlib import Path
-from typing import NamedTuple
 
 from inpaint.checkpoint import load_checkpoint
 from inpaint.errors import CheckpointError
 from inpaint.models.fcmae import FcmaePreset
-from inpaint.models.inpainter import Inpainter
+from inpaint.models.inpainter import Inpainter, InpainterPreset
 from inpaint.models.mae import MaePreset
 from inpaint.models.patch_autoencoder import PatchAutoencoder
-from inpaint.models.presets import build_inpainter, vary_preset
-from inpaint.train.config import AcrRunConfig
+from inpaint.models.presets import build_inpainter
 
 
-class Start(NamedTuple):
-    """A network before its first step."""
+def initialise_inpainter(
+    preset: InpainterPreset, init_checkpoint: Path | None, prior_checkpoint: Path | None
+) -> tuple[Inpainter, str]:
+    """Build a network and load the weights of earlier checkpoints.
 
-    network: Inpainter
-    note: str
-    """Which parts came from where, and which are new: one line."""
+    The generator's own layers must be those of ``init_checkpoint``. What the preset adds to it is new, its
+    alphas zero unless they are fixed at one; what the preset leaves out is dropped.
 
+    Args:
+        preset: of the network.
+        init_checkpoint: an inpainter, maybe of another variant.
+        prior_checkpoint: a prior.
 
-def start_network(config: AcrRunConfig) -> Start:
-    """Build a run's network and give it the weights of the checkpoints the config names.
-
-    The generator's own layers must be those of ``init_checkpoint``. What a variant adds starts fresh, its
-    alphas at zero unless they are fixed at one; what it leaves out is dropped.
+    Returns:
+        The network, and one line about which parts came from where.
 
     Raises:
-        CheckpointError: if a checkpoint is of another kind, generator or prior.
-        ConfigError: if the variant is impossible.
+        CheckpointError: a checkpoint is of another kind, generator or prior.
     """
-    network = build_inpainter(vary_preset(config.preset, **asdict(config.variant)))
+    network = build_inpainter(preset)
     notes = []
-    if config.init_checkpoint is not None:
-        notes.append(_take_shared(network, config.init_checkpoint))
-    if config.mae_checkpoint is not None:
-        _take_prior(network, config.mae_checkpoint)
-        notes.append(f"prior from {config.mae_checkpoint.name}")
-    return Start(network, "; ".join(notes) or "all new")
+    if init_checkpoint is not None:
+        notes.append(_take_shared(network, init_checkpoint))
+    if prior_checkpoint is not None:
+        if network.prior is None:
+            raise CheckpointError(
+                f"got prior_checkpoint {prior_checkpoint} for preset {preset.name}, which has no prior"
+            )
+        load_prior(network.prior, prior_checkpoint, preset.name)
+        notes.append(f"prior from {prior_checkpoint.name}")
+    return network, "; ".join(notes) or "all new"
+
+
+def load_prior(model: PatchAutoencoder, path: Path, preset: str) -> None:
+    """Load a prior's weights from its own checkpoint or from that of an inpainter that contains it.
+
+    Args:
+        model: takes the weights.
+        path: the checkpoint.
+        preset: the name of its preset, or of the inpainter's that it is the prior of, for the error.
+
+    Raises:
+        CheckpointError: the file holds no such prior.
+    """
+    found = load_checkpoint(path)
+    prior = found.prior if isinstance(found, Inpainter) else found
+    if prior is None or not _same_weights(prior.preset, model.preset):
+        raise CheckpointError(
+            f"{path} does not hold the prior of preset {preset}, expected a checkpoint of that prior, or of "
+            "an inpainter that contains it"
+        )
+    model.load_state_dict(prior.state_dict())
 
 
 def _take_shared(network: Inpainter, path: Path) -> str:
@@ -76,17 +100,6 @@ def _take_shared(network: Inpainter, path: Path) -> str:
     if state.keys() - taken.keys():
         parts.append(f"not taken: {_parts(state.keys() - taken.keys())}")
     return ", ".join(parts)
-
-
-def _take_prior(network: Inpainter, path: Path) -> None:
-    prior, wanted = load_checkpoint(path), network.preset.prior
-    if (
-        not isinstance(prior, PatchAutoencoder)
-        or network.prior is None
-        or not _same_weights(prior.preset, wanted)
-    ):
-        raise CheckpointError(f"{path} does not hold the masked autoencoder of preset {network.preset.name}")
-    network.prior.load_state_dict(prior.state_dict())
 
 
 def _same_weights(theirs: MaePreset | FcmaePreset | None, ours: MaePreset | FcmaePreset | None) -> bool:

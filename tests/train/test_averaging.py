@@ -1,4 +1,4 @@
-"""The mean of networks: a closed form, and what has none."""
+"""Averages of weights: closed forms, and what has no mean."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from inpaint.checkpoint import load_checkpoint, read_notes, save_checkpoint
 from inpaint.cli import main
 from inpaint.errors import CheckpointError
 from inpaint.models.presets import build_inpainter, build_mae
-from inpaint.train.average import average_checkpoints
+from inpaint.train.averaging import Ema, average_checkpoints
 
 
 @pytest.fixture
@@ -70,3 +70,33 @@ def test_the_command(three, tmp_path, capsys):
         main(["train", "average", *map(str, three), "-o", str(tmp_path / "mean.safetensors")])
     assert not ended.value.code
     assert capsys.readouterr().out == f"mean of 3: {tmp_path / 'mean.safetensors'}\n"
+
+
+def small_network() -> torch.nn.Module:
+    torch.manual_seed(0)
+    return torch.nn.Sequential(torch.nn.Conv2d(3, 4, 1), torch.nn.BatchNorm2d(4))
+
+
+def test_average_approaches_the_trained_weights_and_copies_buffers():
+    network = small_network()
+    ema = Ema(network, decay=0.9)
+    start = network[0].weight.detach().clone()  # type: ignore[union-attr]
+    with torch.no_grad():
+        network[0].weight.add_(1)  # type: ignore[union-attr]
+    network(torch.randn(4, 3, 5, 5))
+    for _ in range(3):
+        ema.update_parameters(network)
+    averaged = ema.module.state_dict()
+    assert torch.allclose(averaged["0.weight"], start + (1 - 0.9**3), atol=1e-6)
+    assert torch.equal(averaged["1.running_mean"], network.state_dict()["1.running_mean"])
+    assert int(averaged["1.num_batches_tracked"]) == 1
+    assert not ema.module.training and not any(p.requires_grad for p in ema.module.parameters())
+
+
+def test_decay_zero_copies():
+    network = small_network()
+    ema = Ema(network, decay=0)
+    with torch.no_grad():
+        network[0].weight.mul_(3)  # type: ignore[union-attr]
+    ema.update_parameters(network)
+    assert torch.allclose(ema.module.state_dict()["0.weight"], network.state_dict()["0.weight"])

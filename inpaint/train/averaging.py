@@ -1,4 +1,4 @@
-"""One network from several that went on from the same one: the mean of their weights."""
+"""Averages of weights: the moving average over a run, and the mean of several checkpoints."""
 
 from __future__ import annotations
 
@@ -6,25 +6,40 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
+from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 from inpaint.checkpoint import load_checkpoint, read_notes, save_checkpoint
 from inpaint.errors import CheckpointError
 from inpaint.models.presets import describe_preset
 
 
+class Ema(AveragedModel):
+    """Exponential moving average of a network's parameters; buffers are copied.
+
+    The average is kept in float32 in a network of its own, `Ema.module`, in evaluation mode.
+
+    Args:
+        network: what is trained; it is copied.
+        decay: fraction of the average that stays in each update, in [0, 1).
+    """
+
+    def __init__(self, network: nn.Module, decay: float = 0.998) -> None:
+        super().__init__(network, multi_avg_fn=get_ema_multi_avg_fn(decay))
+        self.n_averaged.fill_(1)  # the first update averages with the weights of the start, too
+        self.eval().requires_grad_(False)
+
+
 @torch.no_grad()
 def average_checkpoints(paths: Sequence[Path], out: Path) -> None:
     """Write the mean of the weights, and of BatchNorm's statistics, of networks of one architecture.
 
-    Runs that begin with the same weights and end in different places, one sharp and one true, often have a
-    mean that is better than either, and costs nothing more at use. Networks that began with different weights
-    have no mean worth anything.
+    The mean of networks that were fine-tuned from the same weights is often better than each of them. The
+    mean of networks with different initial weights is useless.
 
     Args:
         paths: two or more checkpoints.
-        out: the file to write; it may be none of them. Its notes name them and tell the images that all runs
-            together have seen.
+        out: the file to write, none of `paths`. Its notes name them and sum up their images.
 
     Raises:
         CheckpointError: a file cannot be read or written, or they hold different architectures.
@@ -44,7 +59,8 @@ def average_checkpoints(paths: Sequence[Path], out: Path) -> None:
         other = load_checkpoint(path)
         if describe_preset(other) != description:
             raise CheckpointError(
-                f"{path} holds another architecture than {paths[0]}, expected networks that went on from one"
+                f"{path} holds another architecture than {paths[0]}, expected networks that were "
+                "trained from the same one"
             )
         for key, tensor in other.state_dict().items():
             sums[key] += tensor

@@ -1,0 +1,76 @@
+"""The training loop."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+
+from inpaint.data.batches import Batches
+from inpaint.train.compute import bf16_speedup, explain_step_memory, is_worthwhile
+from inpaint.train.config import Precision, RunConfig, change_config
+from inpaint.train.distributed import Processes, join_processes
+from inpaint.train.monitor import Monitor, Progress
+from inpaint.train.recipes.recipe import build_recipe
+from inpaint.train.trial import probe_memory
+
+
+def fit(config: RunConfig, on_progress: Callable[[Progress], None] | None = None) -> Path:
+    """Train, or resume a run from the last state in its folder.
+
+    Everything random follows from the seed and the number of images seen, so that a run that was stopped
+    and started again continues the same curve.
+
+    Args:
+        config: the run; its ``out`` folder receives states, samples, ``stats.jsonl`` and the checkpoint.
+        on_progress: called after every logged step.
+
+    Returns:
+        The path of the checkpoint: averaged weights, ready to use; of an inpainter together with its prior.
+
+    Raises:
+        DataError: no photo can be read.
+        CheckpointError: a checkpoint to start from does not fit the preset, or a state not the config.
+        ConfigError: the config's numbers contradict each other or its preset.
+        InpaintError: a step does not fit into memory, or a loss stops being finite.
+        Stopped: on Ctrl-C or SIGTERM, after saving.
+    """
+    processes = join_processes(config.device, config.threads)
+    precision, _ = choose_precision(config.precision, processes)
+    config = change_config(config, precision=precision)
+    rows = processes.rows(config.batch_size, config.accumulate)
+    monitor = Monitor(config, processes, on_progress)
+    if processes.device.type == "cuda":
+        probe_memory(config, processes)
+    recipe = build_recipe(config, processes)
+    batches = Batches(config, processes.device, monitor.report_problem, rows)
+    notes = {"started_from": recipe.started_from}
+
+    images_seen = monitor.resume(recipe.stateful())
+    with monitor.running(images_seen), explain_step_memory(processes.device, config.step_numbers):
+        while monitor.is_unfinished():
+            batch = batches.batch_at(images_seen)
+            values = recipe.step(batch)
+            images_seen += config.batch_size
+            monitor.step(images_seen, values)
+            if monitor.due("sample"):
+                monitor.sample(partial(recipe.sample_columns, batch))
+            if monitor.due("save"):
+                monitor.save(recipe.stateful(), recipe.ema.module, **notes)
+        checkpoint = monitor.save(recipe.stateful(), recipe.ema.module, **notes)
+    processes.leave()
+    monitor.raise_if_stopped()
+    return checkpoint
+
+
+def choose_precision(precision: Precision, processes: Processes) -> tuple[Precision, str]:
+    """Decide a run's ``precision = "auto"`` by timing both precisions where the run computes.
+
+    Returns:
+        "float32" or "bf16", the same in every process, and the reason in a few words.
+    """
+    if precision != "auto":
+        return precision, "as the config says"
+    speedup = bf16_speedup(processes.device)
+    (too_slow,) = processes.any_raised([not is_worthwhile(speedup)])
+    return "float32" if too_slow else "bf16", f"bf16 is {speedup:.1f} times as fast on {processes.device}"

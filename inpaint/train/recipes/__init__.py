@@ -1,0 +1,1 @@
+"""What the kinds of runs train, and how they take a step."""

@@ -1,0 +1,242 @@
+"""Training of an inpainter: adapter and generator against discriminators, the prior frozen.
+
+Source:
+    Losses and their weights after LaMa (WACV 2022) and MAE-FAR (ECCV 2022); see
+    :mod:`inpaint.train.losses` for each.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import asdict
+
+import torch
+from torch import Tensor, nn
+
+from inpaint.data.batches import Batch
+from inpaint.mask import composite
+from inpaint.models.inpainter import Inpainter
+from inpaint.models.presets import vary_preset
+from inpaint.train.averaging import Ema
+from inpaint.train.compute import autocast, compile_each
+from inpaint.train.config import AcrRunConfig
+from inpaint.train.distributed import Processes
+from inpaint.train.losses import weighted_l1
+from inpaint.train.recipes.adversary import PatchAdversary
+from inpaint.train.recipes.initialise import initialise_inpainter
+from inpaint.train.recipes.perceptual import load_perceptual
+from inpaint.train.sample_grid import draw_attention
+from inpaint.train.schedule import schedule_factor
+from inpaint.train.state import Stateful
+
+_SAMPLES = 8  # rows of a sample grid
+
+
+class AcrRecipe:
+    """An inpainter, its averaged weights, its discriminators and the frozen network of its perceptual loss.
+
+    Args:
+        config: the run.
+        processes: that train together.
+
+    Raises:
+        CheckpointError: a checkpoint to start from, or a feature network, does not fit.
+        ConfigError: the variant is impossible.
+    """
+
+    def __init__(self, config: AcrRunConfig, processes: Processes) -> None:
+        self.config, self._processes = config, processes
+        torch.manual_seed(config.seed)
+        self.network, self.started_from = initialise_inpainter(
+            vary_preset(config.preset, **asdict(config.variant)),
+            config.init_checkpoint,
+            config.prior_checkpoint,
+        )
+        self.network.to(processes.device)
+        self.adversaries = [PatchAdversary(config, processes)]
+        processes.share_statistics(self.network)
+        if config.channels_last:
+            self.network.to(memory_format=torch.channels_last)
+        self.network.train()
+        self.ema = Ema(self.network, config.ema_decay)
+        if config.compile:
+            compile_each(self.network.generator.blocks)
+        self.features = None
+        if config.perceptual_weights is not None and config.weights.perceptual > 0:
+            self.features = load_perceptual(config.perceptual_network, config.perceptual_weights)
+            self.features.to(processes.device)
+        self.optimizer = torch.optim.Adam(
+            _alphas_apart(self.network),
+            config.learning_rate,
+            config.betas,
+            fused=processes.device.type == "cuda",
+        )
+
+    def stateful(self) -> dict[str, Stateful]:
+        """What a state holds, by its name there."""
+        parts: dict[str, Stateful] = {"network": self.network, "ema": self.ema, "optimizer": self.optimizer}
+        for adversary in self.adversaries:
+            parts[adversary.name] = adversary.discriminator
+            parts[f"{adversary.name}_optimizer"] = adversary.optimizer
+        return parts
+
+    def step(self, batch: Batch) -> dict[str, Tensor]:
+        """Learn from one batch: the discriminators first, then adapter and generator.
+
+        With ``accumulate`` above one the generator's prediction is made twice, since keeping all parts of the
+        batch with their graphs is the memory that accumulation saves. BatchNorm then sees one part at a time.
+        """
+        config = self.config
+        self._set_learning_rates(batch.images_seen)
+        pieces = batch.pieces(config.accumulate)
+        if config.channels_last:
+            pieces = [(image.contiguous(memory_format=torch.channels_last), mask) for image, mask in pieces]
+        predictions: list[Tensor | None] = [None] * len(pieces)
+        if len(pieces) == 1:
+            predictions = [self._predict(*pieces[0])]
+        joined = config.weights.adversarial > 0 and batch.images_seen >= config.adversarial_after_images
+        adversaries = self.adversaries if joined else []
+        values: dict[str, Tensor] = {}
+        if adversaries:
+            self._train_discriminators(
+                adversaries, pieces, predictions, batch.images_seen // config.batch_size, values
+            )
+
+        self.optimizer.zero_grad(set_to_none=True)
+        for (image, mask), prediction in zip(pieces, predictions, strict=True):
+            if prediction is None:
+                prediction = self._predict(image, mask)
+            losses = self.generator_losses(adversaries, prediction, image, mask)
+            (losses["loss"] / len(pieces)).backward()
+            _add_means(values, losses | {"hole_error": _hole_error(prediction, image, mask)}, len(pieces))
+        self._processes.average_gradients(self.network.parameters())
+        self.optimizer.step()
+        self.ema.update_parameters(self.network)
+        return values
+
+    def generator_losses(
+        self, adversaries: Sequence[PatchAdversary], prediction: Tensor, image: Tensor, mask: Tensor
+    ) -> dict[str, Tensor]:
+        """The weighted loss of adapter and generator, ``loss``, and its terms before their weights."""
+        weights = self.config.weights
+        seen = self._shown(prediction, image, mask)
+        values = {"l1": weighted_l1(prediction, image, mask, known=weights.l1_known, hole=weights.l1_hole)}
+        loss = values["l1"]
+        if self.features is not None:
+            values["perceptual"] = self.features.feature_distance(seen, image).mean()
+            loss = loss + weights.perceptual * values["perceptual"]
+        for adversary in adversaries:
+            for name, (weight, value) in adversary.generator_losses(seen, image, mask).items():
+                values[name] = value
+                loss = loss + weight * value
+        return values | {"loss": loss}
+
+    @torch.no_grad()
+    def sample_columns(self, batch: Batch) -> dict[str, Tensor]:
+        """The columns of a sample grid."""
+        network = self.ema.module
+        assert isinstance(network, Inpainter)
+        image, mask = batch.image[:_SAMPLES], batch.mask[:_SAMPLES]
+        columns = {"input": torch.where(mask > 0, 0.5, image), "mask": mask}
+        if self.config.prior and network.prior is not None:
+            prediction = network(image, mask)
+            columns["prior"] = network.prior.reconstruct(image, mask)
+            attention = network.prior(image, mask).attention
+            if attention is not None:
+                columns["attention"] = draw_attention(image, mask, attention, network.prior.grid)
+        else:
+            prediction = network.generator(image, mask).clamp(0, 1)
+        return columns | {
+            "prediction": prediction,
+            "composite": composite(prediction, image, mask),
+            "target": image,
+        }
+
+    def _set_learning_rates(self, images_seen: int) -> None:
+        config = self.config
+        factor = schedule_factor(
+            config.schedule,
+            images_seen,
+            config.images,
+            warmup=config.warmup_images,
+            milestones=config.milestones,
+        )
+        for group in self.optimizer.param_groups:
+            group["lr"] = config.learning_rate * factor
+        for alphas in self.optimizer.param_groups[1:]:  # see _alphas_apart
+            alphas["lr"] *= config.alpha_lr_multiplier
+        for adversary in self.adversaries:
+            for group in adversary.optimizer.param_groups:
+                group["lr"] = config.discriminator_learning_rate * factor
+
+    def _train_discriminators(
+        self,
+        adversaries: Sequence[PatchAdversary],
+        pieces: Sequence[tuple[Tensor, Tensor]],
+        predictions: Sequence[Tensor | None],
+        step: int,
+        values: dict[str, Tensor],
+    ) -> None:
+        """Let each discriminator learn from the pieces of a batch, adding its means to `values`."""
+        for adversary in adversaries:
+            adversary.optimizer.zero_grad(set_to_none=True)
+        for (image, mask), prediction in zip(pieces, predictions, strict=True):
+            if prediction is None:
+                with torch.no_grad(), _running_statistics_kept(self.network):
+                    prediction = self._predict(image, mask)
+            fake = self._shown(prediction, image, mask).detach()
+            for adversary in adversaries:
+                losses = adversary.discriminator_losses(fake, image, mask, step)
+                (losses[adversary.name] / len(pieces)).backward()
+                _add_means(values, losses, len(pieces))
+        for adversary in adversaries:
+            self._processes.average_gradients(adversary.discriminator.parameters())
+            adversary.optimizer.step()
+
+    def _predict(self, image: Tensor, mask: Tensor) -> Tensor:
+        """The raw prediction ``(B, 3, H, W)`` in float32."""
+        network = self.network
+        with autocast(image.device, self.config.precision):
+            prediction = network(image, mask) if self.config.prior else network.generator(image, mask)
+        return prediction.float()
+
+    def _shown(self, prediction: Tensor, image: Tensor, mask: Tensor) -> Tensor:
+        """What discriminators and perceptual loss see."""
+        raw = self.config.discriminator_input == "prediction"
+        return prediction if raw else composite(prediction, image, mask)
+
+
+def _alphas_apart(network: nn.Module) -> list[dict[str, object]]:
+    """All that is trained; the alphas, if there are any, in a second group with their own learning rate."""
+    trained = {name: parameter for name, parameter in network.named_parameters() if parameter.requires_grad}
+    alphas = [parameter for name, parameter in trained.items() if "alpha" in name]
+    rest = [parameter for name, parameter in trained.items() if "alpha" not in name]
+    return [{"params": rest}, {"params": alphas}] if alphas else [{"params": rest}]
+
+
+def _add_means(values: dict[str, Tensor], losses: Mapping[str, Tensor], pieces: int) -> None:
+    """Add one piece's share to the means over all pieces."""
+    for name, loss in losses.items():
+        values[name] = values.get(name, 0) + loss.detach() / pieces
+
+
+@contextmanager
+def _running_statistics_kept(network: nn.Module):
+    """Keep a pass that will be repeated from moving the running statistics of BatchNorm."""
+    norms = [module for module in network.modules() if isinstance(module, nn.BatchNorm2d)]
+    momenta = [norm.momentum for norm in norms]
+    for norm in norms:
+        norm.momentum = 0.0
+    try:
+        yield
+    finally:
+        for norm, momentum in zip(norms, momenta, strict=True):
+            norm.momentum = momentum
+
+
+@torch.no_grad()
+def _hole_error(prediction: Tensor, image: Tensor, mask: Tensor) -> Tensor:
+    """Mean squared error over an image's hole pixels, mean over images: the curve that means PSNR."""
+    squared = ((prediction - image).square() * mask).sum((1, 2, 3))
+    return (squared / (3 * mask.sum((1, 2, 3)))).mean()

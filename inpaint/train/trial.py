@@ -1,0 +1,329 @@
+"""Trial steps: the dry run, the memory probe, and the length of a run that fits a time budget."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import math
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import Any, TypeVar
+
+import torch
+from torch import Tensor
+
+from inpaint.data.batches import Batch, Batches
+from inpaint.errors import ConfigError, DataError
+from inpaint.train.compute import explain_step_memory
+from inpaint.train.config import AcrRunConfig, RunConfig, change_config
+from inpaint.train.distributed import Processes
+from inpaint.train.recipes.recipe import Recipe, build_recipe
+from inpaint.train.state import list_states
+
+AnyConfig = TypeVar("AnyConfig", bound=RunConfig)
+Build = Callable[[AnyConfig, Processes], Recipe]
+
+_IMAGES_TRIED = 2  # in a dry run; BatchNorm wants more than one
+_TIMED_STEPS, _TIMED_SECONDS = 3, 2.0
+_RESERVE = 0.05  # of the time: sample grids, states, and steps that are slower than those measured
+_LEAST_STEPS = 20
+_LARGEST_WARMUP = 0.1  # of the run's images
+_LONGEST_AVERAGE = 0.1  # of the run's steps
+
+
+@dataclass(frozen=True)
+class DryRun:
+    """What a dry run found out, for one process.
+
+    Attributes:
+        parameters: of all networks that are saved, the averaged copy left out.
+        trained: those of them that are trained.
+        fixed_bytes: weights, gradients, optimizers, averages and copies, whatever the batch.
+        bytes_per_image: kept from the forward for the backward pass, at its peak.
+        images_at_once: of this process in one pass.
+        seconds: of the step with two images.
+        values: of that step.
+    """
+
+    parameters: int
+    trained: int
+    fixed_bytes: int
+    bytes_per_image: int
+    images_at_once: int
+    seconds: float
+    values: dict[str, float]
+
+    @property
+    def bytes(self) -> int:
+        """An estimate of the whole: temporary buffers and photos come on top."""
+        return self.fixed_bytes + self.images_at_once * self.bytes_per_image
+
+
+def probe_memory(config: AnyConfig, processes: Processes, build: Build[AnyConfig] = build_recipe) -> None:
+    """Take one full step with every loss at the largest size: a run must not die of it hours later.
+
+    Args:
+        config: the run.
+        processes: that train together.
+        build: builds what is trained.
+
+    Raises:
+        InpaintError: the step does not fit into memory.
+    """
+    rows = processes.rows(config.batch_size, config.accumulate)
+    with explain_step_memory(processes.device, config.step_numbers):
+        trial = config.with_every_loss()
+        build(trial, processes).step(_random_batch(rows.stop - rows.start, config.size, processes.device))
+    if processes.device.type == "cuda":
+        torch.cuda.empty_cache()
+
+
+def dry_run(config: AnyConfig, processes: Processes, build: Build[AnyConfig] = build_recipe) -> DryRun:
+    """Take a step with four random images and one with two, with every loss, and measure them.
+
+    What the first keeps more is what images need; the rest is there whatever the batch.
+
+    Args:
+        config: the run.
+        processes: that train together.
+        build: builds what is trained.
+
+    Raises:
+        InpaintError: not even that fits into memory.
+    """
+    rows = processes.rows(config.batch_size, config.accumulate)
+    trial = dataclasses.replace(config.with_every_loss(), accumulate=1, compile=False)
+    kept = []
+    with explain_step_memory(processes.device, config.step_numbers):
+        for count in (2 * _IMAGES_TRIED, _IMAGES_TRIED):
+            recipe = build(dataclasses.replace(trial, batch_size=count), processes)
+            batch = _random_batch(count, config.size, processes.device)
+            begun = time.monotonic()
+            with SavedForBackward(recipe) as saved:
+                values = recipe.step(batch)
+            numbers = {name: float(value) for name, value in values.items()}
+            seconds = time.monotonic() - begun
+            kept.append(saved.peak)
+    bytes_per_image = max(kept[0] - kept[1], 0) // _IMAGES_TRIED
+    trained = [p for module in _networks(recipe) for p in module.parameters() if p.requires_grad]
+    fixed_bytes = sum(_storages(recipe).values()) + sum(p.numel() * p.element_size() for p in trained)
+    return DryRun(
+        parameters=sum(p.numel() for module in _networks(recipe) for p in module.parameters()),
+        trained=sum(p.numel() for p in trained),
+        fixed_bytes=fixed_bytes + max(kept[1] - _IMAGES_TRIED * bytes_per_image, 0),
+        bytes_per_image=bytes_per_image,
+        images_at_once=(rows.stop - rows.start) // config.accumulate,
+        seconds=seconds,
+        values=numbers,
+    )
+
+
+class SavedForBackward:
+    """Count, in a ``with`` block, the bytes that forward passes keep for backward passes.
+
+    That is most of what an image needs. Tensors of the networks themselves are not counted.
+
+    Attributes:
+        peak: the most bytes kept at once.
+    """
+
+    def __init__(self, recipe: Recipe) -> None:
+        self.peak = 0
+        self._known = set(_storages(recipe))
+        self._now = 0
+        self._kept: dict[int, int] = {}  # how often each storage is kept
+        self._hooks = torch.autograd.graph.saved_tensors_hooks(self._pack, lambda kept: kept.tensor)
+
+    def __enter__(self) -> SavedForBackward:
+        self._hooks.__enter__()
+        return self
+
+    def __exit__(self, *problem: object) -> None:
+        self._hooks.__exit__(*problem)
+
+    def _pack(self, tensor: Tensor) -> _Kept:
+        storage = tensor.untyped_storage()
+        key, size = storage.data_ptr(), storage.nbytes()
+        if key in self._known:
+            return _Kept(tensor, lambda: None)
+        if self._kept.get(key, 0) == 0:
+            self._now += size
+            self.peak = max(self.peak, self._now)
+        self._kept[key] = self._kept.get(key, 0) + 1
+
+        def release() -> None:
+            self._kept[key] -= 1
+            if self._kept[key] == 0:
+                self._now -= size
+
+        return _Kept(tensor, release)
+
+
+class _Kept:
+    """A tensor kept for a backward pass; tells when it is let go."""
+
+    def __init__(self, tensor: Tensor, release: Callable[[], None]) -> None:
+        self.tensor = tensor
+        self._release = release
+
+    def __del__(self) -> None:
+        self._release()
+
+
+def _random_batch(count: int, side: int, device: torch.device) -> Batch:
+    """Images of noise with a box for a hole."""
+    image = torch.rand(count, 3, side, side, generator=torch.Generator().manual_seed(0)).to(device)
+    mask = torch.zeros(count, 1, side, side, device=device)
+    mask[..., side // 4 : side // 2, side // 4 : side // 2] = 1
+    return Batch(image, mask, 0, slice(0, count))
+
+
+def _networks(recipe: Recipe) -> list[torch.nn.Module]:
+    parts = recipe.stateful().values()
+    return [part for part in parts if isinstance(part, torch.nn.Module) and part is not recipe.ema]
+
+
+def _storages(recipe: Recipe) -> dict[int, int]:
+    """Address and bytes of all memory that a recipe holds."""
+    tensors = [tensor for part in recipe.stateful().values() for tensor in _tensors(part.state_dict())]
+    tensors += [buffer for network in _networks(recipe) for buffer in network.buffers()]
+    storages = [tensor.untyped_storage() for tensor in tensors]
+    return {storage.data_ptr(): storage.nbytes() for storage in storages}
+
+
+def _tensors(payload: Any) -> Iterator[Tensor]:
+    if isinstance(payload, Tensor):
+        yield payload
+    elif isinstance(payload, dict):
+        for value in payload.values():
+            yield from _tensors(value)
+
+
+# -- time budget -----------------------------------------------------------------------------------------
+
+
+def fit_to_time(
+    config: AnyConfig, minutes: float, processes: Processes, build: Build[AnyConfig] = build_recipe
+) -> AnyConfig:
+    """Give a run the length that fits a time budget, measured on a few of its own steps.
+
+    A run that exists in its folder already keeps its length, so that it resumes the same curve.
+
+    Args:
+        config: the run. With sizes that cycle, the largest is measured.
+        minutes: for everything, the measurement included.
+        processes: that train together; all of them measure, and use the mean.
+        build: builds what is trained.
+
+    Returns:
+        The run with other ``images``. Milestones and the images at which discriminators join or losses end
+        are scaled in proportion; warm-up and the horizon of the moving average are limited to a tenth of it.
+
+    Raises:
+        ConfigError: the time is too short.
+        DataError: the folder's record of its run cannot be read.
+        InpaintError: a step does not fit into memory.
+    """
+    if list_states(config.out):
+        return _recorded_length(config)
+    begun = time.monotonic()
+    with explain_step_memory(processes.device, config.step_numbers):
+        batches = Batches(config, processes.device, lambda _: None, processes.rows(config.batch_size))
+        recipe = build(config.with_every_loss(), processes)
+        again = time.monotonic() - begun  # the run loads, builds and compiles once more
+        per_step = 0.0
+        every = config.r1_every if isinstance(config, AcrRunConfig) else 1
+        for share, first in _phases(config):
+            timer = _StepTimer(recipe, batches, first, config.batch_size, processes)
+            seconds, first_ones = timer.mean_seconds(every)
+            per_step += share * seconds
+            again += first_ones
+    per_step, again, spent = _agreed(processes, per_step, again, time.monotonic() - begun)
+    steps = int((60 * minutes - spent - again) * (1 - _RESERVE) / per_step)
+    if steps < _LEAST_STEPS:
+        needed = (spent + again + _LEAST_STEPS * per_step / (1 - _RESERVE)) / 60
+        raise ConfigError(
+            f"{minutes:g} minutes are enough for {max(steps, 0)} steps of {per_step:.3g} s, expected at "
+            f"least {_LEAST_STEPS}: give {math.ceil(needed)} minutes or more, or lower size or batch_size"
+        )
+    return with_length(config, steps * config.batch_size)
+
+
+def with_length(config: AnyConfig, images: int) -> AnyConfig:
+    """Give a run another length, and scale what is counted in images or steps; see :func:`fit_to_time`."""
+    scale, steps = images / config.images, images / config.batch_size
+    changes = {
+        "images": images,
+        "milestones": tuple(max(1, round(milestone * scale)) for milestone in config.milestones),
+        "warmup_images": min(config.warmup_images, int(images * _LARGEST_WARMUP)),
+        "ema_decay": min(config.ema_decay, max(0.0, 1 - 1 / (steps * _LONGEST_AVERAGE))),
+    }
+    if isinstance(config, AcrRunConfig):
+        changes["adversarial_after_images"] = round(config.adversarial_after_images * scale)
+    return change_config(config, **changes)
+
+
+def _recorded_length(config: AnyConfig) -> AnyConfig:
+    """The run with the length that its folder records."""
+    path = config.out / "config.json"
+    try:
+        record = json.loads(path.read_text(encoding="utf-8"))
+        kept = {key: record[key] for key in ("images", "warmup_images", "ema_decay")}
+        kept["milestones"] = tuple(record["milestones"])
+        if isinstance(config, AcrRunConfig):
+            kept["adversarial_after_images"] = record["adversarial_after_images"]
+    except (OSError, ValueError, KeyError, TypeError) as problem:
+        raise DataError(
+            f"{path}: cannot be read ({problem}), expected the resolved config of the run in this folder; "
+            "give --images N, or name a new folder with --out"
+        ) from None
+    return change_config(config, **kept)
+
+
+def _phases(config: RunConfig) -> list[tuple[float, int]]:
+    """Parts of a run with a size of their own: their share of the images, and where they begin."""
+    if config.early_size is None:
+        return [(1.0, 0)]
+    early_steps = math.ceil(config.early_share * config.images / config.batch_size)
+    phases = [(config.early_share, 0), (1 - config.early_share, early_steps * config.batch_size)]
+    return [(share, first) for share, first in phases if share > 0]
+
+
+class _StepTimer:
+    """Times steps as they follow on ``first`` images; a GPU is waited for at the end of each timing only."""
+
+    def __init__(
+        self, recipe: Recipe, batches: Batches, first: int, batch_size: int, processes: Processes
+    ) -> None:
+        self._recipe, self._batches, self._processes = recipe, batches, processes
+        self._next, self._batch_size = first, batch_size
+
+    def mean_seconds(self, r1_every: int) -> tuple[float, float]:
+        """Seconds of a step in the mean, and of the very first ones, which compile and allocate.
+
+        A step with R1 counts as often as it comes.
+        """
+        first_ones = self._seconds(1, with_r1=True) + self._seconds(1, with_r1=False)
+        (one,) = _agreed(self._processes, self._seconds(1, with_r1=False))  # all take equally many steps
+        count = max(_TIMED_STEPS, round(_TIMED_SECONDS / max(one, 1e-9)))
+        plain = self._seconds(count, with_r1=False) / count
+        penalised = self._seconds(1, with_r1=True) if r1_every > 1 else plain
+        return (penalised + (r1_every - 1) * plain) / r1_every, first_ones
+
+    def _seconds(self, count: int, *, with_r1: bool) -> float:
+        begun = time.monotonic()
+        for _ in range(count):
+            batch = self._batches.batch_at(self._next)
+            self._recipe.step(batch._replace(images_seen=0 if with_r1 else self._batch_size))
+            self._next += self._batch_size
+        if self._processes.device.type == "cuda":
+            torch.cuda.synchronize(self._processes.device)
+        return time.monotonic() - begun
+
+
+def _agreed(processes: Processes, *seconds: float) -> list[float]:
+    """The means over the processes: the same numbers in each."""
+    means = torch.tensor(seconds, device=processes.device)
+    processes.average_([means])
+    return means.tolist()
