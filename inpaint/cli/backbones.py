@@ -66,7 +66,7 @@ def list_command(count: bool, as_json: bool, as_markdown: bool) -> None:
 @backbones.command()
 @click.argument("image", type=click.Path(path_type=Path))
 @click.option(
-    "--backbone", default="convnextv2_atto", show_default=True, help="See `inpaint backbones list`."
+    "--backbone", default="convnext_atto.d2_in1k", show_default=True, help="See `inpaint backbones list`."
 )
 @click.option(
     "--weights",

@@ -36,7 +36,7 @@ def add_backbones_tab(service: Service, photo_state: gr.State) -> None:
     )
     with gr.Row():
         with gr.Column():
-            name = gr.Dropdown(titles, value="convnextv2_atto", label="Backbone", elem_id="backbone")
+            name = gr.Dropdown(titles, value="convnext_atto", label="Backbone", elem_id="backbone")
             fetch = gr.Checkbox(False, label="Fetch weights from timm's hub if they are not here")
         start = gr.Button("Look", variant="primary", elem_id="backbone-run")
     said = gr.Markdown(elem_id="backbone-said")

@@ -23,7 +23,7 @@ from inpaint.cli import main
 from inpaint.cli.backbones import USUAL, YARDSTICK
 
 ROOT = Path(__file__).resolve().parents[2]
-FILE = "convnextv2_atto.fcmae_ft_in1k.safetensors"
+FILE = "convnext_atto.d2_in1k.safetensors"
 
 
 @pytest.fixture
@@ -49,7 +49,7 @@ def complaint(result: Result) -> str:
 def make_weights(path: Path) -> None:
     """Random weights but for the head, which always sees a golden retriever."""
     torch.manual_seed(1)
-    made = timm.create_model("convnextv2_atto")
+    made = timm.create_model("convnext_atto")
     head: Any = made.get_submodule("head.fc")
     torch.nn.init.zeros_(head.weight)
     torch.nn.init.zeros_(head.bias)
@@ -63,10 +63,10 @@ def test_list_shows_every_network_and_where_its_weights_are(weights_folder: Path
     assert shown.exit_code == 0, shown.output
     lines = {line.split()[0]: line for line in shown.stdout.splitlines() if line.strip()}
     assert all(backbone.name in lines for backbone in BACKBONES)
-    for word in ("ConvNeXt V2", "3.7 M", "0.55 G", "76.7 % [4]", "CC-BY-NC-4.0", " here"):
-        assert word in lines["convnextv2_atto"]
+    for word in ("ConvNeXt V1", "3.7 M", "0.55 G", "75.7 % [1]", "Apache-2.0", " here"):
+        assert word in lines["convnext_atto"]
     assert "to fetch" in lines["convnextv2_femto"] and "not here" in lines["convnext_isotropic_small"]
-    assert "table 2 has 79.7 %" in lines["[2]"]
+    assert "table 2 has 79.7 %" in lines["[3]"]
 
 
 def test_list_as_json_with_what_a_counter_finds(
@@ -80,7 +80,7 @@ def test_list_as_json_with_what_a_counter_finds(
     for name, row in rows.items():
         assert row["counted_parameters_millions"] == len(name)
         assert row["counted_macs_billions"] == 2.5
-    atto, isotropic = rows["convnextv2_atto"], rows["convnext_isotropic_small"]
+    atto, isotropic = rows["convnext_atto"], rows["convnext_isotropic_small"]
     assert (atto["here"], atto["path"]) == ("here", str(weights_folder / FILE))
     assert (isotropic["pretrained"], isotropic["file"]) == (None, "convnext_iso_small_1k_224_ema.pth")
     assert "counted_parameters_millions" not in json.loads(call("list", "--json").stdout)[0]
@@ -107,7 +107,7 @@ def test_run_tells_the_guesses_of_weights_that_are_here(desk: Path, weights_fold
     result = call("run", "photo.png")
     assert result.exit_code == 0, result.output
     first, *guesses = result.stdout.splitlines()[:6]
-    assert first == f"ConvNeXt V2 Atto (convnextv2_atto), weights: {FILE}"
+    assert first == f"ConvNeXt Atto (convnext_atto), weights: {FILE}"
     assert guesses[0] == "  89.0%  golden retriever" and len(guesses) == 5  # e^9 / (e^9 + 999)
     assert all(line.startswith("   0.0%  ") for line in guesses[1:])
     assert sorted(path.name for path in desk.iterdir()) == ["photo.png"]
@@ -120,20 +120,18 @@ def test_run_without_weights_invents_no_guesses_and_writes_maps(desk: Path) -> N
     assert "%" not in result.stdout
     told = result.stdout.splitlines()
     assert told[0].endswith("weights: random")
-    assert told[1].startswith(
-        "no guesses: no trained weights of convnextv2_atto.fcmae_ft_in1k here: INPAINT_OFF"
-    )
+    assert told[1].startswith("no guesses: no trained weights of convnext_atto.d2_in1k here: INPAINT_OFF")
     assert told[1].endswith(
         f"Put {FILE} (timm's file of that name) into the folder that INPAINT_CHECKPOINTS names. "
         "Or name it with --weights."
     )
     assert told[2].startswith("stage 1: 40 channels of 56 x 56, channel distance 0.")
-    sheets = [f"photo_convnextv2_atto_stage{number}.png" for number in (1, 2, 3, 4)]
-    assert sorted(path.name for path in Path("seen").iterdir()) == ["photo_convnextv2_atto.npz", *sheets]
+    sheets = [f"photo_convnext_atto_stage{number}.png" for number in (1, 2, 3, 4)]
+    assert sorted(path.name for path in Path("seen").iterdir()) == ["photo_convnext_atto.npz", *sheets]
     for sheet in sheets:
         with Image.open(Path("seen", sheet)) as opened:
             assert opened.size == (396, 396)
-    with np.load("seen/photo_convnextv2_atto.npz") as archive:
+    with np.load("seen/photo_convnext_atto.npz") as archive:
         shapes = [archive[f"stage{number}"].shape for number in (1, 2, 3, 4)]
         assert shapes == [(40, 56, 56), (80, 28, 28), (160, 14, 14), (320, 7, 7)]
         assert archive["weights"] == "random"
@@ -154,7 +152,7 @@ def test_run_turns_a_phone_photo_upright(desk: Path) -> None:
     maps = {}
     for name in ("photo", "turned", "lying"):
         assert call("run", f"{name}.png", "-o", "seen").exit_code == 0
-        with np.load(f"seen/{name}_convnextv2_atto.npz") as archive:
+        with np.load(f"seen/{name}_convnext_atto.npz") as archive:
             maps[name] = archive["stage1"]
     assert np.array_equal(maps["turned"], maps["photo"])
     assert not np.allclose(maps["lying"], maps["photo"])
@@ -178,7 +176,7 @@ def test_run_complains_in_one_line(desk: Path, monkeypatch: pytest.MonkeyPatch) 
     told = complaint(call("run", "photo.png", "-o", "photo.png"))
     assert told == "the folder 'photo.png' for --output is a file: choose another"
     Path("seen").mkdir()
-    Path("seen/photo_convnextv2_atto_stage2.png").symlink_to(Path("photo.png").resolve())
+    Path("seen/photo_convnext_atto_stage2.png").symlink_to(Path("photo.png").resolve())
     assert "is the image itself and would replace it" in complaint(call("run", "photo.png", "-o", "seen"))
     monkeypatch.setitem(sys.modules, "timm", None)
     assert complaint(call("run", "photo.png")).startswith(
@@ -187,8 +185,8 @@ def test_run_complains_in_one_line(desk: Path, monkeypatch: pytest.MonkeyPatch) 
 
 
 def test_bench_measures_side_by_side_with_the_yardstick(desk: Path) -> None:
-    names = ("convnextv2_atto", "convnextv2_femto")
-    given = (*names, "convnextv2_atto.fcmae_ft_in1k")  # one of them twice
+    names = ("convnext_atto", "convnextv2_femto")
+    given = (*names, "convnext_atto.d2_in1k")  # one of them twice
     shown = call(
         "bench", *given, "--seconds", "0.01", "--device", "cpu", "--batch", "2", "--out", "speeds.json"
     )

@@ -29,6 +29,6 @@ def test_names_and_files() -> None:
     assert find_backbone("convnextv2_atto") is find_backbone("convnextv2_atto.fcmae_ft_in1k")
     assert find_backbone("convnextv2_atto").file == "convnextv2_atto.fcmae_ft_in1k.safetensors"
     assert find_backbone("convnext_isotropic_base").file == "convnext_iso_base_1k_224_ema.pth"
-    assert len({backbone.name for backbone in BACKBONES}) == len(BACKBONES) == 24
-    with pytest.raises(WeightsError, match="unknown backbone 'resnet9000'; known are convnext_tiny, "):
+    assert len({backbone.name for backbone in BACKBONES}) == len(BACKBONES) == 25
+    with pytest.raises(WeightsError, match="unknown backbone 'resnet9000'; known are convnext_atto, "):
         find_backbone("resnet9000")
