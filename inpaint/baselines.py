@@ -15,7 +15,7 @@ from inpaint.errors import ShapeError
 
 GREY = 0.5
 CV2_RADIUS = 5
-_SMALLEST_WEIGHT = 1e-12  # below one known pixel in any picture that fits in memory: only avoids 0 / 0
+_SMALLEST_WEIGHT = 1e-12  # below one known pixel in any image that fits in memory: only avoids 0 / 0
 
 
 def push_pull(image: Tensor, mask: Tensor) -> Tensor:
@@ -39,7 +39,7 @@ def push_pull(image: Tensor, mask: Tensor) -> Tensor:
     hole = mask > 0.5
     known = (~hole).float()
     # Colour and weight are averaged together: their quotient is the mean of the known pixels in a cell.
-    # float32, as a single known pixel of a large picture weighs less than half precision can hold.
+    # float32, as a single known pixel of a large image weighs less than half precision can hold.
     level = torch.cat([torch.where(hole, 0.0, image.float()), known], dim=1)
     pyramid = [level]
     while level.shape[-2] > 1 or level.shape[-1] > 1:
@@ -121,10 +121,10 @@ def _cv2_fill(image: Tensor, mask: Tensor, method: str) -> Tensor:
     pixels = pixels.permute(0, 2, 3, 1).cpu().numpy()
     holes = hole[:, 0].to(torch.uint8).cpu().numpy()
     filled = np.full(pixels.shape, round(GREY * 255), dtype=np.uint8)
-    for index, (picture, picture_hole) in enumerate(zip(pixels, holes, strict=True)):
-        if not picture_hole.all():  # OpenCV treats the three channels alike: RGB needs no reordering
-            picture = np.ascontiguousarray(picture)
-            filled[index] = cv2.inpaint(picture, picture_hole, CV2_RADIUS, getattr(cv2, method))
+    for index, (levels, holes_here) in enumerate(zip(pixels, holes, strict=True)):
+        if not holes_here.all():  # OpenCV treats the three channels alike: RGB needs no reordering
+            levels = np.ascontiguousarray(levels)
+            filled[index] = cv2.inpaint(levels, holes_here, CV2_RADIUS, getattr(cv2, method))
     back = torch.from_numpy(filled).permute(0, 3, 1, 2).to(image.device, image.dtype) / 255
     nothing_known = hole.flatten(1).all(dim=1).view(-1, 1, 1, 1)  # exactly 0.5, which 8 bits cannot say
     return torch.where(hole, torch.where(nothing_known, GREY, back), image)

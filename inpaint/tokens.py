@@ -1,4 +1,4 @@
-"""Pictures as tokens: patches, token masks, positions, and topping a mask up to a ratio.
+"""Images as tokens: patches, token masks, positions, and topping a mask up to a ratio.
 
 Shapes: ``p`` patch side, token grid ``(h, w) = (H // p, W // p)``, ``N = h * w`` tokens in row-major order.
 """

@@ -95,7 +95,7 @@ BAD = [
     (("--like", "photos", "--count", "3"), "--like"),
     (("--like", "photos", "--size", "64"), "--like"),
     (("--like", "shapes/none"), "'shapes/none'"),
-    (("--like", "empty"), "no pictures in empty"),
+    (("--like", "empty"), "no images in empty"),
     (("--kind", "objects"), "name a folder or a zip"),
     (("--kind", "thin", "--hole-ratio", "90-95", "--size", "64"), "no thin mask of 64 x 64"),
     (("--shapes", "gone.zip"), "gone.zip"),

@@ -22,7 +22,7 @@ HALF = np.array([[True, False], [True, False], [True, False]])
 @pytest.fixture(scope="module")
 def shapes() -> ObjectShapes:
     rows, columns = np.mgrid[:64, :64]
-    return ObjectShapes.from_pictures([(rows - 20) ** 2 + (columns - 30) ** 2 < 15**2, rows > columns])
+    return ObjectShapes.from_images([(rows - 20) ** 2 + (columns - 30) ** 2 < 15**2, rows > columns])
 
 
 def names(count: int, height: int = 96, width: int = 96) -> list[tuple[str, tuple[int, int]]]:

@@ -47,7 +47,7 @@ def pictures() -> list[np.ndarray]:
 
 @pytest.fixture(scope="module")
 def shapes(pictures: list[np.ndarray]) -> ObjectShapes:
-    return ObjectShapes.from_pictures(pictures)
+    return ObjectShapes.from_images(pictures)
 
 
 @pytest.mark.parametrize("kind", MASK_KINDS)
@@ -100,7 +100,7 @@ def test_no_masks_are_a_batch_too(shapes: ObjectShapes) -> None:
 
 
 def test_objects_are_moved_scaled_and_flipped(pictures: list[np.ndarray]) -> None:
-    triangle = ObjectShapes.from_pictures(pictures[1:])
+    triangle = ObjectShapes.from_images(pictures[1:])
     masks = make_masks("objects", 400, 64, 64, seeded(), shapes=triangle)
     ratios = hole_ratios(masks)
     assert ratios.min() < 0.06 and ratios.max() > 0.4
@@ -191,7 +191,7 @@ def test_bad_shapes_are_named(tmp_path: Path) -> None:
     with pytest.raises(DataError, match="no object shape"):
         read_shapes(tmp_path)
     with pytest.raises(DataError, match="no object shape"):
-        ObjectShapes.from_pictures([np.zeros((4, 4), np.uint8)])
+        ObjectShapes.from_images([np.zeros((4, 4), np.uint8)])
     (tmp_path / "broken.png").write_text("no picture")
     with pytest.raises(DataError, match=r"broken\.png"):
         read_shapes(tmp_path)

@@ -1,4 +1,4 @@
-"""What a backbone sees in a picture: its best guesses, its feature maps, whether its channels differ."""
+"""What a backbone sees in an image: its best guesses, its feature maps, whether its channels differ."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ _GAP = 4
 
 @dataclass(frozen=True)
 class Sight:
-    """One picture through one backbone.
+    """One image through one backbone.
 
     Attributes:
         guesses: five class names with their probability; empty where the weights are random.
@@ -35,24 +35,24 @@ class Sight:
 
 
 @torch.inference_mode()
-def look_at(loaded: LoadedBackbone, picture: Image.Image) -> Sight:
-    """Send a picture, made square by a centre crop and 224 pixels large, through a backbone.
+def look_at(loaded: LoadedBackbone, image: Image.Image) -> Sight:
+    """Send an image, made square by a centre crop and 224 pixels large, through a backbone.
 
     Args:
         loaded: of :func:`inpaint.backbones.network.load_backbone`.
-        picture: any size and plain mode.
+        image: any size and plain mode.
     """
-    side = min(picture.size)
-    left, top = (picture.width - side) // 2, (picture.height - side) // 2
-    square = picture.convert("RGB").crop((left, top, left + side, top + side))
+    side = min(image.size)
+    left, top = (image.width - side) // 2, (image.height - side) // 2
+    square = image.convert("RGB").crop((left, top, left + side, top + side))
     square = square.resize((SIZE, SIZE), Image.Resampling.BICUBIC)
-    image = normalise(loaded, image_to_tensor(square))
+    pixels = normalise(loaded, image_to_tensor(square))
     guesses = []
     if loaded.weights is not None:
-        chances = loaded.network(image).softmax(dim=1)[0]
+        chances = loaded.network(pixels).softmax(dim=1)[0]
         names = class_names()
         guesses = [(names[int(index)], float(chances[index])) for index in chances.topk(5).indices]
-    maps = loaded.network.forward_intermediates(image, intermediates_only=True)  # type: ignore[operator]
+    maps = loaded.network.forward_intermediates(pixels, intermediates_only=True)  # type: ignore[operator]
     stages = [stage[0].float() for stage in _one_a_stage(maps)]
     return Sight(guesses, stages, [channel_distance(stage) for stage in stages])
 

@@ -16,7 +16,7 @@ PATCH = 16
 
 
 class IsotropicConvNeXt(nn.Module):
-    """A stem that cuts the picture into patches, blocks of one width, and a head with ImageNet's classes.
+    """A stem that cuts the image into patches, blocks of one width, and a head with ImageNet's classes.
 
     Its parameters have timm's names, so that timm's converter of the authors' ConvNeXt files fits it too.
 

@@ -95,10 +95,10 @@ def count_network(build: Callable[[], nn.Module]) -> tuple[float, float]:
     """The same of the network that ``build`` makes in evaluation mode; it is made without memory."""
     with torch.device("meta"):
         network = build()
-        picture = torch.empty(1, 3, SIZE, SIZE)
+        image = torch.empty(1, 3, SIZE, SIZE)
     counter = FlopCounterMode(display=False)
     with torch.no_grad(), counter:  # without gradients it is three times as quick
-        network(picture)
+        network(image)
     parameters = sum(parameter.numel() for parameter in network.parameters())
     return parameters / 1e6, counter.get_total_flops() / 2e9  # two operations a MAC
 

@@ -81,15 +81,15 @@ def measure_speeds(
         Speeds in the order of ``networks``.
     """
     device = torch.device(device)
-    picture = torch.zeros(batch, 3, SIZE, SIZE, device=device)
+    image = torch.zeros(batch, 3, SIZE, SIZE, device=device)
     for network in networks:
-        _time_pass(network, picture)
+        _time_pass(network, image)
     times: list[list[float]] = [[] for _ in networks]
     order = list(range(len(networks)))
     begun = time.perf_counter()
     while len(times[0]) < 3 or time.perf_counter() - begun < seconds * len(networks):
         for index in order:
-            times[index].append(_time_pass(networks[index], picture))
+            times[index].append(_time_pass(networks[index], image))
         order = [*order[1:], order[0]]  # nobody always runs after the same neighbour
     return [_speed(batch, each) for each in times]
 
@@ -108,11 +108,11 @@ def compare_order(speeds: Mapping[str, float], table: SpeedTable) -> Order:
     return order
 
 
-def _time_pass(network: nn.Module, picture: torch.Tensor) -> float:
+def _time_pass(network: nn.Module, image: torch.Tensor) -> float:
     start = time.perf_counter()
-    network(picture)
-    if picture.device.type != "cpu":
-        torch.accelerator.synchronize(picture.device)
+    network(image)
+    if image.device.type != "cpu":
+        torch.accelerator.synchronize(image.device)
     return time.perf_counter() - start
 
 

@@ -180,7 +180,7 @@ def _say_order(order: Row) -> str:
     if disagree:
         told += "; the other way round: " + ", ".join(f"{one} > {other}" for one, other in disagree)
     if order["too_close_to_call"]:
-        told += f"; {len(order['too_close_to_call'])} within 10 %, not judged"
+        told += f"; {len(order['too_close_to_call'])} within 10 %, not compared"
     return told
 
 

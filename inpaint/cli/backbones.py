@@ -113,7 +113,7 @@ def run(image: Path, backbone: str, weights: Path | None, output: Path | None) -
 
 @backbones.command()
 @click.argument("names", nargs=-1)
-@click.option("--batch", type=click.IntRange(min=1), default=1, show_default=True, help="Pictures at a time.")
+@click.option("--batch", type=click.IntRange(min=1), default=1, show_default=True, help="Images at a time.")
 @click.option(
     "--seconds",
     type=click.FloatRange(min=0, min_open=True),
@@ -181,8 +181,8 @@ def _tell(loaded: LoadedBackbone, sight: Sight) -> None:
     click.echo(f"{backbone.title} ({backbone.name}), weights: {loaded.weights or 'random'}")
     if loaded.missing:
         click.echo(f"no guesses: {loaded.missing} Or name it with --weights.")
-    for name, chance in sight.guesses:
-        click.echo(f"{chance:7.1%}  {name}")
+    for name, probability in sight.guesses:
+        click.echo(f"{probability:7.1%}  {name}")
     for number, (stage, distance) in enumerate(zip(sight.stages, sight.collapse, strict=True), 1):
         channels, height, width = stage.shape
         click.echo(

@@ -61,7 +61,7 @@ def _read_range(_: click.Context, __: click.Parameter, value: str | None) -> tup
     "--like",
     type=click.Path(path_type=Path),
     metavar="FOLDER",
-    help="One mask for each picture in FOLDER, with its stem and size.",
+    help="One mask for each image in FOLDER, with its stem and size.",
 )
 @click.option("--check", is_flag=True, help="Make nothing: check that OUT still is what its manifest says.")
 def masks(
@@ -96,7 +96,7 @@ def masks(
     if bins and hole_ratio:
         raise click.UsageError("got --bins and --hole-ratio, expected one of them")
     if like and (count or size):
-        raise click.UsageError("got --like beside --count or --size, which it takes from the pictures")
+        raise click.UsageError("got --like beside --count or --size, which it takes from the images")
     names = _names_like(like) if like else [(f"{n:05d}", size or (256, 256)) for n in range(count or 1000)]
     ranges = BINS if bins else (hole_ratio,) if hole_ratio else ()
     _tell(out, _make(out, kind, names, seed, ranges, shapes))
@@ -140,19 +140,19 @@ def _make(
 
 
 def _names_like(folder: Path) -> list[tuple[str, tuple[int, int]]]:
-    """Stem and (height, width) of every picture in a folder."""
+    """Stem and (height, width) of every image in a folder."""
     from inpaint.batch import READABLE_SUFFIXES
     from inpaint.errors import DataError
     from inpaint.images import read_image
 
     if not folder.is_dir():
-        raise DataError(f"no folder of pictures at {str(folder)!r}; check the path")
+        raise DataError(f"no folder of images at {str(folder)!r}; check the path")
     files = sorted(file for file in folder.iterdir() if file.suffix.lower() in READABLE_SUFFIXES)
     files = [file for file in files if not file.name.startswith(".")]
     if not files:
-        raise DataError(f"no pictures in {folder}, expected {' '.join(READABLE_SUFFIXES)}: check the folder")
-    pictures = ((file.stem, read_image(file)) for file in files)
-    return [(stem, (picture.height, picture.width)) for stem, picture in pictures]
+        raise DataError(f"no images in {folder}, expected {' '.join(READABLE_SUFFIXES)}: check the folder")
+    images = ((file.stem, read_image(file)) for file in files)
+    return [(stem, (image.height, image.width)) for stem, image in images]
 
 
 def _tell(out: Path, manifest: Manifest) -> None:

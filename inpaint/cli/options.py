@@ -58,10 +58,10 @@ def repair_options(command: Callable[..., Any]) -> Callable[..., Any]:
 
 
 def check_output(output: Path, inputs: Mapping[str, Path]) -> None:
-    """Check that a picture can be written to ``output`` and that it replaces none of ``inputs``.
+    """Check that an image can be written to ``output`` and that it replaces none of ``inputs``.
 
     Args:
-        output: where a picture shall go; it may exist.
+        output: where an image shall go; it may exist.
         inputs: files to be kept, by what they are called in a message.
 
     Raises:
@@ -85,19 +85,19 @@ def check_output(output: Path, inputs: Mapping[str, Path]) -> None:
 
 
 def plan_folder(folder: Path, names: Sequence[str], inputs: Mapping[str, Path], option: str) -> list[Path]:
-    """Check that pictures can be written into a folder, which may not be there yet.
+    """Check that images can be written into a folder, which may not be there yet.
 
     Args:
         folder: where they shall go.
-        names: of the pictures.
+        names: of the images.
         inputs: files to be kept, by what they are called in a message.
         option: that named the folder, for a message.
 
     Returns:
-        The paths of the pictures.
+        The paths of the images.
 
     Raises:
-        ImageError: saying what is wrong with the folder or a picture's path.
+        ImageError: saying what is wrong with the folder or an image's path.
     """
     paths = [folder / name for name in names]
     if folder.is_dir():

@@ -13,7 +13,7 @@ What a file is, is found out from its keys:
     convnextv2          downsample_layers.*                       timm's classifier, see convert_classifier
 
 Conversion is strict: a tensor that is missing, unknown or of another shape is an error. Only the parts in
-``IGNORED``, which training needs and repairing does not, are dropped by name. Constants that our networks
+``IGNORED``, which training needs and inpainting does not, are dropped by name. Constants that our networks
 compute themselves (position tables) are compared with what the file holds.
 """
 

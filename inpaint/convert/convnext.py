@@ -39,7 +39,7 @@ def convert_fcmae(
 
     Args:
         state: official keys, such as ``encoder.stages.0.0.dwconv.kernel``.
-        image_size: of the pictures; no tensor tells it.
+        image_size: of the images; no tensor tells it.
     """
     dense = dict(_densify(key, tensor) for key, tensor in state.items())
     depths = _depths(key.removeprefix("encoder.") for key in dense)

@@ -1,9 +1,9 @@
-"""ConvNeXt V2 on the visible part of a picture: timm's modules, told which positions are there.
+"""ConvNeXt V2 on the visible part of an image: timm's modules, told which positions are there.
 
 A hidden position counts as absent, as it would be in a sparse network: it is zero to every convolution, the
 statistics of GRN leave it out, and whatever is computed at it is thrown away.
 
-Shapes: pictures and features ``(B, C, H, W)``, in channels-last memory; ``visible`` bool ``(B, 1, H, W)``,
+Shapes: images and features ``(B, C, H, W)``, in channels-last memory; ``visible`` bool ``(B, 1, H, W)``,
 True = there.
 
 Source:
@@ -148,7 +148,7 @@ class MaskedConvNeXt(nn.Module):
 
     Args:
         depths: blocks of each stage. The stem makes a position of 4 x 4 pixels and each further stage one of
-            four, so that three stages end at 1/16 of the picture and four at 1/32.
+            four, so that three stages end at 1/16 of the image and four at 1/32.
         widths: channels of each stage.
         grn: makes the GRN of a block for so many channels; None leaves it out.
 

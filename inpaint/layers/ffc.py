@@ -1,4 +1,4 @@
-"""Fast Fourier convolutions: half of the channels see the whole picture at once.
+"""Fast Fourier convolutions: half of the channels see the whole image at once.
 
 Source:
     Chi et al., *Fast Fourier Convolution* (NeurIPS 2020), in the form of LaMa (Suvorov et al., WACV 2022):

@@ -40,7 +40,7 @@ class PriorAdapter(nn.Module):
 
         Args:
             features: ``(B, C, h, w)``.
-            size: ``(H, W)`` of the picture, multiples of 16.
+            size: ``(H, W)`` of the image, multiples of 16.
 
         Returns:
             Four tensors at 1/1, 1/2, 1/4, 1/8 of ``size`` with 1, 2, 4, 8 times ``width`` channels.

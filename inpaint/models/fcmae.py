@@ -146,15 +146,15 @@ class FullyConvolutionalAutoencoder(PatchAutoencoder):
         tiles = values.flatten(2).transpose(1, 2)
         if self.tile_size == self.patch_size:
             return tiles
-        picture = unpatchify(tiles, self.tile_size, (values.shape[-2], values.shape[-1]))
-        return patchify(picture, self.patch_size)
+        image = unpatchify(tiles, self.tile_size, (values.shape[-2], values.shape[-1]))
+        return patchify(image, self.patch_size)
 
     def forward(self, image: Tensor, mask: Tensor) -> PriorFeatures:
-        """See :meth:`PatchAutoencoder.forward`: what the decoder makes of the picture, before the pixels.
+        """See :meth:`PatchAutoencoder.forward`: what the decoder makes of the image, before the pixels.
 
         A token attends to tokens with similar features, in float32 whatever the precision around it. No
         convolution says where to look, as the transformer does; that like should be rebuilt from like is the
-        idea of contextual attention, here with features that were learned from masked pictures.
+        idea of contextual attention, here with features that were learned from masked images.
         """
         check_pair(image, mask)
         image, mask = self.fit_square(image, mask)

@@ -1,4 +1,4 @@
-"""A whole inpainting network: any picture and mask in, a prediction out."""
+"""A whole inpainting network: any image and mask in, a prediction out."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ class InpainterPreset:
     prior_features: bool = True
     """Add the prior's features to the generator; False uses its attention alone."""
     working_size: int = 256
-    """Side in pixels of the pictures it was trained on: where its results are best."""
+    """Side in pixels of the images it was trained on: where its results are best."""
 
 
 class Inpainter(nn.Module):
@@ -64,7 +64,7 @@ class Inpainter(nn.Module):
         return self
 
     def forward(self, image: Tensor, mask: Tensor) -> Tensor:
-        """Predict the picture.
+        """Predict the image.
 
         Args:
             image: ``(B, 3, H, W)`` float RGB in [0, 1], any H and W. Hole pixels are not read.

@@ -1,7 +1,7 @@
 """Masked autoencoder: the prior that guesses what a hole holds, and where to look for it.
 
 Shapes: ``N`` tokens in a square grid, ``V`` visible ones, ``D`` encoder width, ``E`` decoder width,
-``P = patch_size ** 2 * 3`` values of a patch. Pictures come in [0, 1] and are normalised inside.
+``P = patch_size ** 2 * 3`` values of a patch. Images come in [0, 1] and are normalised inside.
 
 Source:
     He et al., *Masked Autoencoders Are Scalable Vision Learners* (CVPR 2022); Cao et al., *Learning Prior
@@ -28,7 +28,7 @@ class MaePreset:
     """The numbers of a masked autoencoder."""
 
     image_size: int = 256
-    """Side of the square the picture is brought to, whatever its own size."""
+    """Side of the square the image is brought to, whatever its own size."""
     patch_size: int = 16
     width: int = 768
     depth: int = 12

@@ -1,6 +1,6 @@
 """What every masked autoencoder of patches has in common, however it encodes and decodes.
 
-Shapes: ``N`` tokens in a square grid, ``P = patch_size ** 2 * 3`` values of a patch. Pictures come in [0, 1]
+Shapes: ``N`` tokens in a square grid, ``P = patch_size ** 2 * 3`` values of a patch. Images come in [0, 1]
 and are normalised inside.
 """
 
@@ -22,10 +22,10 @@ IMAGENET_STD = (0.229, 0.224, 0.225)
 
 
 class PatchAutoencoder(nn.Module, ABC):
-    """Predict every patch of a picture from those that are visible; also a prior.
+    """Predict every patch of an image from those that are visible; also a prior.
 
     Args:
-        image_size: side of the square the picture is brought to, whatever its own size.
+        image_size: side of the square the image is brought to, whatever its own size.
         patch_size: side of a patch.
         feature_channels: of the features it gives as a prior.
 
@@ -71,7 +71,7 @@ class PatchAutoencoder(nn.Module, ABC):
 
     @abstractmethod
     def forward(self, image: Tensor, mask: Tensor) -> PriorFeatures:
-        """Features and attention for a masked picture of any size.
+        """Features and attention for a masked image of any size.
 
         Where there is attention, it goes to tokens that hold at least one known pixel; where an image has
         none it is uniform.
@@ -89,7 +89,7 @@ class PatchAutoencoder(nn.Module, ABC):
         return (image - self.mean) / self.std
 
     def fit_square(self, image: Tensor, mask: Tensor) -> tuple[Tensor, Tensor]:
-        """Bring a picture of any size to the network's square; a pixel touched by the hole is a hole."""
+        """Bring an image of any size to the network's square; a pixel that the hole overlaps is a hole."""
         size = (self.image_size, self.image_size)
         if image.shape[-2:] == size:
             return image, binarize(mask)
@@ -114,8 +114,8 @@ class PatchAutoencoder(nn.Module, ABC):
         image, mask = self.fit_square(image, mask)
         hidden = token_masks(mask, self.patch_size).any
         patches = self.predict_patches(self.normalise(image), hidden, mask)
-        picture = unpatchify(patches, self.patch_size, self.grid)
-        return (picture * self.std + self.mean).clamp(0, 1)
+        image = unpatchify(patches, self.patch_size, self.grid)
+        return (image * self.std + self.mean).clamp(0, 1)
 
     def target_patches(self, normalised: Tensor, *, per_patch: bool = False) -> Tensor:
         """What :meth:`predict_patches` should give, ``(B, N, P)``.

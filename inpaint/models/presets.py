@@ -58,11 +58,11 @@ CONVNEXT_V2: dict[str, tuple[tuple[int, ...], int]] = {
 """Published sizes (Woo et al. 2023, appendix A): blocks of each stage, channels of the first."""
 
 FCMAE_PRESETS: dict[str, FcmaePreset] = {
-    # Four decoder blocks see across a hole of half the picture; the published one sees across 7 x 7 tokens.
+    # Four decoder blocks see across a hole of half the image; the published one sees across 7 x 7 tokens.
     "fcmae-small": FcmaePreset(
         depths=(2, 2, 8), widths=(48, 96, 256), image_size=256, decoder_width=96, decoder_depth=4
     ),
-    # Published patches, few channels: pre-trained on a processor core within an hour.
+    # Published patches, few channels: pre-trained on one CPU core within an hour.
     "fcmae-mini": FcmaePreset(
         depths=(2, 2, 4, 2), widths=(24, 48, 96, 192), image_size=128, decoder_width=128
     ),
@@ -152,13 +152,7 @@ def vary_preset(
 ) -> InpainterPreset:
     """A preset with some of its choices changed, as a row of an ablation has it; None keeps the preset's.
 
-    Args:
-        preset: a name, or the numbers.
-        attention: see :class:`inpaint.models.generator.GeneratorPreset`, as the next two.
-        alphas: of attention and adapter.
-        positional_encoding: the masked positional encoding.
-        feature_layer: see :class:`inpaint.models.mae.MaePreset`.
-        prior_features: see :class:`inpaint.models.inpainter.InpainterPreset`.
+    The choices are those of GeneratorPreset, MaePreset (``feature_layer``) and InpainterPreset.
 
     Raises:
         WeightsError: if the name is unknown.

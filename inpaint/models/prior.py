@@ -8,7 +8,7 @@ from torch import Tensor
 
 
 class PriorFeatures(NamedTuple):
-    """What a prior knows about one batch of masked pictures."""
+    """What a prior knows about one batch of masked images."""
 
     features: Tensor
     """``(B, C, h, w)``: one vector per token."""
@@ -17,7 +17,7 @@ class PriorFeatures(NamedTuple):
 
 
 class Prior(Protocol):
-    """Anything that turns ``(image, mask)`` into :class:`PriorFeatures`, whatever the picture's size."""
+    """Anything that turns ``(image, mask)`` into :class:`PriorFeatures`, whatever the image's size."""
 
     feature_channels: int
     grid: tuple[int, int]

@@ -103,7 +103,7 @@ def make_masks(
             break
         masks[refused], is_refused = draw(len(refused))
         refused = refused[is_refused]
-    if len(refused):  # in pictures of a few pixels, where every stroke covers everything
+    if len(refused):  # in images of a few pixels, where every stroke covers everything
         masks[refused] = 0
         masks[refused, height // 2, width // 2] = 1
     return masks[:, None]
@@ -142,9 +142,9 @@ def draw_parts(kind: str, count: int, size: Size, generator: Generator, shapes: 
         if shapes is None:
             raise ConfigError("masks of kind 'objects' need object shapes: name a folder or a zip of them")
         return draw_objects(shapes, masks, size, generator)
-    chance = torch.rand(count, generator=generator)
-    with_lines = (chance < MIXED_SHARES["irregular"]) | (chance >= 1 - MIXED_SHARES["both"])
-    with_objects = masks[chance >= MIXED_SHARES["irregular"]]
+    draw = torch.rand(count, generator=generator)
+    with_lines = (draw < MIXED_SHARES["irregular"]) | (draw >= 1 - MIXED_SHARES["both"])
+    with_objects = masks[draw >= MIXED_SHARES["irregular"]]
     which = torch.randint(len(MIXED_STROKES), (count,), generator=generator)
     lines = draw_lines(MIXED_STROKES, which[with_lines], masks[with_lines], size, generator, scale)
     if shapes is None:

@@ -68,7 +68,7 @@ def draw_lines(
 
     Each of ``min_times`` to ``max_times + 1`` strokes starts anywhere and has one to five segments. The angle
     is 0.01 plus a whole number of radians below ``max_angle`` (mirrored in every other stroke), the length 10
-    plus up to ``max_length``, the width 5 plus up to ``max_width``; all end at the picture's border.
+    plus up to ``max_length``, the width 5 plus up to ``max_width``; all end at the image's border.
 
     Args:
         recipes: the numbers.
@@ -105,7 +105,7 @@ def draw_boxes(
 ) -> Parts:
     """LaMa's boxes, ``min_times`` to ``max_times`` a mask, sides from ``min_size`` to ``max_size``.
 
-    There are none where the picture leaves no room inside the margin. The arguments are those of
+    There are none where the image leaves no room inside the margin. The arguments are those of
     :func:`draw_lines`.
     """
     height, width = size
@@ -129,8 +129,8 @@ def draw_boxes(
 def draw_objects(shapes: ObjectShapes, masks: Tensor, size: Size, generator: Generator) -> Parts:
     """One to four object shapes a mask, scaled, stretched, mirrored and moved.
 
-    A shape covers 2 to 27 % of the picture, unless its box would then outgrow the picture by more than a
-    fifth. Its centre comes anywhere inside the picture; what leaves it is cut off.
+    A shape covers 2 to 27 % of the image, unless its box would then outgrow the image by more than a
+    fifth. Its centre comes anywhere inside the image; what leaves it is cut off.
     """
     height, width = size
     owner, number = _spread(masks, 1 + _below(_MAX_OBJECTS, len(masks), generator))

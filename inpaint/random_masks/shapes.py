@@ -1,4 +1,4 @@
-"""Silhouettes to cut object-shaped holes with, from a folder or a zip of pictures."""
+"""Silhouettes to cut object-shaped holes with, from a folder or a zip of images."""
 
 from __future__ import annotations
 
@@ -36,21 +36,21 @@ class ObjectShapes:
     areas: Tensor
 
     @classmethod
-    def from_pictures(cls, pictures: Iterable[NDArray]) -> ObjectShapes:
+    def from_images(cls, images: Iterable[NDArray]) -> ObjectShapes:
         """Take 2-D arrays, non-zero = object; empty ones are skipped. DataError if none is left."""
         squares, sizes, areas = [], [], []
-        for picture in pictures:
-            rows, columns = np.flatnonzero(picture.any(axis=1)), np.flatnonzero(picture.any(axis=0))
+        for image in images:
+            rows, columns = np.flatnonzero(image.any(axis=1)), np.flatnonzero(image.any(axis=0))
             if len(rows) == 0:
                 continue
-            box = picture[rows[0] : rows[-1] + 1, columns[0] : columns[-1] + 1] != 0
+            box = image[rows[0] : rows[-1] + 1, columns[0] : columns[-1] + 1] != 0
             # The bit-exact variant: a seed shall draw the same holes on every machine.
             square = cv2.resize(box * np.uint8(255), (SIDE, SIDE), interpolation=cv2.INTER_LINEAR_EXACT) > 127
             squares.append(np.packbits(square, axis=1))
             sizes.append(box.shape)
             areas.append(max(square.mean(), 1 / square.size))
         if not squares:
-            raise DataError("got no object shape; expected PNG pictures with the object in white")
+            raise DataError("got no object shape; expected PNG images with the object in white")
         bits = torch.from_numpy(np.stack(squares))
         return cls(bits, torch.tensor(sizes), torch.tensor(areas, dtype=torch.float64))
 
@@ -63,11 +63,11 @@ def read_shapes(path: str | Path) -> ObjectShapes:
     """Read object shapes from every PNG of a folder or of a zip file, white = object.
 
     Raises:
-        DataError: the path is missing, neither folder nor zip, holds no shape, or a picture cannot be read.
+        DataError: the path is missing, neither folder nor zip, holds no shape, or an image cannot be read.
     """
     path = Path(path)
     try:
-        return ObjectShapes.from_pictures(_folder_pictures(path) if path.is_dir() else _zip_pictures(path))
+        return ObjectShapes.from_images(_folder_images(path) if path.is_dir() else _zip_images(path))
     except DataError as error:
         raise DataError(f"{path}: {error}") from error
     except (OSError, zipfile.BadZipFile) as error:
@@ -76,17 +76,17 @@ def read_shapes(path: str | Path) -> ObjectShapes:
         ) from error
 
 
-def _folder_pictures(path: Path) -> Iterator[NDArray]:
-    return (_read_picture(file) for file in sorted(path.glob("*.png")))
+def _folder_images(path: Path) -> Iterator[NDArray]:
+    return (_read_image(file) for file in sorted(path.glob("*.png")))
 
 
-def _zip_pictures(path: Path) -> Iterator[NDArray]:
+def _zip_images(path: Path) -> Iterator[NDArray]:
     with zipfile.ZipFile(path) as archive:
         for name in sorted(archive.namelist()):
             if name.lower().endswith(".png"):
-                yield _read_picture(io.BytesIO(archive.read(name)))
+                yield _read_image(io.BytesIO(archive.read(name)))
 
 
-def _read_picture(source: Path | io.BytesIO) -> NDArray:
-    with Image.open(source) as picture:
-        return np.asarray(picture.convert("L")) > 127
+def _read_image(source: Path | io.BytesIO) -> NDArray:
+    with Image.open(source) as image:
+        return np.asarray(image.convert("L")) > 127
