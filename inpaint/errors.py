@@ -27,6 +27,10 @@ class MaskError(InpaintError):
     """A mask cannot be used with its picture."""
 
 
+class MaskWarning(UserWarning):
+    """A mask is implausible: it marks nearly everything, or looks like the photo."""
+
+
 class ShapeError(InpaintError, ValueError):
     """A tensor does not have the shape a function asks for."""
 

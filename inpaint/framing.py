@@ -1,7 +1,11 @@
-"""Make any H x W fit the network, and cut it back: padding, boxes around holes, working sizes."""
+"""What the network is shown of an image: padding, windows on thin holes, frames around thick ones.
+
+Here a hole is an ``(H, W)`` bool array, True = hole.
+"""
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import cv2
@@ -10,16 +14,8 @@ import torch.nn.functional as F
 from numpy.typing import NDArray
 from torch import Tensor
 
-from inpaint.errors import ShapeError
-
-# A box is widened until its longer side is at most this many times the shorter one.
-MOST_ELONGATED = 2
-# How thick the thickest hole may be at the working scale, as a share of the working size: about the thickest
-# holes that training shows. Thinner holes need no shrinking, so scratches keep the picture's own detail.
-THICKEST_HOLE = 0.25
-# How far beyond its training size the (fully convolutional) network is run for boxes with only thin holes.
-MOST_ENLARGED = 4
-_EDGES = ("top", "left", "bottom", "right")
+CELL = 16
+"""Windows are built of cells of so many pixels: the network pads to multiples of it."""
 
 
 @dataclass(frozen=True, order=True)
@@ -63,89 +59,157 @@ def pad_to_multiple(tensor: Tensor, multiple: int) -> Tensor:
     return F.pad(tensor, (0, right, 0, bottom), mode=mode)
 
 
-def hole_boxes(mask: NDArray[np.bool_], *, context: float = 0.5, smallest: int = 256) -> list[Box]:
-    """Boxes that hold every hole with enough of its surroundings, and never overlap.
+@dataclass(frozen=True)
+class Window:
+    """One pass of the network.
 
-    Each hole is boxed, its box grown by ``context`` and made square, and boxes that overlap are merged
-    until none do. At the picture's edges a box moves inward rather than lose context; it is cut only where
-    the picture itself is too small.
+    Attributes:
+        box: what the network sees.
+        core: the part of it whose holes the pass fills.
+        wave: windows of one wave do not need each other; those of a later one see what earlier ones filled.
+    """
+
+    box: Box
+    core: Box
+    wave: int
+
+
+@dataclass(frozen=True)
+class ThickHole:
+    """Thick holes that lie close together.
+
+    Attributes:
+        box: their bounding box.
+        mask: which of its pixels belong to them, ``(H, W)`` bool of the box.
+        thickness: diameter in pixels of the largest disc that fits into them.
+    """
+
+    box: Box
+    mask: NDArray[np.bool_]
+    thickness: float
+
+
+def hole_windows(
+    hole: NDArray[np.bool_], *, margin: int, largest: int, smallest: int = CELL, near: int = 2 * CELL
+) -> list[Window]:
+    """Windows that cover every hole pixel at the image's own scale.
+
+    Holes that lie close together share a window. A group too large for one is cut into cores; neighbouring
+    cores belong to different waves, so that a fill goes on from what is there instead of meeting it.
 
     Args:
-        mask: ``(H, W)`` bool, True = hole.
-        context: known surroundings on each side, as a multiple of the hole's own height and width.
-        smallest: least height and width of a box in pixels, where the picture is that large.
+        hole: ``(H, W)`` bool.
+        margin: known surroundings that a core has on each side in pixels, where the image is that large.
+        largest: side in pixels of the largest window, more than twice the margin.
+        smallest: side of the smallest one.
+        near: holes less than about so many pixels apart share a window.
 
     Returns:
-        Boxes in reading order; each hole pixel lies in exactly one. Empty if there is no hole.
-
-    Raises:
-        ShapeError: ``mask`` is not a two-dimensional bool array.
+        Windows by wave and shape. Their sides are multiples of 16 where the image allows it.
     """
-    if mask.ndim != 2 or mask.dtype != np.bool_:
-        raise ShapeError(
-            f"hole_boxes got a mask of shape {mask.shape} and type {mask.dtype}, expected (H, W) bool"
+    windows = []
+    for group, _, _ in _groups(hole, CELL, near // (2 * CELL)):
+        inner = largest - 2 * margin
+        (height, width), rows, columns = group.shape, *(-(-side // inner) for side in group.shape)
+        for row in range(rows):
+            for column in range(columns):
+                cut = Box(
+                    group.top + height * row // rows,
+                    group.left + width * column // columns,
+                    group.top + height * (row + 1) // rows,
+                    group.left + width * (column + 1) // columns,
+                )
+                core = _tight(hole, cut)
+                if core is not None:
+                    side = -(-(max(core.shape) + 2 * margin) // CELL) * CELL
+                    box = surround(core, min(max(side, smallest), largest), hole.shape)
+                    windows.append(Window(box, core, row % 2 * 2 + column % 2))
+    return sorted(windows, key=lambda window: (window.wave, window.box.shape))
+
+
+def thick_holes(hole: NDArray[np.bool_], thickness: float) -> list[ThickHole]:
+    """The parts of the holes into which a disc of more than ``thickness`` pixels fits, the largest first.
+
+    What is thinner, such as a scratch that runs into a large hole, is left out.
+    """
+    found = []
+    cell = min(CELL, max(1, int(thickness / 3)))  # a disc of that diameter covers at least one whole cell
+    for group, labels, label in _groups(hole, cell, 1, covered=True):
+        # One known pixel on each side, but not beyond the border: nothing is known there.
+        box = Box(
+            max(group.top - 1, 0),
+            max(group.left - 1, 0),
+            min(group.bottom + 1, hole.shape[0]),
+            min(group.right + 1, hole.shape[1]),
         )
-    if not mask.any():
-        return []
-    frames = [_frame(*hole, context, smallest, mask.shape) for hole in _hole_rectangles(mask, smallest // 4)]
-    return sorted(_merge(frames, mask.shape))
+        rows, columns = (np.arange(a, b) // cell for a, b in ((box.top, box.bottom), (box.left, box.right)))
+        part = hole[box.slices] & (labels[np.ix_(rows, columns)] == label)
+        distance = _distance(part)
+        core = distance > thickness / 2
+        if core.any():
+            part &= _distance(~core) <= thickness  # the corners of a square lie further out than its sides
+            tight = _tight(part, Box(0, 0, *part.shape)) or box
+            moved = (
+                tight.top + box.top,
+                tight.left + box.left,
+                tight.bottom + box.top,
+                tight.right + box.left,
+            )
+            found.append(ThickHole(Box(*moved), part[tight.slices], float(2 * distance.max())))
+    return sorted(found, key=lambda thick: -int(thick.mask.sum()))
 
 
-def working_shape(mask: NDArray[np.bool_], working_size: int) -> tuple[int, int]:
-    """The size at which the network should see a box, never above the box's own size.
+def surround(box: Box, side: int, shape: tuple[int, ...]) -> Box:
+    """The square of ``side`` pixels about a box, or the box if it is larger, moved inside an image (H, W).
 
-    A box that fits in the working size keeps its own. A larger one is shrunk until its thickest hole is no
-    thicker than the network has learnt to fill, but no further than the working size: thick holes are filled
-    at the working size, thin ones at up to ``MOST_ENLARGED`` times it.
-
-    Args:
-        mask: ``(H, W)`` bool, True = hole: the holes inside the box.
-        working_size: height and width in pixels at which the network was trained.
-
-    Returns:
-        ``(H', W')`` in pixels, both at least 1, with the box's aspect ratio up to rounding.
+    It is cut only where the image itself is too small.
     """
-    height, width = mask.shape
-    longest = max(height, width)
-    fits = working_size / longest
-    thin_enough = THICKEST_HOLE * working_size / _hole_thickness(mask)
-    scale = min(1.0, max(fits, min(thin_enough, MOST_ENLARGED * fits)))
-    return max(1, round(height * scale)), max(1, round(width * scale))
-
-
-def _hole_thickness(mask: NDArray[np.bool_]) -> float:
-    """Diameter in pixels of the largest disc that fits into the holes; known pixels are at distance 0."""
-    if mask.all():
-        return float(max(mask.shape))
-    return max(1.0, 2 * float(cv2.distanceTransform(mask.astype(np.uint8), cv2.DIST_L2, 3).max()) - 1)
-
-
-def _hole_rectangles(mask: NDArray[np.bool_], reach: int) -> list[tuple[int, int, int, int]]:
-    """``(top, left, bottom, right)`` of each group of holes closer together than twice ``reach``.
-
-    Grouping by dilation first keeps thousands of specks cheap: their boxes would be merged one by one
-    otherwise.
-    """
-    # The border keeps the dilated holes whole, so that shrinking their rectangles gives the exact ones back.
-    padded = cv2.copyMakeBorder(
-        mask.astype(np.uint8), reach, reach, reach, reach, cv2.BORDER_CONSTANT, value=0
-    )
-    kernel = np.ones((2 * reach + 1, 2 * reach + 1), np.uint8)
-    stats = cv2.connectedComponentsWithStats(cv2.dilate(padded, kernel), connectivity=8)[2][1:]
-    top, left = stats[:, cv2.CC_STAT_TOP], stats[:, cv2.CC_STAT_LEFT]  # the border and the growth cancel here
-    bottom = top + stats[:, cv2.CC_STAT_HEIGHT] - 2 * reach
-    right = left + stats[:, cv2.CC_STAT_WIDTH] - 2 * reach
-    return [tuple(row) for row in np.stack([top, left, bottom, right], axis=1).tolist()]
-
-
-def _frame(
-    top: int, left: int, bottom: int, right: int, context: float, smallest: int, shape: tuple[int, ...]
-) -> Box:
-    """The square box of one hole with its context, moved inside a picture of ``shape`` (H, W)."""
-    side = max(smallest, *(extent + 2 * round(context * extent) for extent in (bottom - top, right - left)))
-    top, bottom = _widen(top, bottom, side, shape[0])
-    left, right = _widen(left, right, side, shape[1])
+    top, bottom = _widen(box.top, box.bottom, side, shape[0])
+    left, right = _widen(box.left, box.right, side, shape[1])
     return Box(top, left, bottom, right)
+
+
+def _groups(
+    hole: NDArray[np.bool_], cell: int, reach: int, *, covered: bool = False
+) -> Iterator[tuple[Box, NDArray[np.int32], int]]:
+    """Groups of holes less than about twice ``reach`` cells apart.
+
+    Yields a group's bounding box, the labels of all cells, and the group's own label. Cells make thousands
+    of specks cheap. With ``covered`` only groups that cover at least one whole cell.
+    """
+    height, width = hole.shape
+    rows, columns = -(-height // cell), -(-width // cell)
+    padded = np.zeros((rows * cell, columns * cell), np.uint8)
+    padded[:height, :width] = hole
+    # The mean of a cell: 0 where nothing is hole (one pixel of 256 still rounds to 1), 255 where all is.
+    mean = cv2.resize(padded * np.uint8(255), (columns, rows), interpolation=cv2.INTER_AREA)
+    touched = cv2.dilate((mean > 0).astype(np.uint8), np.ones((2 * reach + 1,) * 2, np.uint8))
+    count, labels, stats, _ = cv2.connectedComponentsWithStats(touched, connectivity=8)
+    chosen = np.unique(labels[mean == 255]) if covered else range(1, count)
+    for label in chosen:
+        left, top, across, down = (int(value) * cell for value in stats[label, :4])
+        box = _tight(hole, Box(top, left, min(top + down, height), min(left + across, width)))
+        if label and box is not None:
+            yield box, np.asarray(labels, np.int32), int(label)
+
+
+def _tight(hole: NDArray[np.bool_], box: Box) -> Box | None:
+    """The bounding box of the hole pixels in a box; None if there are none."""
+    cut = hole[box.slices]
+    rows, columns = np.flatnonzero(cut.any(1)), np.flatnonzero(cut.any(0))
+    if not rows.size:
+        return None
+    top, left = box.top + int(rows[0]), box.left + int(columns[0])
+    return Box(top, left, box.top + int(rows[-1]) + 1, box.left + int(columns[-1]) + 1)
+
+
+def _distance(hole: NDArray[np.bool_]) -> NDArray[np.float32]:
+    """Distance of each hole pixel to the nearest known one; everywhere the longer side if none is known."""
+    if hole.all():
+        return np.full(hole.shape, max(hole.shape), np.float32)
+    return np.asarray(
+        cv2.distanceTransform(hole.astype(np.uint8), cv2.DIST_L2, cv2.DIST_MASK_PRECISE), np.float32
+    )
 
 
 def _widen(start: int, stop: int, length: int, limit: int) -> tuple[int, int]:
@@ -153,32 +217,3 @@ def _widen(start: int, stop: int, length: int, limit: int) -> tuple[int, int]:
     length = min(max(length, stop - start), limit)
     start = min(max(start - (length - (stop - start)) // 2, 0), limit - length)
     return start, start + length
-
-
-def _merge(frames: list[Box], shape: tuple[int, ...]) -> list[Box]:
-    """Replace boxes that overlap by their union until none do."""
-    apart: dict[str, NDArray[np.int64]] = {edge: np.empty(len(frames), np.int64) for edge in _EDGES}
-    alive = np.zeros(len(frames), bool)
-    for place, frame in enumerate(frames):
-        box = frame
-        while (meets := np.flatnonzero(_overlaps(box, apart, place) & alive[:place])).size:
-            alive[meets] = False
-            top, left = (min(getattr(box, edge), int(apart[edge][meets].min())) for edge in ("top", "left"))
-            bottom, right = (
-                max(getattr(box, edge), int(apart[edge][meets].max())) for edge in ("bottom", "right")
-            )
-            # A long strip would be squashed by a prior that looks at squares; surroundings serve it better.
-            least = -(-max(bottom - top, right - left) // MOST_ELONGATED)
-            top, bottom = _widen(top, bottom, least, shape[0])
-            left, right = _widen(left, right, least, shape[1])
-            box = Box(top, left, bottom, right)
-        alive[place] = True
-        for edge in _EDGES:
-            apart[edge][place] = getattr(box, edge)
-    return [Box(*(int(apart[edge][place]) for edge in _EDGES)) for place in np.flatnonzero(alive)]
-
-
-def _overlaps(box: Box, others: dict[str, NDArray[np.int64]], count: int) -> NDArray[np.bool_]:
-    """Which of the first ``count`` boxes in ``others`` share a pixel with ``box``."""
-    rows = (others["top"][:count] < box.bottom) & (others["bottom"][:count] > box.top)
-    return rows & (others["left"][:count] < box.right) & (others["right"][:count] > box.left)

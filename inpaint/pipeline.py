@@ -1,15 +1,16 @@
 """One photo, end to end: picture and mask in, picture out, in the picture's own depth.
 
-Each group of holes is cut out with its surroundings, filled at the size the network works best at, and
-pasted back into the hole alone: pixels outside are never touched.
+Every hole is filled at its own scale: fine damage in small windows, holes that the network can span in
+larger ones, both at the picture's own scale; thicker holes are shown smaller, with their surroundings. Fills
+are pasted into the holes alone: pixels outside are never touched.
 """
 
 from __future__ import annotations
 
-from collections import defaultdict
-from collections.abc import Iterator
+import warnings
+from itertools import groupby
 from pathlib import Path
-from typing import Any, NamedTuple, TypeVar
+from typing import Any, TypeVar
 
 import cv2
 import numpy as np
@@ -18,32 +19,31 @@ from numpy.typing import NDArray
 from PIL import Image
 from torch import Tensor, nn
 
+from inpaint.baselines import navier_stokes
 from inpaint.checkpoint import load_checkpoint
-from inpaint.device import choose_device
-from inpaint.errors import CheckpointError, ImageError, InpaintError, MaskError
-from inpaint.framing import Box, hole_boxes, working_shape
-from inpaint.images import hole_from_mask
-from inpaint.images.depth import Pixels, ValueRange, find_range
+from inpaint.device import choose_device, is_out_of_memory
+from inpaint.errors import CheckpointError, InpaintError, MaskError, MaskWarning
+from inpaint.fills.canvas import Bools, Canvas, Colours, shrink_hole, transparent
+from inpaint.fills.holes import check_image, doubt_mask, faint_rim, find_hole
+from inpaint.framing import CELL, ThickHole, Window, hole_windows, surround, thick_holes
+from inpaint.images.depth import ValueRange, find_range
 from inpaint.models.inpainter import Inpainter
 from inpaint.weights import locate
 
-MODES = ("RGB", "RGBA", "L", "LA")
-# Boxes of one size run together while their pixels fit into this many pictures of the working size.
+FINE = 12
+"""Holes of at most so many pixels are fine damage: dust, scratches, thin text."""
+FINE_MARGIN, FINE_LARGEST = 12, 128
+"""Known pixels around fine damage, and the largest window on it."""
+THICKEST = 1.0
+"""How thick a hole may be where the network sees it, in working sizes: thicker ones are shown smaller."""
+MARGIN, LARGEST = 0.5, 3.0
+"""Known surroundings of other holes, and the largest window, in working sizes."""
+# Windows of one shape run together while their pixels fit into this many pictures of the working size.
 MOST_TOGETHER = 16
-# Smaller boxes (of small pictures) are mirrored up to this side: the network cannot halve less.
-SMALLEST_SIDE = 64
+# Smaller windows (of small pictures) are mirrored up to this side: the network cannot halve less.
+SMALLEST_SIDE = 32
 
-BT601 = (0.299, 0.587, 0.114)  # grey of RGB
-
-Holes = NDArray[np.bool_]
 AnyImage = TypeVar("AnyImage", Image.Image, NDArray[Any])
-
-
-class _Region(NamedTuple):
-    """A box to fill and the size at which the network sees it."""
-
-    box: Box
-    shape: tuple[int, int]
 
 
 class InpaintPipeline:
@@ -60,6 +60,9 @@ class InpaintPipeline:
     def __init__(self, model: nn.Module, *, device: str | torch.device = "auto") -> None:
         self.device = choose_device(device)
         self.model = model.eval().requires_grad_(False).to(self.device)
+        self._generator = self.model
+        if isinstance(model, Inpainter) and model.prior is not None:
+            self._generator = Inpainter(model.preset, model.generator).eval()
 
     @classmethod
     def from_pretrained(
@@ -87,7 +90,9 @@ class InpaintPipeline:
         return self.model.preset.working_size  # type: ignore[union-attr, return-value]
 
     @torch.inference_mode()
-    def __call__(self, image: AnyImage, mask: Image.Image, *, dilate: int = 0) -> AnyImage:
+    def __call__(
+        self, image: AnyImage, mask: Image.Image, *, dilate: int | None = None, strict: bool = False
+    ) -> AnyImage:
         """Fill the holes of one picture.
 
         Args:
@@ -95,24 +100,42 @@ class InpaintPipeline:
                 ``(H, W, C)`` with C = 2 (grey, alpha), 3 (RGB) or 4 (RGB, alpha), integers or floats, whose
                 range :func:`inpaint.images.depth.find_range` finds. Pixels in the holes are not read, nor is
                 colour under full transparency.
-            mask: the picture's size, any mode; white or opaque = hole, as in :mod:`inpaint.images`.
-            dilate: grow the holes by this many pixels first.
+            mask: the picture's size, any mode; white or opaque = hole, as in :mod:`inpaint.images`. Its soft
+                rim belongs to the hole.
+            dilate: grow the holes by this many pixels first; 0 takes the mask as it is, None grows thick
+                holes by a little that follows the picture's size, see :func:`inpaint.fills.holes.find_hole`.
+            strict: an implausible mask is an error, not a :class:`inpaint.errors.MaskWarning`.
 
         Returns:
-            The same kind of image, of the same size, mode or type, and ``info``. Pixels outside the (grown)
-            holes are bit-identical, and so is the whole alpha channel.
+            The same kind of image, of the same size, mode or type, and ``info``. Pixels outside the holes, as
+            :func:`read_hole` gives them, are bit-identical, and so is the whole alpha channel.
 
         Raises:
             ImageError: the picture's mode, channels or range of values are not supported.
-            MaskError: the mask has another size or marks nothing, or ``dilate`` is negative.
+            MaskError: the mask has another size or marks nothing, ``dilate`` is negative, or, with
+                ``strict``, the mask is implausible.
             InpaintError: the device ran out of memory, or the network gave values that are not finite.
         """
         hole = read_hole(image, mask, dilate)
+        if doubt := doubt_mask(image, mask, hole):
+            if strict:
+                raise MaskError(doubt)
+            warnings.warn(doubt, MaskWarning, stacklevel=2)
         pixels = np.array(image)
-        unknown, values = hole | _transparent(pixels), find_range(pixels, hole)
-        for regions in self._batches(hole):
-            for region, fill in zip(regions, self._fill(pixels, unknown, regions, values), strict=True):
-                _paste(pixels[region.box.slices], fill, hole[region.box.slices], values)
+        unknown = hole | faint_rim(mask, hole) | transparent(pixels)
+        canvas = Canvas(pixels, unknown, find_range(pixels, hole))
+        size = self.working_size
+        fine, middle, thick = hole.copy(), np.zeros_like(hole), []
+        for part in thick_holes(hole, FINE):
+            fine[part.box.slices] &= ~part.mask
+            if part.thickness > THICKEST * size:
+                thick.append(part)
+            else:
+                middle[part.box.slices] |= part.mask
+        self._fill_windows(canvas, fine, margin=FINE_MARGIN, largest=FINE_LARGEST, fine=True)
+        self._fill_windows(canvas, middle, smallest=size, near=size // 2)
+        for part in thick:
+            self._fill_thick(canvas, part)
         if not isinstance(image, Image.Image):
             return pixels
         filled = Image.fromarray(pixels)
@@ -131,125 +154,118 @@ class InpaintPipeline:
             raise InpaintError(f"model {name} has no prior to show; choose one that has, such as acr-small")
         return prior
 
-    def _batches(self, hole: Holes) -> Iterator[list[_Region]]:
-        """Boxes of the same working shape together, within the memory budget."""
-        by_shape: defaultdict[tuple[int, int], list[_Region]] = defaultdict(list)
-        for box in hole_boxes(hole, smallest=self.working_size):
-            shape = working_shape(hole[box.slices], self.working_size)
-            by_shape[shape].append(_Region(box, shape))
-        for (height, width), regions in by_shape.items():
-            together = max(1, MOST_TOGETHER * self.working_size**2 // (height * width))
-            for start in range(0, len(regions), together):
-                yield regions[start : start + together]
+    def _fill_windows(
+        self,
+        canvas: Canvas,
+        hole: Bools,
+        *,
+        margin: int | None = None,
+        largest: int | None = None,
+        smallest: int = SMALLEST_SIDE,
+        near: int = 2 * CELL,
+        fine: bool = False,
+    ) -> None:
+        """Fill holes at the canvas's own scale, wave by wave, windows of one shape together.
 
-    def _fill(
-        self, pixels: Pixels, unknown: Holes, regions: list[_Region], values: ValueRange
-    ) -> list[NDArray[np.float32]]:
-        """Predict regions of one working shape; each comes back as RGB in [0, 1] at its box's size."""
-        pairs = [
-            _shrink(_to_rgb(pixels[box.slices], values), unknown[box.slices], shape) for box, shape in regions
-        ]
-        image = torch.stack([image for image, _ in pairs])
-        mask = torch.stack([mask for _, mask in pairs])
-        # Real pixels next to the hole make the enlarged fill meet them without a seam.
-        filled = torch.where(mask > 0, self._predict(image, mask), image)
-        return [_enlarge(one, region.box.shape) for one, region in zip(filled, regions, strict=True)]
+        Where the device has too little memory for one window, its hole is filled in windows of half the side.
+        Margin and largest window are those of the working size where they are not given.
+        """
+        margin = round(MARGIN * self.working_size) if margin is None else margin
+        largest = round(LARGEST * self.working_size) if largest is None else largest
+        windows = hole_windows(hole, margin=margin, largest=largest, smallest=smallest, near=near)
+        for _, wave in groupby(windows, key=lambda window: (window.wave, window.box.shape)):
+            # Groups may overlap: what an earlier window filled is not filled again.
+            pending = [w for w in wave if (canvas.unknown[w.core.slices] & hole[w.core.slices]).any()]
+            while pending:
+                height, width = pending[0].box.shape
+                count = max(1, MOST_TOGETHER * self.working_size**2 // (height * width))
+                together, pending = pending[:count], pending[count:]
+                self._fill_batch(canvas, hole, together, fine)
 
-    def _predict(self, image: Tensor, mask: Tensor) -> Tensor:
-        """Run the network on ``(B, 3, H, W)`` and ``(B, 1, H, W)``, any size, on its device."""
-        height, width = image.shape[-2:]
-        image, mask = _mirror_up(image), _mirror_up(mask)
+    def _fill_batch(self, canvas: Canvas, hole: Bools, windows: list[Window], fine: bool) -> None:
+        """Fill the cores of windows of one shape."""
+        images = np.stack([canvas.read(window.box) for window in windows])
+        unknown = np.stack([canvas.unknown[window.box.slices] for window in windows])
         try:
-            prediction = self.model(image.to(self.device), mask.to(self.device)).float().cpu()
-        except torch.OutOfMemoryError as error:
-            raise InpaintError(
-                f"{self.device} ran out of memory on {len(image)} x {height} x {width} pixels; use device cpu"
-            ) from error
+            fills = self._predict_fine(images, unknown) if fine else self._predict(images, unknown)
+        except MemoryError:
+            half = max(windows[0].box.shape) // 2 // CELL * CELL
+            if len(windows) > 1:
+                for part in (windows[: len(windows) // 2], windows[len(windows) // 2 :]):
+                    self._fill_batch(canvas, hole, part, fine)
+            elif half < SMALLEST_SIDE:
+                raise InpaintError(f"{self.device} ran out of memory; use device cpu") from None
+            else:
+                core = np.zeros_like(hole)
+                core[windows[0].core.slices] = hole[windows[0].core.slices]
+                self._fill_windows(canvas, core, margin=half // 4, largest=half, fine=fine)
+            return
+        for window, fill in zip(windows, fills, strict=True):
+            top, left = window.core.top - window.box.top, window.core.left - window.box.left
+            height, width = window.core.shape
+            where = hole[window.core.slices] & canvas.unknown[window.core.slices]
+            canvas.write(window.core, fill[top : top + height, left : left + width], where)
+
+    def _fill_thick(self, canvas: Canvas, part: ThickHole) -> None:
+        """Fill a hole too thick for the network: shown smaller with its surroundings, then enlarged."""
+        size = self.working_size
+        box = surround(part.box, max(round(2 * max(part.box.shape)), size), canvas.unknown.shape)
+        scale = THICKEST * size / part.thickness
+        shape = (max(1, round(box.shape[0] * scale)), max(1, round(box.shape[1] * scale)))
+        hole = np.zeros(box.shape, np.bool_)
+        top, left = part.box.top - box.top, part.box.left - box.left
+        hole[top : top + part.box.shape[0], left : left + part.box.shape[1]] = part.mask
+        image, unknown = canvas.shrink(box, shape)
+        small = Canvas(image, unknown, ValueRange(0, 1))
+        self._fill_windows(small, shrink_hole(hole, shape))
+        # Real pixels next to the hole make the enlarged fill meet them without a seam.
+        enlarged = cv2.resize(small.pixels, box.shape[::-1], interpolation=cv2.INTER_CUBIC)
+        canvas.write(box, np.asarray(enlarged, np.float32), hole)
+
+    def _predict_fine(self, images: Colours, unknown: Bools) -> Colours:
+        """Fills of fine damage: the mean of the generator's, which knows texture, and a smooth one.
+
+        Their errors differ, so the mean is closer to the truth than either (docs/FILLS.md). The prior is left
+        out: its tokens are larger than the holes.
+        """
+        image, mask = torch.from_numpy(images).permute(0, 3, 1, 2), torch.from_numpy(unknown)[:, None].float()
+        smooth = navier_stokes(image, mask).permute(0, 2, 3, 1).numpy()
+        return (self._predict(images, unknown, self._generator) + smooth) * np.float32(0.5)
+
+    def _predict(self, images: Colours, unknown: Bools, network: nn.Module | None = None) -> Colours:
+        """Run the network on ``(B, H, W, 3)`` and ``(B, H, W)``, any size; every call goes through here.
+
+        Raises:
+            MemoryError: the device has too little memory.
+            InpaintError: the network gave values that are not finite.
+        """
+        height, width = unknown.shape[1:]
+        image = _mirror_up(torch.from_numpy(images).permute(0, 3, 1, 2))
+        mask = _mirror_up(torch.from_numpy(unknown)[:, None].float())
+        try:
+            network = self.model if network is None else network
+            prediction = network(image.to(self.device), mask.to(self.device)).float().cpu()
+        except (torch.OutOfMemoryError, RuntimeError) as error:
+            if not is_out_of_memory(error):
+                raise
+            raise MemoryError from error
         if not torch.isfinite(prediction).all():
             raise InpaintError("the network gave values that are not finite; its checkpoint is unfit for use")
-        return prediction[..., :height, :width]
+        return prediction[..., :height, :width].permute(0, 2, 3, 1).numpy()
 
 
-def read_hole(image: AnyImage, mask: Image.Image, dilate: int = 0) -> Holes:
-    """Check that picture and mask go together, and return the holes as ``(H, W)`` bool.
+def read_hole(image: AnyImage, mask: Image.Image, dilate: int | None = None) -> Bools:
+    """Check that picture and mask go together, and return the pixels to fill as ``(H, W)`` bool.
 
     Raises:
         ImageError: the picture's mode is not supported.
         MaskError: the mask has another size or marks nothing, or ``dilate`` is negative.
     """
-    if isinstance(image, Image.Image):
-        if image.mode not in MODES:
-            raise ImageError(
-                f"got a picture in mode {image.mode}, expected {', '.join(MODES)}; use inpaint.read_image"
-            )
-        width, height = image.size
-    else:
-        if image.ndim != 2 and (image.ndim != 3 or image.shape[2] not in (2, 3, 4)):
-            raise ImageError(f"got an array of shape {image.shape}, expected (H, W) or (H, W, 2, 3 or 4)")
-        height, width = image.shape[:2]
-    if mask.size != (width, height):
-        raise MaskError(
-            f"the mask is {mask.width} x {mask.height} pixels, the picture {width} x {height}; "
-            "give a mask of the picture's size"
-        )
-    if dilate < 0:
-        raise MaskError(f"got dilate {dilate}, expected 0 or more pixels")
-    hole = hole_from_mask(mask)
-    if not hole.any():
-        raise MaskError("the mask is empty: nothing is marked as a hole; paint white what should be filled")
-    if dilate:
-        # The square of inpaint.mask.dilate, side by side: quick at any radius and size.
-        line = np.ones((1, 2 * min(dilate, max(hole.shape)) + 1), np.uint8)
-        hole = cv2.dilate(cv2.dilate(hole.astype(np.uint8), line), line.T) > 0
-    return hole
-
-
-def _transparent(pixels: Pixels) -> Holes:
-    """Where the picture has no visible colour: what lies there is often black or noise, not a part of it."""
-    if pixels.ndim == 2 or pixels.shape[2] == 3:
-        return np.zeros(pixels.shape[:2], np.bool_)
-    return pixels[..., -1] == 0
-
-
-def _to_rgb(pixels: Pixels, values: ValueRange) -> NDArray[np.float32]:
-    """``(H, W)`` or ``(H, W, C)`` of any depth to ``(H, W, 3)`` in [0, 1]: grey repeated, no alpha."""
-    grey = pixels if pixels.ndim == 2 else pixels[..., 0] if pixels.shape[2] == 2 else None
-    return values.to_unit(pixels[..., :3] if grey is None else np.stack([grey] * 3, axis=-1))
-
-
-def _shrink(image: NDArray[np.float32], unknown: Holes, shape: tuple[int, int]) -> tuple[Tensor, Tensor]:
-    """Picture ``(3, h, w)`` and mask ``(1, h, w)`` at ``shape``, which is at most the box's own.
-
-    Area averages see only their own cell, and a cell that touches a hole is a hole: so no known cell carries
-    colour from a hole.
-    """
-    mask = unknown.astype(np.float32)
-    if image.shape[:2] != shape:
-        size = shape[::-1]  # cv2 wants (W, H)
-        image = np.asarray(cv2.resize(image, size, interpolation=cv2.INTER_AREA), np.float32)
-        mask = cv2.resize(mask, size, interpolation=cv2.INTER_AREA)
-    return torch.from_numpy(image).permute(2, 0, 1), torch.from_numpy(mask > 0).float()[None]
-
-
-def _enlarge(image: Tensor, shape: tuple[int, ...]) -> NDArray[np.float32]:
-    """``(3, h, w)`` in [0, 1] to ``(H, W, 3)``, which may reach a little beyond [0, 1]."""
-    pixels = image.float().permute(1, 2, 0).cpu().numpy()
-    if pixels.shape[:2] != tuple(shape):
-        pixels = cv2.resize(pixels, (shape[1], shape[0]), interpolation=cv2.INTER_CUBIC)
-    return np.asarray(pixels, np.float32)
+    check_image(image, mask)
+    return find_hole(mask, dilate)
 
 
 def _mirror_up(tensor: Tensor) -> Tensor:
     """Mirror right and bottom edges, as often as it takes, up to the smallest side the network can halve."""
     missing = [(0, max(0, SMALLEST_SIDE - side)) for side in tensor.shape[-2:]]
     return torch.from_numpy(np.pad(tensor.numpy(), [(0, 0), (0, 0), *missing], mode="symmetric"))
-
-
-def _paste(pixels: Pixels, fill: NDArray[np.float32], hole: Holes, values: ValueRange) -> None:
-    """Take the holes' colour from ``fill``, RGB in [0, 1], by selection and in place; alpha stays."""
-    chosen = fill[hole].clip(0, 1)
-    if pixels.ndim == 3 and pixels.shape[2] >= 3:
-        pixels[..., :3][hole] = values.from_unit(chosen, pixels.dtype)
-        return
-    grey = pixels if pixels.ndim == 2 else pixels[..., 0]
-    grey[hole] = values.from_unit(chosen @ np.array(BT601, np.float32), pixels.dtype)

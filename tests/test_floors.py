@@ -34,6 +34,7 @@ FLOORS = {
     "inpaint.weights": 4,
     "inpaint.backbones": 5,
     "inpaint.data": 5,
+    "inpaint.fills": 5,
     "inpaint.inspect": 5,
     "inpaint.pipeline": 6,
     "inpaint.train": 6,  # without a module of its own

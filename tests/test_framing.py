@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import time
+from itertools import pairwise
 
+import cv2
 import numpy as np
 import pytest
 import torch
@@ -11,8 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 
-from inpaint.errors import ShapeError
-from inpaint.framing import MOST_ENLARGED, Box, hole_boxes, pad_to_multiple, working_shape
+from inpaint.framing import Box, hole_windows, pad_to_multiple, surround, thick_holes
 
 
 def with_holes(height: int, width: int, *holes: tuple[int, int, int, int]) -> np.ndarray:
@@ -22,122 +23,96 @@ def with_holes(height: int, width: int, *holes: tuple[int, int, int, int]) -> np
     return mask
 
 
-def check_boxes(mask: np.ndarray, boxes: list[Box]) -> None:
-    """Inside the picture, no overlap, every hole pixel in exactly one box, no box without a hole."""
-    cover = np.zeros(mask.shape, np.uint8)
-    for box in boxes:
-        assert 0 <= box.top < box.bottom <= mask.shape[0]
-        assert 0 <= box.left < box.right <= mask.shape[1]
-        assert mask[box.slices].any()
-        cover[box.slices] += 1
-    assert cover.max(initial=0) <= 1
-    assert (cover[mask] == 1).all()
-
-
-masks = st.tuples(st.integers(1, 70), st.integers(1, 70)).flatmap(
+masks = st.tuples(st.integers(1, 200), st.integers(1, 200)).flatmap(
     lambda shape: st.one_of(
         arrays.arrays(bool, shape, fill=st.just(False)),
-        arrays.arrays(bool, shape),
         st.just(np.ones(shape, bool)),
     )
 )
 
 
-@settings(deadline=None, max_examples=150)
-@given(masks, st.sampled_from([0.0, 0.3, 0.5, 2.0]), st.integers(0, 90))
-def test_boxes_partition_the_holes(mask: np.ndarray, context: float, smallest: int) -> None:
-    boxes = hole_boxes(mask, context=context, smallest=smallest)
-    check_boxes(mask, boxes)
-    assert boxes == sorted(boxes)
-    for box in boxes:
-        assert box.shape[0] >= min(smallest, mask.shape[0])
-        assert box.shape[1] >= min(smallest, mask.shape[1])
+@settings(deadline=None, max_examples=100)
+@given(masks, st.integers(1, 20), st.sampled_from([4, 16, 40]), st.sampled_from([32, 100]))
+def test_windows_cover_every_hole(mask: np.ndarray, margin: int, more: int, near: int) -> None:
+    largest = 2 * margin + more
+    left = mask.copy()
+    windows = hole_windows(mask, margin=margin, largest=largest, near=near)
+    for window in windows:
+        core, box = window.core, window.box
+        left[core.slices] = False
+        assert mask[core.slices].any()
+        assert max(box.shape) <= largest and 0 <= window.wave < 4
+        for low, high, inner_low, inner_high, end in (
+            (box.top, box.bottom, core.top, core.bottom, mask.shape[0]),
+            (box.left, box.right, core.left, core.right, mask.shape[1]),
+        ):
+            assert 0 <= low <= inner_low < inner_high <= high <= end
+            if largest <= end:  # the margin is kept, or the image ends
+                assert min(inner_low - low, margin) == min(inner_low, margin)
+                assert min(high - inner_high, margin) == min(end - inner_high, margin)
+    assert not left.any()
+    assert [w.wave for w in windows] == sorted(w.wave for w in windows)
 
 
-@settings(deadline=None, max_examples=80)
-@given(st.data())
-def test_a_lone_hole_gets_its_context_unless_the_picture_ends(data: st.DataObject) -> None:
-    height, width = data.draw(st.integers(1, 120)), data.draw(st.integers(1, 120))
-    top, left = data.draw(st.integers(0, height - 1)), data.draw(st.integers(0, width - 1))
-    bottom, right = data.draw(st.integers(top + 1, height)), data.draw(st.integers(left + 1, width))
-    (box,) = hole_boxes(with_holes(height, width, (top, left, bottom, right)), context=0.5, smallest=1)
-    assert box.top <= max(0, top - (bottom - top) // 2) and box.left <= max(0, left - (right - left) // 2)
-    assert box.bottom >= min(height, bottom + (bottom - top) // 2)
-    assert box.right >= min(width, right + (right - left) // 2)
-    side = max(box.shape)
-    assert box.shape == (min(side, height), min(side, width))  # square wherever the picture allows it
+def test_far_specks_have_their_own_windows_and_near_ones_share() -> None:
+    far = with_holes(500, 500, (10, 10, 14, 14), (300, 300, 304, 304))
+    near = with_holes(500, 500, (100, 100, 104, 104), (100, 110, 104, 114))
+    windows = hole_windows(far, margin=12, largest=128)
+    assert [window.box for window in windows] == [Box(0, 0, 32, 32), Box(286, 286, 318, 318)]
+    assert [window.core for window in hole_windows(near, margin=12, largest=128)] == [Box(100, 100, 104, 114)]
+    assert len(hole_windows(far, margin=12, largest=512, near=500)) == 1
 
 
-def test_closed_form_of_one_hole() -> None:
-    mask = with_holes(400, 400, (100, 180, 140, 200))
-    assert hole_boxes(mask, context=0.5, smallest=10) == [Box(80, 150, 160, 230)]
+def test_neighbouring_cores_of_a_long_scratch_differ_in_wave() -> None:
+    windows = hole_windows(with_holes(64, 1000, (30, 20, 34, 980)), margin=12, largest=128)
+    by_place = sorted(windows, key=lambda window: window.core.left)
+    assert [window.wave for window in by_place] == [0, 1] * 5
+    assert all(a.core.right == b.core.left for a, b in pairwise(by_place))
+    assert {window.box.shape for window in windows} == {(64, 128)}
 
 
-def test_a_box_at_the_edge_moves_inward() -> None:
-    mask = with_holes(300, 500, (0, 490, 10, 500))
-    assert hole_boxes(mask, smallest=64) == [Box(0, 436, 64, 500)]
+def test_a_disc_is_as_thick_as_its_diameter_and_a_scratch_is_left_out() -> None:
+    mask = np.zeros((400, 500), np.uint8)
+    cv2.circle(mask, (200, 200), 60, 1, -1)
+    disc = mask > 0
+    cv2.line(mask, (200, 200), (490, 20), 1, 4)
+    (thick,) = thick_holes(mask > 0, 50)
+    assert thick.thickness == pytest.approx(121, abs=3)
+    found = np.zeros_like(disc)
+    found[thick.box.slices] = thick.mask
+    assert found[disc].all()
+    assert not found[:80].any()  # where only the line is
+    assert thick_holes(mask > 0, 130) == []
 
 
-def test_far_holes_stay_apart_and_near_holes_share_a_box() -> None:
-    far = with_holes(400, 400, (10, 10, 20, 20), (370, 370, 380, 380))
-    near = with_holes(400, 400, (10, 10, 20, 20), (60, 60, 70, 70))
-    assert len(hole_boxes(far, smallest=64)) == 2
-    assert len(hole_boxes(near, smallest=64)) == 1
+def test_the_corners_of_a_thick_square_belong_to_it_and_the_border_is_no_evidence() -> None:
+    (thick,) = thick_holes(with_holes(200, 200, (0, 0, 80, 80)), 60)
+    assert thick.box == Box(0, 0, 80, 80) and thick.mask.all()
+    assert thick.thickness == pytest.approx(160, abs=2)  # a quarter of a disc of radius 80
+    (whole,) = thick_holes(np.ones((30, 50), bool), 20)
+    assert whole.mask.all() and whole.thickness == 100  # nothing known: twice the longer side
 
 
-def test_a_merged_strip_is_widened() -> None:
-    mask = np.zeros((1000, 1000), bool)
-    mask[500, 100:900:40] = True
-    (box,) = hole_boxes(mask, smallest=64)
-    assert max(box.shape) <= 2 * min(box.shape)
+def test_thick_holes_apart_are_apart_and_the_largest_comes_first() -> None:
+    mask = with_holes(600, 600, (50, 50, 150, 150), (300, 300, 500, 500), (10, 500, 14, 504))
+    found = thick_holes(mask, 48)
+    assert [thick.box for thick in found] == [Box(300, 300, 500, 500), Box(50, 50, 150, 150)]
 
 
-def test_no_hole_one_pixel_and_everything() -> None:
-    assert hole_boxes(np.zeros((7, 9), bool)) == []
-    assert hole_boxes(np.ones((1, 1), bool)) == [Box(0, 0, 1, 1)]
-    assert hole_boxes(np.ones((7, 9), bool)) == [Box(0, 0, 7, 9)]
-
-
-@pytest.mark.parametrize("smallest", [1, 16, 256])
-def test_ten_thousand_specks_are_quick(smallest: int) -> None:
+def test_ten_thousand_specks_are_quick() -> None:
     generator = np.random.default_rng(0)
     mask = np.zeros((3000, 4000), bool)
     mask[generator.integers(0, 3000, 10_000), generator.integers(0, 4000, 10_000)] = True
     start = time.process_time()
-    boxes = hole_boxes(mask, smallest=smallest)
-    assert time.process_time() - start < 15  # about half a second; a quadratic way takes minutes
-    check_boxes(mask, boxes)
+    windows = hole_windows(mask, margin=12, largest=128)
+    assert time.process_time() - start < 10
+    assert sum(int(mask[w.core.slices].sum()) for w in windows) >= mask.sum()
 
 
-@pytest.mark.parametrize("mask", [np.ones((3, 3), np.uint8), np.ones((1, 3, 3), bool)])
-def test_other_arrays_are_refused(mask: np.ndarray) -> None:
-    with pytest.raises(ShapeError, match=r"expected \(H, W\) bool"):
-        hole_boxes(mask)
-
-
-def test_boxes_of_the_working_size_or_less_keep_their_size() -> None:
-    for shape in [(1, 1), (256, 256), (100, 256), (7, 3)]:
-        assert working_shape(np.ones(shape, bool), 256) == shape
-
-
-def test_thick_holes_are_filled_at_the_working_size() -> None:
-    assert working_shape(with_holes(1000, 500, (100, 100, 900, 400)), 256) == (256, 128)
-    assert working_shape(np.ones((1000, 1000), bool), 256) == (256, 256)
-
-
-def test_thin_holes_keep_the_detail_of_the_picture() -> None:
-    scratch = with_holes(800, 800, (400, 0, 406, 800))
-    assert working_shape(scratch, 256) == (800, 800)
-    assert working_shape(with_holes(4000, 2000, (2000, 0, 2006, 2000)), 256) == (256 * MOST_ENLARGED, 512)
-
-
-@settings(deadline=None, max_examples=60)
-@given(masks, st.integers(1, 64))
-def test_the_working_shape_never_exceeds_the_box(mask: np.ndarray, working_size: int) -> None:
-    height, width = working_shape(mask, working_size)
-    assert 1 <= height <= mask.shape[0] and 1 <= width <= mask.shape[1]
-    assert max(height, width) <= MOST_ENLARGED * working_size
-    assert max(height, width) >= min(working_size, *sorted(mask.shape)[1:])
+def test_a_square_about_a_box_moves_inside_the_image() -> None:
+    assert surround(Box(0, 90, 4, 98), 20, (100, 100)) == Box(0, 80, 20, 100)
+    assert surround(Box(40, 40, 60, 90), 20, (100, 100)) == Box(40, 40, 60, 90)
+    assert surround(Box(3, 3, 4, 4), 64, (10, 200)) == Box(0, 0, 10, 64)
 
 
 @settings(deadline=None, max_examples=40)

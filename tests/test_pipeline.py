@@ -73,7 +73,7 @@ def mask_of(height: int, width: int, *holes: tuple[int, int, int, int]) -> Image
     ("mode", "filled"), [("RGB", (51, 153, 102)), ("RGBA", (51, 153, 102)), ("L", 117), ("LA", 117)]
 )
 def test_the_hole_is_filled_and_the_rest_is_bit_identical(mode: str, filled: object) -> None:
-    image, mask = picture(mode, 90, 130), mask_of(90, 130, (20, 30, 40, 60), (0, 125, 5, 130))
+    image, mask = picture(mode, 90, 130), mask_of(90, 130, (20, 30, 40, 60), (0, 110, 15, 130))
     image.info["dpi"] = (72, 72)
     result = InpaintPipeline(Painter(working_size=130), device="cpu")(image, mask)
     assert (result.mode, result.size, result.info) == (mode, image.size, image.info)
@@ -109,8 +109,8 @@ def test_known_pixels_are_bit_identical_at_any_size(
 
 def test_values_are_rounded_not_truncated() -> None:
     painter = Painter((0.6 / 255, 254.6 / 255, 99.4 / 255))
-    result = InpaintPipeline(painter, device="cpu")(picture("RGB", 8, 8), mask_of(8, 8, (2, 2, 3, 3)))
-    assert result.getpixel((2, 2)) == (1, 255, 99)
+    result = InpaintPipeline(painter, device="cpu")(picture("RGB", 60, 60), mask_of(60, 60, (20, 20, 40, 40)))
+    assert result.getpixel((30, 30)) == (1, 255, 99)
 
 
 @pytest.mark.parametrize("size", [48, 150, 300])  # shown as it is, shrunk by a fraction, shrunk more
@@ -124,14 +124,41 @@ def test_what_lies_under_the_hole_is_never_read(size: int, thick: bool) -> None:
     assert np.array_equal(np.asarray(pipeline(image, mask)), np.asarray(pipeline(other, mask)))
 
 
-def test_the_network_sees_big_holes_at_its_working_size_and_small_ones_at_native_size() -> None:
+def test_each_hole_is_seen_at_its_own_scale() -> None:
     painter = Painter(working_size=64)
     pipeline = InpaintPipeline(painter, device="cpu")
-    pipeline(picture("RGB", 400, 500), mask_of(400, 500, (100, 100, 300, 300)))
-    pipeline(picture("RGB", 400, 500), mask_of(400, 500, (100, 100, 104, 104)))
-    assert [tuple(image.shape) for image, _ in painter.shown] == [(1, 3, 64, 64), (1, 3, 64, 64)]
-    assert painter.shown[0][1].mean() == pytest.approx(0.25, abs=0.05)
-    assert painter.shown[1][1].sum() == 16
+    image = picture("RGB", 800, 1000)
+    for hole in (
+        (400, 300, 404, 304),  # a speck, at the picture's own scale
+        (300, 300, 340, 350),  # a hole that the network can span: also
+        (300, 300, 492, 492),  # three times as thick as the working size
+    ):
+        pipeline(image, mask_of(800, 1000, hole), dilate=0)
+    sides = [image.shape[-1] for image, _ in painter.shown]
+    assert sides == [32, 128, pytest.approx(128, abs=2)]
+    speck, middle, thick = (mask[0, 0] for _, mask in painter.shown)
+    assert (speck.sum(), middle.sum()) == (16, 40 * 50)
+    # The thick hole ends 64 pixels wide; cells that it touches count.
+    assert thick.sum() == pytest.approx(64**2, rel=0.1)
+
+
+def test_scratches_that_run_into_a_large_hole_keep_their_scale() -> None:
+    painter = Painter(working_size=64)
+    image, mask = picture("RGB", 800, 1000), mask_of(800, 1000, (300, 300, 500, 500), (400, 500, 404, 900))
+    result = InpaintPipeline(painter, device="cpu")(image, mask, dilate=0)
+    assert np.all(np.asarray(result)[320:480, 320:480] == (51, 153, 102))
+    windows, thick = painter.shown[:-1], painter.shown[-1]
+    assert all(max(image.shape[-2:]) <= 128 for image, _ in windows)  # fine damage is never shrunk
+    assert thick[1].sum() == pytest.approx(64**2, rel=0.1)  # the scratch is known by then
+
+
+def test_a_hole_larger_than_a_window_is_filled_on_from_what_is_filled() -> None:
+    painter = Painter(working_size=32)
+    image, mask = picture("RGB", 100, 700), mask_of(100, 700, (40, 40, 60, 660))
+    result = InpaintPipeline(painter, device="cpu")(image, mask, dilate=0)
+    assert np.all(np.asarray(result)[np.asarray(mask) > 0] == (51, 153, 102))
+    later = painter.shown[-1][0][0]  # of the second wave: it sees fills beside its core
+    assert (later - painter.colour[0]).abs().amax(0).lt(0.01).any()
 
 
 def test_a_small_picture_is_mirrored_up() -> None:
@@ -139,7 +166,7 @@ def test_a_small_picture_is_mirrored_up() -> None:
     image, mask = picture("RGB", 5, 90), mask_of(5, 90, (1, 1, 2, 3))
     assert InpaintPipeline(painter, device="cpu")(image, mask).size == (90, 5)
     shown, shown_mask = painter.shown[0]
-    assert shown.shape == (1, 3, 64, 64)
+    assert shown.shape == (1, 3, 32, 32)
     assert torch.equal(shown[:, :, 5:10], shown[:, :, :5].flip(2))
     assert torch.equal(shown_mask[:, :, 5:10], shown_mask[:, :, :5].flip(2))
 
@@ -151,16 +178,16 @@ def test_a_mirrored_up_picture_is_cut_back_where_it_was() -> None:
         def forward(self, image: Tensor, mask: Tensor) -> Tensor:
             return (torch.arange(image.shape[-2]) / 255).view(-1, 1).expand_as(image)
 
-    result = InpaintPipeline(Rows(), device="cpu")(picture("L", 5, 9), mask_of(5, 9, (3, 7, 4, 8)))
-    assert result.getpixel((7, 3)) == 3
+    result = InpaintPipeline(Rows(), device="cpu")(picture("L", 20, 90), mask_of(20, 90, (2, 40, 18, 60)))
+    assert result.getpixel((45, 3)) == 3
 
 
 def test_far_holes_of_one_size_run_together_within_the_budget() -> None:
     painter = Painter(working_size=64)
-    holes = [(y, x, y + 4, x + 4) for y in range(50, 1000, 200) for x in range(50, 1000, 200)]
+    holes = [(y, x, y + 20, x + 20) for y in range(50, 1000, 200) for x in range(50, 1000, 200)]
     image, mask = picture("RGB", 1000, 1000), mask_of(1000, 1000, *holes)
     result = InpaintPipeline(painter, device="cpu")(image, mask)
-    assert [len(image) for image, _ in painter.shown] == [16, 9]
+    assert [tuple(image.shape) for image, _ in painter.shown] == [(7, 3, 96, 96)] * 3 + [(4, 3, 96, 96)]
     assert np.all(np.asarray(result)[np.asarray(mask) > 0] == (51, 153, 102))
 
 
@@ -245,13 +272,31 @@ def test_values_that_are_not_finite_never_become_pixels() -> None:
         pipeline(picture("RGB", 9, 9), mask_of(9, 9, (2, 2, 3, 3)))
 
 
-def test_running_out_of_memory_is_one_line() -> None:
-    class Greedy(Painter):
-        def forward(self, image: Tensor, mask: Tensor) -> Tensor:
-            raise torch.OutOfMemoryError("CUDA out of memory.\nTried to allocate")
+class Greedy(Painter):
+    """Has memory for so many pixels."""
 
-    with pytest.raises(InpaintError, match="ran out of memory on 1 x 9 x 9 pixels"):
+    most = 0
+
+    def forward(self, image: Tensor, mask: Tensor) -> Tensor:
+        if image[:, 0].numel() > self.most:
+            raise torch.OutOfMemoryError("CUDA out of memory.\nTried to allocate")
+        return super().forward(image, mask)
+
+
+def test_running_out_of_memory_is_one_line() -> None:
+    with pytest.raises(InpaintError, match=r"cpu ran out of memory.* use device cpu"):
         InpaintPipeline(Greedy(), device="cpu")(picture("RGB", 9, 9), mask_of(9, 9, (2, 2, 3, 3)))
+
+
+def test_windows_halve_until_they_fit_into_memory() -> None:
+    image, mask = picture("RGB", 500, 500), mask_of(500, 500, (100, 100, 200, 240), (400, 400, 405, 405))
+    network = Greedy()
+    network.most = 64 * 64
+    result = np.asarray(InpaintPipeline(network, device="cpu")(image, mask, dilate=0))
+    hole = np.asarray(mask) > 0
+    assert np.array_equal(result[~hole], np.asarray(image)[~hole])
+    assert np.all(result[110:190, 110:230] == (51, 153, 102))
+    assert max(image[:, 0].numel() for image, _ in network.shown) <= 64 * 64
 
 
 def test_from_pretrained_loads_a_path_and_refuses_a_prior_alone(tmp_path: Path) -> None:

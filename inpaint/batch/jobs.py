@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+import warnings
 from collections import defaultdict
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -12,7 +13,7 @@ from typing import Literal
 from PIL import Image
 
 from inpaint.batch.pairing import Pair, Problem, identity
-from inpaint.errors import ImageError, InpaintError
+from inpaint.errors import ImageError, InpaintError, MaskWarning
 from inpaint.images import MAX_PIXELS, WRITABLE_FORMATS, read_image, read_mask, write_image
 
 Repair = Callable[[Image.Image, Image.Image], Image.Image]
@@ -31,12 +32,13 @@ class Job:
 
 @dataclass(frozen=True)
 class JobResult:
-    """What became of a job; ``reason`` is one line where it failed, else empty."""
+    """What became of a job; ``reason`` is one line where it failed, ``warning`` one about its mask."""
 
     job: Job
     status: Literal["done", "skipped", "failed"]
     seconds: float
     reason: str = ""
+    warning: str = ""
 
 
 @dataclass(frozen=True)
@@ -146,12 +148,15 @@ def run_job(job: Job, repair: Repair, invert_mask: bool, max_pixels: int) -> Job
         image = read_image(job.image, max_pixels=max_pixels)
         mask = read_mask(job.mask, invert=invert_mask, max_pixels=max_pixels)
         job.output.parent.mkdir(parents=True, exist_ok=True)  # before the long part
-        repaired = repair(image, mask)
+        with warnings.catch_warnings(record=True) as doubts:
+            warnings.simplefilter("always", MaskWarning)
+            repaired = repair(image, mask)
         repaired.info = {**image.info, **repaired.info}  # a network knows no ICC profile
         write_image(repaired, job.output)
     except Exception as error:
         return JobResult(job, "failed", time.perf_counter() - start, _say_in_one_line(error))
-    return JobResult(job, "done", time.perf_counter() - start)
+    warning = "; ".join(str(doubt.message) for doubt in doubts if doubt.category is MaskWarning)
+    return JobResult(job, "done", time.perf_counter() - start, warning=warning)
 
 
 def _output_name(image: Path) -> str:

@@ -82,7 +82,8 @@ def batch(
     model: str,
     device: str,
     invert_mask: bool,
-    dilate: int,
+    dilate: int | None,
+    strict: bool,
 ) -> None:
     """Fill the holes of every picture in the folder IMAGES.
 
@@ -118,9 +119,9 @@ def batch(
         def show(result: JobResult) -> None:
             progress.update(bar, advance=1, description=result.job.image.name)
 
+        build = partial(_build_repair, device=device, dilate=dilate, strict=strict)
         if cluster is None:
-            repair = _build_repair(model, device, dilate)
-            report = run_batch(jobs, repair, on_result=show, problems=problems, invert_mask=invert_mask)
+            report = run_batch(jobs, build(model), on_result=show, problems=problems, invert_mask=invert_mask)
         else:
             from inpaint.batch.cluster import run_on_cluster
             from inpaint.pipeline import InpaintPipeline
@@ -129,7 +130,7 @@ def batch(
             known = Path(model).absolute() if Path(model).is_file() else model
             report = run_on_cluster(
                 jobs,
-                partial(_build_repair, str(known), device, dilate),
+                partial(build, str(known)),
                 on_result=show,
                 address=cluster,
                 workers=workers,
@@ -143,11 +144,11 @@ def batch(
     ctx.exit(report.exit_code)
 
 
-def _build_repair(model: str, device: str, dilate: int) -> Repair:
+def _build_repair(model: str, device: str, dilate: int | None, strict: bool) -> Repair:
     """What repairs one picture; in a batch on a cluster, made in each worker."""
     from inpaint.pipeline import InpaintPipeline
 
-    return partial(InpaintPipeline.from_pretrained(model, device=device), dilate=dilate)
+    return partial(InpaintPipeline.from_pretrained(model, device=device), dilate=dilate, strict=strict)
 
 
 def _tell_plan(jobs: Sequence[Job], problems: Sequence[Problem]) -> None:
@@ -171,6 +172,9 @@ def _tell(report: BatchReport, output: Path) -> None:
 
     failed = [Problem(r.job.image, r.reason) for r in report.results if r.status == "failed"]
     failed += report.problems
+    for result in report.results:
+        if result.warning:
+            click.echo(f"warning: {click.format_filename(result.job.mask)}: {result.warning}", err=True)
     _tell_problems(failed)
     counts = [
         f"{report.count('done')} repaired",

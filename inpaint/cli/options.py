@@ -34,7 +34,7 @@ device_option = click.option(
 
 
 def repair_options(command: Callable[..., Any]) -> Callable[..., Any]:
-    """Add ``model``, ``device``, ``invert_mask`` and ``dilate`` to a command."""
+    """Add ``model``, ``device``, ``invert_mask``, ``dilate`` and ``strict`` to a command."""
     options = [
         click.option(
             "--model",
@@ -47,10 +47,12 @@ def repair_options(command: Callable[..., Any]) -> Callable[..., Any]:
         click.option(
             "--dilate",
             type=click.IntRange(min=0),
-            default=0,
+            default=None,
             metavar="N",
-            help="Grow the holes by N pixels first.",
+            help="Grow the holes by N pixels first; 0 takes the mask as it is. By default thick holes grow "
+            "by up to 4 pixels, depending on the size of the picture.",
         ),
+        click.option("--strict", is_flag=True, help="An implausible mask is an error, not a warning."),
     ]
     for option in reversed(options):
         command = option(command)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+import warnings
 from pathlib import Path
 
 import click
@@ -22,6 +23,12 @@ from inpaint.cli.options import check_output, plan_folder, repair_options
 )
 @repair_options
 @click.option(
+    "--save-mask",
+    type=click.Path(path_type=Path),
+    metavar="FILE",
+    help="Also write what was filled as a mask, white = hole: the soft rim and the dilation included.",
+)
+@click.option(
     "--save-prior",
     type=click.Path(path_type=Path),
     metavar="DIR",
@@ -34,7 +41,9 @@ def run(
     model: str,
     device: str,
     invert_mask: bool,
-    dilate: int,
+    dilate: int | None,
+    strict: bool,
+    save_mask: Path | None,
     save_prior: Path | None,
 ) -> None:
     """Fill the holes of IMAGE, which are white in MASK.
@@ -43,11 +52,16 @@ def run(
     """
     inputs = {"the image": image, "the mask": mask}
     check_output(output, inputs)
+    if save_mask is not None:
+        check_output(save_mask, {**inputs, "the result": output})
     prior_outputs: list[Path] = []
     if save_prior is not None:
         names = [f"{image.stem}_{kind}.png" for kind in ("reconstruction", "attention")]
         prior_outputs = plan_folder(save_prior, names, {**inputs, "the result": output}, "--save-prior")
 
+    from PIL import Image
+
+    from inpaint.errors import MaskWarning
     from inpaint.images import read_image, read_mask, write_image
     from inpaint.inspect import prior_images
     from inpaint.pipeline import InpaintPipeline, read_hole
@@ -57,10 +71,16 @@ def run(
     pipeline = InpaintPipeline.from_pretrained(model, device=device)
     prior = pipeline.require_prior() if prior_outputs else None
     start = time.perf_counter()
-    result = pipeline(photo, holes, dilate=dilate)
+    with warnings.catch_warnings(record=True) as doubts:
+        warnings.simplefilter("always", MaskWarning)
+        result = pipeline(photo, holes, dilate=dilate, strict=strict)
+    for doubt in doubts:
+        click.echo(f"warning: {click.format_filename(mask)}: {doubt.message}", err=True)
     seconds = time.perf_counter() - start
     shown = () if prior is None else prior_images(prior, photo, hole, pipeline.device)
     write_image(result, output)
+    if save_mask is not None:
+        write_image(Image.fromarray(hole), save_mask)
     told = (
         f"{hole.mean():.1%} of {photo.width} x {photo.height} pixels in {seconds:.1f} s on {pipeline.device}"
     )

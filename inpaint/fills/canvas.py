@@ -1,0 +1,84 @@
+"""An image while it is filled: read in [0, 1], shrunk without a trace of its holes, written into holes."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from inpaint.framing import Box
+from inpaint.images.depth import Pixels, ValueRange
+
+BT601 = (0.299, 0.587, 0.114)  # grey of RGB
+_SHRINKABLE = (np.uint8, np.uint16, np.float32)  # what OpenCV averages in their own type
+
+Colours = NDArray[np.float32]
+"""``(H, W, 3)`` RGB in [0, 1]."""
+Bools = NDArray[np.bool_]
+
+
+class Canvas:
+    """Pixels of any depth, and which of them are no evidence.
+
+    Args:
+        pixels: ``(H, W)`` or ``(H, W, C)``, see :mod:`inpaint.images.depth`; changed by :meth:`write`.
+        unknown: ``(H, W)`` bool, True where nothing is known; changed by :meth:`write`.
+        values: the range of the pixels.
+    """
+
+    def __init__(self, pixels: Pixels, unknown: Bools, values: ValueRange) -> None:
+        self.pixels, self.unknown, self.values = pixels, unknown, values
+
+    def read(self, box: Box) -> Colours:
+        """The colours of a box; alpha is left out, grey is repeated."""
+        return self.values.to_unit(_colours(self.pixels[box.slices]))
+
+    def shrink(self, box: Box, shape: tuple[int, int]) -> tuple[Colours, Bools]:
+        """Colours and unknown cells of a box at ``shape``, which is at most its own.
+
+        Area averages see only their own cell, and a cell that touches an unknown pixel is unknown: so no
+        known cell carries colour from a hole.
+        """
+        if shape == box.shape:
+            return self.read(box), self.unknown[box.slices].copy()
+        size = shape[::-1]  # OpenCV wants (W, H)
+        colours = _colours(self.pixels[box.slices])
+        if colours.dtype not in _SHRINKABLE:
+            colours = self.values.to_unit(colours)
+            small = cv2.resize(colours, size, interpolation=cv2.INTER_AREA)
+        else:
+            small = self.values.to_unit(cv2.resize(colours, size, interpolation=cv2.INTER_AREA))
+        return np.asarray(small, np.float32), shrink_hole(self.unknown[box.slices], shape)
+
+    def write(self, box: Box, fill: Colours, where: Bools) -> None:
+        """Take the colours of a box from ``fill`` where ``where`` says so, by selection; alpha stays.
+
+        What is written is known from then on.
+        """
+        pixels, chosen = self.pixels[box.slices], fill[where].clip(0, 1)
+        if pixels.ndim == 3 and pixels.shape[2] >= 3:
+            pixels[..., :3][where] = self.values.from_unit(chosen, pixels.dtype)
+        else:
+            grey = pixels if pixels.ndim == 2 else pixels[..., 0]
+            grey[where] = self.values.from_unit(chosen @ np.array(BT601, np.float32), pixels.dtype)
+        self.unknown[box.slices][where] = False
+
+
+def transparent(pixels: Pixels) -> Bools:
+    """Where an image has no visible colour: what lies there is often black or noise, not a part of it."""
+    if pixels.ndim == 2 or pixels.shape[2] == 3:
+        return np.zeros(pixels.shape[:2], np.bool_)
+    return pixels[..., -1] == 0
+
+
+def shrink_hole(hole: Bools, shape: tuple[int, int]) -> Bools:
+    """Cells of an ``(H, W)`` bool array at a smaller ``shape`` that touch any True."""
+    return cv2.resize(hole.astype(np.float32), shape[::-1], interpolation=cv2.INTER_AREA) > 0
+
+
+def _colours(pixels: NDArray[Any]) -> NDArray[Any]:
+    """``(H, W, 3)`` of the image's own depth."""
+    grey = pixels if pixels.ndim == 2 else pixels[..., 0] if pixels.shape[2] == 2 else None
+    return pixels[..., :3] if grey is None else np.stack([grey] * 3, axis=-1)

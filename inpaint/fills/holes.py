@@ -1,0 +1,172 @@
+"""From a mask with soft edges to the pixels that are filled, and the reasons to doubt a mask.
+
+A *hole* is an ``(H, W)`` bool array of the image's size, True = hole; a *coverage* is the mask as
+:func:`inpaint.images.mask_from_image` gives it, 0 (known) to 255 (hole).
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+from inpaint.errors import ImageError, MaskError
+from inpaint.images import HOLE, mask_from_image
+
+MODES = ("RGB", "RGBA", "L", "LA")
+FAINTEST_RIM = 8
+"""Coverage from which the soft rim of a hole belongs to it: below lie 3 % of what is removed."""
+PIXELS_PER_GROWTH = 1500
+"""The default dilation: one pixel for so many of the image's longer side, rounded."""
+MOST_GROWTH = 4
+LARGEST_SHARE = 0.8
+"""Of the image: a mask above it is doubted."""
+
+_FAINT_REACH = 8  # pixels beyond the hole where coverage below FAINTEST_RIM is a rim's end, not noise
+_THICKNESS_PER_GROWTH = 8  # a hole grows by default where it is at least so many times as thick
+_LOOK_SIDE = 512  # an image and its mask are compared at about this size
+_ALIKE = 0.7  # correlation of fine detail above which a grey mask is taken for a picture
+
+Hole = NDArray[np.bool_]
+Coverage = NDArray[np.uint8]
+
+
+def check_image(image: Image.Image | NDArray[Any], mask: Image.Image) -> None:
+    """Check that an image can be filled and that its mask has its size.
+
+    Raises:
+        ImageError: the image's mode or shape is not supported.
+        MaskError: the mask has another size.
+    """
+    if isinstance(image, Image.Image):
+        if image.mode not in MODES:
+            raise ImageError(
+                f"got a picture in mode {image.mode}, expected {', '.join(MODES)}; use inpaint.read_image"
+            )
+        width, height = image.size
+    else:
+        if image.ndim != 2 and (image.ndim != 3 or image.shape[2] not in (2, 3, 4)):
+            raise ImageError(f"got an array of shape {image.shape}, expected (H, W) or (H, W, 2, 3 or 4)")
+        height, width = image.shape[:2]
+    if mask.size != (width, height):
+        raise MaskError(
+            f"the mask is {mask.width} x {mask.height} pixels, the picture {width} x {height}; "
+            "give a mask of the picture's size"
+        )
+
+
+def find_hole(mask: Image.Image, dilate: int | None = None) -> Hole:
+    """The pixels to fill.
+
+    Pixels at least half covered are holes, and so is every rim pixel of ``FAINTEST_RIM`` or more that hangs
+    together with them: it holds some of the colour that is to go.
+
+    Args:
+        mask: any mode; white or opaque = hole, as in :mod:`inpaint.images`.
+        dilate: grow the hole by so many pixels in the eight directions; 0 takes the mask as it is, its soft
+            rim included. None grows by :func:`default_dilation`, but only where the hole is thick enough to
+            hold a square of eight times that: dust and scratches keep their close surroundings.
+
+    Returns:
+        ``(H, W)`` bool.
+
+    Raises:
+        MaskError: the mask marks nothing, or ``dilate`` is negative.
+    """
+    if dilate is not None and dilate < 0:
+        raise MaskError(f"got dilate {dilate}, expected 0 or more pixels")
+    coverage = np.asarray(mask_from_image(mask))
+    hole = coverage >= HOLE
+    if not hole.any():
+        brightest = int(coverage.max(initial=0))
+        faint = f" (its strongest mark is {brightest} of 255, a hole needs {HOLE})" if brightest else ""
+        raise MaskError(
+            f"the mask is empty{faint}: nothing is marked as a hole; paint white what should be filled"
+        )
+    hole = _with_rim(hole, coverage >= FAINTEST_RIM)
+    if dilate is None:
+        dilate = default_dilation(hole.shape)
+        side = _THICKNESS_PER_GROWTH * dilate + 1
+        thick = _square(cv2.dilate, _square(cv2.erode, hole, side), side) if dilate else hole
+        return hole | _square(cv2.dilate, thick, 2 * dilate + 1)
+    return _square(cv2.dilate, hole, 2 * min(dilate, max(hole.shape)) + 1)
+
+
+def default_dilation(shape: tuple[int, ...]) -> int:
+    """Pixels by which thick holes grow where nothing else is asked: 0 below 750 pixels, at most 4."""
+    return min(MOST_GROWTH, round(max(shape) / PIXELS_PER_GROWTH))
+
+
+def faint_rim(mask: Image.Image, hole: Hole) -> Hole:
+    """Pixels beside the hole that the mask covers a little: not filled, but no evidence either."""
+    coverage = np.asarray(mask_from_image(mask))
+    faint = (coverage > 0) & ~hole
+    return faint & _square(cv2.dilate, hole, 2 * _FAINT_REACH + 1) if faint.any() else faint
+
+
+def doubt_mask(image: Image.Image | NDArray[Any], mask: Image.Image, hole: Hole) -> str | None:
+    """Say in one line what is implausible about a mask, if anything.
+
+    Args:
+        image: as for the pipeline.
+        mask: of its size, any mode, with its soft levels.
+        hole: of :func:`find_hole`.
+    """
+    likeness = _likeness(np.asarray(image), np.asarray(mask_from_image(mask)))
+    share = float(hole.mean())
+    if abs(likeness) > _ALIKE:
+        what = "a negative of the photo" if likeness < 0 else "the photo itself"
+        return (
+            f"the mask looks like {what}: {share:.0%} of the picture would be filled; give an image that is "
+            "white in the holes and black elsewhere, or the other way round with --invert-mask"
+        )
+    if share > LARGEST_SHARE:
+        return (
+            f"the mask marks {share:.0%} of the picture as holes, so nearly all of it is replaced; if its "
+            "white is what should stay, use --invert-mask"
+        )
+    return None
+
+
+def _likeness(pixels: NDArray[Any], coverage: Coverage) -> float:
+    """Correlation of fine detail between an image and a mask of many greys, from -1 to 1; 0 if it has few."""
+    step = -(-max(coverage.shape) // _LOOK_SIDE)
+    seen = coverage[::step, ::step].astype(np.float32)
+    if np.mean((seen > 16) & (seen < 239)) < 0.2:
+        return 0.0
+    pixels = pixels[::step, ::step].astype(np.float32)
+    colours = pixels if pixels.ndim == 2 else pixels[..., : pixels.shape[2] - (pixels.shape[2] in (2, 4))]
+    colours = np.nan_to_num(np.atleast_3d(colours))
+    # Inside what is marked: the rim of a rubbed-out part is a step that the photo does not have.
+    inside = cv2.erode((seen > 0).astype(np.uint8), np.ones((9, 9), np.uint8)) > 0
+    if inside.sum() < 64:
+        return 0.0
+    # A mask is the maximum of its colours, a negative's is the photo's minimum, a grey copy's their mean.
+    kinds = [kind(colours, axis=-1) for kind in (np.max, np.mean, np.min)]
+    fine = [(a - cv2.GaussianBlur(a, (0, 0), 4))[inside] for a in (seen, *kinds)]
+    if min(float(part.std()) for part in fine) < 1e-3 * max(1.0, float(colours.max()) / 255):
+        return 0.0
+    return float(max(np.corrcoef(np.stack(fine))[0, 1:], key=abs))
+
+
+def _with_rim(hole: Hole, rim: Hole) -> Hole:
+    """Add the parts of ``rim`` that hang together with the hole."""
+    rim |= hole
+    if np.array_equal(rim, hole):
+        return hole
+    count, labels = cv2.connectedComponents(rim.astype(np.uint8), connectivity=8)
+    labels = np.asarray(labels, np.int32)
+    certain = np.zeros(count, np.bool_)
+    certain[np.unique(labels[hole])] = True
+    return certain[labels]
+
+
+def _square(change: Any, hole: Hole, side: int) -> Hole:
+    """Dilate or erode by a square of odd side, line by line; a hole goes on past the border."""
+    if side <= 1:
+        return hole
+    line = np.ones((1, side), np.uint8)
+    return change(change(hole.astype(np.uint8), line), line.T) > 0
