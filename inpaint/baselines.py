@@ -1,8 +1,9 @@
-"""Fills without a network: floors every model must beat, and the push-pull fill the generator starts from.
+"""Fills without a network: baselines of every score, and the push-pull fill the generator starts from.
 
-All functions take ``image (B, 3, H, W)`` in [0, 1] and ``mask (B, 1, H, W)`` with 1 = hole, and return the
-image with its holes filled. Known pixels come back unchanged; what lies under the hole is never looked at; an
-image without any known pixel becomes 0.5 grey.
+All functions take ``image (B, 3, H, W)`` float in [0, 1] and ``mask (B, 1, H, W)`` with 1 = hole, and return
+the image with its holes filled, on its device and in its dtype. Known pixels come back unchanged; what lies under
+the hole is never read; an image without any known pixel becomes 0.5 grey. Shapes that do not belong together
+are a ShapeError.
 """
 
 from __future__ import annotations
@@ -23,17 +24,7 @@ def push_pull(image: Tensor, mask: Tensor) -> Tensor:
 
     Every level keeps the colours it knows and takes the others from the next coarser level. Runs on any
     device without waiting for it, and inside ``torch.compile``. After Gortler et al., "The Lumigraph", 1996
-    (without saturation of weights: a cell is known as soon as one of its pixels is).
-
-    Args:
-        image: ``(B, 3, H, W)`` float in [0, 1], any H, W >= 1; also other channel counts.
-        mask: ``(B, 1, H, W)``, 1 = hole; each image has its own.
-
-    Returns:
-        ``(B, 3, H, W)`` in the dtype of ``image``.
-
-    Raises:
-        ShapeError: the two do not belong together.
+    (without saturation of weights: a cell is known as soon as one of its pixels is). Any number of channels.
     """
     _check(image, mask)
     hole = mask > 0.5
@@ -56,18 +47,7 @@ def push_pull(image: Tensor, mask: Tensor) -> Tensor:
 
 
 def mean_colour(image: Tensor, mask: Tensor) -> Tensor:
-    """Fill holes with the mean colour of the known pixels of the same image.
-
-    Args:
-        image: ``(B, 3, H, W)`` float in [0, 1].
-        mask: ``(B, 1, H, W)``, 1 = hole.
-
-    Returns:
-        ``(B, 3, H, W)`` in the dtype of ``image``.
-
-    Raises:
-        ShapeError: the two do not belong together.
-    """
+    """Fill holes with the mean colour of the known pixels of the same image."""
     _check(image, mask)
     hole = mask > 0.5
     total = torch.where(hole, 0.0, image.float()).sum(dim=(2, 3), keepdim=True)
@@ -77,34 +57,12 @@ def mean_colour(image: Tensor, mask: Tensor) -> Tensor:
 
 
 def telea(image: Tensor, mask: Tensor) -> Tensor:
-    """Fill holes with OpenCV's fast marching (Telea 2004), radius 5, 8 bits inside.
-
-    Args:
-        image: ``(B, 3, H, W)`` float in [0, 1].
-        mask: ``(B, 1, H, W)``, 1 = hole.
-
-    Returns:
-        ``(B, 3, H, W)``, on the device of ``image``; computed on the CPU.
-
-    Raises:
-        ShapeError: the two do not belong together, or the image is not RGB.
-    """
+    """Fill holes with OpenCV's fast marching (Telea 2004), radius 5, RGB in 8 bits, on the CPU."""
     return _cv2_fill(image, mask, "INPAINT_TELEA")
 
 
 def navier_stokes(image: Tensor, mask: Tensor) -> Tensor:
-    """Fill holes with OpenCV's Navier-Stokes method (Bertalmio et al. 2001), radius 5, 8 bits inside.
-
-    Args:
-        image: ``(B, 3, H, W)`` float in [0, 1].
-        mask: ``(B, 1, H, W)``, 1 = hole.
-
-    Returns:
-        ``(B, 3, H, W)``, on the device of ``image``; computed on the CPU.
-
-    Raises:
-        ShapeError: the two do not belong together, or the image is not RGB.
-    """
+    """Fill holes with OpenCV's Navier-Stokes method (Bertalmio et al. 2001), as :func:`telea`."""
     return _cv2_fill(image, mask, "INPAINT_NS")
 
 

@@ -15,7 +15,7 @@ from inpaint.errors import ShapeError
 
 
 class TokenMasks(NamedTuple):
-    """Which tokens a pixel mask touches; both ``(B, N)`` bool."""
+    """Which tokens a pixel mask overlaps; both ``(B, N)`` bool."""
 
     any: Tensor
     """The token holds at least one hole pixel."""
@@ -81,14 +81,14 @@ def visible_tokens(count: int, mask_ratio: float) -> int:
     return int(count * (1 - mask_ratio))
 
 
-def top_up(touched: Tensor, mask_ratio: float, noise: Tensor) -> Tensor:
-    """Hide exactly ``mask_ratio`` of the tokens, those touched by the image mask first.
+def top_up(masked: Tensor, mask_ratio: float, noise: Tensor) -> Tensor:
+    """Hide exactly ``mask_ratio`` of the tokens, those that the image mask overlaps first.
 
-    Random tokens top the mask up. Where the image mask alone touches more than the ratio, random touched
-    tokens stay visible, so that every image keeps the same number.
+    Random tokens top the mask up. Where the image mask alone overlaps more than the ratio, random ones
+    of these stay visible, so that every image keeps the same number.
 
     Args:
-        touched: ``(B, N)`` bool, the tokens the image mask touches.
+        masked: ``(B, N)`` bool, the tokens the image mask overlaps.
         mask_ratio: share of tokens to hide, in (0, 1).
         noise: ``(B, N)`` in [0, 1), decides among equals.
 
@@ -97,9 +97,9 @@ def top_up(touched: Tensor, mask_ratio: float, noise: Tensor) -> Tensor:
 
     Source:
         Mixed masking of MAE-FAR (ECCV 2022). Differs from the published code where the image mask exceeds
-        the ratio: there the order among touched tokens is that of an unstable sort, here that of ``noise``.
+        the ratio: there the order among those tokens is that of an unstable sort, here that of ``noise``.
     """
-    kept = visible_tokens(touched.shape[1], mask_ratio)
-    order = (noise + touched).argsort(dim=1)
-    token_mask = torch.ones_like(touched, dtype=torch.bool)
+    kept = visible_tokens(masked.shape[1], mask_ratio)
+    order = (noise + masked).argsort(dim=1)
+    token_mask = torch.ones_like(masked, dtype=torch.bool)
     return token_mask.scatter(1, order[:, :kept], False)

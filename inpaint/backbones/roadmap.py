@@ -1,4 +1,4 @@
-"""The road from ResNet to ConvNeXt: each published step is a config of one small network.
+"""From ResNet to ConvNeXt: each published step is a config of one small network.
 
 Liu et al. 2022, A ConvNet for the 2020s: section 2 for the steps, tables 10 and 11 for the printed figures.
 Where the paper leaves a detail open, the reading is chosen whose MACs are the printed ones.
@@ -227,15 +227,9 @@ STEPS: tuple[Step, ...] = (
 class Stop:
     """A step on one of the two roads, built and counted.
 
-    Attributes:
-        step: which.
-        change: what it changes on this road.
-        design: the whole config.
-        printed: the paper's figures.
-        gain: in accuracy over the last step that was kept, points; None for the first.
-        parameters: millions, counted.
-        gigamacs: MACs in billions, counted as the printed ones are.
-        doubt: the step's, where it concerns this road.
+    ``gain`` is in points of accuracy over the last step that was kept, None for the first; ``parameters``
+    (millions) and ``gigamacs`` are counted, as the printed ones are; ``doubt`` is the step's where it
+    concerns this road.
     """
 
     step: Step

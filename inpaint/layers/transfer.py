@@ -12,9 +12,9 @@ Alphas = Literal["learned", "one"]
 
 
 def build_alpha(alphas: Alphas) -> nn.Parameter:
-    """The factor of something that joins a generator: learned from zero, or fixed at one.
+    """The gate of an injection point: learned from zero, or fixed at one.
 
-    Starting at zero, a generator trained without it goes on unchanged when it joins.
+    At zero, a generator that was trained without it computes what it did before.
     """
     if alphas == "one":
         return nn.Parameter(torch.ones(()), requires_grad=False)

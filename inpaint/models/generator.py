@@ -57,7 +57,7 @@ class GeneratorPreset:
 
 
 class FourierGenerator(nn.Module):
-    """Encoder, Fourier residual blocks, decoder; what a prior knows is added on the way.
+    """Encoder, Fourier residual blocks, decoder, conditioned on what a prior knows.
 
     Args:
         preset: the numbers.
