@@ -1,9 +1,9 @@
 """Fills without a network: baselines of every score, and the push-pull fill the generator starts from.
 
 All functions take ``image (B, 3, H, W)`` float in [0, 1] and ``mask (B, 1, H, W)`` with 1 = hole, and return
-the image with its holes filled, on its device and in its dtype. Known pixels come back unchanged; what lies under
-the hole is never read; an image without any known pixel becomes 0.5 grey. Shapes that do not belong together
-are a ShapeError.
+the image with its holes filled, on its device and in its dtype. Known pixels come back unchanged; what lies
+under the hole is never read; an image without any known pixel becomes 0.5 grey. Shapes that do not belong
+together are a ShapeError.
 """
 
 from __future__ import annotations
