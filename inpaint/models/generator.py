@@ -52,6 +52,9 @@ class GeneratorPreset:
     from the first step what detail is, which a correction of the hole alone does not."""
     local_fourier: bool = False
     """See :class:`inpaint.layers.ffc.SpectralTransform`."""
+    hole_noise: float = 0.0
+    """Standard deviation of noise in the hole at the input, against textures that repeat: drawn anew in each
+    training step, and the same at every use."""
     downsamplings: int = 3
     """By two each; the features of a prior need three."""
 
@@ -134,7 +137,10 @@ class FourierGenerator(nn.Module):
         else:
             filled = torch.where(mask > 0, 0.0, image)
 
-        features = self.encode(filled, mask, levels)
+        noisy = filled
+        if self.preset.hole_noise > 0:
+            noisy = filled + self.preset.hole_noise * mask * self._draw_noise(filled)
+        features = self.encode(noisy, mask, levels)
         features = self.attend(self.transfer_before, features, mask, attention)
         if levels is not None:
             features = features + levels[-1]
@@ -143,6 +149,12 @@ class FourierGenerator(nn.Module):
         features = self.attend(self.transfer_after, features, mask, attention)
         output = self.decode(features)
         return smooth(filled) + output if self.preset.initial_fill == "push_pull" else output.sigmoid()
+
+    def _draw_noise(self, image: Tensor) -> Tensor:
+        if self.training:
+            return torch.randn_like(image)
+        noise = torch.randn(1, *image.shape[1:], generator=torch.Generator().manual_seed(0))
+        return noise.to(image)
 
     def encode(self, filled: Tensor, mask: Tensor, levels: Sequence[Tensor] | None) -> Tensor:
         """From the filled image to features of the lowest resolution, ``(B, 8 * width, H / 8, W / 8)``."""

@@ -147,6 +147,7 @@ def vary_preset(
     attention: Attention | None = None,
     alphas: Alphas | None = None,
     positional_encoding: bool | None = None,
+    hole_noise: float | None = None,
     feature_layer: int | None = None,
     prior_features: bool | None = None,
 ) -> InpainterPreset:
@@ -159,7 +160,12 @@ def vary_preset(
         ConfigError: if the choices do not go together.
     """
     numbers: InpainterPreset = _look_up(preset, INPAINTER_PRESETS) if isinstance(preset, str) else preset
-    changes = {"attention": attention, "alphas": alphas, "positional_encoding": positional_encoding}
+    changes = {
+        "attention": attention,
+        "alphas": alphas,
+        "positional_encoding": positional_encoding,
+        "hole_noise": hole_noise,
+    }
     generator = replace(numbers.generator, **{key: new for key, new in changes.items() if new is not None})
     prior = numbers.prior
     if prior is None:

@@ -25,13 +25,20 @@ Kind = Literal["mae", "fcmae", "acr"]
 Schedule = Literal["constant", "cosine", "milestones"]
 Precision = Literal["auto", "float32", "bf16"]
 DiscriminatorInput = Literal["prediction", "composite"]
-AdversarialRegion = Literal["everywhere", "holes"]
+AdversarialLoss = Literal["non_saturating", "hinge"]
+AdversarialRegion = Literal["everywhere", "holes", "hole_patches"]
+ProjectedNetwork = Literal["mobilenet", "inception"]
 PerceptualNetwork = Literal["squeezenet", "ade20k", "mae"]
 PERCEPTUAL_FILES: dict[PerceptualNetwork, str] = {
     "squeezenet": "SqueezeNet 1.1 as .safetensors with torchvision's key names",
     "ade20k": "encoder_epoch_20.pth of ade20k-resnet50dilated-ppm_deepsup, published by the project "
     "CSAILVision/semantic-segmentation-pytorch",
     "mae": "a checkpoint of kind mae, or a whole inpainter with such a prior",
+}
+
+PROJECTED_FILES: dict[ProjectedNetwork, str] = {
+    "mobilenet": "MobileNetV2 as .safetensors with torchvision's key names",
+    "inception": "pytorch-fid's Inception, at least up to its 768-channel block",
 }
 
 
@@ -134,6 +141,7 @@ class LossWeights:
 
     Attributes:
         adversarial: of the patch discriminator; 0 leaves that discriminator out.
+        projected: of the projected discriminator; 0 leaves that discriminator out.
         feature_matching: between the patch discriminator's activations.
         perceptual: distance between features of `perceptual_network`.
         l1_known: absolute error of known pixels.
@@ -142,6 +150,7 @@ class LossWeights:
     """
 
     adversarial: float = at_least(0, default=10.0)
+    projected: float = at_least(0, default=0.0)
     feature_matching: float = at_least(0, default=100.0)
     perceptual: float = at_least(0, default=30.0)
     l1_known: float = at_least(0, default=10.0)
@@ -157,6 +166,8 @@ class Variant:
         attention: whose scores transfer features between tokens, before and after the residual blocks.
         alphas: gates of everything that is injected into the generator: learned from zero, or fixed at one.
         positional_encoding: add the masked positional encoding.
+        hole_noise: standard deviation of noise in the hole at the generator's input, against textures that
+            repeat; it belongs to the network and is used after training, too.
         feature_layer: decoder layer of the prior whose output serves as features.
         prior_features: inject the prior's features; false uses its attention alone.
     """
@@ -164,6 +175,7 @@ class Variant:
     attention: Literal["prior", "contextual", "none"] | None = None
     alphas: Literal["learned", "one"] | None = None
     positional_encoding: bool | None = formerly("positions", default=None)
+    hole_noise: float | None = between(0, 1, default=None)
     feature_layer: int | None = at_least(1, default=None)
     prior_features: bool | None = None
 
@@ -180,13 +192,23 @@ class AcrRunConfig(RunConfig):
         discriminator_learning_rate: its peak; it follows the same schedule.
         discriminator_input: what discriminators and perceptual loss see: the raw "prediction" (as published)
             or the "composite" with the known pixels.
+        adversarial_loss: "non_saturating" as in LaMa, or "hinge" as in Projected GANs and GRIG.
         adversarial_at: where the patch discriminator is trained and rewards the generator: "everywhere" (as
-            published: known patches are taught as real) or in "holes" only. Where most of an image is known,
-            answering "real" everywhere is mostly right, and a short run learns no more than that.
+            published: known patches are taught as real), in "holes" only, or in "hole_patches": trained
+            everywhere, rewarding there only (as in GRIG). Where most of an image is known, answering "real"
+            everywhere is mostly right, and a short run learns no more than that.
         betas: of Adam, for all networks.
         alpha_lr_multiplier: learning-rate multiplier for the alphas. They start at zero, and what they gate
             learns next to nothing before they have moved: short runs raise it.
         weights: of the losses.
+        l1_hole_until_images: images seen after which `weights.l1_hole` no longer counts: absolute errors pull
+            towards the mean of all plausible fills, which is blurred.
+        augment_discriminator: show discriminators augmented images (DiffAugment: colours, translation,
+            cut-out), the same transform for real image, fill and mask. For small data sets.
+        projected_network: frozen network whose features the projected discriminator sees: "mobilenet"
+            (MobileNetV2) or "inception" (the FID's; do not report FID of what it trained).
+        projected_weights: that network's file.
+        projected_width: channels of the projected discriminator at its finest scale.
         r1_every: steps between R1 penalties; the weight is scaled up accordingly.
         adversarial_after_images: images seen before the discriminators join.
         perceptual_network: whose features the perceptual loss compares; "ade20k" is the published one.
@@ -201,10 +223,16 @@ class AcrRunConfig(RunConfig):
     discriminator_width: int = at_least(1, default=64)
     discriminator_learning_rate: float = at_least(1e-12, default=1e-4)
     discriminator_input: DiscriminatorInput = field(default="prediction", metadata={"formerly": "judged"})
+    adversarial_loss: AdversarialLoss = "non_saturating"
     adversarial_at: AdversarialRegion = "everywhere"
     betas: tuple[float, float] = between(0, 0.999999, default=(0.9, 0.999))
     alpha_lr_multiplier: float = at_least(1e-6, default=1.0, formerly="alpha_rate")
     weights: LossWeights = field(default_factory=LossWeights)
+    l1_hole_until_images: int | None = at_least(0, default=None)
+    augment_discriminator: bool = False
+    projected_network: ProjectedNetwork = "mobilenet"
+    projected_weights: Path | None = None
+    projected_width: int = at_least(1, default=64)
     r1_every: int = at_least(1, default=1)
     adversarial_after_images: int = at_least(0, default=0)
     perceptual_network: PerceptualNetwork = "squeezenet"
@@ -213,7 +241,7 @@ class AcrRunConfig(RunConfig):
 
     def with_every_loss(self) -> Self:
         """The run as it is once every loss has joined."""
-        return dataclasses.replace(self, adversarial_after_images=0)
+        return dataclasses.replace(self, adversarial_after_images=0, l1_hole_until_images=None)
 
 
 AnyConfig = TypeVar("AnyConfig", bound=RunConfig)
@@ -361,6 +389,11 @@ def _check_together(config: RunConfig) -> None:
                 f"weights.perceptual is {config.weights.perceptual} without perceptual_weights, expected "
                 f"perceptual_weights = 'FILE' ({PERCEPTUAL_FILES[config.perceptual_network]}), "
                 "or weights.perceptual = 0 to train without"
+            )
+        if config.weights.projected > 0 and config.projected_weights is None:
+            raise ConfigError(
+                f"weights.projected is {config.weights.projected} without projected_weights, expected "
+                f"projected_weights = 'FILE' ({PROJECTED_FILES[config.projected_network]})"
             )
         if config.prior_checkpoint is not None and not config.prior:
             raise ConfigError("prior_checkpoint is given with prior = false, expected one or the other")

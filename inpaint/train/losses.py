@@ -1,18 +1,20 @@
 """Losses as pure functions of tensors, each a scalar unless said otherwise.
 
 Masks are (B, 1, H, W) with 1 = hole. Weights such as "adversarial x 10" belong to the run's config and are
-applied by the loop. Source: non-saturating loss with R1 as in LaMa (WACV 2022).
+applied by the recipe. Source: non-saturating loss with R1 as in LaMa (WACV 2022); hinge loss as in Projected
+GANs (NeurIPS 2021) and GRIG (2025).
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Literal
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+AdversarialForm = Literal["non_saturating", "hinge"]
 MaskScaling = Literal["nearest", "bilinear", "maxpool"]
 
 
@@ -33,20 +35,26 @@ def scale_mask(mask: Tensor, size: Sequence[int], how: MaskScaling = "nearest") 
     return F.interpolate(mask, size=size, mode=how)
 
 
-def generator_adversarial_loss(fake_logits: Tensor, weights: Tensor | None = None) -> Tensor:
-    """Reward a generator whose patches look real: mean of softplus(-logits).
+def generator_adversarial_loss(
+    fake_logits: Tensor, weights: Tensor | None = None, form: AdversarialForm = "non_saturating"
+) -> Tensor:
+    """Reward a generator whose patches look real: mean of softplus(-logits), or of -logits.
 
     Args:
-        fake_logits: (B, 1, h, w), the discriminator's view of the prediction.
+        fake_logits: (B, 1, h, w), the discriminator's logits for the prediction.
         weights: (B, 1, h, w) factors per patch, or None for one. `1 + extra * scale_mask(mask, ...)` stresses
             holes, `scale_mask(mask, ...)` looks at holes only.
+        form: "non_saturating" or "hinge".
     """
-    return _mean_softplus(-fake_logits, weights)
+    losses = -fake_logits if form == "hinge" else F.softplus(-fake_logits)
+    return _weighted_mean(losses, weights)
 
 
-def discriminator_real_loss(real_logits: Tensor, weights: Tensor | None = None) -> Tensor:
-    """Teach that photos are real: mean of softplus(-logits), times `weights` per patch if there are any."""
-    return _mean_softplus(-real_logits, weights)
+def discriminator_real_loss(
+    real_logits: Tensor, weights: Tensor | None = None, form: AdversarialForm = "non_saturating"
+) -> Tensor:
+    """Teach that photos are real: mean of softplus(-logits) or relu(1 - logits), times `weights` if given."""
+    return _weighted_mean(_cost_of_real(real_logits, form), weights)
 
 
 def hole_weights(mask: Tensor, size: Sequence[int]) -> Tensor:
@@ -69,8 +77,9 @@ def discriminator_fake_loss(
     weights: Tensor | None = None,
     known_is_real: bool = True,
     scaling: MaskScaling = "nearest",
+    form: AdversarialForm = "non_saturating",
 ) -> Tensor:
-    """Teach that painted patches are fake.
+    """Teach that inpainted patches are fake: mean of softplus(logits) or relu(1 + logits).
 
     Args:
         fake_logits: (B, 1, h, w).
@@ -78,34 +87,25 @@ def discriminator_fake_loss(
         weights: (B, 1, h, w) factors per patch, without a mask.
         known_is_real: with a mask, patches outside holes are taught as real; otherwise they count as zero.
         scaling: how the mask comes to the logits' grid.
+        form: "non_saturating" or "hinge".
     """
+    loss = _cost_of_real(-fake_logits, form)
     if mask is None:
-        return _mean_softplus(fake_logits, weights)
-    loss = F.softplus(fake_logits)
+        return _weighted_mean(loss, weights)
     hole = scale_mask(mask.to(loss.dtype), fake_logits.shape[2:], scaling)
     loss = hole * loss
     if known_is_real:
-        loss = loss + (1 - hole) * F.softplus(-fake_logits)
+        loss = loss + (1 - hole) * _cost_of_real(fake_logits, form)
     return loss.mean()
 
 
-def _mean_softplus(logits: Tensor, weights: Tensor | None) -> Tensor:
-    loss = F.softplus(logits)
-    return loss.mean() if weights is None else (loss * weights).mean()
+def _cost_of_real(logits: Tensor, form: AdversarialForm) -> Tensor:
+    """What a logit costs where "real" is right; with the sign turned, where "fake" is right."""
+    return F.relu(1 - logits) if form == "hinge" else F.softplus(-logits)
 
 
-def r1_penalty(discriminator: Callable[[Tensor], tuple[Tensor, list[Tensor]]], real: Tensor) -> Tensor:
-    """Measure how steep a discriminator is at photos, in float32 and in a forward pass of its own.
-
-    Use `r1_of` where the logits of that pass are wanted too.
-
-    Args:
-        discriminator: picture batch -> (logits, activations).
-        real: (B, 3, H, W) photos.
-    """
-    with torch.autocast(real.device.type, enabled=False):
-        image = real.detach().clone().requires_grad_(True)
-        return r1_of(discriminator(image)[0], image)
+def _weighted_mean(losses: Tensor, weights: Tensor | None) -> Tensor:
+    return losses.mean() if weights is None else (losses * weights).mean()
 
 
 def r1_of(real_logits: Tensor, real: Tensor) -> Tensor:

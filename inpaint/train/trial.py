@@ -261,6 +261,8 @@ def with_length(config: AnyConfig, images: int) -> AnyConfig:
     }
     if isinstance(config, AcrRunConfig):
         changes["adversarial_after_images"] = round(config.adversarial_after_images * scale)
+        if config.l1_hole_until_images is not None:
+            changes["l1_hole_until_images"] = round(config.l1_hole_until_images * scale)
     return change_config(config, **changes)
 
 
@@ -273,6 +275,7 @@ def _recorded_length(config: AnyConfig) -> AnyConfig:
         kept["milestones"] = tuple(record["milestones"])
         if isinstance(config, AcrRunConfig):
             kept["adversarial_after_images"] = record["adversarial_after_images"]
+            kept["l1_hole_until_images"] = record["l1_hole_until_images"]
     except (OSError, ValueError, KeyError, TypeError) as problem:
         raise DataError(
             f"{path}: cannot be read ({problem}), expected the resolved config of the run in this folder; "

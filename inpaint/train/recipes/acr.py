@@ -15,6 +15,7 @@ import torch
 from torch import Tensor, nn
 
 from inpaint.data.batches import Batch
+from inpaint.data.randomness import picture_seed
 from inpaint.mask import composite
 from inpaint.models.inpainter import Inpainter
 from inpaint.models.presets import vary_preset
@@ -23,7 +24,7 @@ from inpaint.train.compute import autocast, compile_each
 from inpaint.train.config import AcrRunConfig
 from inpaint.train.distributed import Processes
 from inpaint.train.losses import weighted_l1
-from inpaint.train.recipes.adversary import PatchAdversary
+from inpaint.train.recipes.adversary import Adversary, PatchAdversary, build_adversaries
 from inpaint.train.recipes.initialise import initialise_inpainter
 from inpaint.train.recipes.perceptual import load_perceptual
 from inpaint.train.sample_grid import draw_attention
@@ -54,7 +55,7 @@ class AcrRecipe:
             config.prior_checkpoint,
         )
         self.network.to(processes.device)
-        self.adversaries = [PatchAdversary(config, processes)]
+        self.adversaries = build_adversaries(config, processes)
         processes.share_statistics(self.network)
         if config.channels_last:
             self.network.to(memory_format=torch.channels_last)
@@ -88,6 +89,8 @@ class AcrRecipe:
         batch with their graphs is the memory that accumulation saves. BatchNorm then sees one part at a time.
         """
         config = self.config
+        # Noise and augmentation are drawn in the step: they too follow from the seed and the images seen.
+        torch.manual_seed(picture_seed(config.seed, "step", batch.images_seen + batch.rows.start))
         self._set_learning_rates(batch.images_seen)
         pieces = batch.pieces(config.accumulate)
         if config.channels_last:
@@ -95,8 +98,7 @@ class AcrRecipe:
         predictions: list[Tensor | None] = [None] * len(pieces)
         if len(pieces) == 1:
             predictions = [self._predict(*pieces[0])]
-        joined = config.weights.adversarial > 0 and batch.images_seen >= config.adversarial_after_images
-        adversaries = self.adversaries if joined else []
+        adversaries = self._joined(batch.images_seen)
         values: dict[str, Tensor] = {}
         if adversaries:
             self._train_discriminators(
@@ -107,7 +109,7 @@ class AcrRecipe:
         for (image, mask), prediction in zip(pieces, predictions, strict=True):
             if prediction is None:
                 prediction = self._predict(image, mask)
-            losses = self.generator_losses(adversaries, prediction, image, mask)
+            losses = self.generator_losses(adversaries, prediction, image, mask, batch.images_seen)
             (losses["loss"] / len(pieces)).backward()
             _add_means(values, losses | {"hole_error": _hole_error(prediction, image, mask)}, len(pieces))
         self._processes.average_gradients(self.network.parameters())
@@ -116,12 +118,18 @@ class AcrRecipe:
         return values
 
     def generator_losses(
-        self, adversaries: Sequence[PatchAdversary], prediction: Tensor, image: Tensor, mask: Tensor
+        self,
+        adversaries: Sequence[Adversary],
+        prediction: Tensor,
+        image: Tensor,
+        mask: Tensor,
+        images_seen: int = 0,
     ) -> dict[str, Tensor]:
         """The weighted loss of adapter and generator, ``loss``, and its terms before their weights."""
-        weights = self.config.weights
+        weights, until = self.config.weights, self.config.l1_hole_until_images
         seen = self._shown(prediction, image, mask)
-        values = {"l1": weighted_l1(prediction, image, mask, known=weights.l1_known, hole=weights.l1_hole)}
+        hole = weights.l1_hole if until is None or images_seen < until else 0.0
+        values = {"l1": weighted_l1(prediction, image, mask, known=weights.l1_known, hole=hole)}
         loss = values["l1"]
         if self.features is not None:
             values["perceptual"] = self.features.feature_distance(seen, image).mean()
@@ -170,9 +178,16 @@ class AcrRecipe:
             for group in adversary.optimizer.param_groups:
                 group["lr"] = config.discriminator_learning_rate * factor
 
+    def _joined(self, images_seen: int) -> list[Adversary]:
+        """The discriminators that take part in a step."""
+        if images_seen < self.config.adversarial_after_images:
+            return []
+        patches = self.config.weights.adversarial > 0
+        return [a for a in self.adversaries if patches or not isinstance(a, PatchAdversary)]
+
     def _train_discriminators(
         self,
-        adversaries: Sequence[PatchAdversary],
+        adversaries: Sequence[Adversary],
         pieces: Sequence[tuple[Tensor, Tensor]],
         predictions: Sequence[Tensor | None],
         step: int,

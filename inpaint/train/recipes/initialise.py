@@ -79,6 +79,7 @@ def _take_shared(network: Inpainter, path: Path) -> str:
         "attention": ours.generator.attention,
         "alphas": ours.generator.alphas,
         "positional_encoding": ours.generator.positional_encoding,
+        "hole_noise": ours.generator.hole_noise,
     }
     if replace(theirs.generator, **varied) != ours.generator:
         raise CheckpointError(f"{path} holds another network, expected one of preset {ours.name}")

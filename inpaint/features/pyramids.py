@@ -1,0 +1,72 @@
+"""Feature maps of frozen ImageNet networks at several resolutions, for projected discriminators."""
+
+from __future__ import annotations
+
+from typing import Any, ClassVar, Literal
+
+import torch
+from torch import Tensor
+
+from inpaint.features.frozen import FrozenNetwork, check_images
+from inpaint.features.inception import InceptionFeatures
+
+PyramidNetwork = Literal["mobilenet", "inception"]
+
+
+class MobileNetPyramid(FrozenNetwork):
+    """Block outputs of torchvision's MobileNetV2 at 1/4, 1/8, 1/16 and 1/32 of the resolution."""
+
+    weights = "MobileNetV2 with torchvision's key names"
+    ignored = ("classifier.", "features.18.")
+    mean: Tensor
+    std: Tensor
+    channels: ClassVar = (24, 32, 96, 320)
+    TAPS = (3, 6, 13, 17)
+
+    def __init__(self) -> None:
+        from torchvision.models import mobilenet_v2
+
+        super().__init__()
+        self.features = mobilenet_v2(weights=None).features[:18]
+        self.register_buffer("mean", torch.tensor((0.485, 0.456, 0.406)).view(1, 3, 1, 1), persistent=False)
+        self.register_buffer("std", torch.tensor((0.229, 0.224, 0.225)).view(1, 3, 1, 1), persistent=False)
+        self.freeze()
+
+    def forward(self, image: Tensor) -> list[Tensor]:
+        """Feature maps of images ``(B, 3, H, W)`` RGB in [0, 1], the finest first."""
+        check_images(image, smallest=32)
+        features, maps = (image - self.mean) / self.std, []
+        for index, block in enumerate(self.features):
+            features = block(features)
+            if index in self.TAPS:
+                maps.append(features)
+        return maps
+
+
+class InceptionPyramid(InceptionFeatures):
+    """Block outputs of the FID's Inception at about 1/4, 1/8, 1/8 and 1/16 of the resolution.
+
+    The network was trained on 299 pixels a side and is used at the size of the images here.
+    """
+
+    channels: ClassVar = (64, 192, 288, 768)
+    TAPS = ("maxpool1", "maxpool2", "Mixed_5d", "Mixed_6e")
+
+    def __init__(self) -> None:
+        super().__init__("fid", (768,))
+
+    def forward(self, image: Tensor) -> Any:
+        """Feature maps of images ``(B, 3, H, W)`` RGB in [0, 1], the finest first."""
+        check_images(image, smallest=75)
+        features, maps = image * 2 - 1, []
+        for name, block in self.named_children():
+            features = block(features)
+            if name in self.TAPS:
+                maps.append(features)
+        return maps
+
+
+def pyramid_class(network: PyramidNetwork) -> type[MobileNetPyramid | InceptionPyramid]:
+    """The class of a network by its name in a config."""
+    kinds: dict[PyramidNetwork, Any] = {"mobilenet": MobileNetPyramid, "inception": InceptionPyramid}
+    return kinds[network]
