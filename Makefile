@@ -1,4 +1,4 @@
-# Two commands matter: `make demo` repairs a real photo, `make test` runs every check.
+# Two commands matter: `make demo` fills the holes of a real photo, `make test` runs every check.
 # Both make their own virtual environment in .venv and install only when pyproject.toml has changed.
 
 PYTHON ?= python3
@@ -12,7 +12,7 @@ OUT    := outputs/demo.png
 help:  ## list the commands
 	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## */\t/' | expand -t 8
 
-demo: $(VENV)/.core  ## repair the example photo with the shipped model
+demo: $(VENV)/.core  ## fill the holes of the example photo with the shipped model
 	@mkdir -p $(dir $(OUT))
 	$(BIN)/inpaint run examples/photo.jpg examples/mask.png -o $(OUT) --model acr-small
 	@echo "before: examples/photo.jpg   mask: examples/mask.png   after: $(CURDIR)/$(OUT)"
