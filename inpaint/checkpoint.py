@@ -1,7 +1,7 @@
 """Checkpoints: one safetensors file holding the weights and, in its header, the architecture.
 
-Weights are stored in half precision and used in float32. A file is read strictly: every tensor must be
-there, fit, and be finite. Foreign pickles are never read here.
+Our own weights are stored in half precision, converted ones in float32; all are used in float32. A file is
+read strictly: every tensor must be there, fit, and be finite. Foreign pickles are never read here.
 """
 
 from __future__ import annotations
@@ -24,13 +24,16 @@ from inpaint.models.presets import build_described, describe_preset
 FORMAT = "inpaint-1"
 
 
-def save_checkpoint(path: str | Path, model: nn.Module, notes: Mapping[str, str] | None = None) -> None:
+def save_checkpoint(
+    path: str | Path, model: nn.Module, notes: Mapping[str, str] | None = None, *, half: bool = True
+) -> None:
     """Write a model's weights and preset to one file, atomically.
 
     Args:
         path: ends in ``.safetensors``.
         model: an Inpainter or a masked autoencoder.
         notes: free text for the header: what it was trained on, licence, images seen.
+        half: store half precision; False keeps every bit of float32.
 
     Raises:
         CheckpointError: if the model is of another kind, a weight is not finite, or the file cannot be
@@ -41,7 +44,10 @@ def save_checkpoint(path: str | Path, model: nn.Module, notes: Mapping[str, str]
         "model": json.dumps(describe_preset(model)),
         "notes": json.dumps(dict(notes or {})),
     }
-    tensors = {name: _to_half(name, tensor) for name, tensor in model.state_dict().items()}
+    tensors = {
+        name: _to_half(name, tensor) if half else tensor.detach().cpu().contiguous()
+        for name, tensor in model.state_dict().items()
+    }
     write_tensors(path, tensors, header)
 
 

@@ -127,7 +127,7 @@ BAD_RUNS = [
     (("photo.png", "mask.png", "-o", "text.png/out.png"), "'text.png' does not exist"),
     (
         ("photo.png", "mask.png", "-o", "out.png", "--model", "acr-huge"),
-        "unknown model 'acr-huge'; known are",
+        "unknown model 'acr-huge'; `inpaint models` lists the known ones",
     ),
     (("photo.png", "mask.png", "-o", "out.png", "--model", "no.safetensors"), "no file at no.safetensors"),
     (("photo.png", "mask.png", "-o", "out.png", "--model", "{}/cut.safetensors"), "cut.safetensors"),

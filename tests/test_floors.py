@@ -64,6 +64,8 @@ FLOORS = {
 ALLOWED = {
     ("inpaint.device", "inpaint.errors"),
     ("inpaint.strict", "inpaint.errors"),
+    ("inpaint.convert", "inpaint.checkpoint"),  # a converted file is a checkpoint of ours
+    ("inpaint.weights", "inpaint.convert"),  # what is fetched is converted
     ("inpaint.published_metrics", "inpaint.metrics"),  # variants of one formula
     ("inpaint.__main__", "inpaint.cli"),  # `python -m inpaint` is the command `inpaint`
     ("eval.commands", "inpaint.cli"),  # every command has the same --device
@@ -82,7 +84,7 @@ FUNCTIONS = {  # on their way to the limit of every function
     "inpaint.web.erase_tab.add_erase_tab": 174,
     "inpaint.web.inside_tab.add_inside_tab": 126,
 }
-SOURCE_LINES = 23_600  # of inpaint and eval together
+SOURCE_LINES = 24_250  # of inpaint and eval together
 
 
 def room_of(module: str) -> str | None:

@@ -57,7 +57,7 @@ def load_backbone(backbone: Backbone, *, weights: Path | None = None, fetch: boo
     timm = require_timm()
     found, missing = None, ""
     try:
-        found = WeightsFile(weights, weights.name) if weights else locate_weights(backbone, fetch=fetch)
+        found = WeightsFile(weights, weights.name) if weights else locate_weights(backbone, ask_hub=fetch)
     except WeightsError as error:
         missing = str(error)
     with torch.random.fork_rng(devices=[]):

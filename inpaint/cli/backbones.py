@@ -180,7 +180,7 @@ def _tell(loaded: LoadedBackbone, sight: Sight) -> None:
     backbone = loaded.backbone
     click.echo(f"{backbone.title} ({backbone.name}), weights: {loaded.weights or 'random'}")
     if loaded.missing:
-        click.echo(f"no guesses: {loaded.missing} Or name it with --weights.")
+        click.echo(f"no guesses: {loaded.missing}. Or name it with --weights.")
     for name, probability in sight.guesses:
         click.echo(f"{probability:7.1%}  {name}")
     for number, (stage, distance) in enumerate(zip(sight.stages, sight.collapse, strict=True), 1):

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 import click
 
 from inpaint.cli.options import repair_options
+from inpaint.weights.terminal import locate_in_terminal
 
 if TYPE_CHECKING:
     from inpaint.batch import BatchReport, Job, JobResult, Problem, Repair
@@ -80,6 +81,7 @@ def batch(
     cluster: str | None,
     workers: int | None,
     model: str,
+    accept_licence: bool,
     device: str,
     invert_mask: bool,
     dilate: int | None,
@@ -109,6 +111,7 @@ def batch(
         _tell_plan(jobs, problems)
         ctx.exit(1 if problems else 0)
 
+    weights = locate_in_terminal(model, "inpainter", accept_licence=accept_licence)
     console = Console(stderr=True)
     columns = (TextColumn("{task.description}", markup=False), BarColumn(), MofNCompleteColumn())
     with Progress(
@@ -121,16 +124,15 @@ def batch(
 
         build = partial(_build_repair, device=device, dilate=dilate, strict=strict)
         if cluster is None:
-            report = run_batch(jobs, build(model), on_result=show, problems=problems, invert_mask=invert_mask)
+            repair = build(str(weights))
+            report = run_batch(jobs, repair, on_result=show, problems=problems, invert_mask=invert_mask)
         else:
             from inpaint.batch.cluster import run_on_cluster
-            from inpaint.pipeline import InpaintPipeline
 
-            InpaintPipeline.from_pretrained(model, device="cpu")  # tells here what is wrong with it
-            known = Path(model).absolute() if Path(model).is_file() else model
+            _build_repair(str(weights), "cpu", dilate, strict)  # tells here what is wrong with it
             report = run_on_cluster(
                 jobs,
-                partial(build, str(known)),
+                partial(build, _as_workers_know_it(model)),
                 on_result=show,
                 address=cluster,
                 workers=workers,
@@ -142,6 +144,11 @@ def batch(
         write_record(report, record)
     _tell(report, output)
     ctx.exit(report.exit_code)
+
+
+def _as_workers_know_it(model: str) -> str:
+    """A model's name, or the whole path of a checkpoint: workers may be in another folder."""
+    return str(Path(model).absolute()) if Path(model).is_file() else model
 
 
 def _build_repair(model: str, device: str, dilate: int | None, strict: bool) -> Repair:

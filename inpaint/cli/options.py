@@ -32,16 +32,23 @@ device_option = click.option(
     help="auto, cpu, cuda, cuda:N or mps; auto takes CUDA, then MPS, then the CPU.",
 )
 
+accept_licence_option = click.option(
+    "--accept-licence",
+    is_flag=True,
+    help="Accept a non-commercial licence of weights without being asked.",
+)
+
 
 def repair_options(command: Callable[..., Any]) -> Callable[..., Any]:
-    """Add ``model``, ``device``, ``invert_mask``, ``dilate`` and ``strict`` to a command."""
+    """Add ``model``, ``accept_licence``, ``device``, ``invert_mask``, ``dilate`` and ``strict``."""
     options = [
         click.option(
             "--model",
             default="acr-small",
             show_default=True,
-            help="A name from `inpaint models`, or the path of a checkpoint.",
+            help="A name from `inpaint models`, fetched if need be, or the path of a checkpoint.",
         ),
+        accept_licence_option,
         device_option,
         click.option("--invert-mask", is_flag=True, help="Black is the hole, not white."),
         click.option(

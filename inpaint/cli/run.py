@@ -39,6 +39,7 @@ def run(
     mask: Path,
     output: Path,
     model: str,
+    accept_licence: bool,
     device: str,
     invert_mask: bool,
     dilate: int | None,
@@ -65,10 +66,12 @@ def run(
     from inpaint.images import read_image, read_mask, write_image
     from inpaint.inspect import prior_images
     from inpaint.pipeline import InpaintPipeline, read_hole
+    from inpaint.weights.terminal import locate_in_terminal
 
     photo, holes = read_image(image), read_mask(mask, invert=invert_mask)
     hole = read_hole(photo, holes, dilate)  # complains before the model is loaded
-    pipeline = InpaintPipeline.from_pretrained(model, device=device)
+    weights = locate_in_terminal(model, "inpainter", accept_licence=accept_licence)
+    pipeline = InpaintPipeline.from_pretrained(weights, device=device)
     prior = pipeline.require_prior() if prior_outputs else None
     start = time.perf_counter()
     with warnings.catch_warnings(record=True) as doubts:

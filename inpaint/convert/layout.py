@@ -56,10 +56,12 @@ def _unwrap(content: Mapping[str, Any]) -> dict[str, Tensor]:
             if isinstance(half, Mapping)
             for key, value in half.items()
         }
+    # LaMa's TorchScript archive wraps the whole training module once more.
+    wrapper = "model." if any(str(key).startswith("model.generator.") for key in content) else "module."
     state = {
-        str(key).removeprefix("module."): value
+        str(key).removeprefix(wrapper): value
         for key, value in content.items()
-        if not str(key).removeprefix("module.").startswith(IGNORED)
+        if not str(key).removeprefix(wrapper).startswith(IGNORED)
     }
     strange = [key for key, value in state.items() if not isinstance(value, Tensor)]
     prefix = None if strange else _part_prefix(state)

@@ -16,7 +16,7 @@ from inpaint.device import choose_device
 from inpaint.errors import InpaintError, WeightsError
 from inpaint.models.inpainter import Inpainter
 from inpaint.pipeline import InpaintPipeline
-from inpaint.weights import list_models, weights_folders
+from inpaint.weights import find_model_file, list_models, weights_folders
 
 TELEA = "opencv-telea"
 _MOST_LOADED = 3
@@ -62,8 +62,8 @@ class Fills:
         """What can be chosen now, the best first: models whose file is here, other checkpoints, Telea."""
         found = []
         known_files = set()
-        for entry in list_models():
-            path = entry.path()
+        for entry in list_models("inpainter"):
+            path = find_model_file(entry)
             if path is not None:
                 known_files.add(path.resolve())
                 found.append(Choice(entry.name, entry.name, entry.summary))

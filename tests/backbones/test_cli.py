@@ -120,11 +120,10 @@ def test_run_without_weights_invents_no_guesses_and_writes_maps(desk: Path) -> N
     assert "%" not in result.stdout
     told = result.stdout.splitlines()
     assert told[0].endswith("weights: random")
-    assert told[1].startswith("no guesses: no trained weights of convnext_atto.d2_in1k here: INPAINT_OFF")
-    assert told[1].endswith(
-        f"Put {FILE} (timm's file of that name) into the folder that INPAINT_CHECKPOINTS names. "
-        "Or name it with --weights."
+    assert told[1].startswith(
+        "no guesses: convnext_atto.d2_in1k is not here and INPAINT_OFFLINE forbids fetching. "
     )
+    assert told[1].endswith("; it is checked and used. Or name it with --weights.")
     assert told[2].startswith("stage 1: 40 channels of 56 x 56, channel distance 0.")
     sheets = [f"photo_convnext_atto_stage{number}.png" for number in (1, 2, 3, 4)]
     assert sorted(path.name for path in Path("seen").iterdir()) == ["photo_convnext_atto.npz", *sheets]

@@ -1,0 +1,27 @@
+"""Weights by name: what there is, where it lies on this machine, and fetching it.
+
+For the page and the command line::
+
+    for entry in list_models("inpainter"):
+        print(entry.name, entry.summary, entry.megabytes, entry.licence, find_model_file(entry) is not None)
+    path = fetch("big-lama", progress=lambda file, done, total: None, cancelled=lambda: False)
+"""
+
+from inpaint.weights.cache import cache_folder, check_model, find_file, find_model_file
+from inpaint.weights.catalogue import (
+    FOLDER_VARIABLE,
+    ModelEntry,
+    PublishedFile,
+    find_model,
+    list_models,
+    timm_model,
+    weights_folders,
+)  # fmt: skip
+from inpaint.weights.download import FetchCancelled
+from inpaint.weights.store import fetch, locate, remove
+
+__all__ = [
+    "FOLDER_VARIABLE", "FetchCancelled", "ModelEntry", "PublishedFile", "cache_folder", "check_model",
+    "fetch", "find_file", "find_model", "find_model_file", "list_models", "locate", "remove", "timm_model",
+    "weights_folders",
+]  # fmt: skip

@@ -1,0 +1,165 @@
+"""The models this program knows by name, shipped and published, with addresses and sums of their files."""
+
+from __future__ import annotations
+
+import difflib
+import os
+import tomllib
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any, Literal
+
+from inpaint.errors import ConfigError, WeightsError
+from inpaint.strict import at_least, read_table
+
+FOLDER_VARIABLE = "INPAINT_CHECKPOINTS"
+CATALOGUE = Path(__file__).with_name("catalogue.toml")
+
+Kind = Literal["inpainter", "prior", "backbone", "network"]
+
+
+@dataclass(frozen=True)
+class PublishedFile:
+    """A file as it is published; ``catalogue.toml`` says what the fields mean."""
+
+    name: str
+    sources: tuple[str, ...] = ()
+    sha256: str = ""
+    size: int = at_least(0, default=0)
+    verified: bool = True
+    note: str = ""
+
+    @property
+    def pinned(self) -> bool:
+        """Whether the whole sum is public."""
+        return len(self.sha256) == 64
+
+
+@dataclass(frozen=True)
+class ModelEntry:
+    """A model that can be named; ``catalogue.toml`` says what the fields mean."""
+
+    name: str
+    kind: Kind
+    summary: str
+    licence: str
+    megabytes: float
+    choices: tuple[tuple[str, ...], ...]
+    non_commercial: bool = False
+    convert: bool = False
+    working_size: int = at_least(64, default=0)
+    files: tuple[PublishedFile, ...] = ()
+    """Those that ``choices`` name."""
+    shipped: bool = False
+    """Whether its file comes with this program."""
+
+    def options(self) -> list[list[PublishedFile]]:
+        """The files of each choice."""
+        by_name = {file.name: file for file in self.files}
+        return [[by_name[name] for name in choice] for choice in self.choices]
+
+
+@dataclass(frozen=True)
+class _Shipped:
+    """A table of the manifest beside the shipped checkpoints."""
+
+    file: str
+    sha256: str
+    size: int
+    licence: str
+    summary: str
+
+
+def list_models(*kinds: Kind) -> list[ModelEntry]:
+    """The models of some kinds, shipped ones first; of all kinds if none is named.
+
+    Raises:
+        WeightsError: the manifest or the catalogue is missing or wrong.
+    """
+    entries = [*_read_manifest(shipped_folder() / "manifest.toml"), *_read_catalogue(CATALOGUE)]
+    return [entry for entry in entries if not kinds or entry.kind in kinds]
+
+
+def find_model(name: str) -> ModelEntry:
+    """Look a model up by name.
+
+    Raises:
+        WeightsError: the name is unknown; tells the nearest one, or where to see all.
+    """
+    entries = {entry.name: entry for entry in list_models()}
+    if name in entries:
+        return entries[name]
+    close = difflib.get_close_matches(name, entries, n=1)
+    known = f"did you mean {close[0]}?" if close else "`inpaint models` lists the known ones"
+    raise WeightsError(f"unknown model {name!r}; {known}; or give a checkpoint's path")
+
+
+def timm_model(name: str, licence: str) -> ModelEntry:
+    """A classifier by timm's full name: of the catalogue, or else as timm's page on the hub has it."""
+    address = f"https://huggingface.co/timm/{name}/resolve/main/model.safetensors"
+    file = PublishedFile(f"{name}.safetensors", (address,))
+    choices, non_commercial = ((file.name,),), "-NC" in licence
+    entry = ModelEntry(name, "backbone", "", licence, 0, choices, non_commercial, files=(file,))
+    return next((known for known in list_models("backbone") if known.name == name), entry)
+
+
+def weights_folders() -> list[Path]:
+    """Where people put checkpoints of their own, and where the shipped ones are, in this order."""
+    named = os.environ.get(FOLDER_VARIABLE)
+    return [*([Path(named).expanduser()] if named else []), shipped_folder()]
+
+
+def shipped_folder() -> Path:
+    """The folder of the manifest: inside an installed package, or beside it in a clone."""
+    package = Path(__file__).resolve().parents[1]
+    inside = package / "checkpoints"
+    return inside if inside.is_dir() else package.parent / "checkpoints"
+
+
+def _read_manifest(path: Path) -> list[ModelEntry]:
+    entries = []
+    for name, table in _read_toml(path).items():
+        row = _read_row(table, _Shipped, path, name)
+        file = PublishedFile(row.file, (), row.sha256, row.size)
+        size, choices = row.size / 1e6, ((row.file,),)
+        entry = ModelEntry(
+            name, "inpainter", row.summary, row.licence, size, choices, files=(file,), shipped=True
+        )
+        entries.append(entry)
+    return entries
+
+
+def _read_catalogue(path: Path) -> list[ModelEntry]:
+    tables = _read_toml(path)
+    files = {name: _read_row(t, PublishedFile, path, name, name=name) for name, t in tables["files"].items()}
+    entries = []
+    for name, table in tables["models"].items():
+        entry = _read_row(table, ModelEntry, path, name, name=name)
+        named = dict.fromkeys(file for choice in entry.choices for file in choice)
+        if unknown := named.keys() - files.keys():
+            raise WeightsError(f"{path}: {name} names {', '.join(unknown)}, which is not under [files]")
+        entries.append(replace(entry, files=tuple(files[file] for file in named)))
+    return entries
+
+
+def _read_toml(path: Path) -> Mapping[str, Any]:
+    try:
+        return tomllib.loads(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise WeightsError(f"cannot read {path}: {error.strerror}; install the program again") from error
+    except ValueError as error:  # not TOML, or not UTF-8
+        raise WeightsError(f"{path} is not valid TOML: {error}") from error
+
+
+def _read_row(table: object, kind: type[Any], path: Path, prefix: str, **more: str) -> Any:
+    if not isinstance(table, Mapping):
+        raise WeightsError(f"{path}: {prefix} is not a table")
+    try:
+        row = read_table({**table, **more}, kind, path.parent, f"{prefix}.")
+    except ConfigError as error:
+        raise WeightsError(f"{path}: {error}") from error
+    name = getattr(row, "file", "") or row.name
+    if Path(name).name != name:
+        raise WeightsError(f"{path}: got the name {name!r}, expected one without a folder")
+    return row

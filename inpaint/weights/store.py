@@ -1,0 +1,220 @@
+"""From a model's name to a checked file on this machine: found, or fetched and converted."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+
+from inpaint.errors import CheckpointError, WeightsError
+from inpaint.weights.cache import (
+    cache_folder,
+    check_model,
+    compare_file,
+    digest_of,
+    find_file,
+    model_path,
+    offline_variable,
+    pin_path,
+    sum_path,
+    write_sum,
+)  # fmt: skip
+from inpaint.weights.catalogue import ModelEntry, PublishedFile, find_model
+from inpaint.weights.download import FetchCancelled, Hooks, SourceFailed, download
+
+LOCK_POLL_SECONDS = 0.2
+
+
+def locate(name_or_path: str | os.PathLike[str], get: Callable[[str], Path] | None = None) -> Path:
+    """The checked weights file of a model.
+
+    Args:
+        name_or_path: a model's name, or the path of any checkpoint. A file that exists wins, and is not
+            checked against the catalogue.
+        get: what makes a named model ready for use; None is :func:`fetch`.
+
+    Raises:
+        WeightsError: as :func:`fetch`, and where a path leads to no file.
+    """
+    path = Path(name_or_path).expanduser()
+    if path.is_file():
+        return path
+    name = os.fspath(name_or_path)
+    if path.is_dir() or path.suffix in (".safetensors", ".onnx") or len(path.parts) != 1:
+        found = "a folder" if path.is_dir() else "no file"
+        raise WeightsError(f"got {found} at {name}, expected a checkpoint file or a model name")
+    return (get or fetch)(name)
+
+
+def fetch(
+    name: str | ModelEntry,
+    *,
+    accept_licence: bool = False,
+    progress: Callable[[str, int, int], None] | None = None,
+    cancelled: Callable[[], bool] | None = None,
+    say: Callable[[str], None] | None = None,
+) -> Path:
+    """Make a model ready for use: checked, and if need be fetched and converted first.
+
+    Args:
+        name: of the model, or its entry.
+        accept_licence: the user has read the licence; needed to fetch non-commercial weights.
+        progress: called with a file's name, its bytes that are here, and all its bytes (0 if unknown).
+        cancelled: asked often; True stops the download and keeps what has arrived.
+        say: called with lines for a person.
+
+    Returns:
+        A checkpoint of ours, or the published file where there is nothing to convert.
+
+    Raises:
+        FetchCancelled: as asked for.
+        WeightsError: the name is unknown, its licence not accepted, or its file not to be had.
+    """
+    entry = find_model(name) if isinstance(name, str) else name
+    if path := check_model(entry):
+        return path
+    _require_right_to_fetch(entry, accept_licence)
+    hooks = Hooks(progress or (lambda *_: None), cancelled or (lambda: False), say or (lambda _: None))
+    reasons: dict[str, None] = {}
+    with _locked(entry.name, hooks):
+        if path := check_model(entry):  # another process was quicker
+            return path
+        for files in entry.options():
+            try:
+                return _make(entry, files, hooks)
+            except FetchCancelled:
+                raise
+            except (WeightsError, CheckpointError) as error:
+                reasons[str(error)] = None
+    raise WeightsError(f"cannot get {entry.name}: {'; '.join(reasons)}. {_by_hand(entry)}")
+
+
+def remove(entry: ModelEntry) -> list[Path]:
+    """Delete what the cache holds of a model, and return it; sums of first downloads stay."""
+    model = model_path(entry)
+    paths = [model, sum_path(model)] if entry.convert else []
+    for file in entry.files:
+        paths += [cache_folder("files") / file.name, *cache_folder("files").glob(f".{file.name}.*")]
+    paths = [path for path in paths if path.is_file()]
+    for path in paths:
+        path.unlink()
+    return paths
+
+
+def _require_right_to_fetch(entry: ModelEntry, accept_licence: bool) -> None:
+    """Refuse what cannot or may not be fetched, unless all the files of some choice are here."""
+    if any(all(find_file(file) for file in files) for files in entry.options()):
+        return
+    if not any(file.sources for file in entry.files):
+        raise WeightsError(f"the weights of {entry.name} are not on this machine. {_by_hand(entry)}")
+    if variable := offline_variable():
+        raise WeightsError(f"{entry.name} is not here and {variable} forbids fetching. {_by_hand(entry)}")
+    if entry.non_commercial and not accept_licence:
+        raise WeightsError(
+            f"{entry.name} is published under {entry.licence}: for non-commercial use only; to accept: "
+            f"inpaint models download {entry.name} --accept-licence"
+        )
+
+
+def _by_hand(entry: ModelEntry) -> str:
+    told = [
+        f"{file.name} ({', '.join([*file.sources[:1], 'sha256 ' + (file.sha256 or 'not public')])})"
+        for file in entry.options()[0]
+    ]
+    return f"By hand: put {' and '.join(told)} into {cache_folder('files')}; it is checked and used"
+
+
+def _make(entry: ModelEntry, files: Sequence[PublishedFile], hooks: Hooks) -> Path:
+    """Get the files of one choice, and convert them if need be; what was fetched for that is not kept."""
+    by_hand = {file for file in files if find_file(file)}
+    paths = [_obtain(file, hooks) for file in files]
+    if not entry.convert:
+        return paths[0]
+    from inpaint.convert.files import read_foreign, write_converted
+
+    target, names = model_path(entry), ", ".join(path.name for path in paths)
+    hooks.say(f"converting {names}")
+    target.parent.mkdir(parents=True, exist_ok=True)
+    fresh = target.with_name(f".{target.name}")
+    contents = [read_foreign(path) for path in paths]
+    write_converted(contents, fresh, names, working_size=entry.working_size, licence=entry.licence)
+    write_sum(sum_path(target), digest_of(fresh), target.name)
+    os.replace(fresh, target)
+    for file, path in zip(files, paths, strict=True):
+        if file not in by_hand:
+            path.unlink()
+    return target
+
+
+def _obtain(file: PublishedFile, hooks: Hooks) -> Path:
+    """The checked published file; fetched from the first address that gives it."""
+    if path := find_file(file):
+        if wrong := compare_file(file, path)[1]:
+            raise WeightsError(f"{path} is not {file.name} as published: {wrong}; delete it and get it again")
+        return path
+    folder, reasons = cache_folder("files"), {}
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        for source in file.sources:
+            try:
+                return _obtain_from(source, file, folder / file.name, hooks)
+            except SourceFailed as error:
+                reasons[str(error)] = None
+    except OSError as error:
+        raise WeightsError(
+            f"cannot write into {folder} ({error.strerror}); make room there, or name another folder with "
+            "INPAINT_CACHE"
+        ) from error
+    raise WeightsError(f"{file.name}: {', '.join(reasons) or 'has no address'}")
+
+
+def _obtain_from(source: str, file: PublishedFile, target: Path, hooks: Hooks) -> Path:
+    # The rest of a pinned file may come from another address than its beginning: the sum tells in the end.
+    key = file.sha256 if file.pinned else hashlib.sha256(source.encode()).hexdigest()
+    part = target.with_name(f".{file.name}.{key[:12]}.part")
+    resumed = part.exists()
+    download(file, source, part, hooks)
+    digest, wrong = compare_file(file, part)
+    if wrong:
+        part.unlink()
+        if resumed:  # once more, from the first byte
+            return _obtain_from(source, file, target, hooks)
+        raise SourceFailed(f"{source} gives another file: {wrong}")
+    if not file.pinned and not pin_path(file).exists():
+        write_sum(pin_path(file), digest, file.name)
+        hooks.say(f"{file.name} has no public sum; recorded for later downloads: sha256 {digest}")
+    os.replace(part, target)
+    part.with_suffix(".tag").unlink(missing_ok=True)
+    return target
+
+
+@contextmanager
+def _locked(name: str, hooks: Hooks) -> Iterator[None]:
+    """Let one process at a time work on a model; the lock of a process that has died is free."""
+    from filelock import FileLock, Timeout
+
+    folder = cache_folder("locks")
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise WeightsError(
+            f"cannot make {folder} ({error.strerror}); name another with INPAINT_CACHE"
+        ) from None
+    lock, told = FileLock(folder / f"{name}.lock", thread_local=False), False
+    while not lock.is_locked:
+        try:
+            lock.acquire(blocking=False)
+        except Timeout:
+            if hooks.cancelled():
+                raise FetchCancelled(f"stopped while another process gets {name}") from None
+            if not told:
+                hooks.say(f"waiting for another process that gets {name}")
+            told = True
+            time.sleep(LOCK_POLL_SECONDS)
+    try:
+        yield
+    finally:
+        lock.release()

@@ -1,0 +1,64 @@
+"""Fetching weights in front of a person: the licence, a progress bar, and lines on stderr."""
+
+from __future__ import annotations
+
+import os
+import sys
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from inpaint.errors import WeightsError
+from inpaint.weights.cache import find_model_file
+from inpaint.weights.catalogue import Kind, find_model
+from inpaint.weights.store import fetch, locate
+
+if TYPE_CHECKING:
+    from rich.progress import TaskID
+
+
+def locate_in_terminal(
+    name_or_path: str | os.PathLike[str], *kinds: Kind, accept_licence: bool = False
+) -> Path:
+    """:func:`inpaint.weights.locate` by way of :func:`fetch_in_terminal`."""
+    return locate(name_or_path, partial(fetch_in_terminal, kinds=kinds, accept_licence=accept_licence))
+
+
+def fetch_in_terminal(name: str, *, kinds: tuple[Kind, ...] = (), accept_licence: bool = False) -> Path:
+    """:func:`inpaint.weights.fetch`, which asks about the licence and shows what it does.
+
+    Args:
+        name: of a model.
+        kinds: what it may be; empty for anything.
+        accept_licence: do not ask. Without a terminal nobody can be asked, and the download is refused.
+    """
+    entry = find_model(name)
+    if kinds and entry.kind not in kinds:
+        raise WeightsError(f"{name} is a {entry.kind}, expected a model of kind {' or '.join(kinds)}")
+    here = find_model_file(entry) is not None
+    if entry.non_commercial and not (accept_licence or here) and sys.stdin.isatty():
+        click.echo(f"{name} is published under {entry.licence}: for non-commercial use only.", err=True)
+        accept_licence = click.confirm("Accept this licence and download?", err=True)
+    if here:
+        return fetch(entry)
+    from rich.console import Console
+    from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TransferSpeedColumn
+
+    console = Console(stderr=True)
+    columns = (TextColumn("{task.description}", markup=False), BarColumn(), DownloadColumn())
+    bars: dict[str, TaskID] = {}
+    with Progress(
+        *columns, TransferSpeedColumn(), console=console, disable=not console.is_terminal
+    ) as progress:
+
+        def show(file: str, done: int, total: int) -> None:
+            if file not in bars:
+                bars[file] = progress.add_task(file)
+            progress.update(bars[file], completed=done, total=total or None)
+
+        def say(line: str) -> None:
+            console.print(line, markup=False, highlight=False, soft_wrap=True)
+
+        return fetch(entry, accept_licence=accept_licence, progress=show, say=say)
