@@ -1,10 +1,10 @@
 """Record what a user gets, and compare two records: did a change of the code change a result?
 
-    python benchmarks/unchanged.py before.json                        # at the old commit
+    python benchmarks/unchanged.py before.json                       # at the old commit
     python benchmarks/unchanged.py after.json --against before.json   # at the new one
 
-Recorded are hashes of the pixels of ten fills at 256 pixels, which reference cases pass, and all help texts. The
-exit code is 1 if a fill or a case differs. Losses of seeded smoke runs are a test of their own (tests/train).
+Recorded are hashes of the pixels of ten fills at 256 pixels, which reference cases pass, and all help texts.
+The exit code is 1 if a fill or a case differs. Losses of seeded smoke runs are a test of their own.
 """
 
 from __future__ import annotations

@@ -38,9 +38,9 @@ USUAL = (
 )
 
 
-@click.group(short_help="List classification networks, look through one, time them.")
+@click.group(short_help="List classification networks, run one, time them.")
 def backbones() -> None:
-    """ConvNeXt V1 and V2, ViT, Swin, PoolFormer: what is known of them, what they see, how fast they are."""
+    """Classification networks: ConvNeXt V1 and V2, ViT, Swin and PoolFormer."""
 
 
 @backbones.command("list")
@@ -48,7 +48,7 @@ def backbones() -> None:
 @click.option("--json", "as_json", is_flag=True, help="Write JSON.")
 @click.option("--markdown", "as_markdown", is_flag=True, help="Write a Markdown table.")
 def list_command(count: bool, as_json: bool, as_markdown: bool) -> None:
-    """List the networks: published figures with their source, licence, and whether the weights are here."""
+    """List the networks with published figures, sources, licences, and whether their weights are here."""
     if as_json and as_markdown:
         raise click.UsageError("got --json and --markdown, expected one of them")
 
@@ -72,20 +72,20 @@ def list_command(count: bool, as_json: bool, as_markdown: bool) -> None:
     "--weights",
     type=click.Path(path_type=Path),
     metavar="FILE",
-    help="Its weights, instead of those found by name: timm's file, or for ConvNeXt also the authors'.",
+    help="Weights file to use: timm's, or for ConvNeXt also the authors'.",
 )
 @click.option(
     "-o",
     "--output",
     type=click.Path(path_type=Path),
     metavar="DIR",
-    help="Write the feature maps here: a sheet of each stage as PNG, all channels as one .npz.",
+    help="Write feature maps to this folder: a PNG for each stage, and all channels as .npz.",
 )
 def run(image: Path, backbone: str, weights: Path | None, output: Path | None) -> None:
-    """Tell what a network sees in IMAGE: its five best guesses, and feature maps.
+    """Classify IMAGE: print the five most probable classes, and write feature maps.
 
     Weights that are not here are fetched from timm's hub, unless INPAINT_OFFLINE is 1. Without trained
-    weights there are no guesses, and the maps are those of random ones.
+    weights no classes are printed, and the feature maps are those of random weights.
     """
     from inpaint.backbones.registry import find_backbone
 
@@ -119,21 +119,21 @@ def run(image: Path, backbone: str, weights: Path | None, output: Path | None) -
     type=click.FloatRange(min=0, min_open=True),
     default=3.0,
     show_default=True,
-    help="For each network, on average; three rounds at least.",
+    help="Time for each network, on average; at least three passes.",
 )
 @device_option
 @click.option(
     "--out",
     type=click.Path(path_type=Path, dir_okay=False),
     metavar="FILE.json",
-    help="Also write the numbers here.",
+    help="Also write the results to this file.",
 )
 def bench(names: tuple[str, ...], batch: int, seconds: float, device: str, out: Path | None) -> None:
-    """Measure images a second at 224 pixels, side by side, and hold their order against the published ones.
+    """Measure images per second at 224 pixels, and compare the order of the networks with published tables.
 
-    NAMES are those of `inpaint backbones list`; without any, a choice of sizes and families is measured.
-    ConvNeXt-T always is: it is the yardstick. The networks take turns, a pass each, so that a busy moment
-    hits all alike. Weights are random: speed does not depend on them.
+    NAMES are those of `inpaint backbones list`; without any, a selection is measured. ConvNeXt-T is always
+    measured, as the reference. The networks run one pass each in turn, so that other load affects all of
+    them alike. Weights are random, since speed does not depend on them.
     """
     from inpaint.backbones.registry import find_backbone
 

@@ -17,15 +17,14 @@ from inpaint.errors import CheckpointError
 @click.option(
     "--official",
     is_flag=True,
-    help="The other way: write a convolutional masked autoencoder of ours, or a ConvNeXt V2 classifier of "
-    "timm, with the names and shapes of the published files.",
+    help="Convert back: write an FCMAE of ours, or a ConvNeXt V2 classifier of timm, with the names and "
+    "shapes of the published files.",
 )
 def convert(foreign: tuple[Path, ...], out: Path, official: bool) -> None:
     """Convert published weights FOREIGN to one checkpoint OUT.safetensors.
 
-    Understands the files of MAE-FAR, MAE, LaMa, Big-LaMa and ConvNeXt V2 (its pre-training and its
-    classifiers), and finds out from their keys which one it is. MAE-FAR's separate MAE and generator files
-    are given together:
+    Reads files of MAE-FAR, MAE, LaMa, Big-LaMa and ConvNeXt V2 (FCMAE and classifiers), and tells them apart
+    by their keys. MAE-FAR's separate MAE and generator files are given together:
 
         inpaint convert mae.pth G_last.pth OUT.safetensors
     """

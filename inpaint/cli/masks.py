@@ -42,11 +42,11 @@ def _read_range(_: click.Context, __: click.Parameter, value: str | None) -> tup
 @click.command(short_help="Make a test set of masks, or check one.")
 @click.argument("out", type=click.Path(path_type=Path, file_okay=False))
 @click.option(
-    "--kind", type=click.Choice(KINDS), default="mixed", show_default=True, help="What the holes are."
+    "--kind", type=click.Choice(KINDS), default="mixed", show_default=True, help="Kind of the holes."
 )
 @click.option("--count", type=click.IntRange(min=1), help="Number of masks.  [default: 1000]")
 @click.option("--size", callback=_read_size, help="Side, or HEIGHTxWIDTH, in pixels.  [default: 256]")
-@click.option("--seed", type=click.IntRange(min=0), default=0, show_default=True)
+@click.option("--seed", type=click.IntRange(min=0), default=0, show_default=True, help="Seed of the set.")
 @click.option(
     "--shapes", type=click.Path(path_type=Path), help="Zip or folder of PNGs for object-shaped holes."
 )
@@ -56,14 +56,14 @@ def _read_range(_: click.Context, __: click.Parameter, value: str | None) -> tup
     metavar="LOW-HIGH",
     help="Share of holes in per cent, such as 10-20.",
 )
-@click.option("--bins", is_flag=True, help="As many masks of 1-10 % holes as of 10-20, ... and 50-60 %.")
+@click.option("--bins", is_flag=True, help="Equal numbers of masks with 1-10, 10-20, ... 50-60 % holes.")
 @click.option(
     "--like",
     type=click.Path(path_type=Path),
     metavar="FOLDER",
     help="One mask for each image in FOLDER, with its stem and size.",
 )
-@click.option("--check", is_flag=True, help="Make nothing: check that OUT still is what its manifest says.")
+@click.option("--check", is_flag=True, help="Only check that OUT still matches its manifest.")
 def masks(
     out: Path,
     kind: str,
@@ -76,7 +76,7 @@ def masks(
     like: Path | None,
     check: bool,
 ) -> None:
-    """Make a set of masks in the folder OUT: PNGs, white = hole, a manifest, and a hash to report.
+    """Make a test set of masks in the folder OUT: PNGs, white = hole, and a manifest with their hash.
 
     \b
     thin, medium, thick  the test masks of LaMa: strokes, and some boxes
@@ -85,8 +85,8 @@ def masks(
     objects              one to four of the --shapes
     mixed                40 % strokes, 40 % objects, 20 % both; boxes instead without --shapes
 
-    The published numbers are for sides of 256 and 512 pixels; at any other size those of 256 are scaled.
-    The same options make the same set, and finish one that was interrupted.
+    The published parameters are those for 256 and 512 pixels; at other sizes those for 256 are scaled. The
+    same options make the same set again, or finish one that was interrupted.
     """  # noqa: D301
     from inpaint.mask_sets import BINS, verify
 
