@@ -29,9 +29,7 @@ from torch import Tensor
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from eval.definitions import definitions_of
-from eval.measures import build_measures
-from eval.weights import NETWORKS, load_network
+from eval.measures.build import build_measures
 from inpaint.features.lpips import Lpips
 from tests.eval.random_weights import write_random_weights
 
@@ -83,13 +81,11 @@ def measure(protocol: str, weights: Path, count: int, batch: int, size: int, dev
         size: of the pictures' sides.
         device: where to compute.
     """
-    measures = build_measures(protocol, weights=weights, device=device, check_hash=False)
-    keys = dict.fromkeys(definition.network for definition in definitions_of(protocol) if definition.network)
-    networks = [load_network(NETWORKS[key], weights, check_hash=False).to(device) for key in keys]
+    measures = build_measures(protocol, weights=[weights], device=device, check_hash=False)
 
     @torch.inference_mode()
     def forward(composite: Tensor, target: Tensor, mask: Tensor) -> None:
-        for network in networks:
+        for network in measures.networks.values():
             if isinstance(network, Lpips):
                 network(composite, target)
             else:
@@ -98,7 +94,7 @@ def measure(protocol: str, weights: Path, count: int, batch: int, size: int, dev
 
     work: list[tuple[str, Callable[[Tensor, Tensor, Tensor], object]]] = [
         ("networks", forward),
-        ("pairs", measures.per_picture),
+        ("pairs", measures.per_image),
         ("features", lambda composite, target, _: (measures.features(composite), measures.features(target))),
     ]
     clock, warm_up = Clock(device), Clock(device)

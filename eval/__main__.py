@@ -9,6 +9,7 @@ import click
 
 from eval.commands.ablation import ablation
 from eval.commands.collapse import collapse
+from eval.commands.options import ALIASES
 from eval.commands.recognition import fine_tune, linear_probe
 from eval.commands.roadmap import roadmap
 from eval.commands.run import run
@@ -19,32 +20,30 @@ from eval.commands.weights import weights
 from inpaint.errors import InpaintError
 
 
-class _FriendlyGroup(click.Group):
-    """Tell an error of ours in one line, without a traceback."""
+class _Commands(click.Group):
+    """Tells every expected failure in one line, without a traceback."""
 
-    def invoke(self, context: click.Context) -> Any:
+    def invoke(self, ctx: click.Context) -> Any:
         try:
-            return super().invoke(context)
+            return super().invoke(ctx)
         except InpaintError as error:
             click.echo(f"error: {error}", err=True)
             sys.exit(2)
 
 
-@click.group(cls=_FriendlyGroup, context_settings={"help_option_names": ["-h", "--help"]})
+@click.group(
+    cls=_Commands,
+    context_settings={
+        "help_option_names": ["-h", "--help"],
+        "token_normalize_func": lambda name: ALIASES.get(name, name),
+    },
+)
 def main() -> None:
-    """Score fills and models on pictures whose truth is known."""
+    """Score fills and models on images whose truth is known."""
 
 
-main.add_command(ablation)
-main.add_command(collapse)
-main.add_command(fine_tune)
-main.add_command(linear_probe)
-main.add_command(roadmap)
-main.add_command(run)
-main.add_command(score)
-main.add_command(table)
-main.add_command(validate)
-main.add_command(weights)
+for command in (ablation, collapse, fine_tune, linear_probe, roadmap, run, score, table, validate, weights):
+    main.add_command(command)
 
 if __name__ == "__main__":
     main(prog_name="python -m eval")

@@ -1,23 +1,23 @@
 """The fixed validation protocol: which pictures, which masks, what size.
 
 Pictures of ``DATA/val/images`` sorted by name, centre-cropped to a square, resized to 256 x 256 (Lanczos).
-Picture i has mask i of ``DATA/masks/published-test-1000.zip`` sorted by name. A fill is rounded to 8 bits and
+Image i has mask i of ``DATA/masks/published-test-1000.zip`` sorted by name. A fill is rounded to 8 bits and
 composited before anything is measured, with the feature networks of ``DATA/metrics``.
 """
 
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
 import torch
 
-from eval.measures import build_measures
-from eval.methods import FLOORS, Fill, Method
-from eval.pairs import Task, find_task
+from eval.measures.build import build_measures
 from eval.results import Report
 from eval.scoring import OnProgress, no_progress, score
+from eval.tasks.methods import Method
+from eval.tasks.pairs import Task, find_task
 
 PROTOCOL = "validation"
 SIZE = 256
@@ -39,32 +39,6 @@ def find_validation_task(data: Path, limit: int | None = None) -> Task:
     return find_task(data / IMAGES_FOLDER, data / MASKS_FILE, size=SIZE, cycle_masks=True, limit=limit)
 
 
-def validate_models(
-    data: Path,
-    fills: Mapping[str, Fill],
-    device: torch.device,
-    *,
-    limit: int | None = None,
-    save: Path | None = None,
-    on_progress: OnProgress = no_progress,
-) -> Report:
-    """Score fills by the fixed validation protocol.
-
-    Args:
-        data: the training data folder.
-        fills: rows of the table, in its order; the names of ``FLOORS`` are the floors.
-        device: where the fills compute, and the measures.
-        limit: only so many pictures, evenly spread.
-        save: folder for the composites as PNG, one folder a fill.
-        on_progress: called with what is scored, how many pictures are done, and of how many.
-
-    Raises:
-        InpaintError: data or networks are missing or cannot be read, or a fill fails.
-    """
-    methods = [Method(name, "floor" if name in FLOORS else "model", fill) for name, fill in fills.items()]
-    return validate_methods(data, methods, device, limit=limit, save=save, on_progress=on_progress)
-
-
 def validate_methods(
     data: Path,
     methods: Sequence[Method],
@@ -72,18 +46,37 @@ def validate_methods(
     *,
     limit: int | None = None,
     save: Path | None = None,
+    weights: Sequence[Path] = (),
+    lpips: Sequence[str] = (),
+    fid: Sequence[str] = (),
     on_progress: OnProgress = no_progress,
 ) -> Report:
-    """As :func:`validate_models`, of methods that know their own kind and origin."""
+    """Score methods by the fixed validation protocol.
+
+    Args:
+        data: the training data folder.
+        methods: rows of the table, in its order.
+        device: where the fills compute, and the measures.
+        limit: only so many images, evenly spread.
+        save: folder for the composites as PNG, one folder a method.
+        weights: folders of feature networks, searched before ``DATA/metrics``.
+        lpips: networks of the LPIPS columns in place of the protocol's own.
+        fid: features of the FID columns in place of the protocol's own.
+        on_progress: called with what is scored, how many images are done, and of how many.
+
+    Raises:
+        InpaintError: data are missing or cannot be read, or a fill fails.
+    """
     task = find_validation_task(data, limit)
-    measures = build_measures(PROTOCOL, feature_networks=data / NETWORKS_FOLDER, device=device)
-    with tempfile.TemporaryDirectory() as work:
+    folders = (*weights, data / NETWORKS_FOLDER)
+    measures = build_measures(PROTOCOL, weights=folders, lpips=lpips, fid=fid, device=device)
+    with tempfile.TemporaryDirectory() as temporary:
         return score(
             task,
             methods,
             measures,
             protocol=PROTOCOL,
-            work=Path(work),
+            cache_dir=Path(temporary),
             device=device,
             save=save,
             on_progress=on_progress,

@@ -17,8 +17,8 @@ from typing import Any, Literal
 
 from inpaint.errors import DataError
 
-FORMAT = 1
-RowKind = Literal["floor", "model", "files"]
+FORMAT = 2
+RowKind = Literal["baseline", "model", "files"]
 
 
 @dataclass(frozen=True)
@@ -69,7 +69,7 @@ class Value:
 
 
 @dataclass(frozen=True)
-class Picture:
+class ImageScores:
     """One picture's values by column key; columns of the whole set are not among them."""
 
     stem: str
@@ -88,7 +88,7 @@ class Bin:
 
 
 @dataclass(frozen=True)
-class Touched:
+class KnownChange:
     """What a method changed in the known region, before its prediction was composited.
 
     Attributes:
@@ -111,8 +111,8 @@ class Row:
         kind: a fill without a network, a model run here, or picture files made elsewhere.
         values: by column key.
         bins: by hole ratio, rising.
-        pictures: sorted by stem.
-        touched: None where the method cannot change the known region.
+        images: their scores, sorted by stem.
+        known_change: None where the method cannot change the known region.
         seconds_per_image: of the fill alone; None for files.
         folder: where its pictures lie, for galleries; None if they were not kept.
         missing: stems of pictures it has no prediction for.
@@ -122,8 +122,8 @@ class Row:
     kind: RowKind
     values: Mapping[str, Value]
     bins: tuple[Bin, ...] = ()
-    pictures: tuple[Picture, ...] = ()
-    touched: Touched | None = None
+    images: tuple[ImageScores, ...] = ()
+    known_change: KnownChange | None = None
     seconds_per_image: float | None = None
     folder: str | None = None
     missing: tuple[str, ...] = ()
@@ -221,10 +221,10 @@ def _row(values: Mapping[str, Any]) -> Row:
     content = dict(values)
     content["values"] = {key: Value(**_read_back(entry)) for key, entry in values["values"].items()}
     content["bins"] = tuple(Bin(**{**entry, "values": _numbers(entry["values"])}) for entry in values["bins"])
-    content["pictures"] = tuple(
-        Picture(**{**entry, "values": _numbers(entry["values"])}) for entry in values["pictures"]
+    content["images"] = tuple(
+        ImageScores(**{**entry, "values": _numbers(entry["values"])}) for entry in values["images"]
     )
-    content["touched"] = Touched(**values["touched"]) if values["touched"] else None
+    content["known_change"] = KnownChange(**values["known_change"]) if values["known_change"] else None
     content["missing"] = tuple(values["missing"])
     return Row(**content)
 

@@ -21,13 +21,13 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from eval.ledger import Ledger
-from eval.measures import Measures
-from eval.methods import Method, check_names, fill_in_8_bits
-from eval.pairs import Pair, Predictions, Task
+from eval.measures.build import Measures
 from eval.results import Report
-from eval.stream import THREADS, Example, image_tensor, mask_tensor, read_batches
 from eval.summary import summarise
+from eval.tasks.cache import ResultCache
+from eval.tasks.methods import Method, check_names, fill_in_8_bits
+from eval.tasks.pairs import Pair, Predictions, Task
+from eval.tasks.stream import THREADS, Example, image_tensor, mask_tensor, read_batches
 from inpaint.errors import DataError, InpaintError
 from inpaint.images import tensor_to_image, write_image
 from inpaint.mask import composite
@@ -49,7 +49,7 @@ def score(
     measures: Measures,
     *,
     protocol: str,
-    work: Path,
+    cache_dir: Path,
     device: torch.device,
     save: Path | None = None,
     pixels_at_once: int | None = None,
@@ -62,8 +62,7 @@ def score(
         methods: rows of the table, in its order.
         measures: what to measure, on ``device``.
         protocol: name of what they measure, for the report.
-        work: folder that keeps values and features; where it holds those of an earlier, equal run, that is
-            continued.
+        cache_dir: keeps values and features; those of an earlier, equal run are continued.
         device: where to compute.
         save: folder for the composites of fills as PNG, one folder a method.
         pixels_at_once: size of a batch; as suits the device.
@@ -73,19 +72,23 @@ def score(
         The report; its numbers do not depend on interruptions.
 
     Raises:
-        InpaintError: names clash, ``work`` holds another run, a file cannot be read or written, a fill fails.
+        InpaintError: names clash, ``cache_dir`` holds another run, a file cannot be read or written, or a
+            fill fails.
     """
     check_names(methods)
-    run = _Run(task, measures, work, device, pixels_at_once or PIXELS_AT_ONCE[device.type], on_progress)
+    run = _Run(task, measures, cache_dir, device, pixels_at_once or PIXELS_AT_ONCE[device.type], on_progress)
     try:
         targets = run.measure_targets()
-        ledgers = {method: run.measure(method, save and save / method.slug) for method in methods}
+        caches = {method: run.measure(method, save and save / method.slug) for method in methods}
     except torch.OutOfMemoryError as error:
         raise InpaintError(f"out of memory on {device}; use --device cpu, or a smaller --size") from error
     notes = {**task.notes, "device": describe_device(device), "torch": torch.__version__}
     if models := [f"{m.name} ({m.identity[:16]})" for m in methods if m.kind == "model" and m.identity]:
         notes["SHA-256 of models"] = ", ".join(models)
-    return summarise(protocol, task, measures, targets, ledgers, work=work, save=save, notes=notes)
+    if measures.files:
+        files = "; ".join(f"{titles}: {file}" for titles, file in measures.files.items())
+        notes["SHA-256 of feature networks"] = files
+    return summarise(protocol, task, measures, targets, caches, cache_dir=cache_dir, save=save, notes=notes)
 
 
 class _Run:
@@ -95,28 +98,28 @@ class _Run:
         self,
         task: Task,
         measures: Measures,
-        work: Path,
+        cache_dir: Path,
         device: torch.device,
         pixels_at_once: int,
         on_progress: OnProgress,
     ) -> None:
         self._task = task
         self._measures = measures
-        self._work = work
+        self._cache_dir = cache_dir
         self._device = device
         self._pixels_at_once = pixels_at_once
         self._on_progress = on_progress
-        made_of = f"{measures.definition} {measures.columns} {dict(measures.feature_sizes)}"
+        made_of = f"{measures.definition} {measures.columns} {dict(measures.feature_sizes)} {measures.files}"
         self._identity = {
-            "pictures or masks": task.fingerprint,
+            "images or masks": task.fingerprint,
             "measures": hashlib.sha256(made_of.encode()).hexdigest()[:16],
         }
 
     @torch.inference_mode()
-    def measure_targets(self) -> Ledger:
+    def measure_targets(self) -> ResultCache:
         """Features of the ground truth, once for all methods, and what a report says of the pictures."""
-        ledger = self._open("targets", {})
-        for examples, image, _ in self._stream("ground truth", self._task.pairs, None, ledger):
+        cache = self._open("targets", {})
+        for examples, image, _ in self._stream("ground truth", self._task.pairs, None, cache):
             entries = [
                 {
                     "stem": example.pair.stem,
@@ -126,45 +129,47 @@ class _Run:
                 }
                 for example in examples
             ]
-            ledger.append(entries, self._features(image))
-        return ledger
+            cache.append(entries, self._features(image))
+        return cache
 
     @torch.inference_mode()
-    def measure(self, method: Method, save: Path | None) -> Ledger:
+    def measure(self, method: Method, save: Path | None) -> ResultCache:
         """Values and features of one method's composites; those of a fill are saved where ``save`` says."""
-        ledger = self._open(f"method-{method.slug}", {"predictions": method.identity})
+        cache = self._open(f"method-{method.slug}", {"predictions": method.identity})
         pairs: Sequence[Pair] = self._task.pairs
         predictions = method.source if isinstance(method.source, Predictions) else None
         if predictions is not None:
             pairs, save = [pair for pair in pairs if pair.stem in predictions.files], None
         if save is not None:
-            ledger.cut(min(len(ledger), _count_saved(pairs, save)))
+            cache.cut(min(len(cache), _count_saved(pairs, save)))
         with ThreadPoolExecutor(THREADS) as writers:
-            for examples, image, mask in self._stream(method.name, pairs, predictions, ledger):
+            for examples, image, mask in self._stream(method.name, pairs, predictions, cache):
                 prediction, seconds = self._predict(method, examples, image, mask)
                 filled = composite(prediction, image, mask)
                 files = [] if save is None else [save / f"{example.pair.stem}.png" for example in examples]
                 written = writers.map(_write_picture, filled.cpu(), files) if files else ()
-                values = self._measures.per_picture(filled, image, mask)
+                values = self._measures.per_image(filled, image, mask)
                 features = self._features(filled)
-                touched = None if method.kind == "floor" else _touched(prediction, image, mask)
-                deque(written, maxlen=0)  # a line in the ledger promises the picture
-                ledger.append(_entries(examples, values, touched, seconds), features)
-        return ledger
+                known_change = None if method.kind == "baseline" else _known_change(prediction, image, mask)
+                deque(written, maxlen=0)  # a line in the cache promises the picture
+                cache.append(_entries(examples, values, known_change, seconds), features)
+        return cache
 
-    def _open(self, name: str, identity: Mapping[str, str]) -> Ledger:
-        return Ledger(self._work, name, {**self._identity, **identity}, self._measures.feature_sizes)
+    def _open(self, name: str, identity: Mapping[str, str]) -> ResultCache:
+        return ResultCache(
+            self._cache_dir, name, {**self._identity, **identity}, self._measures.feature_sizes
+        )
 
     def _stream(
-        self, what: str, pairs: Sequence[Pair], predictions: Predictions | None, ledger: Ledger
+        self, what: str, pairs: Sequence[Pair], predictions: Predictions | None, cache: ResultCache
     ) -> Iterator[tuple[list[Example], Tensor, Tensor]]:
-        """Batches of what the ledger lacks: examples, image and mask on the device."""
-        self._on_progress(what, len(ledger), len(pairs))
-        remaining = pairs[len(ledger) :]
+        """Batches of what the cache lacks: examples, image and mask on the device."""
+        self._on_progress(what, len(cache), len(pairs))
+        remaining = pairs[len(cache) :]
         for examples in read_batches(self._task, remaining, predictions, self._pixels_at_once):
             image = image_tensor([example.image for example in examples], self._device)
             yield examples, image, mask_tensor([example.hole for example in examples], self._device)
-            self._on_progress(what, len(ledger), len(pairs))
+            self._on_progress(what, len(cache), len(pairs))
 
     def _predict(
         self, method: Method, examples: Sequence[Example], image: Tensor, mask: Tensor
@@ -207,10 +212,10 @@ def _count_saved(pairs: Sequence[Pair], folder: Path) -> int:
 def _entries(
     examples: Sequence[Example],
     values: Mapping[str, Tensor],
-    touched: Sequence[dict[str, float]] | None,
+    known_change: Sequence[dict[str, float]] | None,
     seconds: float | None,
 ) -> list[dict[str, Any]]:
-    """A ledger's lines of a batch."""
+    """A cache's lines of a batch."""
     entries = []
     for index, example in enumerate(examples):
         numbers = {key: value[index].item() for key, value in values.items()}
@@ -221,7 +226,7 @@ def _entries(
                 "stem": example.pair.stem,
                 "hole_ratio": example.hole_ratio,
                 "values": numbers,
-                "touched": touched and touched[index],
+                "known_change": known_change and known_change[index],
                 "seconds": seconds,
             }
         )
@@ -232,7 +237,7 @@ def _write_picture(picture: Tensor, path: Path) -> None:
     write_image(tensor_to_image(picture), path)
 
 
-def _touched(prediction: Tensor, image: Tensor, mask: Tensor) -> list[dict[str, float]]:
+def _known_change(prediction: Tensor, image: Tensor, mask: Tensor) -> list[dict[str, float]]:
     """What a prediction changed in the known region and in the hole of each picture, in 8-bit levels."""
     levels = ((prediction - image).abs() * 255).round().to(torch.int64)
     hole = mask > 0.5

@@ -1,4 +1,4 @@
-"""From the ledgers of a run to its report: means, intervals, bins, what was touched, and warnings."""
+"""From the caches of a run to its report: means, intervals, bins, changes outside the hole, warnings."""
 
 from __future__ import annotations
 
@@ -11,29 +11,26 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from eval.ledger import Ledger
-from eval.measures import Measures
-from eval.methods import Method
-from eval.pairs import Predictions, Task
-from eval.picture_files import PictureFile, few
-from eval.results import Picture, Report, Row, Touched, Value
-from eval.statistics import bins_of, means_of
-from eval.stream import read_ahead
+from eval.measures.build import Measures
+from eval.measures.statistics import bins_of, means_of
+from eval.results import ImageScores, KnownChange, Report, Row, Value
+from eval.tasks.cache import ResultCache
+from eval.tasks.files import PictureFile, few
+from eval.tasks.methods import Method
+from eval.tasks.pairs import Predictions, Task
+from eval.tasks.stream import read_ahead
 from inpaint.errors import DataError
 from inpaint.mask_sets import hash_masks
-
-FEWEST_FOR_FID = 2048  # with fewer, the covariance of as many features is singular
-_ROWS_AT_ONCE = 4096
 
 
 def summarise(
     protocol: str,
     task: Task,
     measures: Measures,
-    targets: Ledger,
-    ledgers: Mapping[Method, Ledger],
+    targets: ResultCache,
+    caches: Mapping[Method, ResultCache],
     *,
-    work: Path,
+    cache_dir: Path,
     save: Path | None,
     notes: Mapping[str, str],
 ) -> Report:
@@ -44,18 +41,18 @@ def summarise(
         task: pictures and masks.
         measures: what was measured.
         targets: of the ground truth.
-        ledgers: of the methods, in the table's order.
-        work: folder for passing files.
+        caches: of the methods, in the table's order.
+        cache_dir: where the values are kept, for messages.
         save: where the composites of fills were saved.
         notes: what else it takes to repeat the run.
     """
     truth = list(targets)
     shapes = {tuple(entry["shape"]) for entry in truth}
     rows, warnings = [], _warn_of_task(task, measures, truth)
-    for method, ledger in ledgers.items():
-        entries = list(ledger)
-        _check_stems(task, method, entries, work)
-        values = _measure_sets(measures, task, method, ledger, targets, work)
+    for method, cache in caches.items():
+        entries = list(cache)
+        _check_stems(task, method, entries, cache_dir)
+        values = _measure_sets(measures, task, method, cache, targets)
         rows.append(_row(method, entries, values, measures, save))
         warnings += _warn_of_method(method, rows[-1], entries)
     return Report(
@@ -76,14 +73,14 @@ def summarise(
     )
 
 
-def _check_stems(task: Task, method: Method, entries: Sequence[Mapping[str, Any]], work: Path) -> None:
+def _check_stems(task: Task, method: Method, entries: Sequence[Mapping[str, Any]], cache_dir: Path) -> None:
     """Refuse what two runs wrote into one folder at the same time."""
     files = method.source.files if isinstance(method.source, Predictions) else None
     expected = [pair.stem for pair in task.pairs if files is None or pair.stem in files]
     if [entry["stem"] for entry in entries] != expected:
         raise DataError(
-            f"got the scores of {method.name} mixed up in {str(work)!r}, as by two runs at once; delete the "
-            "folder, and give each run its own with --work"
+            f"got the scores of {method.name} mixed up in {str(cache_dir)!r}, as by two runs at once; "
+            "delete the folder, and give each run its own with --cache-dir"
         )
 
 
@@ -94,11 +91,11 @@ def _row(
     measures: Measures,
     save: Path | None,
 ) -> Row:
-    pictures = tuple(
-        Picture(entry["stem"], entry["hole_ratio"], entry["values"])
+    images = tuple(
+        ImageScores(entry["stem"], entry["hole_ratio"], entry["values"])
         for entry in sorted(entries, key=lambda entry: entry["stem"])
     )
-    means = means_of(pictures, measures.columns) | dict(of_sets)
+    means = means_of(images, measures.columns) | dict(of_sets)
     if isinstance(method.source, Predictions):
         folder, missing, seconds = method.source.folder, method.source.missing, None
     else:
@@ -108,9 +105,9 @@ def _row(
         name=method.name,
         kind=method.kind,
         values={column.key: means[column.key] for column in measures.columns if column.key in means},
-        bins=bins_of(pictures, measures.columns),
-        pictures=pictures,
-        touched=None if method.kind == "floor" else _touched(entries),
+        bins=bins_of(images, measures.columns),
+        images=images,
+        known_change=None if method.kind == "baseline" else _known_change(entries),
         seconds_per_image=seconds,
         folder=None if folder is None else str(folder),
         missing=missing,
@@ -118,37 +115,29 @@ def _row(
 
 
 def _measure_sets(
-    measures: Measures, task: Task, method: Method, ledger: Ledger, targets: Ledger, work: Path
+    measures: Measures, task: Task, method: Method, cache: ResultCache, targets: ResultCache
 ) -> dict[str, Value]:
-    """Compare a method's pictures with the ground truth of the same pictures, all together."""
+    """Compare a method's images with the ground truth of the same images, all together."""
     truth = targets.features()
     if isinstance(method.source, Predictions) and method.source.missing:
         rows = np.array([i for i, pair in enumerate(task.pairs) if pair.stem in method.source.files])
-        truth = {key: _select(all_, rows, work / f"passing.{key}.f32") for key, all_ in truth.items()}
-    return measures.of_sets(ledger.features(), truth)
+        truth = {key: features[rows] for key, features in truth.items()}
+    return measures.of_sets(cache.features(), truth)
 
 
-def _select(features: NDArray[np.float32], rows: NDArray[np.int64], path: Path) -> NDArray[np.float32]:
-    """Some of the rows, on disk like the whole."""
-    with path.open("wb") as file:
-        for start in range(0, len(rows), _ROWS_AT_ONCE):
-            file.write(features[rows[start : start + _ROWS_AT_ONCE]].tobytes())
-    return np.memmap(path, "<f4", "r", shape=(len(rows), features.shape[1]))
-
-
-def _touched(entries: Sequence[Mapping[str, Any]]) -> Touched:
-    known = sum(entry["touched"]["known"] for entry in entries)
-    return Touched(
-        pixels=sum(entry["touched"]["pixels"] for entry in entries) / max(1, known),
+def _known_change(entries: Sequence[Mapping[str, Any]]) -> KnownChange:
+    known = sum(entry["known_change"]["known"] for entry in entries)
+    return KnownChange(
+        pixels=sum(entry["known_change"]["pixels"] for entry in entries) / max(1, known),
         mean=_mean_change(entries, "known"),
-        worst=max(entry["touched"]["worst"] for entry in entries),
+        worst=max(entry["known_change"]["worst"] for entry in entries),
     )
 
 
 def _mean_change(entries: Sequence[Mapping[str, Any]], region: str) -> float:
     """Mean absolute difference over a region before compositing, in 8-bit levels."""
-    pixels = sum(entry["touched"][region] for entry in entries)
-    return sum(entry["touched"][f"{region}_sum"] for entry in entries) / max(1, 3 * pixels)
+    pixels = sum(entry["known_change"][region] for entry in entries)
+    return sum(entry["known_change"][f"{region}_sum"] for entry in entries) / max(1, 3 * pixels)
 
 
 def _warn_of_task(task: Task, measures: Measures, truth: Sequence[Mapping[str, Any]]) -> list[str]:
@@ -163,10 +152,13 @@ def _warn_of_task(task: Task, measures: Measures, truth: Sequence[Mapping[str, A
             f"{len(whole)} pictures have no hole: {few(whole)}. What is measured over the hole leaves them "
             "out; is white the hole in the masks?"
         )
-    if "fid" in measures.feature_sizes and len(truth) < FEWEST_FOR_FID:
+    titles = {column.key: column.title for column in measures.columns}
+    few_for = {titles[key]: dims for key, dims in measures.feature_sizes.items() if len(truth) < dims}
+    if few_for:
+        named = ", ".join(f"{title} ({dims:,} features)" for title, dims in few_for.items())
         warnings.append(
-            f"FID of {len(truth)} pictures is biased upward, as of any fewer than {FEWEST_FOR_FID:,}: "
-            "compare it only at equal N, and mind its interval."
+            f"N = {len(truth)} is below the number of features of {named}: such distances are biased upward; "
+            "compare them only at equal N, and mind the intervals."
         )
     return warnings
 

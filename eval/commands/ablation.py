@@ -51,10 +51,10 @@ def ablation(
 
     What is trained already is only scored, and a run that was stopped goes on.
     """
-    from eval.ablation import plan_ablation, score_ablation
-    from eval.ablation_training import train_ablation
-    from eval.report.ablation import to_markdown, write_ablation
     from eval.report.files import check_suffix
+    from eval.studies.ablation import plan_ablation, score_ablation
+    from eval.studies.ablation_report import to_markdown, write_ablation
+    from eval.studies.ablation_training import train_ablation
     from inpaint.device import choose_device
 
     for path in reports:

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import click
 
-from eval.commands.options import device_option
+from inpaint.cli.options import device_option
 
 
 @click.command()
@@ -29,10 +29,10 @@ def collapse(models: tuple[Path, ...], images: Path, limit: int, device: str) ->
     Near 0 all channels of a block say the same; channels that have nothing in common are at 0.5. Pictures are
     seen whole.
     """
-    from eval.collapse import collapse_table, load_encoder, measure_collapse
-    from eval.picture_files import list_pictures
     from eval.report.markdown import table_to_markdown
-    from eval.stream import image_tensor
+    from eval.studies.collapse import collapse_table, load_encoder, measure_collapse
+    from eval.tasks.files import list_pictures
+    from eval.tasks.stream import image_tensor
     from inpaint.device import choose_device
 
     place = choose_device(device)

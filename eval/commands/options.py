@@ -1,4 +1,4 @@
-"""What ``score`` and ``run`` share: their options, and the way from pictures to reports."""
+"""What the commands share: their options, and the way from images to reports."""
 
 from __future__ import annotations
 
@@ -19,52 +19,60 @@ from inpaint.errors import InpaintError
 if TYPE_CHECKING:
     import torch
 
-    from eval.methods import Method
-    from eval.pairs import Task
     from eval.results import Report
+    from eval.tasks.methods import Method
+    from eval.tasks.pairs import Task
 
 PROTOCOLS = ("standard", "mae-far", "lama")
-_PATH = click.Path(path_type=Path)
+ALIASES = {"floors": "baselines", "work": "cache-dir", "feature-networks": "weights", "to": "weights"}
+"""Options of the first version, which still work."""
+PATH = click.Path(path_type=Path)
 
-floors_option = click.option("--floors", is_flag=True, help="Also score the four fills without a network.")
+baselines_option = click.option(
+    "--baselines", is_flag=True, help="Also score the four fills without a network."
+)
 models_option = click.option(
     "--model", "models", multiple=True, help="Model name or checkpoint file (also an MAE alone); repeatable."
 )
 reports_option = click.option(
-    "--out", "reports", type=_PATH, multiple=True, help="Report: .md, .json, .csv or .html; repeatable."
+    "--out", "reports", type=PATH, multiple=True, help="Report: .md, .json, .csv or .html; repeatable."
 )
-work_option = click.option(
-    "--work",
-    type=_PATH,
-    help="Folder for passing values; a killed run goes on from it. Default: REPORT.work beside the first "
-    "report; without any report nothing is kept.",
+save_option = click.option(
+    "--save", type=PATH, help="Folder for the inpainted images as PNG, one folder a method."
 )
-
-
-@dataclass(frozen=True)
-class Settings:
-    """Values of the options in :func:`scoring_options`."""
-
-    images: Path
-    masks: Path
-    protocol: str
-    floors: bool
-    size: int | None
-    cycle_masks: bool
-    allow_missing: bool
-    limit: int | None
-    weights: Path | None
-    feature_networks: Path | None
-    reports: tuple[Path, ...]
-    work: Path | None
-    device: str
-
-
-_OPTIONS_OF_THE_SET = (
-    click.option("--images", type=_PATH, required=True, help="Folder of the ground truth."),
-    click.option("--masks", type=_PATH, required=True, help="Folder or zip of the masks: white = hole."),
+weights_option = click.option(
+    "--weights",
+    type=PATH,
+    multiple=True,
+    metavar="DIR",
+    help="Folder of feature networks, see `python -m eval weights`; repeatable. torch.hub's is searched too.",
+)
+cache_option = click.option(
+    "--cache-dir",
+    type=PATH,
+    help="Cache directory for resuming. Default: REPORT.cache beside the first report; without any report "
+    "nothing is kept.",
+)
+MEASURES_OPTIONS = (
+    weights_option,
+    click.option(
+        "--lpips",
+        type=click.Choice(("alex", "vgg", "squeeze")),
+        multiple=True,
+        help="Network of LPIPS, in place of the protocol's; repeatable.",
+    ),
+    click.option(
+        "--fid",
+        type=click.Choice(("64", "192", "768", "2048")),
+        multiple=True,
+        help="Features of FID, in place of the protocol's; repeatable. Papers report 2048.",
+    ),
+)
+SET_OPTIONS = (
+    click.option("--images", type=PATH, required=True, help="Folder of the ground truth."),
+    click.option("--masks", type=PATH, required=True, help="Folder or zip of the masks: white = hole."),
     click.option("--protocol", type=click.Choice(PROTOCOLS), default=PROTOCOLS[0], show_default=True),
-    floors_option,
+    baselines_option,
     click.option(
         "--size",
         type=click.IntRange(min=1),
@@ -73,127 +81,144 @@ _OPTIONS_OF_THE_SET = (
         "the published scripts do; otherwise everything is scored at its own size.",
     ),
 )
-_OPTIONS_OF_THE_RUN = (
+RUN_OPTIONS = (
     click.option(
         "--cycle-masks",
         is_flag=True,
-        help="Picture i of the sorted names gets mask i modulo their count, not the mask of its own name.",
+        help="Image i of the sorted names gets mask i modulo their count, not the mask of its own name.",
     ),
     click.option("--allow-missing", is_flag=True, help="Count missing masks and predictions; do not stop."),
-    click.option("--limit", type=click.IntRange(min=1), metavar="N", help="Only N pictures, evenly spread."),
-    click.option("--weights", type=_PATH, help="Folder of the weights of LPIPS and FID."),
-    click.option(
-        "--feature-networks", type=_PATH, help="Folder of the networks of sqd and fmd (the data's metrics/)."
-    ),
+    click.option("--limit", type=click.IntRange(min=1), metavar="N", help="Only N images, evenly spread."),
+    *MEASURES_OPTIONS,
     reports_option,
-    work_option,
+    cache_option,
     device_option,
 )
 
 
-def scoring_options(command: Callable[..., None]) -> Callable[..., None]:
-    """Add the options of a scoring run to a command, which gets them as its first argument, ``Settings``."""
+@dataclass(frozen=True)
+class SetSettings:
+    """Values of ``SET_OPTIONS``: what is scored, and by which protocol."""
 
-    @functools.wraps(command)
-    def with_settings(**values: Any) -> None:
-        settings = Settings(**{field.name: values.pop(field.name) for field in fields(Settings)})
-        command(settings, **values)
-
-    with_options = run_options(with_settings)
-    for option in reversed(_OPTIONS_OF_THE_SET):
-        with_options = option(with_options)
-    return with_options
+    images: Path
+    masks: Path
+    protocol: str
+    baselines: bool
+    size: int | None
 
 
-def run_options(command: Callable[..., None]) -> Callable[..., None]:
-    """Add the options that do not say what is scored and by which protocol; the command gets them by name."""
-    for option in reversed(_OPTIONS_OF_THE_RUN):
-        command = option(command)
-    return command
+@dataclass(frozen=True)
+class RunSettings:
+    """Values of ``RUN_OPTIONS``."""
+
+    cycle_masks: bool
+    allow_missing: bool
+    limit: int | None
+    weights: tuple[Path, ...]
+    lpips: tuple[str, ...]
+    fid: tuple[str, ...]
+    reports: tuple[Path, ...]
+    cache_dir: Path | None
+    device: str
+
+
+def with_options(kind: type[Any], options: Sequence[Callable[..., Any]]) -> Callable[..., Any]:
+    """Add options to a command, which gets their values as one more positional argument, a ``kind``."""
+
+    def decorate(command: Callable[..., None]) -> Callable[..., None]:
+        @functools.wraps(command)
+        def run(*before: Any, **values: Any) -> None:
+            settings = kind(**{field.name: values.pop(field.name) for field in fields(kind)})
+            command(*before, settings, **values)
+
+        for option in reversed(options):
+            run = option(run)
+        return run
+
+    return decorate
 
 
 def score_and_report(
-    settings: Settings,
+    what: SetSettings,
+    run: RunSettings,
     find_methods: Callable[[Task, torch.device], list[Method]],
     save: Path | None = None,
 ) -> None:
     """Score methods, write the reports, print the table; arguments as of :func:`score_task`."""
-    from eval.report import to_markdown, write_report
+    from eval.report.files import check_suffix, write_report
+    from eval.report.markdown import to_markdown
 
-    report = score_task(settings, find_methods, save)
-    for path in settings.reports:
+    for path in run.reports:
+        check_suffix(path)
+    report = score_task(what, run, find_methods, save)
+    for path in run.reports:
         write_report(report, path)
     click.echo(to_markdown(report), nl=False)
 
 
 def score_task(
-    settings: Settings,
+    what: SetSettings,
+    run: RunSettings,
     find_methods: Callable[[Task, torch.device], list[Method]],
     save: Path | None = None,
 ) -> Report:
-    """Score methods on the pictures and masks of a command line.
+    """Score methods on the images and masks of a command line.
 
     Args:
-        settings: of the command line.
-        find_methods: makes the rows beside the floors, once pictures and masks are known to be whole.
+        what: images, masks and protocol.
+        run: how.
+        find_methods: makes the rows beside the baselines, once images and masks are known to be whole.
         save: folder for the composites of fills.
     """
-    from eval.measures import build_measures
-    from eval.methods import check_names, floors
-    from eval.pairs import find_task
-    from eval.report.files import check_suffix
+    from eval.measures.build import build_measures
     from eval.scoring import score
+    from eval.tasks.methods import baseline_methods, check_names
+    from eval.tasks.pairs import find_task
     from inpaint.device import choose_device
 
-    for path in settings.reports:
-        check_suffix(path)
-    device = choose_device(settings.device)
+    device = choose_device(run.device)
     task = find_task(
-        settings.images,
-        settings.masks,
-        size=settings.size,
-        cycle_masks=settings.cycle_masks,
-        allow_missing=settings.allow_missing,
-        limit=settings.limit,
+        what.images,
+        what.masks,
+        size=what.size,
+        cycle_masks=run.cycle_masks,
+        allow_missing=run.allow_missing,
+        limit=run.limit,
     )
-    methods = (floors() if settings.floors else []) + find_methods(task, device)
+    methods = (baseline_methods() if what.baselines else []) + find_methods(task, device)
     check_names(methods)
-    measures = build_measures(
-        settings.protocol,
-        weights=settings.weights,
-        feature_networks=settings.feature_networks,
-        device=device,
-    )
-    with work_folder(settings.work, settings.reports) as work, shown_progress() as on_progress:
+    measures = build_measures(what.protocol, weights=run.weights, lpips=run.lpips, fid=run.fid, device=device)
+    with cache_folder(run.cache_dir, run.reports) as cache_dir, shown_progress() as on_progress:
         return score(
             task,
             methods,
             measures,
-            protocol=settings.protocol,
-            work=work,
+            protocol=what.protocol,
+            cache_dir=cache_dir,
             device=device,
             save=save,
             on_progress=on_progress,
         )
 
 
-@contextmanager
-def work_folder(work: Path | None, reports: Sequence[Path]) -> Iterator[Path]:
-    """Where a run keeps its values; a passing folder where it has no place to come back to.
+def default_cache(cache_dir: Path | None, reports: Sequence[Path]) -> Path | None:
+    """The cache directory asked for, or the place beside the first report; None without either."""
+    return cache_dir or next((path.with_suffix(".cache") for path in reports), None)
 
-    Args:
-        work: the folder asked for.
-        reports: beside the first of them is the place otherwise.
+
+@contextmanager
+def cache_folder(cache_dir: Path | None, reports: Sequence[Path]) -> Iterator[Path]:
+    """Where a run keeps its values: :func:`default_cache`, or a temporary folder.
 
     Raises:
-        InpaintError: the run was stopped; says how it goes on.
+        InpaintError: the run was stopped; says how to resume.
     """
-    kept = work or next((path.with_suffix(".work") for path in reports), None)
+    kept = default_cache(cache_dir, reports)
     if kept is None:
-        with tempfile.TemporaryDirectory() as passing:
-            yield Path(passing)
+        with tempfile.TemporaryDirectory() as temporary:
+            yield Path(temporary)
         return
     try:
         yield kept
     except KeyboardInterrupt:
-        raise InpaintError(f"stopped; the same command goes on from what is in {str(kept)!r}") from None
+        raise InpaintError(f"stopped; the same command resumes from {str(kept)!r}") from None

@@ -2,26 +2,24 @@
 
 from __future__ import annotations
 
-import functools
 import importlib.util
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 from click.core import ParameterSource
 
-from eval.commands.options import device_option, work_folder, work_option
+from eval.commands.options import PATH, cache_folder, cache_option, with_options
 from eval.commands.progress import shown_progress
+from inpaint.cli.options import device_option
 from inpaint.errors import InpaintError
 
 if TYPE_CHECKING:
-    from eval.recognition.encoders import Candidate
-    from eval.recognition.outcomes import Outcome
-    from eval.recognition.task import RecognitionTask
-
-_PATH = click.Path(path_type=Path)
+    from eval.studies.recognition.encoders import Candidate
+    from eval.studies.recognition.outcomes import Outcome
+    from eval.studies.recognition.task import RecognitionTask
 
 
 @dataclass(frozen=True)
@@ -39,7 +37,7 @@ class Settings:
     seeds: int
     seed: int
     reports: tuple[Path, ...]
-    work: Path | None
+    cache_dir: Path | None
     device: str
 
     @property
@@ -51,12 +49,14 @@ class Settings:
 _OPTIONS = (
     click.option(
         "--data",
-        type=_PATH,
+        type=PATH,
         required=True,
         help="Folder with one sub-folder per class, or a CSV list file,class beside photos or .tar shards.",
     ),
     click.option(
-        "--classes", type=_PATH, help="TOML that makes classes of a list's other columns: eval/contents.toml."
+        "--classes",
+        type=PATH,
+        help="TOML that makes classes of other columns, such as eval/studies/contents.toml.",
     ),
     click.option("--group-column", help="Of the list: rows that share its value are never split."),
     click.option(
@@ -89,39 +89,29 @@ _OPTIONS = (
         help="Runs of whatever is random.",
     ),
     click.option(
-        "--seed", type=click.IntRange(min=0), default=0, show_default=True, help="Of split and runs."
+        "--seed",
+        type=click.IntRange(min=0),
+        default=0,
+        show_default=True,
+        help="Seed for the split and the runs.",
     ),
-    click.option("--out", "reports", type=_PATH, multiple=True, help="Report: .md or .json; repeatable."),
-    work_option,
+    click.option("--out", "reports", type=PATH, multiple=True, help="Report: .md or .json; repeatable."),
+    cache_option,
     device_option,
 )
 
 
-def _check_options(command: Callable[..., None]) -> Callable[..., None]:
-    """Add the options of a check to a command, which gets them as its first argument, ``Settings``."""
-
-    @functools.wraps(command)
-    def with_settings(**values: Any) -> None:
-        settings = Settings(**{field.name: values.pop(field.name) for field in fields(Settings)})
-        command(settings, **values)
-
-    with_options: Callable[..., None] = with_settings
-    for option in reversed(_OPTIONS):
-        with_options = option(with_options)
-    return with_options
-
-
 @click.command("linear-probe")
-@_check_options
+@with_options(Settings, _OPTIONS)
 def linear_probe(settings: Settings) -> None:
     """Tell the classes of photos by logistic regression on an encoder's frozen features.
 
     Every photo is tested once, by a probe that learned from the other folds. Features are kept: a run that
-    was stopped goes on, and a new checkpoint beside old ones costs its own features only.
+    was stopped resumes, and a new checkpoint beside old ones costs its own features only.
     """
 
     def check(task: RecognitionTask, candidates: list[Candidate], **place: Any) -> list[Outcome]:
-        from eval.recognition.probe import probe_candidates
+        from eval.studies.recognition.probe import probe_candidates
 
         return probe_candidates(task, candidates, seeds=settings.runs, **place)
 
@@ -134,7 +124,7 @@ def linear_probe(settings: Settings) -> None:
 
 
 @click.command("fine-tune")
-@_check_options
+@with_options(Settings, _OPTIONS)
 @click.option("--steps", type=click.IntRange(min=1), default=100, show_default=True, help="Of each run.")
 @click.option("--batch-size", type=click.IntRange(min=2), default=16, show_default=True)
 @click.option("--learning-rate", type=click.FloatRange(min=0, min_open=True), default=1e-3, show_default=True)
@@ -142,11 +132,11 @@ def fine_tune(settings: Settings, steps: int, batch_size: int, learning_rate: fl
     """Train the whole encoder on the classes of photos for a few steps, and test it on the first fold.
 
     Every encoder, pre-trained or random, gets the same steps, pictures and rates, once for each seed. A CUDA
-    device multiplies in bfloat16. Finished runs are kept: a command that was stopped goes on.
+    device multiplies in bfloat16. Finished runs are kept: a command that was stopped resumes.
     """
 
     def check(task: RecognitionTask, candidates: list[Candidate], **place: Any) -> list[Outcome]:
-        from eval.recognition.fine_tuning import FineTuning, fine_tune_candidates
+        from eval.studies.recognition.fine_tuning import FineTuning, fine_tune_candidates
 
         tuning = FineTuning(steps, batch_size, learning_rate)
         return fine_tune_candidates(task, candidates, tuning, seeds=settings.runs, **place)
@@ -168,12 +158,12 @@ def _check_and_report(
         raise InpaintError("the package scikit-learn is not installed; pip install -e '.[eval]'")
     import torch
 
-    from eval.recognition.encoders import load_candidates
-    from eval.recognition.labels import find_labelled
-    from eval.recognition.report import SUFFIXES, make_report, to_markdown, write_report
-    from eval.recognition.task import load_task
     from eval.report.files import check_suffix
     from eval.scoring import describe_device
+    from eval.studies.recognition.encoders import load_candidates
+    from eval.studies.recognition.labels import find_labelled
+    from eval.studies.recognition.report import SUFFIXES, make_report, to_markdown, write_report
+    from eval.studies.recognition.task import load_task
     from inpaint.device import choose_device
 
     for path in settings.reports:
@@ -196,8 +186,8 @@ def _check_and_report(
         on_problem=lambda line: click.echo(line, err=True),
     )
     try:
-        with work_folder(settings.work, settings.reports) as work, shown_progress() as on_progress:
-            outcomes = check(task, candidates, work=work, device=device, on_progress=on_progress)
+        with cache_folder(settings.cache_dir, settings.reports) as cache_dir, shown_progress() as on_progress:
+            outcomes = check(task, candidates, cache_dir=cache_dir, device=device, on_progress=on_progress)
     except torch.OutOfMemoryError as error:
         raise InpaintError(
             f"out of memory on {device}; expected a smaller --size or --batch-size, or --device cpu"
@@ -223,7 +213,7 @@ def _command() -> str:
     for parameter in context.command.params:
         name = parameter.name or ""
         typed = context.get_parameter_source(name) is ParameterSource.COMMANDLINE
-        if typed and name not in ("data", "reports", "work"):
+        if typed and name not in ("data", "reports", "cache_dir"):
             value = context.params[name]
             values = value if parameter.multiple else (value,)
             words += [parameter.opts[0] if v is True else f"{parameter.opts[0]} {v}" for v in values]

@@ -20,7 +20,7 @@ def roadmap(plain: Path | None, chart: Path | None) -> None:
     Both roads, as Markdown: ResNet-50 to ConvNeXt-T, ResNet-200 to ConvNeXt-B. Nothing is trained.
     """
     from eval.report.files import to_json, write_text
-    from eval.report.roadmap import TITLES, road_to_markdown, road_to_plain
+    from eval.studies.roadmap import TITLES, road_to_markdown, road_to_plain
     from inpaint.backbones.roadmap import walk_road
     from inpaint.backbones.roadmap_chart import draw_road
 

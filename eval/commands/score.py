@@ -1,4 +1,4 @@
-"""``python -m eval score``: score picture files made elsewhere."""
+"""``python -m eval score``: score image files made elsewhere."""
 
 from __future__ import annotations
 
@@ -8,16 +8,24 @@ from typing import TYPE_CHECKING
 
 import click
 
-from eval.commands.options import Settings, score_and_report, scoring_options
+from eval.commands.options import (
+    RUN_OPTIONS,
+    SET_OPTIONS,
+    RunSettings,
+    SetSettings,
+    score_and_report,
+    with_options,
+)
 from inpaint.errors import InpaintError
 
 if TYPE_CHECKING:
-    from eval.methods import Method
-    from eval.pairs import Task
+    from eval.tasks.methods import Method
+    from eval.tasks.pairs import Task
 
 
 @click.command()
-@scoring_options
+@with_options(SetSettings, SET_OPTIONS)
+@with_options(RunSettings, RUN_OPTIONS)
 @click.option(
     "--pred",
     "predictions",
@@ -25,23 +33,23 @@ if TYPE_CHECKING:
     metavar="NAME=DIR",
     help="A method's name in the table, and the folder of its predictions; repeatable.",
 )
-def score(settings: Settings, predictions: tuple[str, ...]) -> None:
+def score(what: SetSettings, run: RunSettings, predictions: tuple[str, ...]) -> None:
     """Score predictions on disk against the ground truth.
 
-    A picture, its mask and its predictions have the same name, whatever their suffixes; subfolders are not
+    An image, its mask and its predictions have the same name, whatever their suffixes; subfolders are not
     searched. Outside the hole every prediction is replaced by the ground truth before it is measured; the
-    report says what it had changed there. A run that was stopped goes on when the same command is given.
+    report says what it had changed there. A run that was stopped resumes when the same command is given.
     """
-    if not predictions and not settings.floors:
-        raise InpaintError("nothing to score; give --pred NAME=DIR or --floors")
+    if not predictions and not what.baselines:
+        raise InpaintError("nothing to score; give --pred NAME=DIR or --baselines")
     folders = [name_and_folder(text) for text in predictions]
-    score_and_report(settings, lambda task, device: methods_of_files(folders, task, settings.allow_missing))
+    score_and_report(what, run, lambda task, device: methods_of_files(folders, task, run.allow_missing))
 
 
 def methods_of_files(folders: Sequence[tuple[str, Path]], task: Task, allow_missing: bool) -> list[Method]:
-    """Rows of picture files made elsewhere, from their names and folders."""
-    from eval.methods import Method
-    from eval.pairs import find_predictions
+    """Rows of image files made elsewhere, from their names and folders."""
+    from eval.tasks.methods import Method
+    from eval.tasks.pairs import find_predictions
 
     methods = []
     for name, folder in folders:

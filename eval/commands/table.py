@@ -5,11 +5,20 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import click
 
-from eval.commands.options import Settings, models_option, run_options, score_task
+from eval.commands.options import (
+    PATH,
+    RUN_OPTIONS,
+    RunSettings,
+    SetSettings,
+    default_cache,
+    models_option,
+    score_task,
+    with_options,
+)
 from eval.commands.score import methods_of_files, name_and_folder
 from eval.published import PublishedTable, read_published
 from inpaint.errors import DataError, InpaintError
@@ -17,18 +26,16 @@ from inpaint.errors import DataError, InpaintError
 if TYPE_CHECKING:
     import torch
 
-    from eval.methods import Method
-    from eval.pairs import Task
     from eval.results import Report
+    from eval.tasks.methods import Method
+    from eval.tasks.pairs import Task
 
 STANDARD = "standard"
 
 
 @click.command()
 @click.argument("name", type=click.Choice(tuple(read_published())))
-@click.option(
-    "--data", type=click.Path(path_type=Path), help="Folder with gt/, mask/ and pred/METHOD/ in it."
-)
+@click.option("--data", type=PATH, help="Folder with gt/, mask/ and pred/METHOD/ in it.")
 @click.option(
     "--pred", "predictions", multiple=True, metavar="NAME=DIR", help="Predictions elsewhere; repeatable."
 )
@@ -36,18 +43,18 @@ STANDARD = "standard"
 @click.option(
     "--report",
     "earlier",
-    type=click.Path(path_type=Path),
+    type=PATH,
     multiple=True,
     help="JSON report of score or run, in place of --data; one for each protocol.",
 )
-@run_options
+@with_options(RunSettings, RUN_OPTIONS)
 def table(
+    run: RunSettings,
     name: str,
     data: Path | None,
     predictions: tuple[str, ...],
     models: tuple[str, ...],
     earlier: tuple[Path, ...],
-    **run: Any,
 ) -> None:
     """Print our rows beside those of a published table.
 
@@ -56,12 +63,12 @@ def table(
     the four fills without a network are always among the rows. What was not measured is a dash, with the
     reason; nothing is copied from the print.
     """
-    from eval.report import comparison_to_markdown, write_comparison
     from eval.report.comparison import Comparison
-    from eval.report.files import check_suffix
+    from eval.report.files import check_suffix, write_comparison
+    from eval.report.markdown import comparison_to_markdown
 
     published = read_published()[name]
-    for path in run["reports"]:
+    for path in run.reports:
         check_suffix(path)
     if earlier and not (data or predictions or models):
         reports = _read_reports(earlier, published)
@@ -71,7 +78,7 @@ def table(
     else:
         raise InpaintError("got nothing to score, or too much; give --data ROOT, or only --report FILE.json")
     comparison = Comparison(published, reports)
-    for path in run["reports"]:
+    for path in run.reports:
         write_comparison(comparison, path)
     click.echo(comparison_to_markdown(comparison), nl=False)
 
@@ -81,27 +88,23 @@ def _score(
     data: Path,
     folders: Sequence[tuple[str, Path]],
     models: tuple[str, ...],
-    run: dict[str, Any],
+    run: RunSettings,
 ) -> dict[str, Report]:
     """Score everything by both protocols; pictures of fills are kept where a page will show them."""
-    settings = Settings(
-        images=data / "gt", masks=data / "mask", protocol=STANDARD, floors=True, size=published.size, **run
-    )
 
     def find_methods(task: Task, device: torch.device) -> list[Method]:
-        from eval.methods import load_models
+        from eval.tasks.methods import load_models
 
-        return methods_of_files(folders, task, settings.allow_missing) + load_models(models, device)
+        return methods_of_files(folders, task, run.allow_missing) + load_models(models, device)
 
-    work = settings.work or next((path.with_suffix(".work") for path in settings.reports), None)
-    shown = work is not None and any(path.suffix == ".html" for path in settings.reports)
+    cache_dir = default_cache(run.cache_dir, run.reports)
+    shown = cache_dir is not None and any(path.suffix == ".html" for path in run.reports)
     reports = {}
     for protocol in dict.fromkeys((STANDARD, published.protocol.scored_as)):
-        part = dataclasses.replace(
-            settings, protocol=protocol, work=None if work is None else work / protocol
-        )
-        save = work / "pictures" if work is not None and shown and protocol == STANDARD else None
-        reports[protocol] = score_task(part, find_methods, save)
+        what = SetSettings(data / "gt", data / "mask", protocol, baselines=True, size=published.size)
+        part = dataclasses.replace(run, cache_dir=None if cache_dir is None else cache_dir / protocol)
+        save = cache_dir / "pictures" if cache_dir is not None and shown and protocol == STANDARD else None
+        reports[protocol] = score_task(what, part, find_methods, save)
     return reports
 
 

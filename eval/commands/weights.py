@@ -1,4 +1,4 @@
-"""``python -m eval weights``: which published networks are here, and fetching the others."""
+"""``python -m eval weights``: which feature networks are here, and fetching the others."""
 
 from __future__ import annotations
 
@@ -6,34 +6,29 @@ from pathlib import Path
 
 import click
 
+from eval.commands.options import weights_option
+
 
 @click.command()
-@click.option("--fetch", is_flag=True, help="Download what is missing; every file's hash is checked.")
 @click.option(
-    "--to",
-    "folder",
-    type=click.Path(path_type=Path, file_okay=False),
-    help="Folder to look into and to fetch to, as --weights of the other commands; default: torch.hub's.",
+    "--fetch", is_flag=True, help="Download what is missing, to the first --weights or torch.hub's."
 )
-def weights(fetch: bool, folder: Path | None) -> None:
-    """List the networks behind LPIPS and FID: file, where it is, what it is for."""
-    from eval.weights import (
-        NETWORKS,
-        check_published,
-        fetch_weights,
-        find_weights,
-        hub_folder,
-        missing_package,
-    )
+@weights_option
+def weights(fetch: bool, weights: tuple[Path, ...]) -> None:
+    """List the feature networks: columns, file, SHA-256, and where each file is."""
+    from eval.measures.definitions import columns_of
+    from eval.measures.networks import NETWORKS, fetch_file, find_file, hub_folder, missing_package
 
-    for network in NETWORKS.values():
-        click.echo(f"{network.title}, for {network.purpose}")
+    for key, network in NETWORKS.items():
+        click.echo(f"{network.title}: {', '.join(columns_of(key))}")
         if (need := missing_package(network)) is not None:
             click.echo(f"  {need}")
+        found = find_file(network, weights)
+        if found is None and fetch:
+            found = fetch_file(network, next(iter(weights), hub_folder()))
+        if found is not None:
+            click.echo(f"  {found.path}\n  sha256 {found.check()}")
             continue
-        path = find_weights(network, folder)
-        if path is None and fetch:
-            path = fetch_weights(network, folder or hub_folder())
-        elif path is not None:
-            check_published(network, path)
-        click.echo(f"  {network.file}: {'not here' if path is None else path}")
+        for file in network.files:
+            where = f"published at {file.url}" if file.url else "comes with the training data (DATA/metrics)"
+            click.echo(f"  {file.name}: not here; {where}\n  sha256 {file.sha256}")

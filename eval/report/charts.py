@@ -23,7 +23,7 @@ class Frame(NamedTuple):
 
 
 FRAME = Frame()
-COLOURS, DASHES = 6, 4  # of the page's style sheet: methods have colours, floors are grey and dashed
+COLOURS, DASHES = 6, 4  # of the page's style sheet: methods have colours, baselines are grey and dashed
 
 
 @dataclass(frozen=True)
@@ -104,10 +104,10 @@ def _means(row: Row, column: Column) -> dict[tuple[float, float], float]:
 
 
 def _styles(rows: Sequence[Row]) -> dict[str, str]:
-    """Floors lie behind: they are drawn first."""
-    floors = [row.name for row in rows if row.kind == "floor"]
-    methods = [row.name for row in rows if row.kind != "floor"]
-    styles = {name: f"floor dash{index % DASHES}" for index, name in enumerate(floors)}
+    """Baselines lie behind: they are drawn first."""
+    baselines = [row.name for row in rows if row.kind == "baseline"]
+    methods = [row.name for row in rows if row.kind != "baseline"]
+    styles = {name: f"baseline dash{index % DASHES}" for index, name in enumerate(baselines)}
     return styles | {name: f"colour{index % COLOURS}" for index, name in enumerate(methods)}
 
 

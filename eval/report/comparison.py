@@ -90,7 +90,7 @@ class Comparison:
 
 
 def comparison_table(comparison: Comparison) -> Table:
-    """Floors and our rows with their intervals, then the published rows with the digits of the print."""
+    """Baselines and our rows with their intervals, then the published rows with the digits of the print."""
     lines = []
     for row in comparison.rows:
         found = [comparison.ours(facet, row) for facet in comparison.facets]

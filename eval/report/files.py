@@ -12,18 +12,18 @@ from typing import Any
 from eval.report.comparison import Comparison, comparison_to_csv, comparison_to_plain
 from eval.report.markdown import comparison_to_markdown, to_markdown
 from eval.report.page import comparison_to_html, to_html
-from eval.report.sheets import to_csv, to_pictures_csv
+from eval.report.sheets import to_csv, to_images_csv
 from eval.results import Report, to_plain
 from inpaint.errors import InpaintError
 
-PICTURES_SUFFIX = ".pictures.csv"
+IMAGES_SUFFIXES = (".images.csv", ".pictures.csv")  # the second one is that of the first version
 SUFFIXES = (".md", ".json", ".csv", ".html")
 
 
 def write_report(report: Report, path: Path) -> None:
     """Write a report as Markdown, JSON, CSV or HTML, by the file's suffix; atomic.
 
-    A name ending in ``.pictures.csv`` gets a line for each method and picture, another ``.csv`` one for each
+    A name ending in ``.images.csv`` gets a line for each method and image, another ``.csv`` one for each
     method. JSON holds everything, and ``eval.results.read_report`` reads it back.
 
     Args:
@@ -33,7 +33,7 @@ def write_report(report: Report, path: Path) -> None:
     Raises:
         InpaintError: another suffix, or the file cannot be written.
     """
-    csv = to_pictures_csv if path.name.endswith(PICTURES_SUFFIX) else to_csv
+    csv = to_images_csv if path.name.endswith(IMAGES_SUFFIXES) else to_csv
     forms = {
         ".md": to_markdown,
         ".json": lambda report: to_json(to_plain(report)),

@@ -12,10 +12,10 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from eval.pairs import Pair, Predictions, Task, find_predictions, find_task
 from eval.report.tables import remark_of
 from eval.report.worst import Rank, worst_first
 from eval.results import Report, Row
+from eval.tasks.pairs import Pair, Predictions, Task, find_predictions, find_task
 from inpaint.errors import InpaintError
 
 MOST_CASES = 24
@@ -35,7 +35,7 @@ class Result:
 
     Attributes:
         name: of the method.
-        kind: ``floor`` or empty.
+        kind: ``baseline`` or empty.
         values: titles and texts.
         composite: data URI; empty where there is no picture, then ``note`` says why.
         difference: data URI.
@@ -129,7 +129,7 @@ class _Album:
         image: NDArray[np.uint8] | None = None,
         hole: NDArray[np.bool_] | None = None,
     ) -> Result:
-        values = next((picture.values for picture in row.pictures if picture.stem == stem), None)
+        values = next((picture.values for picture in row.images if picture.stem == stem), None)
         columns = self.report.columns
         texts = tuple((c.title, c.format(values.get(c.key))) for c in columns if values and not c.of_set)
         name, kind = row.name, remark_of(row)

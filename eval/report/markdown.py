@@ -12,7 +12,7 @@ from eval.results import Report
 
 
 def to_markdown(report: Report) -> str:
-    """The whole report: scores with intervals, floors, bins, what is unmeasured, and how to repeat it.
+    """The whole report: scores with intervals, baselines, bins, what is unmeasured, and how to repeat it.
 
     Args:
         report: what a scorer measured.

@@ -5,16 +5,16 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from eval.measures.statistics import INTERVAL, Difference, against_baselines
 from eval.report.charts import Chart, bin_charts
-from eval.report.tables import Table, bins_table, interval_text, scores_table, touched_table
+from eval.report.tables import Table, bins_table, interval_text, known_change_table, scores_table
 from eval.results import Report
-from eval.statistics import INTERVAL, Difference, against_floors
 
 SMALL_NETWORKS_NOTE = (
     "sqd: SqueezeNet feature distance. fmd: Frechet distance on MobileNetV2 features, biased upward at small "
     "N: compare only at equal N. Neither is LPIPS or FID."
 )
-TOUCHED_NOTE = (
+KNOWN_CHANGE_NOTE = (
     "What each method changed where the picture was known. The scores do not see it: a prediction is "
     "composited, so that outside the hole it is the original."
 )
@@ -58,19 +58,19 @@ def warnings_of(report: Report) -> list[Section]:
 
 
 def against_of(report: Report) -> list[Section]:
-    """Each method that is no floor against the best floor of each measure."""
-    return [_against(name, found) for name, found in against_floors(report).items() if found]
+    """Each method that is no baseline against the best baseline of each measure."""
+    return [_against(name, found) for name, found in against_baselines(report).items() if found]
 
 
 def details_of(report: Report) -> list[Section]:
-    """What stands behind the scores: what is unmeasured, bins, what was touched, and how to repeat it."""
+    """What stands behind the scores: what is unmeasured, bins, changes outside the hole, how to repeat it."""
     sections = []
     if report.unmeasured:
         sections.append(Section("Not measured", entries=tuple((e.title, e.why) for e in report.unmeasured)))
     if bins := bins_table(report):
         sections.append(Section("By hole ratio", table=bins, charts=bin_charts(report)))
-    if touched := touched_table(report):
-        sections.append(Section("Outside the hole", text=TOUCHED_NOTE, table=touched))
+    if known_change := known_change_table(report):
+        sections.append(Section("Outside the hole", text=KNOWN_CHANGE_NOTE, table=known_change))
     return [*sections, Section("What was measured", entries=_facts(report))]
 
 
@@ -97,11 +97,11 @@ def _against(name: str, differences: Sequence[Difference]) -> Section:
     for difference in differences:
         column, value = difference.column, difference.value
         texts = (column.format(value.value, signed=True), interval_text(value, column, signed=True))
-        entries.append((column.title, f"{' '.join(filter(None, texts))} ({difference.floor})"))
+        entries.append((column.title, f"{' '.join(filter(None, texts))} ({difference.baseline})"))
         named[_judgement(difference)].append(column.title)
     text = "; ".join(f"{judgement} in {', '.join(titles)}" for judgement, titles in named.items() if titles)
     return Section(
-        f"{name} against the best floor of each measure",
+        f"{name} against the best baseline of each measure",
         text=f"{text[:1].upper()}{text[1:]}.",
         entries=tuple(entries),
     )

@@ -11,8 +11,9 @@ from eval.report.tables import pictures_of
 from eval.results import Report, Row
 
 _DETAILS = (
-    "seconds_per_image touched_pixels touched_mean touched_worst protocol size images_hash masks_hash".split()
-)
+    "seconds_per_image known_pixels_changed known_change_mean known_change_worst protocol size images_hash "
+    "masks_hash"
+).split()
 
 
 def to_csv(report: Report) -> str:
@@ -27,7 +28,7 @@ def to_csv(report: Report) -> str:
     return write_sheet([_method(row, report) for row in report.rows], _method_fields(report))
 
 
-def to_pictures_csv(report: Report) -> str:
+def to_images_csv(report: Report) -> str:
     """One line for each method and picture: what a plot or a test of one's own starts from.
 
     Args:
@@ -40,7 +41,7 @@ def to_pictures_csv(report: Report) -> str:
     lines = [
         {"method": row.name, "picture": picture.stem, "hole_ratio": picture.hole_ratio, **picture.values}
         for row in report.rows
-        for picture in row.pictures
+        for picture in row.images
     ]
     return write_sheet(lines, ["method", "picture", "hole_ratio", *keys])
 
@@ -78,11 +79,10 @@ def _method(row: Row, report: Report) -> dict[str, Any]:
                 f"{column.key}_low": value.low,
                 f"{column.key}_high": value.high,
             }
-    if row.touched is not None:
-        touched = row.touched
+    if (change := row.known_change) is not None:
         line |= {
-            "touched_pixels": touched.pixels,
-            "touched_mean": touched.mean,
-            "touched_worst": touched.worst,
+            "known_pixels_changed": change.pixels,
+            "known_change_mean": change.mean,
+            "known_change_worst": change.worst,
         }
     return line

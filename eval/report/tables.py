@@ -5,8 +5,8 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
+from eval.measures.statistics import best_row
 from eval.results import Column, Report, Row, Value
-from eval.statistics import best_row
 
 DASH = "-"
 
@@ -22,7 +22,7 @@ class Cell:
 
 @dataclass(frozen=True)
 class Line:
-    """One row of a table; ``kind`` is a remark such as ``floor``, empty for none."""
+    """One row of a table; ``kind`` is a remark such as ``baseline``, empty for none."""
 
     name: str
     kind: str
@@ -81,14 +81,13 @@ def bins_table(report: Report) -> Table | None:
     return Table(headings, tuple(lines)) if lines else None
 
 
-def touched_table(report: Report) -> Table | None:
+def known_change_table(report: Report) -> Table | None:
     """What each method changed outside the hole before it was composited; None where nobody could."""
     headings = ("method", "known pixels changed", "mean change, levels", "largest change, levels")
     lines = []
     for row in report.rows:
-        if row.touched is not None:
-            touched = row.touched
-            texts = (f"{100 * touched.pixels:.1f} %", f"{touched.mean:.2f}", f"{touched.worst:.0f}")
+        if (change := row.known_change) is not None:
+            texts = (f"{100 * change.pixels:.1f} %", f"{change.mean:.2f}", f"{change.worst:.0f}")
             lines.append(Line(row.name, remark_of(row), tuple(Cell(text) for text in texts)))
     return Table(headings, tuple(lines)) if lines else None
 
@@ -114,8 +113,8 @@ def pictures_of(row: Row, report: Report) -> int:
 
 
 def remark_of(row: Row) -> str:
-    """What stands behind a method's name in a table: floors are marked, the rest is what they are for."""
-    return "floor" if row.kind == "floor" else ""
+    """What stands behind a method's name in a table: baselines are marked, the rest is what they are for."""
+    return "baseline" if row.kind == "baseline" else ""
 
 
 def bin_limits(report: Report) -> list[tuple[float, float]]:

@@ -29,8 +29,8 @@ class Rank:
 def worst_first(report: Report) -> tuple[str, list[Rank]]:
     """Order the pictures by how far a method lies behind the best row, the widest gap first.
 
-    The methods judged are those that are no floors; pictures on which none of them lies behind follow by
-    their values. With a single method, or with floors alone, the pictures stand by the best row's value, the
+    The methods judged are those that are no baselines; images on which none of them lies behind follow by
+    their values. With a single method, or with baselines alone, the images stand by the best row's value, the
     worst first.
 
     Args:
@@ -42,8 +42,8 @@ def worst_first(report: Report) -> tuple[str, list[Rank]]:
     column = _ranking_column(report)
     if column is None:
         return "No measure of single pictures, so no order.", []
-    judged = [row for row in report.rows if row.kind != "floor"]
-    of_row = {row.name: {picture.stem: picture.values for picture in row.pictures} for row in report.rows}
+    judged = [row for row in report.rows if row.kind != "baseline"]
+    of_row = {row.name: {picture.stem: picture.values for picture in row.images} for row in report.rows}
     ranked = []
     for stem, hole_ratio in _pictures(report.rows).items():
         values = {name: of[stem][column.key] for name, of in of_row.items() if column.key in of.get(stem, {})}
@@ -62,7 +62,7 @@ def _ranking_column(report: Report) -> Column | None:
 
 
 def _pictures(rows: Sequence[Row]) -> dict[str, float]:
-    return {picture.stem: picture.hole_ratio for row in rows for picture in row.pictures}
+    return {picture.stem: picture.hole_ratio for row in rows for picture in row.images}
 
 
 def _rank(

@@ -12,12 +12,10 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
-from safetensors.torch import save_file
 
-from eval.features import MOBILENET_FILE, SQUEEZENET_FILE
+from eval.measures.networks import FoundFile
 from eval.protocol import MASKS_FILE
-from inpaint.features.mobilenet import MobileNetV2Features
-from inpaint.features.squeezenet import SqueezeNetFeatures
+from tests.eval.random_weights import write_random_weights
 
 
 def _write_masks(path: Path, masks: dict[str, np.ndarray]) -> None:
@@ -102,14 +100,14 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
     masks["2.png"][:, :80] = True
     masks["3.png"][200:, 200:] = True
     _write_masks(folder / MASKS_FILE, masks)
-    with torch.random.fork_rng():
-        torch.manual_seed(0)
-        for network, name in (
-            (SqueezeNetFeatures(), SQUEEZENET_FILE),
-            (MobileNetV2Features(), MOBILENET_FILE),
-        ):
-            save_file({k: v.half() for k, v in network.state_dict().items()}, folder / "metrics" / name)
+    write_random_weights(folder / "metrics", "squeezenet-caffe", "mobilenet-tensorflow")
     return folder
+
+
+@pytest.fixture
+def any_weights(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Take random weights for the recorded files."""
+    monkeypatch.setattr(FoundFile, "check", lambda self: "not checked")
 
 
 @pytest.fixture(scope="session")
@@ -117,8 +115,6 @@ def random_weights(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder of the published weights files with random numbers; read it with ``check_hash=False``."""
     for package in ("torchvision", "lpips", "pytorch_fid"):
         pytest.importorskip(package)
-    from tests.eval.random_weights import write_random_weights
-
     folder = tmp_path_factory.mktemp("weights")
     write_random_weights(folder)
     return folder

@@ -8,8 +8,8 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from eval.results import Bin, Column, Picture, Report, Row, RowKind, Unmeasured, Value
-from eval.statistics import means_of
+from eval.measures.statistics import means_of
+from eval.results import Bin, Column, ImageScores, Report, Row, RowKind, Unmeasured, Value
 
 PSNR = Column("psnr", "PSNR", 3, True)
 HOLE_PSNR = Column("hole_psnr", "hole PSNR", 3, True)
@@ -31,7 +31,7 @@ def make_row(
 ) -> Row:
     """A row whose hole PSNR lies 5 dB below its PSNR on every picture."""
     pictures = tuple(
-        Picture(stem, 0.25, {"psnr": value, "hole_psnr": value - 5, "l1": l1})
+        ImageScores(stem, 0.25, {"psnr": value, "hole_psnr": value - 5, "l1": l1})
         for stem, value in zip(STEMS, psnr, strict=False)
     )
     values = means_of(pictures, COLUMNS) | {"fid": Value(fid, fid - 10, fid + 10)}

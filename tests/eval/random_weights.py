@@ -1,4 +1,4 @@
-"""The published weights files with random numbers in them: official names and keys, half precision."""
+"""Every feature network's weights file with random numbers in it: official names and keys, half precision."""
 
 from __future__ import annotations
 
@@ -6,32 +6,49 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 
 import torch
+from safetensors.torch import save_file
 from torch import Tensor, nn
 
-from eval.weights import NETWORKS
+from eval.measures.networks import NETWORKS
+from inpaint.features.mobilenet import MobileNetV2Features
 
 
-def write_random_weights(folder: Path, seed: int = 0) -> None:
-    """Write every file of ``eval.weights.NETWORKS``; to be read with ``check_hash=False``."""
+def write_random_weights(folder: Path, *keys: str, seed: int = 0) -> None:
+    """Write the files of some of ``eval.measures.networks.NETWORKS``, or of all; their hashes do not fit."""
     from torchvision import models
+
+    def fid_inception() -> nn.Module:
+        return models.inception_v3(num_classes=1008, aux_logits=False, init_weights=False)
 
     graphs: Mapping[str, Callable[[], nn.Module]] = {
         "lpips-alex": models.alexnet,
         "lpips-vgg": models.vgg16,
-        "inception-fid": lambda: models.inception_v3(num_classes=1008, aux_logits=False, init_weights=False),
+        "lpips-squeeze": models.squeezenet1_1,
+        "inception-fid": fid_inception,
+        "inception-fid-768": fid_inception,
         "inception-torchvision": lambda: models.inception_v3(init_weights=False),
+        "squeezenet-caffe": models.squeezenet1_1,
+        "mobilenet-tensorflow": MobileNetV2Features,
     }
-    generator = torch.Generator().manual_seed(seed)
-    for key, graph in graphs.items():
+    for key in keys or graphs:
+        generator = torch.Generator().manual_seed(seed)
         with torch.device("meta"):
-            shapes = graph().state_dict()
-        state = {name: _random(name, tensor, generator) for name, tensor in shapes.items() if _used(name)}
-        torch.save(state, folder / NETWORKS[key].file)
+            shapes = graphs[key]().state_dict()
+        state = {
+            name: _random(name, tensor, generator) for name, tensor in shapes.items() if _used(name, key)
+        }
+        path = folder / NETWORKS[key].files[0].name
+        if path.suffix == ".safetensors":
+            save_file(state, path)
+        else:
+            torch.save(state, path)
 
 
-def _used(name: str) -> bool:
-    """The classifiers of AlexNet and VGG are nine tenths of their files, and nobody asks them."""
-    return not name.startswith("classifier.")
+def _used(name: str, key: str) -> bool:
+    """The classifiers are most of their files, and nobody asks them; the short FID file ends at 768."""
+    return not name.startswith("classifier.") and not (
+        key == "inception-fid-768" and name.startswith(("Mixed_7", "fc."))
+    )
 
 
 def _random(name: str, like: Tensor, generator: torch.Generator) -> Tensor:

@@ -13,29 +13,31 @@ from click.testing import CliRunner, Result
 from PIL import Image
 
 from eval.__main__ import main
-from eval.methods import FLOORS
 from eval.protocol import find_validation_task
 from eval.results import read_report
+from eval.tasks.methods import BASELINES
+
+pytestmark = pytest.mark.usefixtures("any_weights")
 
 
 def run(*arguments: object) -> Result:
     return CliRunner().invoke(main, ["validate", *map(str, arguments)])
 
 
-def test_floors_and_a_model(data: Path, tiny_checkpoint: Callable[[str], Path], tmp_path: Path) -> None:
+def test_baselines_and_a_model(data: Path, tiny_checkpoint: Callable[[str], Path], tmp_path: Path) -> None:
     result = run(
-        "--data", data, "--floors", "--model", tiny_checkpoint("small"), "--device", "cpu",
+        "--data", data, "--baselines", "--model", tiny_checkpoint("small"), "--device", "cpu",
         "--out", tmp_path / "r.json", "--out", tmp_path / "r.md", "--save", tmp_path / "pictures",
     )  # fmt: skip
     assert result.exit_code == 0, result.output
     assert result.stdout == (tmp_path / "r.md").read_text(encoding="utf-8")
     report = read_report(tmp_path / "r.json")
-    assert [row.name for row in report.rows] == [*FLOORS, "small"]
+    assert [row.name for row in report.rows] == [*BASELINES, "small"]
     assert [column.key for column in report.columns] == ["psnr", "hole_psnr", "ssim", "sqd", "fmd"]
     assert (report.protocol, report.n, report.size) == ("validation", 3, "256 x 256")
     # What was measured is what was saved: known pixels are the picture's own.
     task = find_validation_task(data)
-    for pair, picture in zip(task.pairs, report.row("small").pictures, strict=True):
+    for pair, picture in zip(task.pairs, report.row("small").images, strict=True):
         target, hole = task.read(pair)
         saved = np.array(Image.open(tmp_path / f"pictures/small/{pair.stem}.png"))
         assert np.array_equal(saved[~hole], target[~hole])
@@ -68,11 +70,11 @@ def test_models_of_one_name_keep_their_paths(
 @pytest.mark.parametrize(
     ("arguments", "told"),
     [
-        (["--floors", "--data", "gone"], "ground truth: 'gone/val/images'"),
+        (["--baselines", "--data", "gone"], "ground truth: 'gone/val/images'"),
         (["--data", "DATA"], "nothing to score"),
         (["--data", "DATA", "--model", "no-such-model"], "no-such-model"),
         (["--data", "DATA", "--model", "DATA/metrics/mobilenet_v2_dequant_fp16.safetensors"], "safetensors"),
-        (["--data", "DATA", "--floors", "--out", "report.txt"], "report.txt"),
+        (["--data", "DATA", "--baselines", "--out", "report.txt"], "report.txt"),
     ],
 )
 def test_mistakes_cost_one_line(data: Path, tmp_path: Path, arguments: list[str], told: str) -> None:
@@ -88,5 +90,5 @@ def test_mistakes_cost_one_line(data: Path, tmp_path: Path, arguments: list[str]
 def test_an_absent_device_is_named(data: Path) -> None:
     if torch.cuda.is_available():
         pytest.skip("there is a CUDA device")
-    result = run("--data", data, "--floors", "--device", "cuda")
+    result = run("--data", data, "--baselines", "--device", "cuda")
     assert result.exit_code == 2 and "'cuda' is not available" in result.stderr

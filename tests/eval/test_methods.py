@@ -9,7 +9,15 @@ import pytest
 import torch
 from torch import Tensor
 
-from eval.methods import FLOORS, Fill, Method, check_names, fill_in_8_bits, floors, load_models
+from eval.tasks.methods import (
+    BASELINES,
+    Fill,
+    Method,
+    baseline_methods,
+    check_names,
+    fill_in_8_bits,
+    load_models,
+)
 from inpaint.errors import DataError, InpaintError, WeightsError
 
 CPU = torch.device("cpu")
@@ -57,21 +65,21 @@ def test_a_broken_fill_is_named(fill: Fill, told: str, pair: tuple[Tensor, Tenso
         filled(fill, *pair)
 
 
-def test_the_mean_colour_floor_is_cut_to_8_bits() -> None:
+def test_the_mean_colour_baseline_is_cut_to_8_bits() -> None:
     image = torch.tensor([10.0, 13.0, 0.0]).view(1, 1, 1, 3).repeat(1, 3, 1, 1) / 255
     mask = torch.tensor([0.0, 0.0, 1.0]).view(1, 1, 1, 3)
-    prediction = filled(FLOORS["mean colour"], image, mask)
+    prediction = filled(BASELINES["mean colour"], image, mask)
     assert (prediction[..., 2] * 255).round().unique().tolist() == [11.0]  # of 11.5
     whole = torch.full((1, 3, 1, 3), 200 / 255)  # a mean that is whole is not cut below itself
-    assert torch.equal(filled(FLOORS["mean colour"], whole, mask), whole)
+    assert torch.equal(filled(BASELINES["mean colour"], whole, mask), whole)
 
 
-def test_floors_keep_the_known_region(pair: tuple[Tensor, Tensor]) -> None:
+def test_baselines_keep_the_known_region(pair: tuple[Tensor, Tensor]) -> None:
     image, mask = pair
-    assert [floor.kind for floor in floors()] == ["floor"] * 4
-    for floor in floors():
+    assert [baseline.kind for baseline in baseline_methods()] == ["baseline"] * 4
+    for baseline in baseline_methods():
         known = (mask < 0.5).expand_as(image)
-        assert torch.equal(fill_in_8_bits(floor, image, mask)[known], image[known])
+        assert torch.equal(fill_in_8_bits(baseline, image, mask)[known], image[known])
 
 
 @pytest.mark.parametrize(

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from eval.pairs import Task, find_predictions, find_task
+from eval.tasks.pairs import Task, find_predictions, find_task
 from inpaint.errors import DataError, InpaintError
 
 

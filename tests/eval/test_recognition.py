@@ -15,14 +15,14 @@ import torch.nn.functional as F
 from click.testing import CliRunner, Result
 
 from eval.__main__ import main
-from eval.recognition import fine_tuning
-from eval.recognition.encoders import PictureEncoder, load_candidates
-from eval.recognition.features import encode_pictures, picture_statistics
-from eval.recognition.fine_tuning import FineTuning, fine_tune_candidates
-from eval.recognition.labels import find_labelled
-from eval.recognition.outcomes import Outcome, differences_of, values_of
-from eval.recognition.probe import majority_by_fold, predict_by_fold
-from eval.recognition.task import RecognitionTask, load_task
+from eval.studies.recognition import fine_tuning
+from eval.studies.recognition.encoders import PictureEncoder, load_candidates
+from eval.studies.recognition.features import encode_pictures, picture_statistics
+from eval.studies.recognition.fine_tuning import FineTuning, fine_tune_candidates
+from eval.studies.recognition.labels import find_labelled
+from eval.studies.recognition.outcomes import Outcome, differences_of, values_of
+from eval.studies.recognition.probe import majority_by_fold, predict_by_fold
+from eval.studies.recognition.task import RecognitionTask, load_task
 from inpaint.checkpoint import save_checkpoint
 from inpaint.errors import InpaintError
 from inpaint.models.presets import FCMAE_PRESETS, MAE_PRESETS, build_fcmae, build_inpainter, build_mae
@@ -160,7 +160,7 @@ def test_statistics_are_of_colour_and_sharpness(tmp_path):
 
 def test_an_interrupted_run_goes_on_and_gives_the_same(task, checkpoints, tmp_path, monkeypatch):
     (candidate,) = load_candidates([str(checkpoints / "mae.safetensors")])
-    monkeypatch.setattr("eval.recognition.features._PICTURES_AT_ONCE", 8)
+    monkeypatch.setattr("eval.studies.recognition.features._PICTURES_AT_ONCE", 8)
     whole = encode_pictures(task, candidate, 0, work=tmp_path / "whole", device=CPU)
     seen: list[int] = []
     forward = PictureEncoder.forward
@@ -208,7 +208,7 @@ def outcome(correct: np.ndarray, groups: np.ndarray | None = None, **more: objec
 
 def test_balanced_accuracy_counts_classes_equally():
     labels = np.array([0, 0, 0, 0, 0, 0, 1, 1])
-    found = Outcome("x", "floor", labels[None] == 0, labels, np.arange(8))
+    found = Outcome("x", "baseline", labels[None] == 0, labels, np.arange(8))
     assert found.measure().tolist() == [0.75, 0.5]
     assert found.resample(0)[:, 1] == pytest.approx(0.5, abs=0.5)
 
@@ -236,7 +236,7 @@ def test_differences_are_paired_and_of_one_architecture():
     correct = np.random.default_rng(1).random(300) < 0.6
     better = correct | (np.arange(300) % 30 == 0)
     rows = [
-        outcome(correct, name="floor", kind="floor", architecture=""),
+        outcome(correct, name="baseline", kind="baseline", architecture=""),
         outcome(better, name="mine"),
         outcome(correct, name="other", architecture="b"),
         outcome(correct, name="random", kind="random"),
@@ -323,8 +323,8 @@ def test_the_probe_from_the_command_line(photos, checkpoints, tmp_path):
     assert "--data DATA --folds 3 --model" in result.stdout and str(photos) not in result.stdout
     report = json.loads((tmp_path / "r.json").read_text(encoding="utf-8"))
     assert [score["values"]["accuracy"]["value"] for score in report["scores"]][-2:] == [1, 1]
-    assert len(list((tmp_path / "r.work").glob("features-*.jsonl"))) == 3
-    again = run("linear-probe", *words[:-4], "--work", tmp_path / "elsewhere")
+    assert len(list((tmp_path / "r.cache").glob("features-*.jsonl"))) == 3
+    again = run("linear-probe", *words[:-4], "--cache-dir", tmp_path / "elsewhere")
     assert again.stdout == result.stdout
 
 
@@ -332,7 +332,7 @@ def test_the_fine_tune_from_the_command_line(photos, checkpoints, tmp_path):
     words = (
         "--data", photos, "--model", checkpoints / "acr.safetensors", "--random", "--seeds", 1, "--folds", 3,
         "--size", 32, "--per-class", 6, "--steps", 2, "--batch-size", 3, "--learning-rate", 1e-3,
-        "--work", tmp_path,
+        "--cache-dir", tmp_path,
     )  # fmt: skip
     result = run("fine-tune", *words)
     assert result.exit_code == 0, result.output

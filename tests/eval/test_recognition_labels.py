@@ -11,14 +11,14 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from eval.recognition.labels import LabelledPhotos, find_labelled
-from eval.recognition.task import load_task
+from eval.studies.recognition.labels import LabelledPhotos, find_labelled
+from eval.studies.recognition.task import load_task
 from inpaint.data.sources import Files, Names, PhotoIndex
 from inpaint.errors import ConfigError, DataError
 from tests.eval.recognition_files import CLASSES, write_classes, write_list, write_picture
 from tests.train.photo_files import write_shard
 
-SHIPPED = Path(__file__).parents[2] / "eval" / "contents.toml"
+SHIPPED = Path(__file__).parents[2] / "eval/studies/contents.toml"
 TOML = """
 column = "source"
 group_from = "path"

@@ -10,16 +10,17 @@ from pathlib import Path
 
 import pytest
 
-from eval.report import to_markdown, write_report
-from eval.report.sheets import to_csv, to_pictures_csv
-from eval.results import Bin, Touched, Value, read_report
+from eval.report.files import write_report
+from eval.report.markdown import to_markdown
+from eval.report.sheets import to_csv, to_images_csv
+from eval.results import Bin, KnownChange, Value, read_report
 from inpaint.errors import InpaintError
 from tests.eval.make_reports import COLUMNS, make_report, make_row
 
 SMOOTH = make_row(
-    "push-pull", [20.0, 22.0, 24.0], l1=0.1, kind="floor", bins=(Bin(0.2, 0.3, 3, {"psnr": 22.0}),)
+    "push-pull", [20.0, 22.0, 24.0], l1=0.1, kind="baseline", bins=(Bin(0.2, 0.3, 3, {"psnr": 22.0}),)
 )
-SHARP = make_row("Telea", [19.0, 21.0, 23.0], l1=0.05, fid=80, kind="floor")
+SHARP = make_row("Telea", [19.0, 21.0, 23.0], l1=0.05, fid=80, kind="baseline")
 OURS = make_row("acr", [21.0, 23.0, 25.0], l1=0.2, fid=40)
 REPORT = make_report(SMOOTH, SHARP, OURS)
 
@@ -36,16 +37,16 @@ def test_markdown_has_a_row_for_each_method_with_its_interval_below() -> None:
     interval = cells(lines[row + 1])
     assert interval[0] == "95 %" and interval[-1] == "[30.00, 50.00]"
     assert interval[2] == "[21.000, 25.000]" and interval[4] == "[0.2000, 0.2000]"
-    assert cells(lines[row - 4])[0] == "push-pull (floor)"
+    assert cells(lines[row - 4])[0] == "push-pull (baseline)"
 
 
-def test_markdown_compares_each_method_with_the_best_floor() -> None:
+def test_markdown_compares_each_method_with_the_best_baseline() -> None:
     text = to_markdown(REPORT)
     assert "Better in PSNR, hole PSNR, FID; worse in L1." in text
     assert "- PSNR: +1.000 [+1.000, +1.000] (push-pull)" in text  # paired: the same gain on every picture
     assert "- L1: +0.1500 [+0.1500, +0.1500] (Telea)" in text
     assert "- FID: -10.00 (push-pull)" in text
-    assert "best floor" not in to_markdown(make_report(OURS))
+    assert "best baseline" not in to_markdown(make_report(OURS))
 
 
 def test_a_difference_within_its_interval_is_called_so() -> None:
@@ -66,7 +67,7 @@ def test_markdown_says_what_a_reader_needs() -> None:
         "2" * 64,
         "device: by hand",
         "percentile bootstrap over pictures",
-        "| push-pull (floor) | 20-30 % | 3 | 22.000 | - | - |",
+        "| push-pull (baseline) | 20-30 % | 3 | 22.000 | - | - |",
     ):
         assert part in text, part
     assert "Neither is LPIPS or FID" not in text
@@ -76,9 +77,9 @@ def test_markdown_says_what_a_reader_needs() -> None:
     )
 
 
-def test_what_a_method_touched_is_told() -> None:
-    touched = dataclasses.replace(OURS, touched=Touched(0.125, 1.5, 40))
-    assert "| acr | 12.5 % | 1.50 | 40 |" in to_markdown(make_report(touched))
+def test_what_a_method_known_change_is_told() -> None:
+    known_change = dataclasses.replace(OURS, known_change=KnownChange(0.125, 1.5, 40))
+    assert "| acr | 12.5 % | 1.50 | 40 |" in to_markdown(make_report(known_change))
     assert "Outside the hole" not in to_markdown(REPORT)
 
 
@@ -110,15 +111,19 @@ def test_csv_gives_every_number_back_exactly() -> None:
     assert second["method"] == 'a,"b"\n' and second["kind"] == "model" and second["n"] == "3"
     assert [float(second[key]) for key in ("psnr", "l1", "l1_low", "l1_high")] == [math.inf, 1 / 3, 0.1, 0.7]
     assert (
-        second["psnr_low"] == second["fid"] == second["touched_pixels"] == second["seconds_per_image"] == ""
+        second["psnr_low"]
+        == second["fid"]
+        == second["known_pixels_changed"]
+        == second["seconds_per_image"]
+        == ""
     )
-    assert first["kind"] == "floor" and float(first["fid"]) == 50 and first["masks_hash"] == "2" * 64
+    assert first["kind"] == "baseline" and float(first["fid"]) == 50 and first["masks_hash"] == "2" * 64
     for column in COLUMNS:
         assert float(first[column.key]) == SMOOTH.values[column.key].value
 
 
 def test_csv_of_pictures_gives_every_picture_back() -> None:
-    lines = list(csv.DictReader(io.StringIO(to_pictures_csv(REPORT))))
+    lines = list(csv.DictReader(io.StringIO(to_images_csv(REPORT))))
     assert len(lines) == 9 and "fid" not in lines[0]
     assert [line["picture"] for line in lines if line["method"] == "acr"] == ["a", "b", "c"]
     assert [float(line["psnr"]) for line in lines if line["method"] == "acr"] == [21, 23, 25]

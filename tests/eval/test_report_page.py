@@ -43,12 +43,14 @@ def pixels(uri: str) -> np.ndarray:
 
 @pytest.fixture
 def report(tmp_path: Path) -> Report:
-    """A floor, and a method that lies behind it by 1 dB on picture a, 9 on b and not at all on c."""
-    write_pictures(tmp_path, {"floor": 104, "ours": 132})
+    """A baseline, and a method that lies behind it by 1 dB on picture a, 9 on b and not at all on c."""
+    write_pictures(tmp_path, {"baseline": 104, "ours": 132})
     bins = tuple(Bin(low, low + 0.1, 1, {"psnr": 20 - 40 * low, "l1": low}) for low in (0.1, 0.2, 0.3))
-    floor = make_row("floor", [22, 30, 24], kind="floor", folder=tmp_path / "pred" / "floor", bins=bins)
+    baseline = make_row(
+        "baseline", [22, 30, 24], kind="baseline", folder=tmp_path / "pred" / "baseline", bins=bins
+    )
     ours = make_row("ours", [21, 21, 25], folder=tmp_path / "pred" / "ours", bins=bins)
-    return make_report(floor, ours, folder=tmp_path)
+    return make_report(baseline, ours, folder=tmp_path)
 
 
 def test_the_page_is_one_well_formed_file_that_asks_for_nothing(report: Report) -> None:
@@ -70,10 +72,10 @@ def test_the_page_holds_the_numbers_the_facts_and_the_pictures(report: Report) -
     table = next(root.iter("table"))
     rows = [[words(cell) for cell in row] for row in table.iter("tr")]
     assert rows[0] == ["method", "N", "PSNR ↑", "hole PSNR ↑", "L1 ↓", "FID ↓"]
-    assert rows[1][0] == "floor floor" and rows[2][0] == "ours"
+    assert rows[1][0] == "baseline baseline" and rows[2][0] == "ours"
     assert rows[2][2] == "22.333 [21.000, 25.000]" and rows[2][5] == "50.00 (N 3) [40.00, 60.00]"
     text = words(root)
-    for part in ("biased upward", "LPIPS", "2" * 64, "by hand", "against the best floor", "hole ratio, %"):
+    for part in ("biased upward", "LPIPS", "2" * 64, "by hand", "against the best baseline", "hole ratio, %"):
         assert part in text, part
     assert len(list(root.iter("article"))) == 3
     assert len(list(root.iter("img"))) == 3 * (2 + 2 * 2)
@@ -99,7 +101,7 @@ def test_the_widest_gap_to_the_best_row_comes_first(report: Report) -> None:
     rule, ranks = worst_first(report)
     assert rule == "Worst first, by the gap in hole PSNR to the best row."
     assert [rank.stem for rank in ranks] == ["b", "a", "c"]
-    assert ranks[0].reason == "ours: hole PSNR 16.000, 9.000 behind floor"
+    assert ranks[0].reason == "ours: hole PSNR 16.000, 9.000 behind baseline"
     assert ranks[2].reason == "ours: hole PSNR 20.000"  # nothing is ahead of it
     assert [words(heading).split()[0] for heading in parse(to_html(report)).iter("h3")] == ["b", "a", "c"]
 
@@ -110,7 +112,7 @@ def test_of_several_methods_the_one_furthest_behind_counts() -> None:
     assert [rank.stem for rank in ranks] == ["c", "b", "a"] and ranks[0].reason.startswith("bad: ")
 
 
-@pytest.mark.parametrize("kind", ["model", "floor"])
+@pytest.mark.parametrize("kind", ["model", "baseline"])
 def test_a_row_alone_is_ordered_by_its_own_values(kind) -> None:
     rule, ranks = worst_first(make_report(make_row("only", [30, 10, math.inf], kind=kind)))
     assert rule == "Worst first, by hole PSNR." and [rank.stem for rank in ranks] == ["b", "a", "c"]
@@ -131,13 +133,13 @@ def test_equal_infinities_are_no_gap_and_lower_may_be_better() -> None:
 
 def test_the_gallery_shows_what_was_measured(report: Report) -> None:
     case = build_gallery(report).cases[0]
-    floor, ours = case.results
+    baseline, ours = case.results
     assert case.rank.hole_ratio == 0.25 and dict(ours.values)["hole PSNR"] == "16.000"
     original, masked, composite = map(pixels, (case.original, case.masked, ours.composite))
     assert np.abs(original.astype(int) - 100).max() <= 3
     assert masked[:3, :3].min() > 190 and abs(int(masked[6, 6, 0]) - 100) < 12  # stripes in the hole only
     assert abs(int(composite[1, 1, 0]) - 132) < 8 and abs(int(composite[6, 6, 0]) - 100) < 8  # composited
-    assert "FID" not in dict(floor.values)
+    assert "FID" not in dict(baseline.values)
 
 
 def test_the_difference_map_is_of_the_hole_alone() -> None:
@@ -178,13 +180,13 @@ def test_pictures_that_are_gone_are_told_and_nothing_fails(report: Report, tmp_p
 def test_rows_without_pictures_are_named_once(report: Report) -> None:
     rows = tuple(dataclasses.replace(row, folder=None) for row in report.rows)
     remarks = build_gallery(dataclasses.replace(report, rows=rows)).remarks
-    assert remarks == ("Not kept, so not shown: the pictures of floor, ours.",)
+    assert remarks == ("Not kept, so not shown: the pictures of baseline, ours.",)
 
 
 def test_other_masks_than_the_scored_ones_are_not_shown(report: Report) -> None:
     rows = tuple(
         dataclasses.replace(
-            row, pictures=tuple(dataclasses.replace(picture, hole_ratio=0.5) for picture in row.pictures)
+            row, images=tuple(dataclasses.replace(picture, hole_ratio=0.5) for picture in row.images)
         )
         for row in report.rows
     )

@@ -9,14 +9,18 @@ from pathlib import Path
 
 import pytest
 
-from eval.results import Bin, Column, Touched, Value, from_plain, read_report, to_plain
+from eval.results import Bin, Column, KnownChange, Value, from_plain, read_report, to_plain
 from inpaint.errors import DataError
 from tests.eval.make_reports import make_report, make_row
 
 ROW = make_row("acr", [21.0, math.inf, 25.0], bins=(Bin(0.2, 0.3, 3, {"psnr": math.inf}),))
 FULL = make_report(
     dataclasses.replace(
-        ROW, touched=Touched(0.1, 0.5, 3.0), seconds_per_image=0.25, missing=("d",), folder="some/where"
+        ROW,
+        known_change=KnownChange(0.1, 0.5, 3.0),
+        seconds_per_image=0.25,
+        missing=("d",),
+        folder="some/where",
     ),
     make_row("perfect", [math.inf] * 3, fid=-0.0),
 )
@@ -54,13 +58,13 @@ def test_a_value_is_read_by_its_names_not_by_their_order() -> None:
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        (lambda plain: plain.update(format=7), "format 7; expected 1"),
+        (lambda plain: plain.update(format=7), "format 7; expected 2"),
         (lambda plain: plain.pop("rows"), "rows"),
         (lambda plain: plain.update(extra=1), "extra"),
         (lambda plain: plain["rows"][0].pop("bins"), "bins"),
         (lambda plain: plain["columns"][0].update(colour="red"), "colour"),
         (lambda plain: plain["rows"][0]["values"]["psnr"].update(mean=1.0), "mean"),
-        (lambda plain: plain["rows"][0]["pictures"][0]["values"].update(psnr="high"), "high"),
+        (lambda plain: plain["rows"][0]["images"][0]["values"].update(psnr="high"), "high"),
         (lambda plain: plain["rows"].append("acr"), "no whole report"),
         (lambda plain: plain.update(warnings=None), "no whole report"),
     ],
@@ -75,7 +79,7 @@ def test_what_is_no_report_is_refused(change, message: str) -> None:
 def test_a_file_that_is_no_report_costs_one_line(tmp_path: Path) -> None:
     with pytest.raises(DataError, match=r"none\.json: cannot be read"):
         read_report(tmp_path / "none.json")
-    for text in ("{", "[]", "3", '{"format": 2}', "\x80"):
+    for text in ("{", "[]", "3", '{"format": 3}', "\x80"):
         (tmp_path / "r.json").write_bytes(text.encode("latin-1"))
         with pytest.raises(DataError):
             read_report(tmp_path / "r.json")

@@ -18,8 +18,8 @@ from PIL import Image
 
 from eval.__main__ import main
 from eval.commands import progress
-from eval.methods import FLOORS
 from eval.results import read_report
+from eval.tasks.methods import BASELINES
 from inpaint.mask_sets import hash_masks
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -42,25 +42,25 @@ def pictures(make_set: Callable) -> Any:
     return make_set(6)
 
 
-def test_predictions_and_floors_make_a_table_and_files(pictures: Any, tmp_path: Path) -> None:
+def test_predictions_and_baselines_make_a_table_and_files(pictures: Any, tmp_path: Path) -> None:
     pictures.predict("mine", brighter)
     pictures.predict("worse", lambda image, hole: np.where(hole, 255 - image, image))
     result = call(
-        "score", *inputs(pictures), "--pred", f"mine={tmp_path / 'mine'}", "--floors",
+        "score", *inputs(pictures), "--pred", f"mine={tmp_path / 'mine'}", "--baselines",
         "--pred", f"the other={tmp_path / 'worse'}", "--out", tmp_path / "r.json", "--out", tmp_path / "r.md",
     )  # fmt: skip
     assert result.exit_code == 0, result.output
     assert result.stdout == (tmp_path / "r.md").read_text(encoding="utf-8")
     report = read_report(tmp_path / "r.json")
-    assert [row.name for row in report.rows] == [*FLOORS, "mine", "the other"]
-    assert [row.kind for row in report.rows] == ["floor"] * 4 + ["files"] * 2
+    assert [row.name for row in report.rows] == [*BASELINES, "mine", "the other"]
+    assert [row.kind for row in report.rows] == ["baseline"] * 4 + ["files"] * 2
     # An error of 10 levels everywhere in the hole.
     assert report.row("mine").values["hole_psnr"].value == pytest.approx(10 * np.log10(255**2 / 100))
     assert report.protocol == "standard" and report.images == str(pictures.gt)
     masks = ((path.stem, np.array(Image.open(path)) > 0) for path in pictures.masks.iterdir())
     assert report.masks_hash == hash_masks(masks)
     assert "mine: 0 of 6 pictures" in result.stderr
-    assert (tmp_path / "r.work/method-the-other.jsonl").is_file()  # beside the first report
+    assert (tmp_path / "r.cache/method-the-other.jsonl").is_file()  # beside the first report
 
 
 def test_a_model_runs_and_is_scored_and_its_files_score_the_same(
@@ -84,7 +84,7 @@ def test_a_protocol_is_chosen(pictures: Any, tmp_path: Path) -> None:
     psnr = {}
     for protocol in ("standard", "mae-far", "lama"):
         out = tmp_path / f"{protocol}.json"
-        result = call("run", *inputs(pictures), "--floors", "--protocol", protocol, "--out", out)
+        result = call("run", *inputs(pictures), "--baselines", "--protocol", protocol, "--out", out)
         assert result.exit_code == 0, result.output
         report = read_report(out)
         assert report.protocol == protocol
@@ -93,9 +93,11 @@ def test_a_protocol_is_chosen(pictures: Any, tmp_path: Path) -> None:
     assert psnr["mae-far"] - psnr["standard"] == pytest.approx(1, abs=0.01)  # the script's PSNR
 
 
-def test_the_small_networks_are_extra_columns(pictures: Any, data: Path, tmp_path: Path) -> None:
+def test_the_small_networks_are_extra_columns(
+    pictures: Any, data: Path, tmp_path: Path, any_weights: None
+) -> None:
     result = call(
-        "run", *inputs(pictures), "--floors", "--limit", 3, "--feature-networks", data / "metrics",
+        "run", *inputs(pictures), "--baselines", "--limit", 3, "--feature-networks", data / "metrics",
         "--weights", tmp_path, "--out", tmp_path / "r.json",
     )  # fmt: skip
     assert result.exit_code == 0, result.output
@@ -109,12 +111,12 @@ def test_masks_may_be_cycled_and_pictures_cropped(make_set: Callable, tmp_path: 
     for path in sorted(pictures.masks.iterdir())[2:]:
         path.unlink()
     result = call(
-        "run", *inputs(pictures), "--floors", "--cycle-masks", "--size", 16, "--out", tmp_path / "r.json"
+        "run", *inputs(pictures), "--baselines", "--cycle-masks", "--size", 16, "--out", tmp_path / "r.json"
     )
     assert result.exit_code == 0, result.output
     report = read_report(tmp_path / "r.json")
     assert report.size == "16 x 16" and report.n == 5
-    ratios = [picture.hole_ratio for picture in report.rows[0].pictures]
+    ratios = [picture.hole_ratio for picture in report.rows[0].images]
     assert ratios[0] == ratios[2] == ratios[4] != ratios[1] == ratios[3]
     assert "in turn" in report.notes["masks"] and "16 x 16" in report.notes["pictures"]
 
@@ -130,12 +132,12 @@ def test_missing_files_stop_or_are_counted(pictures: Any, tmp_path: Path) -> Non
     assert result.exit_code == 0, result.output
     report = read_report(tmp_path / "r.json")
     assert report.n == 5 and report.row("mine").missing == ("p02",)
-    assert len(report.row("mine").pictures) == 4 and len(report.warnings) == 2
+    assert len(report.row("mine").images) == 4 and len(report.warnings) == 2
 
 
 def test_without_a_report_nothing_is_kept(pictures: Any, tmp_path: Path) -> None:
     before = sorted(path.name for path in tmp_path.iterdir())
-    result = call("run", *inputs(pictures), "--floors")
+    result = call("run", *inputs(pictures), "--baselines")
     assert result.exit_code == 0 and "push-pull" in result.stdout
     assert sorted(path.name for path in tmp_path.iterdir()) == before
 
@@ -144,19 +146,19 @@ MISTAKES = [
     (["score", *"--images gt --masks masks".split()], "nothing to score"),
     (["run", *"--images gt --masks masks".split()], "nothing to score"),
     (
-        ["score", *"--images gone --masks masks --floors".split()],
+        ["score", *"--images gone --masks masks --baselines".split()],
         "no such folder for the ground truth: 'gone'",
     ),
-    (["score", *"--images gt --masks gone --floors".split()], "no such folder for the masks: 'gone'"),
+    (["score", *"--images gt --masks gone --baselines".split()], "no such folder for the masks: 'gone'"),
     (["score", *"--images gt --masks masks --pred gt".split()], "expected NAME=DIR"),
     (["score", *"--images gt --masks masks --pred =gt".split()], "expected NAME=DIR"),
     (["score", *"--images gt --masks masks --pred a=gone".split()], "no such folder for the predictions"),
     (["score", *"--images gt --masks masks --pred a=gt".split()], "the ground truth itself"),
     (["score", *"--images gt --masks masks --pred a=masks --pred a=masks".split()], "two methods named 'a'"),
     (["run", *"--images gt --masks masks --model no-such-model".split()], "no-such-model"),
-    (["run", *"--images gt --masks masks --floors --out r.txt".split()], "r.txt"),
-    (["run", *"--images gt --masks masks --floors --work gt/p00.png".split()], "cannot keep the scores"),
-    (["run", *"--images gt --masks masks --floors --size 8".split()], "at least 11 x 11"),
+    (["run", *"--images gt --masks masks --baselines --out r.txt".split()], "r.txt"),
+    (["run", *"--images gt --masks masks --baselines --work gt/p00.png".split()], "cannot keep the results"),
+    (["run", *"--images gt --masks masks --baselines --size 8".split()], "at least 11 x 11"),
 ]
 
 
@@ -174,7 +176,7 @@ def test_mistakes_cost_one_line(
 
 
 def test_an_unknown_device_is_named(pictures: Any) -> None:
-    result = CliRunner().invoke(main, ["run", *map(str, inputs(pictures)), "--floors", "--device", "tpu9"])
+    result = CliRunner().invoke(main, ["run", *map(str, inputs(pictures)), "--baselines", "--device", "tpu9"])
     assert result.exit_code == 2 and "'tpu9'" in result.stderr
 
 
@@ -185,11 +187,11 @@ def test_a_stop_by_hand_says_how_to_go_on(
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patch:
-        patch.setitem(FLOORS, "OpenCV Telea", stop)
-        result = call("run", *inputs(pictures), "--floors", "--out", tmp_path / "r.json")
-    assert result.exit_code == 2 and "stopped; the same command goes on" in result.stderr
+        patch.setitem(BASELINES, "OpenCV Telea", stop)
+        result = call("run", *inputs(pictures), "--baselines", "--out", tmp_path / "r.json")
+    assert result.exit_code == 2 and "stopped; the same command resumes" in result.stderr
     assert not (tmp_path / "r.json").exists()
-    result = call("run", *inputs(pictures), "--floors", "--out", tmp_path / "r.json")
+    result = call("run", *inputs(pictures), "--baselines", "--out", tmp_path / "r.json")
     assert result.exit_code == 0 and "push-pull pyramid: 6 of 6 pictures" in result.stderr
 
 
@@ -215,10 +217,10 @@ def test_a_terminal_gets_a_bar(monkeypatch: pytest.MonkeyPatch, capsys: pytest.C
 
 
 @pytest.mark.slow
-def test_a_killed_run_goes_on_to_the_same_report(make_set: Callable, data: Path, tmp_path: Path) -> None:
+def test_a_killed_run_goes_on_to_the_same_report(make_set: Callable, tmp_path: Path) -> None:
     pictures = make_set(10, shapes=((256, 240),))
-    command = ["run", *inputs(pictures), "--floors", "--feature-networks", data / "metrics", "--out"]
-    lines = tmp_path / "killed.work/method-mean-colour.jsonl"
+    command = ["run", *inputs(pictures), "--baselines", "--out"]
+    lines = tmp_path / "killed.cache/method-mean-colour.jsonl"
     process = subprocess.Popen(
         [sys.executable, "-m", "eval", *map(str, command), tmp_path / "killed.json", "--device", "cpu"],
         cwd=ROOT,
@@ -238,9 +240,9 @@ def test_a_killed_run_goes_on_to_the_same_report(make_set: Callable, data: Path,
     result = call(*command, tmp_path / "whole.json")
     assert result.exit_code == 0, result.output
     resumed, whole = (read_report(tmp_path / f"{name}.json") for name in ("killed", "whole"))
-    assert [row.name for row in resumed.rows] == [row.name for row in whole.rows] == list(FLOORS)
+    assert [row.name for row in resumed.rows] == [row.name for row in whole.rows] == list(BASELINES)
     for row, other in zip(resumed.rows, whole.rows, strict=True):
-        for picture, twin in zip(row.pictures, other.pictures, strict=True):
+        for picture, twin in zip(row.images, other.images, strict=True):
             assert picture.stem == twin.stem and picture.values == pytest.approx(dict(twin.values), rel=1e-5)
         for key, value in row.values.items():
             assert value.value == pytest.approx(other.values[key].value, rel=1e-5)

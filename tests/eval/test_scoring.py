@@ -15,11 +15,11 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from eval.measures import build_measures
-from eval.methods import Fill, Method, floors
-from eval.pairs import find_predictions, find_task
+from eval.measures.build import build_measures
 from eval.results import Column, Report, Value
 from eval.scoring import score
+from eval.tasks.methods import Fill, Method, baseline_methods
+from eval.tasks.pairs import find_predictions, find_task
 from inpaint.errors import DataError, InpaintError
 
 CPU = torch.device("cpu")
@@ -34,7 +34,9 @@ class MeanColours:
     definition = "Mean colours."
     feature_sizes: Mapping[str, int] = {"fid": 3}
 
-    def per_picture(self, composite: Tensor, target: Tensor, mask: Tensor) -> dict[str, Tensor]:
+    files: Mapping[str, str] = {}
+
+    def per_image(self, composite: Tensor, target: Tensor, mask: Tensor) -> dict[str, Tensor]:
         return {"l1": (composite - target).abs().double().mean(dim=(1, 2, 3)).cpu()}
 
     def features(self, image: Tensor) -> dict[str, Tensor]:
@@ -44,13 +46,22 @@ class MeanColours:
         return {"fid": Value(float(np.abs(composites["fid"] - targets["fid"]).max()))}
 
 
+class ManyFeatures(MeanColours):
+    """More features than there are pictures."""
+
+    feature_sizes: Mapping[str, int] = {"fid": 12}
+
+    def features(self, image: Tensor) -> dict[str, Tensor]:
+        return {"fid": image.mean(dim=(2, 3)).cpu().repeat(1, 4)}
+
+
 def files(name: str, folder: Path, task: Any, **options: Any) -> Method:
     predictions = find_predictions(folder, task, **options)
     return Method(name, "files", predictions, predictions.fingerprint)
 
 
 def run(pictures: Any, methods: list[Method], measures: Any = None, **options: Any) -> Report:
-    options = {"work": pictures.root / "work", "protocol": "standard", "device": CPU} | options
+    options = {"cache_dir": pictures.root / "work", "protocol": "standard", "device": CPU} | options
     task = find_task(pictures.gt, pictures.masks)
     return score(task, methods, measures or build_measures("standard"), **options)
 
@@ -89,15 +100,15 @@ def test_a_known_error_gives_the_known_numbers(pictures: Any) -> None:
     ratios = [pictures.hole(f"p{index:02}").mean() for index in range(6)]
     assert row.values["hole_psnr"].value == pytest.approx(10 * np.log10(255**2 / 100), rel=1e-6)
     assert row.values["hole_l1"].value == pytest.approx(10 / 255)
-    assert [p.values["l1"] for p in row.pictures] == pytest.approx([ratio * 10 / 255 for ratio in ratios])
-    assert [p.values["psnr"] for p in row.pictures] == pytest.approx(
+    assert [p.values["l1"] for p in row.images] == pytest.approx([ratio * 10 / 255 for ratio in ratios])
+    assert [p.values["psnr"] for p in row.images] == pytest.approx(
         [10 * np.log10(255**2 / (100 * ratio)) for ratio in ratios]
     )
-    assert [p.hole_ratio for p in row.pictures] == pytest.approx(ratios)
+    assert [p.hole_ratio for p in row.images] == pytest.approx(ratios)
     # What it changed outside the hole is told, and not measured.
     known = sum((1 - ratio) * 24 * 32 for ratio in ratios)
-    assert row.touched.pixels == pytest.approx(6 / known) and row.touched.worst == 3
-    assert row.touched.mean == pytest.approx(6 * 3 / (3 * known))
+    assert row.known_change.pixels == pytest.approx(6 / known) and row.known_change.worst == 3
+    assert row.known_change.mean == pytest.approx(6 * 3 / (3 * known))
     assert (report.n, report.size, report.warnings) == (6, "24 x 32", ())
     assert report.hole_ratio == pytest.approx(np.mean(ratios))
     assert row.seconds_per_image is None and row.folder == str(pictures.root / "pred")
@@ -108,21 +119,25 @@ def test_a_perfect_prediction_is_perfect(pictures: Any) -> None:
     task = find_task(pictures.gt, pictures.masks)
     row = run(pictures, [files("perfect", pictures.root / "pred", task)], MeanColours()).row("perfect")
     assert row.values["l1"].value == 0 and row.values["fid"].value == 0
-    assert (row.touched.pixels, row.touched.worst) == (0, 0)
+    assert (row.known_change.pixels, row.known_change.worst) == (0, 0)
 
 
 def test_numbers_do_not_depend_on_batches(pictures: Any) -> None:
     pictures.predict("pred", changed)
     task = find_task(pictures.gt, pictures.masks)
-    methods = [*floors(), Method("grey", "model", grey), files("files", pictures.root / "pred", task)]
+    methods = [
+        *baseline_methods(),
+        Method("grey", "model", grey),
+        files("files", pictures.root / "pred", task),
+    ]
     one, all_ = (
-        run(pictures, methods, work=pictures.root / f"work{size}", pixels_at_once=size)
+        run(pictures, methods, cache_dir=pictures.root / f"work{size}", pixels_at_once=size)
         for size in (1, ALWAYS)
     )
     for row, other in zip(one.rows, all_.rows, strict=True):
         for key, value in row.values.items():
             assert value.value == pytest.approx(other.values[key].value, rel=1e-6), (row.name, key)
-        assert row.touched == other.touched
+        assert row.known_change == other.known_change
     assert (one.images_hash, one.masks_hash) == (all_.images_hash, all_.masks_hash)
 
 
@@ -132,8 +147,8 @@ def test_numbers_do_not_depend_on_the_order(make_set: Callable, tmp_path: Path) 
     for folder in (pictures.gt, pictures.masks):
         for path in sorted(folder.iterdir()):
             path.rename(path.with_name(f"{9 - int(path.stem[1:])}.png"))
-    second = run(pictures, [Method("grey", "model", grey)], MeanColours(), work=tmp_path / "other")
-    values = [[p.values["l1"] for p in report.row("grey").pictures] for report in (first, second)]
+    second = run(pictures, [Method("grey", "model", grey)], MeanColours(), cache_dir=tmp_path / "other")
+    values = [[p.values["l1"] for p in report.row("grey").images] for report in (first, second)]
     assert values[0] == values[1][::-1]
     assert first.row("grey").values["fid"] == second.row("grey").values["fid"]
     assert first.row("grey").values["l1"].value == pytest.approx(second.row("grey").values["l1"].value)
@@ -144,16 +159,18 @@ def test_pictures_of_many_sizes_are_scored_at_their_own(make_set: Callable) -> N
     pictures = make_set(6, shapes=((24, 32), (40, 20), (12, 44)))
     pictures.predict("pred", changed)
     task = find_task(pictures.gt, pictures.masks)
-    report = run(pictures, [files("files", pictures.root / "pred", task), *floors()[:2]])
+    report = run(pictures, [files("files", pictures.root / "pred", task), *baseline_methods()[:2]])
     assert report.size == "mixed"
-    assert [p.stem for p in report.rows[0].pictures] == [f"p{index:02}" for index in range(6)]
+    assert [p.stem for p in report.rows[0].images] == [f"p{index:02}" for index in range(6)]
 
 
-def test_models_may_touch_what_floors_cannot(pictures: Any) -> None:
-    report = run(pictures, [*floors()[:1], Method("grey", "model", grey, "abc" * 10)], MeanColours())
-    assert report.row("mean colour").touched is None
-    touched = report.row("grey").touched
-    assert touched.pixels > 0.9 and touched.mean > 1
+def test_models_may_change_what_baselines_cannot(pictures: Any) -> None:
+    report = run(
+        pictures, [*baseline_methods()[:1], Method("grey", "model", grey, "abc" * 10)], MeanColours()
+    )
+    assert report.row("mean colour").known_change is None
+    known_change = report.row("grey").known_change
+    assert known_change.pixels > 0.9 and known_change.mean > 1
     assert report.row("grey").seconds_per_image
     assert report.notes["SHA-256 of models"] == "grey (abcabcabcabcabca)"
     assert report.notes["pictures"] == "6 of 6; at their own sizes"
@@ -173,7 +190,7 @@ class Interrupted:
 
 
 def test_a_stopped_run_goes_on_where_it_stood(pictures: Any) -> None:
-    whole = run(pictures, [Method("m", "model", grey)], MeanColours(), work=pictures.root / "whole")
+    whole = run(pictures, [Method("m", "model", grey)], MeanColours(), cache_dir=pictures.root / "whole")
     with pytest.raises(KeyboardInterrupt):
         run(pictures, [Method("m", "model", Interrupted(4))], MeanColours(), pixels_at_once=2 * 24 * 32)
     rest = Interrupted(None)
@@ -196,18 +213,18 @@ def test_a_stopped_run_goes_on_where_it_stood(pictures: Any) -> None:
 def test_a_method_may_join_later(pictures: Any) -> None:
     first = run(pictures, [Method("m", "model", grey)], MeanColours())
     counted = Interrupted(None)
-    both = run(pictures, [Method("m", "model", counted), *floors()[:1]], MeanColours())
+    both = run(pictures, [Method("m", "model", counted), *baseline_methods()[:1]], MeanColours())
     assert counted.filled == 0 and both.rows[0] == first.rows[0] and len(both.rows) == 2
 
 
 def test_another_run_is_not_continued(pictures: Any) -> None:
     run(pictures, [Method("m", "model", grey, "first")], MeanColours())
-    with pytest.raises(DataError, match=r"begun with other predictions .*--work"):
+    with pytest.raises(DataError, match=r"begun with other predictions .*--cache-dir"):
         run(pictures, [Method("m", "model", grey, "second")], MeanColours())
     with pytest.raises(DataError, match="begun with other measures"):
         run(pictures, [Method("m", "model", grey, "first")])
     Image.new("RGB", (32, 24)).save(pictures.gt / "p00.png")
-    with pytest.raises(DataError, match="begun with other pictures or masks"):
+    with pytest.raises(DataError, match="begun with other images or masks"):
         run(pictures, [Method("m", "model", grey, "first")], MeanColours())
 
 
@@ -236,7 +253,7 @@ def test_composites_are_saved_and_those_that_were_lost_are_made_again(pictures: 
     assert counted.filled == 2 and (save / "my-model/p04.png").is_file()
     task = find_task(pictures.gt, pictures.masks)
     again = run(pictures, [files("saved", save / "my-model", task)], MeanColours())
-    assert again.rows[0].values == report.rows[0].values and again.rows[0].touched.worst == 0
+    assert again.rows[0].values == report.rows[0].values and again.rows[0].known_change.worst == 0
 
 
 def test_a_folder_that_cannot_be_saved_to_is_named(pictures: Any) -> None:
@@ -252,7 +269,7 @@ def test_missing_predictions_are_counted_and_the_rest_is_compared_with_its_own_t
     task = find_task(pictures.gt, pictures.masks)
     report = run(pictures, [files("some", folder, task, allow_missing=True)], MeanColours())
     row = report.row("some")
-    assert row.missing == ("p00", "p03") and [p.stem for p in row.pictures] == ["p01", "p02", "p04", "p05"]
+    assert row.missing == ("p00", "p03") and [p.stem for p in row.images] == ["p01", "p02", "p04", "p05"]
     assert row.values["fid"].value == 0  # features of the same pictures, in the same order
     assert any("some: 2 pictures have no prediction: p00, p03" in warning for warning in report.warnings)
 
@@ -274,14 +291,18 @@ def test_jpeg_predictions_are_told(pictures: Any) -> None:
     task = find_task(pictures.gt, pictures.masks)
     report = run(pictures, [files("lossy", folder, task)])
     assert any("lossy: 6 predictions are JPEG" in warning for warning in report.warnings)
-    assert report.rows[0].touched.pixels > 0
+    assert report.rows[0].known_change.pixels > 0
 
 
 def test_few_pictures_are_told_where_fid_is_measured(pictures: Any) -> None:
     methods = [Method("m", "model", grey)]
-    (warning,) = run(pictures, methods, MeanColours()).warnings
-    assert warning.startswith("FID of 6 pictures is biased upward") and "2,048" in warning
-    assert run(pictures, methods, work=pictures.root / "other").warnings == ()
+    assert run(pictures, methods, MeanColours()).warnings == ()
+    (warning,) = run(pictures, methods, ManyFeatures(), cache_dir=pictures.root / "many").warnings
+    assert (
+        warning.startswith("N = 6 is below the number of features of FID (12 features)")
+        and "biased upward" in warning
+    )
+    assert run(pictures, methods, cache_dir=pictures.root / "other").warnings == ()
 
 
 def test_pictures_without_a_hole_are_told_and_left_out_of_hole_measures(pictures: Any) -> None:
@@ -290,13 +311,13 @@ def test_pictures_without_a_hole_are_told_and_left_out_of_hole_measures(pictures
     (warning,) = report.warnings
     assert warning.startswith("1 pictures have no hole: p02")
     row = report.row("m")
-    assert set(row.pictures[2].values) == {"psnr", "ssim", "l1"} and np.isinf(row.pictures[2].values["psnr"])
+    assert set(row.images[2].values) == {"psnr", "ssim", "l1"} and np.isinf(row.images[2].values["psnr"])
     assert np.isfinite(row.values["hole_psnr"].value)
 
 
 def test_hashes_tell_pictures_and_masks_apart(pictures: Any) -> None:
     def hashes(name: str) -> tuple[str, str]:
-        report = run(pictures, [Method("m", "model", grey)], MeanColours(), work=pictures.root / name)
+        report = run(pictures, [Method("m", "model", grey)], MeanColours(), cache_dir=pictures.root / name)
         return report.images_hash, report.masks_hash
 
     first = hashes("1")
@@ -344,7 +365,7 @@ def test_memory_does_not_grow_with_the_number_of_pictures(make_set: Callable) ->
         task = find_task(pictures.gt, pictures.masks, limit=limit)
         methods = [Method("m", "model", watched), files("files", pictures.root / "pred", task)]
         tracemalloc.start()
-        run_of = {"protocol": "standard", "work": pictures.root / f"work{limit}", "device": CPU}
+        run_of = {"protocol": "standard", "cache_dir": pictures.root / f"work{limit}", "device": CPU}
         score(task, methods, MeanColours(), pixels_at_once=2 * 256 * 256, **run_of)
         bytes_ = tracemalloc.get_traced_memory()[1]
         tracemalloc.stop()

@@ -1,4 +1,4 @@
-"""Intervals of means, and paired comparisons with the best floor."""
+"""Intervals of means, and paired comparisons with the best baseline."""
 
 from __future__ import annotations
 
@@ -7,9 +7,8 @@ import math
 import numpy as np
 import pytest
 
-from eval.results import Column, Picture, Report, Row, RowKind, Value
-from eval.statistics import (
-    against_floors,
+from eval.measures.statistics import (
+    against_baselines,
     best_row,
     bins_of,
     bootstrap_interval,
@@ -17,6 +16,7 @@ from eval.statistics import (
     means_of,
     paired_difference,
 )
+from eval.results import Column, ImageScores, Report, Row, RowKind, Value
 
 PSNR = Column("psnr", "PSNR", 3, True)
 L1 = Column("l1", "L1", 4, False)
@@ -26,9 +26,9 @@ FID = Column("fid", "FID", 2, False, of_set=True)
 def make_row(
     name: str, psnr: list[float], l1: float = 0.1, fid: float = 50.0, kind: RowKind = "model"
 ) -> Row:
-    pictures = tuple(Picture(f"{i}", 0.3, {"psnr": value, "l1": l1}) for i, value in enumerate(psnr))
+    pictures = tuple(ImageScores(f"{i}", 0.3, {"psnr": value, "l1": l1}) for i, value in enumerate(psnr))
     values = {"psnr": Value(float(np.mean(psnr))), "l1": Value(l1), "fid": Value(fid)}
-    return Row(name, kind, values, pictures=pictures)
+    return Row(name, kind, values, images=pictures)
 
 
 def make_report(*rows: Row) -> Report:
@@ -63,7 +63,7 @@ def test_no_interval_without_finite_values() -> None:
 
 def test_means_come_with_their_intervals() -> None:
     psnr = np.random.default_rng(3).normal(20, 2, 40)
-    means = means_of(make_row("a", psnr.tolist()).pictures, (PSNR, L1, FID))
+    means = means_of(make_row("a", psnr.tolist()).images, (PSNR, L1, FID))
     assert set(means) == {"psnr", "l1"}  # FID is of the set, not a mean
     assert means["psnr"] == Value(pytest.approx(psnr.mean()), *map(pytest.approx, bootstrap_interval(psnr)))
     assert means["l1"] == Value(*[pytest.approx(0.1)] * 3)
@@ -71,19 +71,19 @@ def test_means_come_with_their_intervals() -> None:
 
 
 def test_pictures_without_a_value_are_left_out_of_its_mean() -> None:
-    pictures = [Picture("a", 0.2, {"psnr": 20.0, "l1": 0.1}), Picture("b", 0.0, {"l1": 0.3})]
+    pictures = [ImageScores("a", 0.2, {"psnr": 20.0, "l1": 0.1}), ImageScores("b", 0.0, {"l1": 0.3})]
     means = means_of(pictures, (PSNR, L1))
     assert means["psnr"] == Value(20.0, 20.0, 20.0) and means["l1"].value == pytest.approx(0.2)
     assert [b.values for b in bins_of(pictures, (PSNR, L1))] == [{"l1": 0.3}, {"psnr": 20.0, "l1": 0.1}]
 
 
 def test_a_perfect_picture_makes_the_mean_infinite() -> None:
-    assert means_of(make_row("a", [math.inf, 20.0]).pictures, (PSNR,))["psnr"] == Value(math.inf)
+    assert means_of(make_row("a", [math.inf, 20.0]).images, (PSNR,))["psnr"] == Value(math.inf)
 
 
 def test_bins_are_half_open_and_hold_every_picture_once() -> None:
     ratios = [0.0, 0.0999, 0.1, 0.35, 0.6, 0.99, 1.0]
-    pictures = [Picture(str(i), ratio, {"psnr": float(i)}) for i, ratio in enumerate(ratios)]
+    pictures = [ImageScores(str(i), ratio, {"psnr": float(i)}) for i, ratio in enumerate(ratios)]
     bins = bins_of(pictures, (PSNR, FID))
     assert [(b.low, b.high, b.n) for b in bins] == [(0, 0.1, 2), (0.1, 0.2, 1), (0.3, 0.4, 1), (0.6, 1, 3)]
     assert bins[0].values == {"psnr": 0.5} and bins[-1].values == {"psnr": 5.0}
@@ -91,7 +91,7 @@ def test_bins_are_half_open_and_hold_every_picture_once() -> None:
 
 def test_a_difference_is_paired_by_stem() -> None:
     row, other = make_row("a", [21.0, 33.0, 25.0]), make_row("b", [20.0, 32.0, 24.0])
-    shuffled = Row("b", "model", other.values, pictures=other.pictures[::-1])
+    shuffled = Row("b", "model", other.values, images=other.images[::-1])
     difference = paired_difference(row, shuffled, PSNR)
     # Every picture gains exactly 1: an unpaired interval would be as wide as the pictures differ.
     assert difference == Value(pytest.approx(1), pytest.approx(1), pytest.approx(1))
@@ -114,22 +114,26 @@ def test_two_perfect_pictures_differ_by_nothing() -> None:
     assert paired_difference(row, other, PSNR).value == 1
 
 
-def test_each_measure_is_compared_with_its_own_best_floor() -> None:
-    smooth = make_row("smooth", [20.0, 22.0, 24.0], l1=0.2, kind="floor")
-    sharp = make_row("sharp", [19.0, 21.0, 23.0], l1=0.05, fid=80.0, kind="floor")
-    compared = against_floors(make_report(smooth, sharp, make_row("ours", [21.0, 23.0, 25.0])))
+def test_each_measure_is_compared_with_its_own_best_baseline() -> None:
+    smooth = make_row("smooth", [20.0, 22.0, 24.0], l1=0.2, kind="baseline")
+    sharp = make_row("sharp", [19.0, 21.0, 23.0], l1=0.05, fid=80.0, kind="baseline")
+    compared = against_baselines(make_report(smooth, sharp, make_row("ours", [21.0, 23.0, 25.0])))
     assert list(compared) == ["ours"]
     psnr, l1, fid = compared["ours"]
-    assert (psnr.floor, psnr.value.value, psnr.better) == ("smooth", pytest.approx(1), True)
+    assert (psnr.baseline, psnr.value.value, psnr.better) == ("smooth", pytest.approx(1), True)
     assert (psnr.value.low, psnr.value.high) == (pytest.approx(1), pytest.approx(1))
-    assert (l1.floor, l1.value.value, l1.better) == ("sharp", pytest.approx(0.05), False)  # lower is better
-    assert (fid.floor, fid.value, fid.better) == ("smooth", Value(0.0), False)  # equal is not better
+    assert (l1.baseline, l1.value.value, l1.better) == (
+        "sharp",
+        pytest.approx(0.05),
+        False,
+    )  # lower is better
+    assert (fid.baseline, fid.value, fid.better) == ("smooth", Value(0.0), False)  # equal is not better
 
 
-def test_without_floors_there_is_no_comparison() -> None:
-    assert against_floors(make_report(make_row("ours", [21.0]))) == {}
-    floor = make_row("floor", [21.0], kind="floor")
-    assert against_floors(make_report(floor)) == {}
+def test_without_baselines_there_is_no_comparison() -> None:
+    assert against_baselines(make_report(make_row("ours", [21.0]))) == {}
+    baseline = make_row("baseline", [21.0], kind="baseline")
+    assert against_baselines(make_report(baseline)) == {}
 
 
 def test_the_best_row_ignores_rows_without_a_value() -> None:

@@ -8,8 +8,8 @@ from collections.abc import Callable, Iterator
 import pytest
 import torch
 
-from eval.pairs import find_task
-from eval.stream import THREADS, image_tensor, mask_tensor, read_ahead, read_batches
+from eval.tasks.pairs import find_task
+from eval.tasks.stream import THREADS, image_tensor, mask_tensor, read_ahead, read_batches
 from inpaint.errors import DataError
 
 

@@ -16,16 +16,17 @@ from click.testing import CliRunner, Result
 from PIL import Image
 
 from eval.__main__ import main
-from eval.methods import FLOORS
 from eval.published import read_published
-from eval.report import comparison_to_markdown, write_comparison
 from eval.report.beside import comparison_sections
 from eval.report.comparison import Comparison, comparison_table
+from eval.report.files import write_comparison
+from eval.report.markdown import comparison_to_markdown
 from eval.results import Column, Report, Unmeasured, from_plain
+from eval.tasks.methods import BASELINES
 from tests.eval.make_reports import make_report, make_row
 
 SIZE = 256
-LPIPS = Column("lpips_alex", "LPIPS Alex", 4, False)
+LPIPS = Column("lpips_alex", "LPIPS (alex)", 4, False)
 
 
 def call(*arguments: object) -> Result:
@@ -34,7 +35,7 @@ def call(*arguments: object) -> Result:
 
 def report_of(protocol: str, psnr: float, **changes: object) -> Report:
     report = make_report(
-        make_row("floor", [psnr - 3] * 3, kind="floor"), make_row("ours", [psnr] * 3), protocol=protocol
+        make_row("baseline", [psnr - 3] * 3, kind="baseline"), make_row("ours", [psnr] * 3), protocol=protocol
     )
     return dataclasses.replace(report, size="256 x 256", **changes)
 
@@ -59,24 +60,24 @@ def words_of(subject: Comparison, title: str) -> str:
 
 def test_our_rows_stand_before_the_printed_ones_by_both_definitions() -> None:
     rows = cells_of(comparison())
-    assert list(rows) == ["floor", "ours", "EC", "Co-Mod", "LaMa", "CTSDG", "MAE-FAR"]
+    assert list(rows) == ["baseline", "ours", "EC", "Co-Mod", "LaMa", "CTSDG", "MAE-FAR"]
     assert rows["ours"]["PSNR as printed ↑"] == "24.000" and rows["ours"]["PSNR textbook ↑"] == "23.000"
     assert rows["MAE-FAR"]["PSNR as printed ↑"] == "24.5" and rows["MAE-FAR"]["PSNR textbook ↑"] == "23.5"
-    assert rows["MAE-FAR"]["LPIPS Alex ↓"] == "0.101" and rows["MAE-FAR"]["N"] == "?"
+    assert rows["MAE-FAR"]["LPIPS (alex) ↓"] == "0.101" and rows["MAE-FAR"]["N"] == "?"
     assert rows["CTSDG"]["FID as printed ↓"] == "11.2"  # the digits of the print
 
 
 def test_a_missing_score_is_a_dash_with_its_reason() -> None:
     subject = comparison()
     rows = cells_of(subject)
-    assert rows["ours"]["LPIPS Alex ↓"] == rows["ours"]["SSIM as printed ↑"] == "-"
+    assert rows["ours"]["LPIPS (alex) ↓"] == rows["ours"]["SSIM as printed ↑"] == "-"
     assert rows["MAE-FAR"]["SSIM textbook ↑"] == rows["MAE-FAR"]["FID textbook ↓"] == "-"
     reasons = words_of(subject, "Where there is a dash")
-    assert "LPIPS Alex ↓: not measured in all of ours" in reasons
+    assert "LPIPS (alex) ↓: not measured in all of ours" in reasons
     assert "FID textbook ↓: no printed value can be converted" in reasons
-    absent = report_of("mae-far", 24.0, unmeasured=(Unmeasured("LPIPS Alex", "weights X are not here"),))
+    absent = report_of("mae-far", 24.0, unmeasured=(Unmeasured("LPIPS (alex)", "weights X are not here"),))
     with_why = dataclasses.replace(subject, reports={**subject.reports, "mae-far": absent})
-    assert "LPIPS Alex ↓: weights X are not here" in words_of(with_why, "Where there is a dash")
+    assert "LPIPS (alex) ↓: weights X are not here" in words_of(with_why, "Where there is a dash")
     alone = dataclasses.replace(subject, reports={"standard": subject.reports["standard"]})
     assert cells_of(alone)["ours"]["PSNR as printed ↑"] == "-"
     assert "PSNR as printed ↑: ours were not scored by the mae-far protocol" in words_of(
@@ -112,7 +113,7 @@ def test_markdown_holds_table_traps_sources_and_our_own_report() -> None:
         "exactly 1.0 dB above the textbook's",
         "the paper's own table was not seen",
         "docs/methods/co-mod.md",
-        "ours against the best floor",
+        "ours against the best baseline",
         "FID of 3 pictures is biased upward.",
         "### What was measured",
     ):
@@ -127,7 +128,7 @@ def test_rows_that_one_report_lacks_are_still_there() -> None:
     rows = cells_of(
         dataclasses.replace(subject, reports={"standard": subject.reports["standard"], "mae-far": more})
     )
-    assert list(rows)[:3] == ["floor", "ours", "other"]
+    assert list(rows)[:3] == ["baseline", "ours", "other"]
     assert rows["ours"]["PSNR as printed ↑"] == "-" and rows["other"]["PSNR as printed ↑"] == "20.000"
 
 
@@ -184,15 +185,15 @@ def test_a_folder_is_scored_by_both_definitions(root: Path, tiny_checkpoint: Cal
     reports = {name: from_plain(report) for name, report in plain["reports"].items()}
     assert list(reports) == ["standard", "mae-far"]
     names = [row.name for row in reports["standard"].rows]
-    assert names == [*FLOORS, "picked-up", "mine", "tiny-model"]
+    assert names == [*BASELINES, "picked-up", "mine", "tiny-model"]
     # 10 levels off in the hole, known pixels put back: the textbook's value, and the print's 1 dB above it.
     psnr = -10 * math.log10((10 / 255) ** 2 * (80 / SIZE) ** 2)
     assert reports["standard"].row("mine").values["psnr"].value == pytest.approx(psnr, abs=1e-6)
     assert reports["mae-far"].row("mine").values["psnr"].value == pytest.approx(psnr + 1, abs=0.01)
     assert "| mine | 2 |" in result.stdout and "| MAE-FAR (published) | ? | 24.5 |" in result.stdout
-    assert "not in torch.hub's folder" in result.stdout  # why LPIPS and FID are dashes
+    assert "is not in torch.hub; get it" in result.stdout  # why LPIPS and FID are dashes
     page = outputs[1].read_text(encoding="utf-8")
-    assert page.count("<img") == 2 * (2 + 2 * 7)  # the pictures of floors and models were kept for it
+    assert page.count("<img") == 2 * (2 + 2 * 7)  # the pictures of baselines and models were kept for it
     for protocol in reports:
         path = root / f"{protocol}.json"
         path.write_text(json.dumps(plain["reports"][protocol]))
@@ -213,7 +214,7 @@ def test_masks_in_turn_and_other_sizes_are_brought_to_the_table(root: Path) -> N
 
 
 def write_report_file(path: Path, report: Report) -> Path:
-    from eval.report import write_report
+    from eval.report.files import write_report
 
     write_report(report, path)
     return path

@@ -8,7 +8,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from eval.distribution import frechet_shares, pair_up
+from eval.measures.distribution import frechet_shares, pair_up
 from inpaint import metrics, published_metrics
 from inpaint.features.inception import mae_far_input, resize_8_bits
 from tests.golden_cases.case import Case

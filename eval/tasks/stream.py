@@ -13,7 +13,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from eval.pairs import Pair, Predictions, Task
+from eval.tasks.pairs import Pair, Predictions, Task
 
 THREADS = min(8, os.cpu_count() or 1)
 _BATCHES_AHEAD = 3

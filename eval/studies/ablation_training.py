@@ -8,8 +8,8 @@ from collections.abc import Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from dataclasses import replace
 
-from eval.ablation import Ablation, Run
 from eval.scoring import OnProgress, no_progress
+from eval.studies.ablation import Ablation, Run
 from inpaint.errors import InpaintError
 from inpaint.train.config import AcrRunConfig, MaeRunConfig
 from inpaint.train.fit import fit

@@ -16,7 +16,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from eval.picture_files import few
+from eval.tasks.files import few
 from inpaint.data.sources import Files, Names, PhotoIndex, Shard, index_photos
 from inpaint.errors import ConfigError, DataError
 
@@ -76,7 +76,7 @@ def find_labelled(
         source: a folder with one sub-folder per class, searched with its subfolders; or a CSV file with
             the columns ``file`` and ``class``: ``file`` is a path relative to the list, or a photo's name in
             a ``.tar`` beside it (``SHARD.tar/NAME`` where two shards have it).
-        classes: TOML file that makes classes and groups from other columns, as ``eval/contents.toml`` does.
+        classes: TOML file that makes classes and groups from other columns: ``eval/studies/contents.toml``.
         group_column: of the list: rows that share its value stay on one side of a split. Without it, and
             without ``classes``, every photo is a group of its own.
         per_class: no more photos of each class than this, drawn by the seed.
@@ -191,7 +191,7 @@ def _read_classes(path: Path) -> Classes:
     except (KeyError, AttributeError, TypeError, ValueError, re.error) as error:
         raise ConfigError(
             f"{path} says no classes ({error}); expected column, group_from and [classes.NAME] with lines "
-            "VALUE = 'EXPRESSION', as in eval/contents.toml"
+            "VALUE = 'EXPRESSION', as in eval/studies/contents.toml"
         ) from None
     if content:
         raise ConfigError(f"{path} has unknown keys: {', '.join(content)}")

@@ -13,8 +13,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from eval.pairs import Predictions
 from eval.results import RowKind
+from eval.tasks.pairs import Predictions
 from inpaint import baselines
 from inpaint.checkpoint import load_checkpoint
 from inpaint.errors import DataError, InpaintError
@@ -31,7 +31,7 @@ class Method:
 
     Attributes:
         name: as the table prints it.
-        kind: a floor, a model run here, or picture files.
+        kind: a baseline, a model run here, or picture files.
         source: what fills the holes, or the files in which they are filled.
         identity: another one means other predictions: a checkpoint's hash, the files' fingerprint.
     """
@@ -52,7 +52,7 @@ def _mean_colour_8_bits(image: Tensor, mask: Tensor) -> Tensor:
     return (baselines.mean_colour(image, mask) * 255 + 1e-4).floor() / 255
 
 
-FLOORS: dict[str, Fill] = {
+BASELINES: dict[str, Fill] = {
     "mean colour": _mean_colour_8_bits,
     "push-pull pyramid": baselines.push_pull,
     "OpenCV Telea": baselines.telea,
@@ -60,9 +60,9 @@ FLOORS: dict[str, Fill] = {
 }
 
 
-def floors() -> list[Method]:
+def baseline_methods() -> list[Method]:
     """The fills without a network: what every model must beat."""
-    return [Method(name, "floor", source, name) for name, source in FLOORS.items()]
+    return [Method(name, "baseline", source, name) for name, source in BASELINES.items()]
 
 
 def load_models(names: Sequence[str], device: torch.device) -> list[Method]:

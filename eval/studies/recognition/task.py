@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 from sklearn.model_selection import StratifiedGroupKFold
 
-from eval.recognition.labels import LabelledPhotos
+from eval.studies.recognition.labels import LabelledPhotos
 from inpaint.data.memory import PhotoSet, load_photos
 from inpaint.errors import DataError
 

@@ -16,11 +16,11 @@ from sklearn.model_selection import GridSearchCV, PredefinedSplit
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
-from eval.recognition.encoders import Candidate
-from eval.recognition.features import encode_pictures, picture_statistics
-from eval.recognition.outcomes import Outcome
-from eval.recognition.task import RecognitionTask
 from eval.scoring import OnProgress, no_progress
+from eval.studies.recognition.encoders import Candidate
+from eval.studies.recognition.features import encode_pictures, picture_statistics
+from eval.studies.recognition.outcomes import Outcome
+from eval.studies.recognition.task import RecognitionTask
 
 STRENGTHS = (1e-3, 1e-2, 1e-1, 1.0, 10.0)
 """Inverse penalties the training part chooses from (scikit-learn's C), features being standardised."""
@@ -32,7 +32,7 @@ def probe_candidates(
     candidates: list[Candidate],
     *,
     seeds: range,
-    work: Path,
+    cache_dir: Path,
     device: torch.device,
     on_progress: OnProgress = no_progress,
 ) -> list[Outcome]:
@@ -42,18 +42,18 @@ def probe_candidates(
         task: every picture is tested once, by a probe that learned from the other folds.
         candidates: pre-trained encoders are probed once, random ones with every seed.
         seeds: of random weights.
-        work: folder that keeps features.
+        cache_dir: folder that keeps features.
         device: where features are computed.
-        on_progress: see :func:`eval.recognition.features.encode_pictures`.
+        on_progress: see :func:`eval.studies.recognition.features.encode_pictures`.
     """
     tested = np.ones(len(task), bool)
-    outcomes = floors_of(task, tested)
+    outcomes = baselines_of(task, tested)
     for candidate in candidates:
         runs = seeds if candidate.kind == "random" else seeds[:1]
         predictions = []
         for seed in runs:
             features = encode_pictures(
-                task, candidate, seed, work=work, device=device, on_progress=on_progress
+                task, candidate, seed, cache_dir=cache_dir, device=device, on_progress=on_progress
             )
             predictions.append(predict_by_fold(features, task))
         outcomes.append(
@@ -64,20 +64,20 @@ def probe_candidates(
     return outcomes
 
 
-def floors_of(task: RecognitionTask, tested: NDArray[np.bool_]) -> list[Outcome]:
+def baselines_of(task: RecognitionTask, tested: NDArray[np.bool_]) -> list[Outcome]:
     """What needs no network: the majority class, and a probe of colour and sharpness alone.
 
     Args:
         task: the pictures.
         tested: (N,) those that count.
     """
-    floors = {
+    baselines = {
         "majority class": majority_by_fold(task),
         "colour and sharpness alone": predict_by_fold(picture_statistics(task), task),
     }
     return [
-        Outcome.of_predictions(name, "floor", [predicted[tested]], task, tested)
-        for name, predicted in floors.items()
+        Outcome.of_predictions(name, "baseline", [predicted[tested]], task, tested)
+        for name, predicted in baselines.items()
     ]
 
 

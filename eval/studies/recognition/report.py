@@ -10,13 +10,20 @@ import numpy as np
 import sklearn
 import torch
 
-from eval.recognition.outcomes import COLUMNS, INTERVAL, Difference, Outcome, differences_of, values_of
-from eval.recognition.task import RecognitionTask
 from eval.report.files import to_json, write_form
 from eval.report.markdown import sections_to_markdown
 from eval.report.sections import Section
 from eval.report.tables import Cell, Line, Table, interval_text, value_cell
 from eval.results import Value
+from eval.studies.recognition.outcomes import (
+    COLUMNS,
+    INTERVAL,
+    Difference,
+    Outcome,
+    differences_of,
+    values_of,
+)
+from eval.studies.recognition.task import RecognitionTask
 
 SUFFIXES = (".md", ".json")
 
@@ -38,7 +45,7 @@ class RecognitionReport:
     Attributes:
         title: of the check.
         tested: pictures that the shares are of.
-        scores: floors first.
+        scores: baselines first.
         differences: pre-trained minus random.
         facts: how it was measured, and what it takes to repeat it.
     """
@@ -123,7 +130,7 @@ def _line_of(report: RecognitionReport) -> Callable[[Score], Line]:
             value_cell(score.values[c.key], c, best=score.values[c.key].value == best[c.key]) for c in COLUMNS
         ]
         counts = (Cell(str(score.runs)), Cell(str(report.tested)))
-        return Line(score.name, "floor" if score.kind == "floor" else "", (*counts, *values))
+        return Line(score.name, "baseline" if score.kind == "baseline" else "", (*counts, *values))
 
     return line
 

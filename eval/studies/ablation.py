@@ -2,7 +2,7 @@
 
 A row is a config of a folder such as ``configs/ablation``; ``mae_*.toml`` are the priors some rows build on.
 What a row starts from, another config of the folder makes: runs are put in order by that alone.
-:mod:`eval.ablation_training` trains them.
+:mod:`eval.studies.ablation_training` trains them.
 """
 
 from __future__ import annotations
@@ -15,10 +15,10 @@ from typing import Any
 
 import torch
 
-from eval.methods import Method, load_models
 from eval.protocol import validate_methods
 from eval.results import Report
 from eval.scoring import OnProgress, no_progress
+from eval.tasks.methods import Method, load_models
 from inpaint.checkpoint import read_notes
 from inpaint.device import choose_device
 from inpaint.errors import CheckpointError, ConfigError

@@ -10,10 +10,10 @@ import torch
 import torch.nn.functional as F
 from numpy.typing import NDArray
 
-from eval.ledger import Ledger
-from eval.recognition.encoders import Candidate
-from eval.recognition.task import RecognitionTask
 from eval.scoring import OnProgress, no_progress
+from eval.studies.recognition.encoders import Candidate
+from eval.studies.recognition.task import RecognitionTask
+from eval.tasks.cache import ResultCache
 
 _PICTURES_AT_ONCE = 32
 
@@ -24,17 +24,17 @@ def encode_pictures(
     candidate: Candidate,
     seed: int,
     *,
-    work: Path,
+    cache_dir: Path,
     device: torch.device,
     on_progress: OnProgress = no_progress,
 ) -> NDArray[np.float32]:
-    """The features of every picture, in float32; what an earlier run left in ``work`` is not computed again.
+    """The features of every picture, in float32; what an earlier run kept is not computed again.
 
     Args:
         task: the pictures.
         candidate: the encoder.
         seed: of its weights, where they are random.
-        work: folder for the features.
+        cache_dir: folder for the features.
         device: where to compute.
         on_progress: called with what is being done, how many pictures are done, and of how many.
 
@@ -51,15 +51,15 @@ def encode_pictures(
         "pictures": task.pictures_hash,
     }
     name = f"features-{hashlib.sha256(repr(identity).encode()).hexdigest()[:16]}"
-    ledger = Ledger(work, name, identity, {"features": encoder.width})
-    for start in range(len(ledger), len(task), _PICTURES_AT_ONCE):
+    cache = ResultCache(cache_dir, name, identity, {"features": encoder.width})
+    for start in range(len(cache), len(task), _PICTURES_AT_ONCE):
         on_progress(f"features of {candidate.name}, seed {seed}", start, len(task))
         end = min(start + _PICTURES_AT_ONCE, len(task))
         image = task.photos.photos[start:end].to(device).float() / 255
         features = encoder(image).float().cpu().numpy()
-        ledger.append([{"picture": name} for name in task.photos.names[start:end]], {"features": features})
+        cache.append([{"picture": name} for name in task.photos.names[start:end]], {"features": features})
     on_progress(f"features of {candidate.name}, seed {seed}", len(task), len(task))
-    return np.array(ledger.features()["features"])
+    return np.array(cache.features()["features"])
 
 
 def picture_statistics(task: RecognitionTask) -> NDArray[np.float32]:

@@ -1,4 +1,4 @@
-"""Picture files of a folder or zip: listed by stem, told apart and opened, whatever they are for."""
+"""ImageScores files of a folder or zip: listed by stem, told apart and opened, whatever they are for."""
 
 from __future__ import annotations
 

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from eval.results import Bin, Column, Picture, Report, Row, Value
+from eval.results import Bin, Column, ImageScores, Report, Row, Value
 
 BIN_EDGES = (0.0, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 1.0)
 RESAMPLES = 2000
@@ -19,17 +19,17 @@ INTERVAL = f"95 %, percentile bootstrap over pictures, {RESAMPLES:,} resamples"
 
 @dataclass(frozen=True)
 class Difference:
-    """A method against the best floor of one measure.
+    """A method against the best baseline of one measure.
 
     Attributes:
         column: the measure.
-        floor: name of the best floor of this measure.
-        value: method minus floor, with the paired interval where the measure is of single pictures.
+        baseline: name of the best baseline of this measure.
+        value: method minus baseline, with the paired interval where the measure is of single pictures.
         better: the method's side of zero is the good one.
     """
 
     column: Column
-    floor: str
+    baseline: str
     value: Value
     better: bool
 
@@ -76,7 +76,7 @@ def bootstrap_intervals(values: ArrayLike, seed: int = 0) -> NDArray[np.float64]
     return intervals
 
 
-def means_of(pictures: Sequence[Picture], columns: Sequence[Column]) -> dict[str, Value]:
+def means_of(pictures: Sequence[ImageScores], columns: Sequence[Column]) -> dict[str, Value]:
     """Mean and interval of each measure of single pictures, over the pictures that have it.
 
     Args:
@@ -99,7 +99,7 @@ def means_of(pictures: Sequence[Picture], columns: Sequence[Column]) -> dict[str
     return means
 
 
-def bins_of(pictures: Sequence[Picture], columns: Sequence[Column]) -> tuple[Bin, ...]:
+def bins_of(pictures: Sequence[ImageScores], columns: Sequence[Column]) -> tuple[Bin, ...]:
     """Means by hole ratio: 0-10, 10-20, ... 50-60, 60-100 %; bins without a picture are left out."""
     bins = []
     for low, high in itertools.pairwise(BIN_EDGES):
@@ -131,10 +131,10 @@ def paired_difference(row: Row, other: Row, column: Column) -> Value | None:
         if row.missing != other.missing:
             return None
         return Value(row.values[column.key].value - other.values[column.key].value)
-    others = {picture.stem: picture.values for picture in other.pictures}
+    others = {picture.stem: picture.values for picture in other.images}
     pairs = [
         (picture.values[column.key], others[picture.stem][column.key])
-        for picture in row.pictures
+        for picture in row.images
         if column.key in picture.values and column.key in others.get(picture.stem, {})
     ]
     if not pairs:
@@ -153,31 +153,31 @@ def best_row(rows: Sequence[Row], column: Column) -> Row | None:
     return max(measured, key=lambda row: sign * _value(row, column), default=None)
 
 
-def against_floors(report: Report) -> dict[str, tuple[Difference, ...]]:
-    """Compare every method that is no floor with the best floor of each measure, picture by picture.
+def against_baselines(report: Report) -> dict[str, tuple[Difference, ...]]:
+    """Compare every method that is no baseline with the best baseline of each measure, picture by picture.
 
     Args:
-        report: with or without floors.
+        report: with or without baselines.
 
     Returns:
-        By the method's name, in the order of the report's columns; empty without floors.
+        By the method's name, in the order of the report's columns; empty without baselines.
     """
-    floors = [row for row in report.rows if row.kind == "floor"]
+    baselines = [row for row in report.rows if row.kind == "baseline"]
     return {
-        row.name: tuple(_differences(row, floors, report.columns))
+        row.name: tuple(_differences(row, baselines, report.columns))
         for row in report.rows
-        if floors and row.kind != "floor"
+        if baselines and row.kind != "baseline"
     }
 
 
-def _differences(row: Row, floors: Sequence[Row], columns: Sequence[Column]) -> list[Difference]:
+def _differences(row: Row, baselines: Sequence[Row], columns: Sequence[Column]) -> list[Difference]:
     found = []
     for column in columns:
-        floor = best_row(floors, column)
-        value = None if floor is None else paired_difference(row, floor, column)
-        if floor is not None and value is not None:
+        baseline = best_row(baselines, column)
+        value = None if baseline is None else paired_difference(row, baseline, column)
+        if baseline is not None and value is not None:
             gain = value.value if column.higher_is_better else -value.value
-            found.append(Difference(column, floor.name, value, better=gain > 0))
+            found.append(Difference(column, baseline.name, value, better=gain > 0))
     return found
 
 
@@ -186,6 +186,6 @@ def _value(row: Row, column: Column) -> float:
     return math.nan if value is None else value.value
 
 
-def _values(pictures: Sequence[Picture], column: Column) -> NDArray[np.float64]:
+def _values(pictures: Sequence[ImageScores], column: Column) -> NDArray[np.float64]:
     """A measure of the pictures that have it: a picture without a hole has no hole PSNR."""
     return np.array([p.values[column.key] for p in pictures if column.key in p.values], dtype=np.float64)

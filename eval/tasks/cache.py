@@ -1,8 +1,8 @@
-"""What lets scoring stream and resume: values and features of every picture, appended to files as they come.
+"""What lets scoring resume: values and features of every image, appended to files as they come.
 
-A ledger is ``NAME.jsonl`` (a header line, then one line a picture) and one ``NAME.KIND.f32`` for each kind of
+A cache is ``NAME.jsonl`` (a header line, then one line an image) and one ``NAME.KIND.f32`` for each kind of
 feature: raw float32 rows in the order of the lines. Features are written before the line that counts them, so
-whatever a killed run left behind is cut back to its last whole picture.
+whatever a killed run left behind is cut back to its last whole image.
 """
 
 from __future__ import annotations
@@ -21,14 +21,14 @@ from inpaint.errors import DataError
 _FLOAT_BYTES = 4
 
 
-class Ledger:
-    """One method's values and features on disk; ``len`` is the number of whole pictures.
+class ResultCache:
+    """One method's values and features on disk; ``len`` is the number of whole images.
 
     Args:
-        folder: work folder of the run; made where it is missing.
+        folder: cache directory of the run; made where it is missing.
         name: of the files.
-        identity: what the values are made from, by what a person calls it: pictures, predictions, measures. A
-            ledger of another identity is never continued.
+        identity: what the values are made from, by what a person calls it: images, predictions, measures. A
+            cache of another identity is never continued.
         feature_sizes: length of each kind of feature vector.
 
     Raises:
@@ -40,14 +40,13 @@ class Ledger:
     ) -> None:
         self._lines = folder / f"{name}.jsonl"
         self._features = {key: folder / f"{name}.{key}.f32" for key in feature_sizes}
-        self._row_bytes = {key: size * _FLOAT_BYTES for key, size in feature_sizes.items()}
         self._sizes = dict(feature_sizes)
         try:
             folder.mkdir(parents=True, exist_ok=True)
             for path in (self._lines, *self._features.values()):
                 path.touch()
             self._begin(dict(identity))
-            rows = [path.stat().st_size // self._row_bytes[key] for key, path in self._features.items()]
+            rows = [path.stat().st_size // self._row_bytes(key) for key, path in self._features.items()]
             self.cut(min([len(self._ends()) - 1, *rows]))
         except OSError as error:
             raise self._failed(error) from error
@@ -56,7 +55,7 @@ class Ledger:
         return self._count
 
     def __iter__(self) -> Iterator[dict[str, Any]]:
-        """The pictures' values in the order they were appended."""
+        """The images' values in the order they were appended."""
         with self._lines.open(encoding="utf-8") as file:
             next(file)
             for line in file:
@@ -65,11 +64,7 @@ class Ledger:
     def append(
         self, entries: Sequence[Mapping[str, Any]], features: Mapping[str, NDArray[np.float32]]
     ) -> None:
-        """Add pictures.
-
-        Args:
-            entries: values of each picture, for JSON.
-            features: ``(B, D)`` by kind.
+        """Add images: values of each, for JSON, and their features ``(B, D)`` by kind.
 
         Raises:
             DataError: they cannot be written.
@@ -87,23 +82,24 @@ class Ledger:
         self._count += len(entries)
 
     def cut(self, count: int) -> None:
-        """Keep the first ``count`` pictures."""
+        """Keep the first ``count`` images."""
         os.truncate(self._lines, self._ends()[count])
         for key, path in self._features.items():
-            os.truncate(path, count * self._row_bytes[key])
+            os.truncate(path, count * self._row_bytes(key))
         self._count = count
 
     def features(self) -> dict[str, NDArray[np.float32]]:
-        """All features by kind, ``(N, D)``; they stay on disk until they are read."""
-        if not self._count:  # an empty file cannot be mapped
-            return {key: np.empty((0, size), "<f4") for key, size in self._sizes.items()}
+        """All features by kind, ``(N, D)``."""
         return {
-            key: np.memmap(path, "<f4", "r", shape=(self._count, self._sizes[key]))
+            key: np.fromfile(path, "<f4").reshape(-1, self._sizes[key])
             for key, path in self._features.items()
         }
 
+    def _row_bytes(self, key: str) -> int:
+        return self._sizes[key] * _FLOAT_BYTES
+
     def _begin(self, identity: dict[str, str]) -> None:
-        """Write the header of a new ledger, or check that of an old one."""
+        """Write the header of a new cache, or check that of an old one."""
         with self._lines.open("r+b") as file:
             header = file.readline()
             if not header.endswith(b"\n"):  # new, or killed as it began
@@ -115,15 +111,14 @@ class Ledger:
             found = dict(json.loads(header))
         except (ValueError, TypeError):
             found = {}
-        changed = [what for what, value in identity.items() if found.get(what) != value]
-        if changed:
+        if changed := [what for what, value in identity.items() if found.get(what) != value]:
             raise DataError(
                 f"{str(self._lines)!r} was begun with other {', '.join(changed)} and cannot be continued; "
-                "delete its folder to score anew, or give this run its own with --work"
+                "delete its folder to score anew, or give this run its own with --cache-dir"
             )
 
     def _ends(self) -> list[int]:
-        """Where the header and each whole line after it end; a torn line ends the ledger."""
+        """Where the header and each whole line after it end; a torn line ends the cache."""
         ends = []
         with self._lines.open("rb") as file:
             for line in file:
@@ -137,4 +132,4 @@ class Ledger:
         return ends
 
     def _failed(self, error: OSError) -> DataError:
-        return DataError(f"cannot keep the scores in {str(self._lines.parent)!r}: {error.strerror or error}")
+        return DataError(f"cannot keep the results in {str(self._lines.parent)!r}: {error.strerror or error}")

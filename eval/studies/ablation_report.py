@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from eval.ablation import BASE, REFERENCE, REPEATED, TITLES, AblationResult
+from eval.measures.statistics import paired_difference
 from eval.published import read_published
 from eval.report.files import to_json, write_form
 from eval.report.markdown import sections_to_markdown
@@ -15,7 +15,7 @@ from eval.report.sections import Section, details_of, warnings_of
 from eval.report.sheets import to_csv
 from eval.report.tables import Cell, Line, Table, interval_text, scores_table
 from eval.results import Column, Report, Value, to_plain
-from eval.statistics import paired_difference
+from eval.studies.ablation import BASE, REFERENCE, REPEATED, TITLES, AblationResult
 
 TITLE = "Ablation"
 SEED_NOTE = (

@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from eval.picture_files import PictureFile, few, list_pictures, read_headers
+from eval.tasks.files import PictureFile, few, list_pictures, read_headers
 from inpaint.errors import DataError
 
 

@@ -13,9 +13,9 @@ from typing import Literal, Self
 import numpy as np
 from numpy.typing import NDArray
 
-from eval.recognition.task import RecognitionTask
+from eval.measures.statistics import RESAMPLES
 from eval.results import Column, Value
-from eval.statistics import RESAMPLES
+from eval.studies.recognition.task import RecognitionTask
 
 COLUMNS = (
     Column("accuracy", "accuracy", 3, higher_is_better=True),
@@ -39,11 +39,11 @@ class Outcome:
         correct: (S, T) bool.
         labels: (T,) classes of the pictures tested.
         groups: (T,) which belong together.
-        architecture: of the network; empty for a floor.
+        architecture: of the network; empty for a baseline.
     """
 
     name: str
-    kind: Literal["floor", "pre-trained", "random"]
+    kind: Literal["baseline", "pre-trained", "random"]
     correct: NDArray[np.bool_]
     labels: NDArray[np.int64]
     groups: NDArray[np.int64]
@@ -53,7 +53,7 @@ class Outcome:
     def of_predictions(
         cls,
         name: str,
-        kind: Literal["floor", "pre-trained", "random"],
+        kind: Literal["baseline", "pre-trained", "random"],
         predictions: Sequence[NDArray[np.int64]],
         task: RecognitionTask,
         tested: NDArray[np.bool_],

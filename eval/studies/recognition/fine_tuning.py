@@ -19,12 +19,12 @@ from inpaint.train.prior import decay_groups
 from numpy.typing import NDArray
 from torch import nn
 
-from eval.ledger import Ledger
-from eval.recognition.encoders import Candidate
-from eval.recognition.outcomes import Outcome
-from eval.recognition.probe import floors_of
-from eval.recognition.task import RecognitionTask
 from eval.scoring import OnProgress, no_progress
+from eval.studies.recognition.encoders import Candidate
+from eval.studies.recognition.outcomes import Outcome
+from eval.studies.recognition.probe import baselines_of
+from eval.studies.recognition.task import RecognitionTask
+from eval.tasks.cache import ResultCache
 from inpaint.data.crops import random_boxes
 from inpaint.data.randomness import indices_at, make_generator, random_rows
 from inpaint.errors import InpaintError
@@ -55,18 +55,18 @@ def fine_tune_candidates(
     settings: FineTuning,
     *,
     seeds: range,
-    work: Path,
+    cache_dir: Path,
     device: torch.device,
     on_progress: OnProgress = no_progress,
 ) -> list[Outcome]:
-    """Fine-tune every encoder once for each seed, and test it on the first fold, beside the floors.
+    """Fine-tune every encoder once for each seed, and test it on the first fold, beside the baselines.
 
     Args:
         task: its first fold is held out, the others are learned from.
         candidates: the encoders.
         settings: of every run.
         seeds: of random weights, of the last layer, and of the order and crops of the pictures.
-        work: folder that keeps what finished runs predicted; they are not done again.
+        cache_dir: folder that keeps what finished runs predicted; they are not done again.
         device: where to train; a CUDA device multiplies in bfloat16, others in float32.
         on_progress: called with what is being done, how many pictures it has seen, and of how many.
 
@@ -75,9 +75,9 @@ def fine_tune_candidates(
         InpaintError: a run's numbers stop being finite.
     """
     tested = task.folds == HELD_OUT
-    outcomes = floors_of(task, tested)
+    outcomes = baselines_of(task, tested)
     for candidate in candidates:
-        runs = [_kept_run(task, candidate, settings, seed, work, device, on_progress) for seed in seeds]
+        runs = [_kept_run(task, candidate, settings, seed, cache_dir, device, on_progress) for seed in seeds]
         outcomes.append(
             Outcome.of_predictions(candidate.name, candidate.kind, runs, task, tested, candidate.architecture)
         )
@@ -148,7 +148,7 @@ def _kept_run(
     candidate: Candidate,
     settings: FineTuning,
     seed: int,
-    work: Path,
+    cache_dir: Path,
     device: torch.device,
     on_progress: OnProgress,
 ) -> NDArray[np.int64]:
@@ -161,9 +161,9 @@ def _kept_run(
         "settings": f"{asdict(settings)} seed {seed} {device.type}",
     }
     name = f"fine-tune-{hashlib.sha256(repr(identity).encode()).hexdigest()[:16]}"
-    ledger = Ledger(work, name, identity, {})
-    if not len(ledger):
+    cache = ResultCache(cache_dir, name, identity, {})
+    if not len(cache):
         predicted = fine_tune(task, candidate, settings, seed, device, on_progress)
-        ledger.append([{"predicted": predicted.tolist()}], {})
-    (entry,) = ledger
+        cache.append([{"predicted": predicted.tolist()}], {})
+    (entry,) = cache
     return np.array(entry["predicted"], np.int64)

@@ -1,0 +1,1 @@
+"""What is measured: definitions by protocol, the networks behind them, measures of sets, intervals."""

@@ -1,0 +1,202 @@
+"""Everything a run measures, behind one door: images in, numbers by column out."""
+
+from __future__ import annotations
+
+import math
+from collections import defaultdict
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+
+import numpy as np
+import torch
+from numpy.typing import ArrayLike, NDArray
+from torch import Tensor
+
+from eval.measures.definitions import Definition, definitions_of, extras_of
+from eval.measures.distribution import discernibility_shares, frechet_shares, pair_up
+from eval.measures.networks import NETWORKS, find_file, load_network, why_absent
+from eval.measures.statistics import bootstrap_interval
+from eval.results import Column, Unmeasured, Value
+from inpaint.features.frozen import FrozenNetwork
+from inpaint.features.squeezenet import SqueezeNetFeatures
+
+SVM_COLUMNS = frozenset({"p_ids", "u_ids"})  # measured on the features of the column fid
+
+
+class Measures:
+    """The measures of one protocol that can be taken here; built once per run by :func:`build_measures`.
+
+    Args:
+        definitions: what is measured, in the table's order.
+        unmeasured: what is not.
+        networks: those of the definitions' first network that is here, by its key.
+        files: name and SHA-256 of each network's weights, by column title.
+        device: where the measures of sets are computed; on the CPU where it has no double precision.
+
+    Attributes:
+        columns: what is measured, in the table's order.
+        unmeasured: columns of the protocol whose network's weights are absent: why, and how to get them.
+        definition: how each column is defined here, in sentences for the reader.
+        feature_sizes: length of each kind of feature vector by column key, such as ``{"fid_768": 768}``.
+        networks: as given.
+        files: as given.
+    """
+
+    def __init__(
+        self,
+        definitions: Sequence[Definition],
+        unmeasured: tuple[Unmeasured, ...],
+        networks: Mapping[str, FrozenNetwork],
+        files: Mapping[str, str],
+        device: torch.device | str,
+    ) -> None:
+        self.columns: tuple[Column, ...] = tuple(definition.column for definition in definitions)
+        self.unmeasured = unmeasured
+        self.definition = " ".join(definition.how for definition in definitions)
+        self.feature_sizes: Mapping[str, int] = {
+            each.column.key: each.dims
+            for each in definitions
+            if each.dims and each.column.key not in SVM_COLUMNS
+        }
+        self.files = files
+        self._definitions = definitions
+        self.networks = networks
+        self._device = torch.device("cpu") if torch.device(device).type == "mps" else torch.device(device)
+
+    @torch.inference_mode()
+    def per_image(self, composite: Tensor, target: Tensor, mask: Tensor) -> dict[str, Tensor]:
+        """Measure each image against its truth.
+
+        Args:
+            composite: ``(B, 3, H, W)`` in [0, 1], whole 255ths.
+            target: as ``composite``.
+            mask: ``(B, 1, H, W)``, 1 = hole.
+
+        Returns:
+            ``(B,)`` float64 on the CPU by column key.
+        """
+        values = {}
+        for definition in self._definitions:
+            if definition.formula is not None:
+                values[definition.column.key] = definition.formula(composite, target, mask)
+            elif not definition.column.of_set:
+                compare = _distance_of(self._network(definition))
+                values[definition.column.key] = compare(composite, target)
+        return {key: value.cpu().double() for key, value in values.items()}
+
+    @torch.inference_mode()
+    def features(self, image: Tensor) -> dict[str, Tensor]:
+        """What the measures of sets need of each image; every network sees it once.
+
+        Args:
+            image: ``(B, 3, H, W)`` in [0, 1], whole 255ths.
+
+        Returns:
+            ``(B, D)`` float32 on the CPU by the keys of ``feature_sizes``.
+        """
+        seen: dict[int, Tensor | dict[int, Tensor]] = {}
+        found = {}
+        for definition in self._definitions:
+            if (key := definition.column.key) not in self.feature_sizes:
+                continue
+            network = self._network(definition)
+            if id(network) not in seen:
+                seen[id(network)] = network(image)
+            features = seen[id(network)]
+            found[key] = (features[definition.dims] if isinstance(features, dict) else features).cpu()
+        return found
+
+    def of_sets(
+        self, composites: Mapping[str, ArrayLike], targets: Mapping[str, ArrayLike], seed: int = 0
+    ) -> dict[str, Value]:
+        """Measure all composites together against all originals.
+
+        Args:
+            composites: ``(N, D)`` by the keys of ``feature_sizes``.
+            targets: as ``composites``, of the same images in the same order.
+            seed: of the resampling behind the intervals.
+
+        Returns:
+            Values by column key, with intervals; NaN for fewer than two images.
+
+        Raises:
+            ShapeError: the two sides are unequal in shape.
+            DataError: a feature is not finite.
+        """
+        wanted = {column.key for column in self.columns if column.of_set}
+        values = {}
+        for key in self.feature_sizes:
+            pair = pair_up(composites[key], targets[key], self._device)
+            svm_columns = wanted & SVM_COLUMNS if key == "fid" else set()
+            if len(pair[0]) < 2:
+                values |= dict.fromkeys({key} | svm_columns, Value(math.nan))
+                continue
+            values[key] = _value(frechet_shares(*pair), seed)
+            if svm_columns:
+                paired, unpaired = discernibility_shares(*pair)
+                values |= {"p_ids": _value(paired, seed), "u_ids": _value(unpaired, seed)}
+        return values
+
+    def _network(self, definition: Definition) -> FrozenNetwork:
+        return next(self.networks[key] for key in definition.networks if key in self.networks)
+
+
+def build_measures(
+    protocol: str,
+    *,
+    weights: Sequence[Path] = (),
+    lpips: Sequence[str] = (),
+    fid: Sequence[str] = (),
+    device: torch.device | str = "cpu",
+    check_hash: bool = True,
+) -> Measures:
+    """The measures of a protocol, with the networks whose weights are at hand.
+
+    Args:
+        protocol: ``standard``, ``mae-far``, ``lama`` or ``validation``.
+        weights: folders of weights, searched in order and before torch.hub's own.
+        lpips: networks of the LPIPS columns (alex, vgg, squeeze) in place of the protocol's own.
+        fid: features of the FID columns (64, 192, 768, 2048) in place of the protocol's own.
+        device: where to compute.
+        check_hash: False takes weights that are not the recorded ones, such as the random ones of a test.
+
+    Raises:
+        InpaintError: no such protocol.
+        CheckpointError: a file is not what its name says.
+    """
+    own, extras = definitions_of(protocol, lpips, fid), extras_of(protocol, lpips, fid)
+    used = {each: _first_here(each, weights) for each in (*own, *extras)}
+    measured = [each for each in (*own, *extras) if not each.networks or used[each]]
+    dims: dict[str, list[int]] = defaultdict(list)
+    for each in measured:
+        if each.networks:
+            dims[used[each]] += [each.dims] if each.dims else []
+    networks, files = {}, {}
+    for key, sizes in dims.items():
+        found = find_file(NETWORKS[key], weights)
+        assert found is not None
+        digest = found.check() if check_hash else "not checked"
+        networks[key] = load_network(key, found, tuple(sorted({*sizes}))).to(device)
+        titles = ", ".join(each.column.title for each in measured if used[each] == key)
+        files[titles] = f"{found.file.name} ({digest})"
+    unmeasured = tuple(
+        Unmeasured(each.column.title, why_absent(NETWORKS[each.networks[0]], weights) or "")
+        for each in own
+        if each not in measured
+    )
+    return Measures(measured, unmeasured, networks, files, device)
+
+
+def _first_here(definition: Definition, weights: Sequence[Path]) -> str:
+    """The first of a definition's networks that can be built here; empty for none."""
+    here = (key for key in definition.networks if why_absent(NETWORKS[key], weights) is None)
+    return next(here, "")
+
+
+def _distance_of(network: FrozenNetwork) -> Callable[[Tensor, Tensor], Tensor]:
+    return network.feature_distance if isinstance(network, SqueezeNetFeatures) else network
+
+
+def _value(shares: NDArray, seed: int) -> Value:
+    """The mean of the images' shares, which is negative by rounding only."""
+    return Value(*np.clip([shares.mean(), *bootstrap_interval(shares, seed)], 0, None).tolist())

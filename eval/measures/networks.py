@@ -1,0 +1,149 @@
+"""The feature networks behind the measures: which files, where on this machine, checked, fetched.
+
+``networks.toml`` records them. Files are looked for in the folders a user names and in torch.hub's; one is
+taken only if its SHA-256 is the one recorded, so that equal names mean equal numbers.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import importlib.util
+import tomllib
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from http.client import HTTPException
+from pathlib import Path
+
+import torch
+
+from inpaint.errors import CheckpointError, InpaintError
+from inpaint.features.frozen import FrozenNetwork
+from inpaint.features.inception import InceptionFeatures
+from inpaint.features.lpips import Lpips
+from inpaint.features.mobilenet import MobileNetV2Features
+from inpaint.features.squeezenet import SqueezeNetFeatures
+from inpaint.strict import read_table
+
+_BUILDERS: Mapping[str, Callable[[tuple[int, ...]], FrozenNetwork]] = {
+    "lpips-alex": lambda dims: Lpips("alex"),
+    "lpips-vgg": lambda dims: Lpips("vgg"),
+    "lpips-squeeze": lambda dims: Lpips("squeeze"),
+    "inception-fid": lambda dims: InceptionFeatures("fid", dims),
+    "inception-fid-768": lambda dims: InceptionFeatures("fid", dims),
+    "inception-torchvision": lambda dims: InceptionFeatures("mae-far", dims),
+    "squeezenet-caffe": lambda dims: SqueezeNetFeatures(),
+    "mobilenet-tensorflow": lambda dims: MobileNetV2Features(),
+}
+
+
+@dataclass(frozen=True)
+class WeightsFile:
+    """A file of weights: its name without folder, its SHA-256, and where it can be fetched, if anywhere."""
+
+    name: str
+    sha256: str
+    url: str = ""
+
+
+@dataclass(frozen=True)
+class Network:
+    """A feature network, as ``networks.toml`` describes it."""
+
+    title: str
+    package: str
+    files: tuple[WeightsFile, ...]
+    dims: tuple[int, ...] = ()
+
+
+@dataclass(frozen=True)
+class FoundFile:
+    """A network's weights on this machine."""
+
+    file: WeightsFile
+    path: Path
+
+    def check(self) -> str:
+        """The SHA-256 of the file, if it is the one recorded.
+
+        Raises:
+            CheckpointError: it is another.
+        """
+        with self.path.open("rb") as opened:
+            digest = hashlib.file_digest(opened, "sha256").hexdigest()
+        if not digest.startswith(self.file.sha256):
+            raise CheckpointError(
+                f"{self.path}: got a file with SHA-256 {digest[:12]}..., expected "
+                f"{self.file.sha256[:12]}...; delete it and get it again (see `python -m eval weights`)"
+            )
+        return digest
+
+
+def _read_networks() -> dict[str, Network]:
+    path = Path(__file__).with_name("networks.toml")
+    tables = tomllib.loads(path.read_text(encoding="utf-8"))
+    return {key: read_table(table, Network, path.parent, f"{key}.") for key, table in tables.items()}
+
+
+NETWORKS = _read_networks()
+
+
+def hub_folder() -> Path:
+    """Where torch.hub keeps weights."""
+    return Path(torch.hub.get_dir()) / "checkpoints"
+
+
+def find_file(network: Network, folders: Sequence[Path]) -> FoundFile | None:
+    """A network's weights, unchecked, in one of the folders or in torch.hub's; None if they are in none."""
+    places = (*folders, hub_folder())
+    found = (FoundFile(file, folder / file.name) for file in network.files for folder in places)
+    return next((each for each in found if each.path.is_file()), None)
+
+
+def missing_package(network: Network) -> str | None:
+    """What to install before a network can be built; None if nothing."""
+    if importlib.util.find_spec(network.package) is None:
+        return f"the package {network.package} is not installed; pip install -e '.[eval]'"
+    return None
+
+
+def why_absent(network: Network, folders: Sequence[Path]) -> str | None:
+    """What it takes to have a network here; None if it is here."""
+    if (need := missing_package(network)) is not None or find_file(network, folders) is not None:
+        return need
+    missing = f"{network.files[0].name} is not in {' or '.join([*map(str, folders), 'torch.hub'])}"
+    if not any(file.url for file in network.files):
+        return f"{missing}; name the folder that has it with --weights DIR"
+    to = f" --weights {folders[0]}" if folders else ""
+    return f"{missing}; get it with `python -m eval weights --fetch{to}`"
+
+
+def load_network(key: str, found: FoundFile, dims: tuple[int, ...] = ()) -> FrozenNetwork:
+    """Build a network from its weights, which are not checked.
+
+    Args:
+        key: in ``NETWORKS``.
+        found: its file.
+        dims: sizes of the features wanted, where the network has a choice.
+
+    Raises:
+        CheckpointError: the file is unreadable, or does not fit.
+    """
+    return _BUILDERS[key](dims).load_weights(found.path)
+
+
+def fetch_file(network: Network, folder: Path) -> FoundFile | None:
+    """Download a network's weights: whole and checked, or not at all. None if they have no public address.
+
+    Raises:
+        InpaintError: they cannot be had or written, or are not the file recorded.
+    """
+    file = next((file for file in network.files if file.url), None)
+    if file is None:
+        return None
+    path = folder / file.name
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        torch.hub.download_url_to_file(file.url, str(path), hash_prefix=file.sha256)
+    except (OSError, HTTPException, RuntimeError) as error:
+        raise InpaintError(f"cannot fetch {file.name} to {folder}: {error}") from None
+    return FoundFile(file, path)

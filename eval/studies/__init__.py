@@ -1,0 +1,1 @@
+"""Studies made with the scorer: ablation, roadmap, recognition, collapse. Only their commands import them."""
