@@ -15,7 +15,6 @@ from pathlib import Path
 import numpy as np
 import torch
 import torch.nn.functional as F
-from inpaint.train.prior import decay_groups
 from numpy.typing import NDArray
 from torch import nn
 
@@ -28,6 +27,7 @@ from eval.tasks.cache import ResultCache
 from inpaint.data.crops import random_boxes
 from inpaint.data.randomness import indices_at, make_generator, random_rows
 from inpaint.errors import InpaintError
+from inpaint.train.recipes.prior import decay_groups
 from inpaint.train.schedule import cosine_factor
 
 HELD_OUT = 0
