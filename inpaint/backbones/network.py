@@ -71,11 +71,7 @@ def load_backbone(backbone: Backbone, *, weights: Path | None = None, fetch: boo
 
 
 def build_network(backbone: Backbone) -> nn.Module:
-    """The network with random weights, in evaluation mode.
-
-    Raises:
-        InpaintError: timm is not installed.
-    """
+    """The network with random weights, in evaluation mode."""
     timm = require_timm()
     if backbone.tag:
         network = timm.create_model(backbone.pretrained, pretrained=False)

@@ -61,68 +61,50 @@ def bench_report(
     import timm
     import torch
 
-    medians = {backbone.name: speed.median for backbone, speed in zip(backbones, speeds, strict=True)}
+    measured = list(zip(backbones, speeds, strict=True))
+    reference = next(speed.median for backbone, speed in measured if backbone.name == yardstick)
+    networks = [
+        {
+            "name": backbone.name, "title": backbone.title, "parameters_millions": backbone.parameters,
+            "macs_billions": backbone.gigamacs, "images_per_second": speed.median,
+            "middle_half": [speed.low, speed.high], "passes": speed.passes, "ratio": speed.median / reference,
+        }
+        for backbone, speed in measured
+    ]  # fmt: skip
+    compared = [
+        {
+            "source": order.table.source, "hardware": order.table.hardware, "agree": order.agree,
+            "disagree": order.disagree, "too_close_to_call": order.close,
+        }
+        for order in orders
+    ]  # fmt: skip
     return {
-        "hardware": hardware,
-        "threads": torch.get_num_threads(),
-        "torch": torch.__version__,
-        "timm": timm.__version__,
-        "batch": batch,
-        "yardstick": yardstick,
-        "networks": [
-            {
-                "name": backbone.name,
-                "title": backbone.title,
-                "parameters_millions": backbone.parameters,
-                "macs_billions": backbone.gigamacs,
-                "images_per_second": speed.median,
-                "middle_half": [speed.low, speed.high],
-                "passes": speed.passes,
-                "ratio": speed.median / medians[yardstick],
-            }
-            for backbone, speed in zip(backbones, speeds, strict=True)
-        ],
-        "orders": [
-            {
-                "source": order.table.source,
-                "hardware": order.table.hardware,
-                "agree": order.agree,
-                "disagree": order.disagree,
-                "too_close_to_call": order.close,
-            }
-            for order in orders
-        ],
-    }
+        "hardware": hardware, "threads": torch.get_num_threads(), "torch": torch.__version__,
+        "timm": timm.__version__, "batch": batch, "yardstick": yardstick, "networks": networks,
+        "orders": compared,
+    }  # fmt: skip
 
 
 def bench_as_table(report: Row) -> None:
     """Print a report of :func:`bench_report`, the fastest network first."""
+    plain: dict[str, Any] = {"markup": False, "highlight": False, "soft_wrap": True}
     console = _console()
     console.print(
         f"224 x 224 pixels, {report['batch']} at a time, float32, random weights, on {report['hardware']}, "
         f"threads: {report['threads']}, torch {report['torch']}, timm {report['timm']}",
-        markup=False,
-        highlight=False,
-        soft_wrap=True,
+        **plain,
     )
     table = Table("name", box=None, header_style="bold")
-    heads = ("parameters", "MACs", "images/s", "middle half", "passes", f"x {report['yardstick']}")
-    for head in heads:
+    for head in ("parameters", "MACs", "images/s", "middle half", "passes", f"x {report['yardstick']}"):
         table.add_column(head, justify="right")
     for row in sorted(report["networks"], key=lambda row: -row["images_per_second"]):
         low, high = row["middle_half"]
-        table.add_row(
-            row["name"],
-            f"{row['parameters_millions']:g} M",
-            f"{row['macs_billions']:g} G",
-            f"{row['images_per_second']:.2f}",
-            f"{low:.2f} - {high:.2f}",
-            str(row["passes"]),
-            f"{row['ratio']:.2f}",
-        )
+        figures = f"{row['parameters_millions']:g} M", f"{row['macs_billions']:g} G"
+        speed = f"{row['images_per_second']:.2f}", f"{low:.2f} - {high:.2f}", str(row["passes"])
+        table.add_row(row["name"], *figures, *speed, f"{row['ratio']:.2f}")
     console.print(table)
     for order in report["orders"]:
-        console.print(_say_order(order), markup=False, highlight=False, soft_wrap=True)
+        console.print(_say_order(order), **plain)
 
 
 def _list_row(backbone: Backbone, count: bool) -> Row:

@@ -67,14 +67,9 @@ def repair_options(command: Callable[..., Any]) -> Callable[..., Any]:
 
 
 def check_output(output: Path, inputs: Mapping[str, Path]) -> None:
-    """Check that an image can be written to ``output`` and that it replaces none of ``inputs``.
+    """Raise ImageError unless an image can be written to ``output`` without replacing one of ``inputs``.
 
-    Args:
-        output: where an image shall go; it may exist.
-        inputs: files to be kept, by what they are called in a message.
-
-    Raises:
-        ImageError: saying what is wrong with the output.
+    The inputs are files by what they are called in the message.
     """
     from inpaint.images import WRITABLE_FORMATS
 
@@ -94,20 +89,7 @@ def check_output(output: Path, inputs: Mapping[str, Path]) -> None:
 
 
 def plan_folder(folder: Path, names: Sequence[str], inputs: Mapping[str, Path], option: str) -> list[Path]:
-    """Check that images can be written into a folder, which may not be there yet.
-
-    Args:
-        folder: where they shall go.
-        names: of the images.
-        inputs: files to be kept, by what they are called in a message.
-        option: that named the folder, for a message.
-
-    Returns:
-        The paths of the images.
-
-    Raises:
-        ImageError: saying what is wrong with the folder or an image's path.
-    """
+    """The paths of images in a folder that may not be there yet, each checked as by :func:`check_output`."""
     paths = [folder / name for name in names]
     if folder.is_dir():
         for path in paths:

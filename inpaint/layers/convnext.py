@@ -135,11 +135,7 @@ class MaskedBlock(nn.Module):
 
 
 def build_block(width: int, grn: MakeGrn | None = GlobalResponseNorm) -> MaskedBlock:
-    """One block of ``width`` channels with timm's starting weights.
-
-    Raises:
-        InpaintError: timm is not installed.
-    """
+    """One block of ``width`` channels with timm's starting weights."""
     return MaskedBlock(require_timm().models.convnext.ConvNeXtBlock(width, ls_init_value=None), grn)
 
 

@@ -56,32 +56,21 @@ class PatchAutoencoder(nn.Module, ABC):
         *,
         visible: int | None = None,
     ) -> Tensor:
-        """Predict every patch from the visible tokens.
+        """Predict every patch from the visible tokens: ``(B, N, P)`` in the units of the training target.
 
         Args:
             normalised: ``(B, 3, S, S)``, see :meth:`normalise`.
             hidden: ``(B, N)`` bool, True = not shown to the encoder.
             mask: ``(B, 1, S, S)``, 1 = hole, for networks that look into partly hidden patches.
-            visible: how many tokens every image shows, at least 1, where that is known and the same for all,
-                as in training: nothing has to be read back from the device then.
-
-        Returns:
-            ``(B, N, P)`` in the units of ``normalised`` (or whatever the training target was).
+            visible: number of visible tokens, at least 1, where it is known and the same for all images, as
+                in training: nothing has to be read back from the device then.
         """
 
     @abstractmethod
     def forward(self, image: Tensor, mask: Tensor) -> PriorFeatures:
-        """Features and attention for a masked image of any size.
+        """Features and attention for a masked image of any size; hole pixels are never read.
 
-        Where there is attention, it goes to tokens that hold at least one known pixel; where an image has
-        none it is uniform.
-
-        Args:
-            image: ``(B, 3, H, W)`` in [0, 1]; hole pixels are never read.
-            mask: ``(B, 1, H, W)``, 1 = hole.
-
-        Returns:
-            Features ``(B, C, h, w)`` and attention ``(B, N, N)``.
+        Attention goes to tokens that hold at least one known pixel; where an image has none it is uniform.
         """
 
     def normalise(self, image: Tensor) -> Tensor:
@@ -102,15 +91,7 @@ class PatchAutoencoder(nn.Module, ABC):
 
     @torch.no_grad()
     def reconstruct(self, image: Tensor, mask: Tensor) -> Tensor:
-        """Show what the autoencoder alone imagines.
-
-        Args:
-            image: ``(B, 3, H, W)`` in [0, 1].
-            mask: ``(B, 1, H, W)``, 1 = hole.
-
-        Returns:
-            ``(B, 3, S, S)`` in [0, 1], every patch predicted, the known ones too.
-        """
+        """Predict every patch, the known ones too: ``(B, 3, S, S)`` in [0, 1]."""
         image, mask = self.fit_square(image, mask)
         hidden = token_masks(mask, self.patch_size).any
         patches = self.predict_patches(self.normalise(image), hidden, mask)
@@ -118,11 +99,6 @@ class PatchAutoencoder(nn.Module, ABC):
         return (image * self.std + self.mean).clamp(0, 1)
 
     def target_patches(self, normalised: Tensor, *, per_patch: bool = False) -> Tensor:
-        """What :meth:`predict_patches` should give, ``(B, N, P)``.
-
-        Args:
-            normalised: ``(B, 3, S, S)``.
-            per_patch: standardise every patch by its own mean and deviation (not for a prior).
-        """
+        """The target of :meth:`predict_patches`; ``per_patch`` standardises each patch (not for a prior)."""
         patches = patchify(normalised, self.patch_size)
         return normalise_patches(patches) if per_patch else patches

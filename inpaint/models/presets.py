@@ -99,11 +99,7 @@ def build_mae(preset: str | MaePreset) -> MaskedAutoencoder:
 
 
 def build_fcmae(preset: str | FcmaePreset) -> FullyConvolutionalAutoencoder:
-    """Build a fully convolutional masked autoencoder with random weights, from a name or from its numbers.
-
-    Raises:
-        InpaintError: timm is not installed.
-    """
+    """Build a fully convolutional masked autoencoder with random weights, from a name or from its numbers."""
     return FullyConvolutionalAutoencoder(
         _look_up(preset, FCMAE_PRESETS) if isinstance(preset, str) else preset
     )
@@ -115,7 +111,6 @@ def build_inpainter(preset: str | InpainterPreset) -> Inpainter:
     Raises:
         WeightsError: if the name is unknown.
         ConfigError: a prior with another number of down-samplings than three.
-        InpaintError: the prior needs timm, which is not installed.
     """
     numbers: InpainterPreset = _look_up(preset, INPAINTER_PRESETS) if isinstance(preset, str) else preset
     if numbers.prior is None:
