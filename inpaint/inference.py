@@ -1,0 +1,459 @@
+"""Inpainting networks rearranged for inference: the same function in less time and memory.
+
+BatchNorm is folded into the convolutions, everything is channels-last, and what is as large as the image is
+computed in strips of rows that stay in the processor's cache: the stem with the adapter's last stage and the
+first down-sampling, and the last up-sampling with the head. Weights are copies; nothing here can be trained.
+"""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Callable, Iterator
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from inpaint.baselines import push_pull
+from inpaint.framing import pad_to_multiple
+from inpaint.layers.contextual import ContextualAttention
+from inpaint.layers.ffc import FourierConvolution, FourierResidualBlock
+from inpaint.layers.position import MaskedPositionalEncoding
+from inpaint.mask import binarize, check_pair, hole_fields
+from inpaint.models.adapter import PriorAdapter
+from inpaint.models.generator import FourierGenerator, smooth
+from inpaint.models.inpainter import SIZE_MULTIPLE, Inpainter
+from inpaint.models.prior import Prior
+
+STRIP_VALUES = 2**21
+"""Values of full-resolution features in a strip on the CPU: 4 MB, so that a few of them stay in the cache."""
+
+
+class InferenceInpainter(nn.Module):
+    """What an :class:`inpaint.models.inpainter.Inpainter` computes in evaluation, only faster.
+
+    Args:
+        model: whose weights to copy; in float32 the prior is shared, not copied.
+        dtype: of the large convolutions and matrix products. With bfloat16 the first and last convolutions,
+            Fourier transforms, normalisations and sums of residuals stay in float32.
+
+    Attributes:
+        preset: of the model.
+        prior: of the model; None where it has none.
+    """
+
+    def __init__(self, model: Inpainter, dtype: torch.dtype = torch.float32) -> None:
+        super().__init__()
+        self.preset = model.preset
+        self.prior = model.prior
+        if dtype != torch.float32 and model.prior is not None:
+            self.prior = _convert_linear(copy.deepcopy(model.prior), dtype)
+        self.adapter = None if model.adapter is None else _Adapter(model.adapter, dtype)
+        self.generator = _Generator(model.generator, dtype)
+        self.eval().requires_grad_(False)
+
+    @torch.inference_mode()
+    def forward(self, image: Tensor, mask: Tensor) -> Tensor:
+        """See :meth:`inpaint.models.inpainter.Inpainter.forward`; the result is clamped to [0, 1]."""
+        check_pair(image, mask)
+        height, width = image.shape[-2:]
+        mask = binarize(mask)
+        image = pad_to_multiple(torch.where(mask > 0, 0.0, image), SIZE_MULTIPLE)
+        mask = pad_to_multiple(mask, SIZE_MULTIPLE)
+        levels, attention = None, None
+        if self.prior is not None:
+            prior: Prior = self.prior
+            features, attention = prior(image, mask)
+            if self.adapter is not None:
+                levels = self.adapter.levels(features, (image.shape[-2], image.shape[-1]))
+        return self.generator(image, mask, self.adapter, levels, attention)[..., :height, :width].clamp(0, 1)
+
+
+class _Convolution(nn.Module):
+    """A convolution without padding, with its BatchNorm folded in."""
+
+    def __init__(
+        self,
+        weight: Tensor,
+        bias: Tensor | None = None,
+        norm: nn.BatchNorm2d | None = None,
+        *,
+        stride: int = 1,
+        dtype: torch.dtype = torch.float32,
+    ) -> None:
+        super().__init__()
+        weight, bias = _fold(weight, bias, norm)
+        self.weight = _frozen(weight.to(dtype, memory_format=torch.channels_last))
+        self.bias = _frozen(bias.to(dtype))
+        self.stride = stride
+
+    def forward(self, features: Tensor, padding: int = 0) -> Tensor:
+        """Map ``(B, C, H, W)`` of any type to ``(B, C', H', W')`` of the weights' type."""
+        return F.conv2d(features.to(self.weight.dtype), self.weight, self.bias, self.stride, padding)
+
+
+class _Linear(nn.Module):
+    """A linear layer that computes in ``dtype`` and returns what type it is given."""
+
+    def __init__(self, linear: nn.Linear, dtype: torch.dtype) -> None:
+        super().__init__()
+        self.weight = _frozen(linear.weight.to(dtype))
+        self.bias = None if linear.bias is None else _frozen(linear.bias.to(dtype))
+
+    def forward(self, values: Tensor) -> Tensor:
+        return F.linear(values.to(self.weight.dtype), self.weight, self.bias).to(values.dtype)
+
+
+class _Fourier(nn.Module):
+    """:class:`FourierConvolution` without a local Fourier unit."""
+
+    def __init__(self, layer: FourierConvolution, dtype: torch.dtype) -> None:
+        super().__init__()
+        self.split = (layer.norm_local.num_features, layer.norm_global.num_features)
+        to_local, bias = _fold(layer.local_to_local.weight, None, layer.norm_local)
+        to_global, _ = _fold(layer.local_to_global.weight, None, layer.norm_global)
+        none = torch.zeros(self.split[1])
+        self.from_local = _Convolution(torch.cat([to_local, to_global]), torch.cat([bias, none]), dtype=dtype)
+        from_global, _ = _fold(layer.global_to_local.weight, None, layer.norm_local)
+        self.global_to_local = _Convolution(from_global, dtype=dtype)
+        spectral = layer.global_to_global
+        # 1x1 convolutions as matrix products read one layout and write the other.
+        weight, bias = _fold(spectral.squeeze.weight.flatten(1), None, spectral.norm)
+        self.squeeze, self.squeeze_bias = _frozen(weight.to(dtype)), _frozen(bias[:, None])
+        weight, bias = _fold(spectral.widen.weight.flatten(1), None, layer.norm_global)
+        self.widen, self.widen_bias = _frozen(weight.to(dtype)), _frozen(bias.to(dtype))
+        # Real parts of all channels first, then imaginary parts: two plain copies of the spectrum.
+        weight, bias = _fold(spectral.fourier.convolution.weight.flatten(1), None, spectral.fourier.norm)
+        order = torch.arange(len(bias)).view(-1, 2).T.flatten()
+        self.mix = _frozen(weight[order][:, order].to(dtype))
+        self.mix_bias = _frozen(bias[order][:, None])
+
+    def forward(self, local: Tensor, global_: Tensor) -> tuple[Tensor, Tensor]:
+        """See :meth:`FourierConvolution.forward`."""
+        from_local = self.from_local(F.pad(local, (1, 1, 1, 1), mode="reflect"))
+        new_local = self.global_to_local(F.pad(global_, (1, 1, 1, 1), mode="reflect"))
+        new_local = new_local.add_(from_local[:, : self.split[0]]).relu_()
+        rows = global_.permute(0, 2, 3, 1).flatten(1, 2).to(self.squeeze.dtype)  # (B, H * W, C)
+        squeezed = torch.matmul(self.squeeze, rows.transpose(1, 2)).float().add_(self.squeeze_bias).relu_()
+        total = self.transform(squeezed.unflatten(2, global_.shape[-2:])).flatten(2).add_(squeezed)
+        widened = F.linear(total.transpose(1, 2).to(self.widen.dtype), self.widen, self.widen_bias)
+        new_global = widened.unflatten(1, global_.shape[-2:]).permute(0, 3, 1, 2)
+        return new_local, new_global.add_(from_local[:, self.split[0] :]).relu_()
+
+    def transform(self, features: Tensor) -> Tensor:
+        """The Fourier unit, ``(B, C, H, W)`` float32, contiguous, to the same."""
+        spectrum = torch.fft.rfft2(features, norm="ortho")
+        parts = torch.cat([spectrum.real, spectrum.imag], dim=1).flatten(2)
+        mixed = torch.matmul(self.mix, parts.to(self.mix.dtype)).float().add_(self.mix_bias).relu_()
+        real, imaginary = mixed.unflatten(2, spectrum.shape[-2:]).chunk(2, dim=1)
+        return torch.fft.irfft2(torch.complex(real, imaginary), s=features.shape[-2:], norm="ortho")
+
+
+class _Plain(nn.Module):
+    """A residual block as it is, for those with a local Fourier unit."""
+
+    def __init__(self, block: FourierResidualBlock) -> None:
+        super().__init__()
+        self.block = block
+
+    def forward(self, local: Tensor, global_: Tensor) -> tuple[Tensor, ...]:
+        return self.block(torch.cat([local, global_], dim=1)).split(self.block.split, dim=1)
+
+
+class _Residual(nn.Module):
+    """:class:`FourierResidualBlock` on local and global channels apart."""
+
+    def __init__(self, block: FourierResidualBlock, dtype: torch.dtype) -> None:
+        super().__init__()
+        self.first, self.second = _Fourier(block.first, dtype), _Fourier(block.second, dtype)
+
+    def forward(self, local: Tensor, global_: Tensor) -> tuple[Tensor, ...]:
+        changes = self.second(*self.first(local, global_))
+        return local + changes[0], global_ + changes[1]
+
+
+class _Upsample(nn.Module):
+    """A transposed convolution of kernel 3 and stride 2 as four small convolutions, one for each phase.
+
+    Output row ``2 i`` reads input row ``i`` alone, row ``2 i + 1`` rows ``i`` and ``i + 1``.
+    """
+
+    TAPS = ((1,), (2, 0))
+
+    def __init__(self, up: nn.ConvTranspose2d, norm: nn.BatchNorm2d, *, relu: bool, dtype: torch.dtype) -> None:
+        super().__init__()
+        self.lowest = 0.0 if relu else None
+        weight, bias = _fold(up.weight.transpose(0, 1), up.bias, norm)
+        self.phases = nn.ModuleList(
+            _Convolution(weight[:, :, rows][..., columns], bias, dtype=dtype)
+            for rows in self.TAPS
+            for columns in self.TAPS
+        )
+
+    def forward(self, features: Tensor, start: int, stop: int, output: Tensor) -> None:
+        """Up-sample rows ``start`` to ``stop`` of ``(B, C, H + 1, W + 1)``, which ends in zeros.
+
+        Args:
+            features: the input.
+            start: first row.
+            stop: the row after the last, at most H.
+            output: ``(B, C', 2 * (stop - start), 2 * W)``, is written.
+        """
+        width = features.shape[-1] - 1
+        for index, phase in enumerate(self.phases):
+            row, column = divmod(index, 2)
+            values = phase(features[:, :, start : stop + row])[..., :width]
+            target = output[:, :, row::2, column::2]
+            target.copy_(values if self.lowest is None else values.relu_())
+
+
+class _Gated(nn.Module):
+    """A stage of the adapter: gated transposed convolution of kernel 4 and stride 2, BatchNorm, ReLU."""
+
+    def __init__(self, up: nn.Module, norm: nn.BatchNorm2d, dtype: torch.dtype) -> None:
+        super().__init__()
+        weight, bias = up.weight.double(), up.bias.double()
+        scale, shift = _affine(norm)
+        scale = torch.cat([scale, torch.ones_like(scale)])  # of the value, not of the gate
+        weight = (weight * scale.view(1, -1, 1, 1)).to(dtype, memory_format=torch.channels_last)
+        self.weight, self.bias = _frozen(weight), _frozen((bias * scale).to(dtype))
+        self.shift = _frozen(shift.to(dtype).view(-1, 1, 1))
+
+    def forward(self, features: Tensor, start: int, stop: int) -> Tensor:
+        """Up-sample rows ``start`` to ``stop`` of ``(B, C, H, W)`` to ``(B, C', 2 * (stop - start), 2 * W)``."""
+        first, height = max(start - 1, 0), features.shape[2]
+        inside = start > 0 and stop < height
+        piece = features[:, :, first : stop + 1].to(self.weight.dtype)
+        both = F.conv_transpose2d(piece, self.weight, self.bias, 2, (3 if inside else 1, 1))
+        skipped = 0 if inside else 2 * (start - first)
+        value, gate = both[:, :, skipped : skipped + 2 * (stop - start)].chunk(2, dim=1)
+        # In place is cheaper but for a few channels, where runs of memory are too short to be vectorised.
+        gate = gate.sigmoid_() if gate.shape[1] >= 64 else both.sigmoid()[:, value.shape[1] :, skipped:]
+        return torch.addcmul(self.shift, value, gate[:, :, : value.shape[2]]).relu_()
+
+
+class _Adapter(nn.Module):
+    """:class:`PriorAdapter` whose last stage is left to be computed in strips."""
+
+    def __init__(self, adapter: PriorAdapter, dtype: torch.dtype) -> None:
+        super().__init__()
+        self.place = adapter.place
+        self.stages = nn.ModuleList(
+            _Gated(up.convolution, norm, dtype) for up, norm in zip(adapter.ups, adapter.norms, strict=True)
+        )
+        self.alphas = [alpha.item() for alpha in adapter.alphas]
+
+    def levels(self, features: Tensor, size: tuple[int, int]) -> list[Tensor]:
+        """Features of the prior at 1/8, 1/4 and 1/2 of ``size``, before their alphas."""
+        features = self.place(features, size).contiguous(memory_format=torch.channels_last)
+        levels = []
+        for stage in self.stages[:-1]:
+            height, width = features.shape[2] * 2, features.shape[3] * 2
+            channels = stage.weight.shape[1] // 2
+            output = _empty(features, channels, height, width, stage.weight.dtype)
+            for start, stop in _strips(output, features.shape[2], 2):
+                output[:, :, 2 * start : 2 * stop] = stage(features, start, stop)
+            features = output
+            levels.append(features)
+        return levels
+
+
+class _Generator(nn.Module):
+    """:class:`FourierGenerator` on folded weights."""
+
+    def __init__(self, generator: FourierGenerator, dtype: torch.dtype) -> None:
+        super().__init__()
+        self.preset, self.grid = generator.preset, generator.grid
+        self.positions = generator.positions
+        weight, bias = _fold(generator.stem.weight, generator.stem.bias, generator.stem_norm)
+        if self.positions is not None:
+            self.position_scale = _frozen(_affine(generator.stem_norm)[0].float())
+            constant = self.positions.distance_weight * self.positions.distance_table[0]
+            bias = bias + constant * self.position_scale
+        self.stem = _Convolution(weight, bias)
+        self.downs = nn.ModuleList(
+            _Convolution(down.weight, down.bias, norm, stride=2, dtype=dtype)
+            for down, norm in zip(generator.downs, generator.down_norms, strict=True)
+        )
+        self.transfer_before, self.transfer_after = generator.transfer_before, generator.transfer_after
+        self.attend = generator.attend
+        self.blocks = nn.ModuleList(
+            _Plain(block) if generator.preset.local_fourier else _Residual(block, dtype)
+            for block in generator.blocks
+        )
+        self.split = generator.blocks[0].split
+        centred = generator.preset.initial_fill != "zeros"
+        self.ups = nn.ModuleList(
+            _Upsample(up, norm, relu=not (centred and up is generator.ups[-1]), dtype=dtype)
+            for up, norm in zip(generator.ups, generator.up_norms, strict=True)
+        )
+        # Seven rows at once to one output for each column and colour; those are added along the rows.
+        weight = generator.head.weight.permute(3, 0, 1, 2).flatten(0, 1)[..., None]
+        self.head = _Convolution(weight)
+        self.head_sum = _Convolution(torch.eye(21).view(7, 3, 21).permute(1, 2, 0)[:, :, None], generator.head.bias)
+
+    def forward(
+        self,
+        image: Tensor,
+        mask: Tensor,
+        adapter: _Adapter | None,
+        levels: list[Tensor] | None,
+        attention: Tensor | None,
+    ) -> Tensor:
+        """See :meth:`FourierGenerator.forward`; ``levels`` as :meth:`_Adapter.levels` gives them."""
+        pushed = self.preset.initial_fill == "push_pull"
+        filled = push_pull(image, mask) if pushed else torch.where(mask > 0, 0.0, image)
+        features = self.encode(filled, mask, adapter, levels)
+        features = self.attend(self.transfer_before, features, mask, attention)
+        if adapter is not None and levels is not None:
+            features = features.add(levels.pop(), alpha=adapter.alphas[0])
+        parts = [part.contiguous(memory_format=torch.channels_last) for part in features.split(self.split, 1)]
+        for block in self.blocks:
+            parts = block(*parts)
+        features = self.attend(self.transfer_after, torch.cat(tuple(parts), dim=1), mask, attention)
+        output = self.decode(features)
+        return smooth(filled) + output if pushed else output.sigmoid_()
+
+    def encode(
+        self, filled: Tensor, mask: Tensor, adapter: _Adapter | None, levels: list[Tensor] | None
+    ) -> Tensor:
+        """See :meth:`FourierGenerator.encode`; takes the levels at 1/2 and 1/4 off the list."""
+        features = self.encode_half(filled, mask, adapter, levels)
+        for index, down in enumerate(self.downs[1:]):
+            if adapter is not None and levels is not None:
+                features.add_(levels.pop(), alpha=adapter.alphas[2 - index])
+            if self.preset.padding == "reflect":
+                features = down(F.pad(features, (1, 1, 1, 1), mode="reflect")).relu_()
+            else:
+                features = down(features, 1).relu_()
+        return features
+
+    def encode_half(
+        self, filled: Tensor, mask: Tensor, adapter: _Adapter | None, levels: list[Tensor] | None
+    ) -> Tensor:
+        """All that is at full resolution, strip by strip: features at 1/2, ``(B, 2 * width, H / 2, W / 2)``."""
+        padded = F.pad(torch.cat([filled, mask], dim=1), (3, 3, 3, 3), mode="reflect")
+        padded = padded.contiguous(memory_format=torch.channels_last)
+        add_positions = self.place_positions(mask)
+        down, width = self.downs[0], self.preset.width
+        output = _empty(filled, 2 * width, filled.shape[2] // 2, filled.shape[3] // 2, down.weight.dtype)
+        above = None
+        for start, stop in _strips(output, output.shape[2], 2):
+            features = self.stem(padded[:, :, 2 * start : 2 * stop + 6])
+            add_positions(features, 2 * start)
+            strip = _empty(output, width, features.shape[2] + 1, features.shape[3] + 1)
+            inner = strip[:, :, 1:, 1:].copy_(features.relu_())
+            if adapter is not None and levels is not None:
+                inner.add_(adapter.stages[-1](levels[-1], start, stop), alpha=adapter.alphas[-1])
+            reflect = self.preset.padding == "reflect"
+            strip[:, :, 0] = strip[:, :, 2] * reflect if above is None else above
+            strip[..., 0] = strip[..., 2] * reflect
+            output[:, :, start:stop] = down(strip).relu_()
+            above = strip[:, :, -1]
+        return output
+
+    def place_positions(self, mask: Tensor) -> Callable[[Tensor, int], None]:
+        """What adds the positional encoding to rows of the first features, in place; known pixels have it."""
+        positions = self.positions
+        if positions is None:
+            return lambda features, first: None
+        fields = hole_fields(mask, positions.grid)
+        distance = positions.distance_table[fields.distance[:, 0]] - positions.distance_table[0]
+        direction = torch.einsum("bdhw,dc->bhwc", fields.direction, positions.direction_table)
+        cells = positions.distance_weight * distance + positions.direction_weight * direction
+        cells = cells * self.position_scale
+        numbers = torch.arange(positions.grid, dtype=torch.float32, device=mask.device).view(1, 1, -1)
+        rows, columns = (F.interpolate(numbers, side, mode="nearest")[0, 0].long() for side in mask.shape[-2:])
+
+        def add(features: Tensor, first: int) -> None:
+            last = first + features.shape[2]
+            hole = mask[:, 0, first:last, :, None]
+            if hole.any():
+                encoding = cells[:, rows[first:last]][:, :, columns]
+                features.permute(0, 2, 3, 1).addcmul_(encoding, hole)
+
+        return add
+
+    def decode(self, features: Tensor) -> Tensor:
+        """See :meth:`FourierGenerator.decode`."""
+        padded = F.pad(features, (0, 1, 0, 1)).contiguous(memory_format=torch.channels_last)
+        for up in self.ups[:-1]:
+            height, width = padded.shape[2] - 1, padded.shape[3] - 1
+            dtype, channels = up.phases[0].weight.dtype, len(up.phases[0].bias)
+            output = _empty(padded, channels, 2 * height + 1, 2 * width + 1, dtype)
+            output[:, :, -1], output[..., -1] = 0, 0
+            for start, stop in _strips(output, height, 2):
+                up(padded, start, stop, output[:, :, 2 * start : 2 * stop, :-1])
+            padded = output
+        return self.decode_full(padded)
+
+    def decode_full(self, padded: Tensor) -> Tensor:
+        """The last up-sampling and the head, strip by strip, from ``(B, 2 * width, H / 2 + 1, W / 2 + 1)``."""
+        up, channels = self.ups[-1], self.preset.width
+        height, width = padded.shape[2] - 1, 2 * (padded.shape[3] - 1)
+        output = padded.new_empty(len(padded), 3, 2 * height, width, dtype=torch.float32)
+        above, done = None, 0
+        for start, stop in _strips(output, height, 2 * channels / 3):
+            lead, tail, rows = (6 if start else 3), (0 if stop < height else 3), 2 * (stop - start)
+            strip = _empty(padded, channels, lead + rows + tail, width, torch.float32)
+            up(padded, start, stop, strip[:, :, lead : lead + rows])
+            strip[:, :, :lead] = strip[:, :, 4:7].flip(2) if above is None else above
+            if tail:
+                strip[:, :, -3:] = strip[:, :, -7:-4].flip(2)
+            above = strip[:, :, -6:]
+            columns = F.pad(self.head(strip), (3, 3, 0, 0), mode="reflect")
+            ready = strip.shape[2] - 6
+            output[:, :, done : done + ready] = self.head_sum(columns)
+            done += ready
+        return output
+
+
+def _affine(norm: nn.BatchNorm2d) -> tuple[Tensor, Tensor]:
+    """What a BatchNorm does in evaluation: factors and offsets of the channels, float64."""
+    scale = norm.weight.double() / (norm.running_var.double() + norm.eps).sqrt()  # type: ignore[union-attr]
+    return scale, norm.bias.double() - norm.running_mean.double() * scale  # type: ignore[union-attr]
+
+
+def _fold(weight: Tensor, bias: Tensor | None, norm: nn.BatchNorm2d | None) -> tuple[Tensor, Tensor]:
+    """Weight ``(C, ...)`` and bias ``(C)`` of a layer with the BatchNorm behind it."""
+    offset = torch.zeros(len(weight)) if bias is None else bias
+    if norm is None:
+        return weight.float(), offset.float()
+    scale, shift = _affine(norm)
+    folded = weight.double() * scale.view(-1, *[1] * (weight.ndim - 1))
+    return folded.float(), (offset.double() * scale + shift).float()
+
+
+def _convert_linear(module: nn.Module, dtype: torch.dtype) -> nn.Module:
+    """Replace the linear layers inside a module, in place."""
+    for parent in list(module.modules()):
+        for name, child in parent.named_children():
+            if isinstance(child, nn.Linear):
+                setattr(parent, name, _Linear(child, dtype))
+    return module
+
+
+def _frozen(tensor: Tensor) -> nn.Parameter:
+    return nn.Parameter(tensor.detach().clone(), requires_grad=False)
+
+
+def _empty(like: Tensor, channels: int, height: int, width: int, dtype: torch.dtype | None = None) -> Tensor:
+    """Memory for channels-last features of a batch."""
+    shape = (len(like), channels, height, width)
+    return torch.empty(
+        shape, dtype=dtype or like.dtype, device=like.device, memory_format=torch.channels_last
+    )
+
+
+def _strips(output: Tensor, rows: int, rate: float) -> Iterator[tuple[int, int]]:
+    """Cut rows into strips; on other devices than the CPU all rows are one strip.
+
+    Args:
+        output: ``(B, C, H, W)``.
+        rows: how many there are.
+        rate: times the values of a row of ``output`` that one row is worth.
+    """
+    size = rows
+    if output.device.type == "cpu":
+        size = max(4, int(STRIP_VALUES // (rate * len(output) * output.shape[1] * output.shape[3])))
+    yield from ((start, min(start + size, rows)) for start in range(0, rows, size))
