@@ -8,7 +8,9 @@ first down-sampling, and the last up-sampling with the head. Weights are copies;
 from __future__ import annotations
 
 import copy
+import timeit
 from collections.abc import Callable, Iterator
+from typing import Any, Literal
 
 import torch
 import torch.nn.functional as F
@@ -16,17 +18,17 @@ from torch import Tensor, nn
 
 from inpaint.baselines import push_pull
 from inpaint.framing import pad_to_multiple
-from inpaint.layers.contextual import ContextualAttention
 from inpaint.layers.ffc import FourierConvolution, FourierResidualBlock
-from inpaint.layers.position import MaskedPositionalEncoding
 from inpaint.mask import binarize, check_pair, hole_fields
-from inpaint.models.adapter import PriorAdapter
-from inpaint.models.generator import FourierGenerator, smooth
-from inpaint.models.inpainter import SIZE_MULTIPLE, Inpainter
-from inpaint.models.prior import Prior
+from inpaint.models.generator import smooth
+from inpaint.models.inpainter import Inpainter
 
+Precision = Literal["float32", "bfloat16", "auto"]
+
+BF16_PAYS = 0.75
+"""bfloat16 is chosen where a convolution takes less than this share of its time in float32."""
 STRIP_VALUES = 2**21
-"""Values of full-resolution features in a strip on the CPU: 4 MB, so that a few of them stay in the cache."""
+"""Values of full-resolution features in a strip on the CPU: 2 MB, so that a few of them stay in the cache."""
 
 
 class InferenceInpainter(nn.Module):
@@ -58,15 +60,41 @@ class InferenceInpainter(nn.Module):
         check_pair(image, mask)
         height, width = image.shape[-2:]
         mask = binarize(mask)
-        image = pad_to_multiple(torch.where(mask > 0, 0.0, image), SIZE_MULTIPLE)
-        mask = pad_to_multiple(mask, SIZE_MULTIPLE)
+        multiple = 2 ** (self.preset.generator.downsamplings + 1)
+        image = pad_to_multiple(torch.where(mask > 0, 0.0, image), multiple)
+        mask = pad_to_multiple(mask, multiple)
         levels, attention = None, None
         if self.prior is not None:
-            prior: Prior = self.prior
+            prior: Any = self.prior
             features, attention = prior(image, mask)
             if self.adapter is not None:
                 levels = self.adapter.levels(features, (image.shape[-2], image.shape[-1]))
         return self.generator(image, mask, self.adapter, levels, attention)[..., :height, :width].clamp(0, 1)
+
+    def without_prior(self) -> InferenceInpainter:
+        """The generator alone, with the same weights in memory."""
+        alone = copy.copy(self)
+        alone._modules = {**self._modules, "prior": None, "adapter": None}
+        return alone
+
+
+def choose_dtype(precision: Precision, device: torch.device) -> torch.dtype:
+    """What to compute in: ``auto`` takes bfloat16 where this machine is measurably faster with it.
+
+    On the CPU one convolution is timed in both, as bfloat16 without instructions of its own is slower.
+    """
+    if precision != "auto":
+        return {"float32": torch.float32, "bfloat16": torch.bfloat16}[precision]
+    if device.type == "cuda":
+        return torch.bfloat16 if torch.cuda.is_bf16_supported(including_emulation=False) else torch.float32
+    if device.type != "cpu":
+        return torch.float32
+    seconds = {}
+    for dtype in (torch.bfloat16, torch.float32):
+        layer = _Convolution(torch.ones(128, 128, 3, 3), dtype=dtype)
+        features = torch.ones(1, 128, 34, 34, dtype=dtype).contiguous(memory_format=torch.channels_last)
+        seconds[dtype] = min(timeit.repeat(lambda: layer(features), number=1, repeat=5))  # noqa: B023
+    return torch.bfloat16 if seconds[torch.bfloat16] < BF16_PAYS * seconds[torch.float32] else torch.float32
 
 
 class _Convolution(nn.Module):
@@ -149,23 +177,14 @@ class _Fourier(nn.Module):
         return torch.fft.irfft2(torch.complex(real, imaginary), s=features.shape[-2:], norm="ortho")
 
 
-class _Plain(nn.Module):
-    """A residual block as it is, for those with a local Fourier unit."""
-
-    def __init__(self, block: FourierResidualBlock) -> None:
-        super().__init__()
-        self.block = block
-
-    def forward(self, local: Tensor, global_: Tensor) -> tuple[Tensor, ...]:
-        return self.block(torch.cat([local, global_], dim=1)).split(self.block.split, dim=1)
-
-
 class _Residual(nn.Module):
-    """:class:`FourierResidualBlock` on local and global channels apart."""
+    """:class:`FourierResidualBlock` on channels apart; as it is where it has local Fourier units."""
 
     def __init__(self, block: FourierResidualBlock, dtype: torch.dtype) -> None:
         super().__init__()
-        self.first, self.second = _Fourier(block.first, dtype), _Fourier(block.second, dtype)
+        plain = block.first.global_to_global.local_fourier is not None
+        self.first = block.first if plain else _Fourier(block.first, dtype)
+        self.second = block.second if plain else _Fourier(block.second, dtype)
 
     def forward(self, local: Tensor, global_: Tensor) -> tuple[Tensor, ...]:
         changes = self.second(*self.first(local, global_))
@@ -180,11 +199,13 @@ class _Upsample(nn.Module):
 
     TAPS = ((1,), (2, 0))
 
-    def __init__(self, up: nn.ConvTranspose2d, norm: nn.BatchNorm2d, *, relu: bool, dtype: torch.dtype) -> None:
+    def __init__(
+        self, up: nn.ConvTranspose2d, norm: nn.BatchNorm2d, *, relu: bool, dtype: torch.dtype
+    ) -> None:
         super().__init__()
         self.lowest = 0.0 if relu else None
         weight, bias = _fold(up.weight.transpose(0, 1), up.bias, norm)
-        self.phases = nn.ModuleList(
+        self.phases: Any = nn.ModuleList(
             _Convolution(weight[:, :, rows][..., columns], bias, dtype=dtype)
             for rows in self.TAPS
             for columns in self.TAPS
@@ -210,9 +231,9 @@ class _Upsample(nn.Module):
 class _Gated(nn.Module):
     """A stage of the adapter: gated transposed convolution of kernel 4 and stride 2, BatchNorm, ReLU."""
 
-    def __init__(self, up: nn.Module, norm: nn.BatchNorm2d, dtype: torch.dtype) -> None:
+    def __init__(self, up: Any, norm: nn.BatchNorm2d, dtype: torch.dtype) -> None:
         super().__init__()
-        weight, bias = up.weight.double(), up.bias.double()
+        weight, bias = (values.detach().cpu().double() for values in (up.weight, up.bias))
         scale, shift = _affine(norm)
         scale = torch.cat([scale, torch.ones_like(scale)])  # of the value, not of the gate
         weight = (weight * scale.view(1, -1, 1, 1)).to(dtype, memory_format=torch.channels_last)
@@ -220,7 +241,7 @@ class _Gated(nn.Module):
         self.shift = _frozen(shift.to(dtype).view(-1, 1, 1))
 
     def forward(self, features: Tensor, start: int, stop: int) -> Tensor:
-        """Up-sample rows ``start`` to ``stop`` of ``(B, C, H, W)`` to ``(B, C', 2 * (stop - start), 2 * W)``."""
+        """Up-sample some rows of ``(B, C, H, W)`` to ``(B, C', 2 * (stop - start), 2 * W)``."""
         first, height = max(start - 1, 0), features.shape[2]
         inside = start > 0 and stop < height
         piece = features[:, :, first : stop + 1].to(self.weight.dtype)
@@ -233,12 +254,12 @@ class _Gated(nn.Module):
 
 
 class _Adapter(nn.Module):
-    """:class:`PriorAdapter` whose last stage is left to be computed in strips."""
+    """:class:`inpaint.models.adapter.PriorAdapter` whose last stage is left to be computed in strips."""
 
-    def __init__(self, adapter: PriorAdapter, dtype: torch.dtype) -> None:
+    def __init__(self, adapter: Any, dtype: torch.dtype) -> None:
         super().__init__()
         self.place = adapter.place
-        self.stages = nn.ModuleList(
+        self.stages: Any = nn.ModuleList(
             _Gated(up.convolution, norm, dtype) for up, norm in zip(adapter.ups, adapter.norms, strict=True)
         )
         self.alphas = [alpha.item() for alpha in adapter.alphas]
@@ -259,9 +280,9 @@ class _Adapter(nn.Module):
 
 
 class _Generator(nn.Module):
-    """:class:`FourierGenerator` on folded weights."""
+    """:class:`inpaint.models.generator.FourierGenerator` on folded weights."""
 
-    def __init__(self, generator: FourierGenerator, dtype: torch.dtype) -> None:
+    def __init__(self, generator: Any, dtype: torch.dtype) -> None:
         super().__init__()
         self.preset, self.grid = generator.preset, generator.grid
         self.positions = generator.positions
@@ -269,28 +290,27 @@ class _Generator(nn.Module):
         if self.positions is not None:
             self.position_scale = _frozen(_affine(generator.stem_norm)[0].float())
             constant = self.positions.distance_weight * self.positions.distance_table[0]
-            bias = bias + constant * self.position_scale
+            bias = bias + constant.cpu() * self.position_scale
         self.stem = _Convolution(weight, bias)
-        self.downs = nn.ModuleList(
+        self.downs: Any = nn.ModuleList(
             _Convolution(down.weight, down.bias, norm, stride=2, dtype=dtype)
             for down, norm in zip(generator.downs, generator.down_norms, strict=True)
         )
         self.transfer_before, self.transfer_after = generator.transfer_before, generator.transfer_after
         self.attend = generator.attend
-        self.blocks = nn.ModuleList(
-            _Plain(block) if generator.preset.local_fourier else _Residual(block, dtype)
-            for block in generator.blocks
-        )
+        self.blocks = nn.ModuleList(_Residual(block, dtype) for block in generator.blocks)
         self.split = generator.blocks[0].split
         centred = generator.preset.initial_fill != "zeros"
-        self.ups = nn.ModuleList(
+        self.ups: Any = nn.ModuleList(
             _Upsample(up, norm, relu=not (centred and up is generator.ups[-1]), dtype=dtype)
             for up, norm in zip(generator.ups, generator.up_norms, strict=True)
         )
         # Seven rows at once to one output for each column and colour; those are added along the rows.
         weight = generator.head.weight.permute(3, 0, 1, 2).flatten(0, 1)[..., None]
         self.head = _Convolution(weight)
-        self.head_sum = _Convolution(torch.eye(21).view(7, 3, 21).permute(1, 2, 0)[:, :, None], generator.head.bias)
+        self.head_sum = _Convolution(
+            torch.eye(21).view(7, 3, 21).permute(1, 2, 0)[:, :, None], generator.head.bias
+        )
 
     def forward(
         self,
@@ -300,7 +320,7 @@ class _Generator(nn.Module):
         levels: list[Tensor] | None,
         attention: Tensor | None,
     ) -> Tensor:
-        """See :meth:`FourierGenerator.forward`; ``levels`` as :meth:`_Adapter.levels` gives them."""
+        """See the plain generator; ``levels`` as :meth:`_Adapter.levels` gives them."""
         pushed = self.preset.initial_fill == "push_pull"
         filled = push_pull(image, mask) if pushed else torch.where(mask > 0, 0.0, image)
         features = self.encode(filled, mask, adapter, levels)
@@ -317,7 +337,7 @@ class _Generator(nn.Module):
     def encode(
         self, filled: Tensor, mask: Tensor, adapter: _Adapter | None, levels: list[Tensor] | None
     ) -> Tensor:
-        """See :meth:`FourierGenerator.encode`; takes the levels at 1/2 and 1/4 off the list."""
+        """See the plain generator; takes the levels at 1/2 and 1/4 off the list."""
         features = self.encode_half(filled, mask, adapter, levels)
         for index, down in enumerate(self.downs[1:]):
             if adapter is not None and levels is not None:
@@ -331,12 +351,13 @@ class _Generator(nn.Module):
     def encode_half(
         self, filled: Tensor, mask: Tensor, adapter: _Adapter | None, levels: list[Tensor] | None
     ) -> Tensor:
-        """All that is at full resolution, strip by strip: features at 1/2, ``(B, 2 * width, H / 2, W / 2)``."""
+        """All that is at full resolution, strip by strip: features at 1/2, ``(B, C, H / 2, W / 2)``."""
         padded = F.pad(torch.cat([filled, mask], dim=1), (3, 3, 3, 3), mode="reflect")
         padded = padded.contiguous(memory_format=torch.channels_last)
         add_positions = self.place_positions(mask)
         down, width = self.downs[0], self.preset.width
-        output = _empty(filled, 2 * width, filled.shape[2] // 2, filled.shape[3] // 2, down.weight.dtype)
+        size = filled.shape[2] // 2, filled.shape[3] // 2
+        output = _empty(filled, len(down.weight), *size, down.weight.dtype)
         above = None
         for start, stop in _strips(output, output.shape[2], 2):
             features = self.stem(padded[:, :, 2 * start : 2 * stop + 6])
@@ -363,7 +384,9 @@ class _Generator(nn.Module):
         cells = positions.distance_weight * distance + positions.direction_weight * direction
         cells = cells * self.position_scale
         numbers = torch.arange(positions.grid, dtype=torch.float32, device=mask.device).view(1, 1, -1)
-        rows, columns = (F.interpolate(numbers, side, mode="nearest")[0, 0].long() for side in mask.shape[-2:])
+        rows, columns = (
+            F.interpolate(numbers, side, mode="nearest")[0, 0].long() for side in mask.shape[-2:]
+        )
 
         def add(features: Tensor, first: int) -> None:
             last = first + features.shape[2]
@@ -375,7 +398,7 @@ class _Generator(nn.Module):
         return add
 
     def decode(self, features: Tensor) -> Tensor:
-        """See :meth:`FourierGenerator.decode`."""
+        """See :meth:`inpaint.models.generator.FourierGenerator.decode`."""
         padded = F.pad(features, (0, 1, 0, 1)).contiguous(memory_format=torch.channels_last)
         for up in self.ups[:-1]:
             height, width = padded.shape[2] - 1, padded.shape[3] - 1
@@ -388,7 +411,7 @@ class _Generator(nn.Module):
         return self.decode_full(padded)
 
     def decode_full(self, padded: Tensor) -> Tensor:
-        """The last up-sampling and the head, strip by strip, from ``(B, 2 * width, H / 2 + 1, W / 2 + 1)``."""
+        """The last up-sampling and the head, strip by strip, from ``(B, C, H / 2 + 1, W / 2 + 1)``."""
         up, channels = self.ups[-1], self.preset.width
         height, width = padded.shape[2] - 1, 2 * (padded.shape[3] - 1)
         output = padded.new_empty(len(padded), 3, 2 * height, width, dtype=torch.float32)
@@ -410,13 +433,18 @@ class _Generator(nn.Module):
 
 def _affine(norm: nn.BatchNorm2d) -> tuple[Tensor, Tensor]:
     """What a BatchNorm does in evaluation: factors and offsets of the channels, float64."""
-    scale = norm.weight.double() / (norm.running_var.double() + norm.eps).sqrt()  # type: ignore[union-attr]
-    return scale, norm.bias.double() - norm.running_mean.double() * scale  # type: ignore[union-attr]
+    weight, bias, mean, variance = (
+        tensor.detach().cpu().double()  # type: ignore[union-attr]
+        for tensor in (norm.weight, norm.bias, norm.running_mean, norm.running_var)
+    )
+    scale = weight / (variance + norm.eps).sqrt()
+    return scale, bias - mean * scale
 
 
 def _fold(weight: Tensor, bias: Tensor | None, norm: nn.BatchNorm2d | None) -> tuple[Tensor, Tensor]:
     """Weight ``(C, ...)`` and bias ``(C)`` of a layer with the BatchNorm behind it."""
-    offset = torch.zeros(len(weight)) if bias is None else bias
+    weight = weight.detach().cpu()
+    offset = torch.zeros(len(weight)) if bias is None else bias.detach().cpu()
     if norm is None:
         return weight.float(), offset.float()
     scale, shift = _affine(norm)

@@ -27,6 +27,7 @@ from inpaint.fills.canvas import Bools, Canvas, Colours, shrink_hole, transparen
 from inpaint.fills.holes import check_image, doubt_mask, faint_rim, find_hole
 from inpaint.framing import CELL, ThickHole, Window, hole_windows, surround, thick_holes
 from inpaint.images.depth import ValueRange, find_range
+from inpaint.inference import InferenceInpainter, Precision, choose_dtype
 from inpaint.models.inpainter import Inpainter
 from inpaint.weights import locate
 
@@ -55,18 +56,27 @@ class InpaintPipeline:
         model: an :class:`inpaint.models.inpainter.Inpainter`, or any module that has its ``preset`` (with
             ``working_size``) and its call.
         device: where to run; see :func:`inpaint.device.choose_device`.
+        precision: what the network computes in; see :func:`inpaint.inference.choose_dtype`.
     """
 
-    def __init__(self, model: nn.Module, *, device: str | torch.device = "auto") -> None:
+    def __init__(
+        self, model: nn.Module, *, device: str | torch.device = "auto", precision: Precision = "float32"
+    ) -> None:
         self.device = choose_device(device)
         self.model = model.eval().requires_grad_(False).to(self.device)
-        self._generator = self.model
-        if isinstance(model, Inpainter) and model.prior is not None:
-            self._generator = Inpainter(model.preset, model.generator).eval()
+        self.dtype = choose_dtype(precision, self.device)
+        self._network = self._generator = self.model
+        if isinstance(model, Inpainter):
+            self._network = InferenceInpainter(model, self.dtype).to(self.device)
+            self._generator = self._network.without_prior()
 
     @classmethod
     def from_pretrained(
-        cls, name_or_path: str | Path, *, device: str | torch.device = "auto"
+        cls,
+        name_or_path: str | Path,
+        *,
+        device: str | torch.device = "auto",
+        precision: Precision = "float32",
     ) -> InpaintPipeline:
         """Load a shipped model by name, or any checkpoint by its path.
 
@@ -82,7 +92,7 @@ class InpaintPipeline:
             raise CheckpointError(
                 f"{path} holds a {type(model).__name__}, expected a whole inpainting network; name another"
             )
-        return cls(model, device=chosen)
+        return cls(model, device=chosen, precision=precision)
 
     @property
     def working_size(self) -> int:
@@ -243,7 +253,7 @@ class InpaintPipeline:
         image = _mirror_up(torch.from_numpy(images).permute(0, 3, 1, 2))
         mask = _mirror_up(torch.from_numpy(unknown)[:, None].float())
         try:
-            network = self.model if network is None else network
+            network = self._network if network is None else network
             prediction = network(image.to(self.device), mask.to(self.device)).float().cpu()
         except (torch.OutOfMemoryError, RuntimeError) as error:
             if not is_out_of_memory(error):

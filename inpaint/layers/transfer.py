@@ -50,7 +50,6 @@ def transfer_attention(features: Tensor, attention: Tensor, grid: tuple[int, int
     # An odd rate cannot be centred: the patch starts one row (column) earlier and the output ends one short.
     top, left = rate_y // 2 + rate_y % 2, rate_x // 2 + rate_x % 2
     bottom, right = rate_y // 2, rate_x // 2
-    kernel, stride = (2 * rate_y, 2 * rate_x), (rate_y, rate_x)
     extended = F.pad(features, (left, right, top, bottom), mode="replicate")
     # Cut into cells of one footprint, a patch is 2 x 2 of them, and each output cell is a mean of cells: its
     # weights are those of the four patches that cover it, added up.
