@@ -27,7 +27,7 @@ Precision = Literal["float32", "bfloat16", "auto"]
 
 BF16_PAYS = 0.75
 """bfloat16 is chosen where a convolution takes less than this share of its time in float32."""
-STRIP_VALUES = 2**21
+STRIP_VALUES = 2**19
 """Values of full-resolution features in a strip on the CPU: 2 MB, so that a few of them stay in the cache."""
 
 
