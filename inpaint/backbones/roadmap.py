@@ -6,10 +6,12 @@ Where the paper leaves a detail open, the reading is chosen whose MACs are the p
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import tomllib
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from functools import cache
 from itertools import pairwise
+from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
 import torch
@@ -192,35 +194,18 @@ class Step:
 
 
 STARTS: dict[Road, Design] = {"tiny": Design(), "base": Design(depths=(3, 24, 36, 3))}
-_LAYER_NORM = (
-    "table 10 prints 4.46; figure 2 prints 4.2, as for the steps before, and in table 11 the change costs "
-    "nothing (14.81 before and after). 4.46 is the count of the next step"
-)
-STEPS: tuple[Step, ...] = (
-    Step("ResNet", Printed(4.09, 76.13), Printed(15.01, 78.20)),
-    Step("training recipe", Printed(4.09, 78.82), Printed(15.01, 81.14)),
-    Step(
-        "stage ratio", Printed(4.53, 79.36), Printed(14.52, 81.33),
-        {"depths": (3, 3, 9, 3)}, {"depths": (3, 3, 27, 3), "width": 84},
-    ),
-    Step("patchify stem", Printed(4.42, 79.51), Printed(14.38, 81.59), {"stem": "patch"}),
-    Step("depthwise", Printed(2.35, 78.28), Printed(7.23, 80.54), {"depthwise": True}),
-    Step("more width", Printed(5.27, 80.50), Printed(16.76, 81.85), {"width": 96}, {"width": 128}),
-    Step("inverted bottleneck", Printed(4.64, 80.64), Printed(15.68, 82.64), {"block": "inverted"}),
-    Step("depthwise moved up", Printed(4.07, 79.92), Printed(14.63, 82.04), {"block": "depthwise first"}),
-    Step("kernel 5", Printed(4.10, 80.35), Printed(14.70, 82.32), {"kernel": 5}, kept=False),
-    Step("kernel 7", Printed(4.15, 80.57), Printed(14.81, 82.30), {"kernel": 7}),
-    Step("kernel 9", Printed(4.21, 80.57), Printed(14.95, 82.27), {"kernel": 9}, kept=False),
-    Step("kernel 11", Printed(4.29, 80.47), Printed(15.13, 82.18), {"kernel": 11}, kept=False),
-    Step("ReLU to GELU", Printed(4.15, 80.62), Printed(14.81, 82.19), {"activation": "gelu"}),
-    Step("fewer activations", Printed(4.15, 81.27), Printed(14.81, 82.71), {"activations": 1}),
-    Step("fewer norms", Printed(4.15, 81.41), Printed(14.81, 83.17), {"norms": 1}),
-    Step("LayerNorm", Printed(4.46, 81.47), Printed(14.81, 83.35), {"norm": "layer"}, doubt=_LAYER_NORM),
-    Step(
-        "separate downsampling", Printed(4.49, 81.97), Printed(15.35, 83.60),
-        {"downsampling": "separate", "layer_scale": True},
-    ),
-)  # fmt: skip
+
+
+def _read_steps() -> Iterator[Step]:
+    data = tomllib.loads(Path(__file__).with_name("roadmap.toml").read_text(encoding="utf-8"))
+    for row in data["steps"]:
+        row |= {road: Printed(*row[road]) for road in ("tiny", "base")}
+        for change in row.keys() & {"change", "base_change"}:
+            row[change] = {k: tuple(v) if isinstance(v, list) else v for k, v in row[change].items()}
+        yield Step(**row)
+
+
+STEPS = tuple(_read_steps())
 
 
 @dataclass(frozen=True)
