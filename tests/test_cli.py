@@ -120,7 +120,7 @@ BAD_RUNS = [
     (("photo.png", "mask.png", "-o", "photo.png"), "'photo.png' is the image itself"),
     (("photo.png", "mask.png", "-o", "mask.png"), "'mask.png' is the mask itself"),
     (("photo.png", "mask.png", "-o", "folder/../photo.png"), "is the image itself"),
-    (("photo.png", "mask.png", "-o", "out.gif"), "suffix '.gif', expected one of .png"),
+    (("photo.png", "mask.png", "-o", "out.xyz"), "suffix '.xyz', expected one of .png"),
     (("photo.png", "mask.png", "-o", "out"), "suffix '', expected one of .png"),
     (("photo.png", "mask.png", "-o", "folder"), "'folder' is a folder"),
     (("photo.png", "mask.png", "-o", "none/out.png"), "'none' does not exist"),
@@ -149,7 +149,7 @@ BAD_RUNS = [
     ),
     (("photo.png", "mask.png"), "Missing option '-o' / '--output'"),
     (("photo.png",), "Missing argument 'MASK'; see: main run --help"),
-    (("photo.png", "mask.png", "-o", "out.png", "--quality", "3"), "No such option"),
+    (("photo.png", "mask.png", "-o", "out.png", "--sharpness", "3"), "No such option"),
 ]
 
 

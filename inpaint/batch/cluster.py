@@ -30,6 +30,8 @@ def run_on_cluster(
     problems: Sequence[Problem] = (),
     invert_mask: bool = False,
     max_pixels: int = MAX_PIXELS,
+    quality: int | None = None,
+    strip_metadata: bool = False,
 ) -> BatchReport:
     """Repair pictures in many processes at once; what comes out is what :func:`run_batch` gives.
 
@@ -47,6 +49,8 @@ def run_on_cluster(
         problems: as for ``run_batch``.
         invert_mask: as for ``run_batch``.
         max_pixels: as for ``run_batch``.
+        quality: as for ``run_batch``.
+        strip_metadata: as for ``run_batch``.
 
     Returns:
         The report, its results in the order of the jobs. Ctrl-C ends the batch early: what is done is kept,
@@ -68,7 +72,8 @@ def run_on_cluster(
     if waiting:
         with _cluster(address) as ray:
             try:
-                crew = _Crew(ray, (build_repair, invert_mask, max_pixels), use_gpus, workers, len(waiting))
+                options = (invert_mask, max_pixels, quality, strip_metadata)
+                crew = _Crew(ray, (build_repair, options), use_gpus, workers, len(waiting))
                 for number, result in crew.results(jobs, waiting):
                     finish(number, replace(result, job=jobs[number]))
             except KeyboardInterrupt:
@@ -80,15 +85,14 @@ def run_on_cluster(
 class _Worker:
     """In a process of its own, perhaps on another machine: builds the network once, then repairs."""
 
-    def __init__(self, build_repair: Callable[[], Repair], invert_mask: bool, max_pixels: int) -> None:
-        self._repair = build_repair()
-        self._invert_mask, self._max_pixels = invert_mask, max_pixels
+    def __init__(self, build_repair: Callable[[], Repair], options: tuple[Any, ...]) -> None:
+        self._repair, self._options = build_repair(), options
 
     def is_ready(self) -> bool:
         return True
 
     def run(self, job: Job) -> JobResult:
-        return run_job(job, self._repair, self._invert_mask, self._max_pixels)
+        return run_job(job, self._repair, *self._options)
 
 
 class _Crew:

@@ -3,21 +3,20 @@
 from __future__ import annotations
 
 import time
-import warnings
 from collections import defaultdict
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 from PIL import Image
 
 from inpaint.batch.pairing import Pair, Problem, identity
-from inpaint.errors import ImageError, InpaintError, MaskWarning
-from inpaint.images import MAX_PIXELS, WRITABLE_FORMATS, read_image, read_mask, write_image
+from inpaint.errors import ImageError, InpaintError
+from inpaint.images import MAX_PIXELS, WRITABLE_FORMATS, read_file, read_masks, write_file
 
-Repair = Callable[[Image.Image, Image.Image], Image.Image]
-"""``(image, mask) -> repaired image``; the mask is of mode ``L``, 255 = hole."""
+Repair = Callable[[Any, Image.Image], Any]
+"""``(image, mask) -> filled image``, as a pipeline: images are Pillow's or arrays of their own depth."""
 
 
 @dataclass(frozen=True)
@@ -32,13 +31,13 @@ class Job:
 
 @dataclass(frozen=True)
 class JobResult:
-    """What became of a job; ``reason`` is one line where it failed, ``warning`` one about its mask."""
+    """What became of a job; ``reason`` is one line where it failed, ``notes`` say what was not kept."""
 
     job: Job
     status: Literal["done", "skipped", "failed"]
     seconds: float
     reason: str = ""
-    warning: str = ""
+    notes: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -114,6 +113,8 @@ def run_batch(
     problems: Sequence[Problem] = (),
     invert_mask: bool = False,
     max_pixels: int = MAX_PIXELS,
+    quality: int | None = None,
+    strip_metadata: bool = False,
 ) -> BatchReport:
     """Repair one picture after the other. A failure costs its own picture, never the batch.
 
@@ -124,6 +125,8 @@ def run_batch(
         problems: from pairing and planning; they belong in the report and count for its exit code.
         invert_mask: exchange hole and known in every mask.
         max_pixels: larger pictures fail, before they are decoded.
+        quality: as for :func:`inpaint.images.write_file`.
+        strip_metadata: as for :func:`inpaint.images.write_file`.
 
     Returns:
         The report. Ctrl-C ends the batch early, but not with an exception: what is done is kept, the rest is
@@ -132,31 +135,34 @@ def run_batch(
     results: list[JobResult] = []
     try:
         for job in jobs:
-            results.append(run_job(job, repair, invert_mask, max_pixels))
+            results.append(run_job(job, repair, invert_mask, max_pixels, quality, strip_metadata))
             on_result(results[-1])
     except KeyboardInterrupt:
         pass
     return BatchReport(tuple(results), tuple(problems), tuple(jobs[len(results) :]))
 
 
-def run_job(job: Job, repair: Repair, invert_mask: bool, max_pixels: int) -> JobResult:
+def run_job(
+    job: Job,
+    repair: Repair,
+    invert_mask: bool,
+    max_pixels: int,
+    quality: int | None = None,
+    strip_metadata: bool = False,
+) -> JobResult:
     """Repair one picture; whatever goes wrong is its result's reason. As for :func:`run_batch`."""
     if job.skip:
         return JobResult(job, "skipped", 0.0)
     start = time.perf_counter()
     try:
-        image = read_image(job.image, max_pixels=max_pixels)
-        mask = read_mask(job.mask, invert=invert_mask, max_pixels=max_pixels)
+        image = read_file(job.image, max_pixels=max_pixels)
+        masks = read_masks(job.mask, invert=invert_mask, max_pixels=max_pixels)
         job.output.parent.mkdir(parents=True, exist_ok=True)  # before the long part
-        with warnings.catch_warnings(record=True) as doubts:
-            warnings.simplefilter("always", MaskWarning)
-            repaired = repair(image, mask)
-        repaired.info = {**image.info, **repaired.info}  # a network knows no ICC profile
-        write_image(repaired, job.output)
+        image.fill(repair, masks)
+        notes = tuple(write_file(image, job.output, quality=quality, strip=strip_metadata))
     except Exception as error:
         return JobResult(job, "failed", time.perf_counter() - start, _say_in_one_line(error))
-    warning = "; ".join(str(doubt.message) for doubt in doubts if doubt.category is MaskWarning)
-    return JobResult(job, "done", time.perf_counter() - start, warning=warning)
+    return JobResult(job, "done", time.perf_counter() - start, notes=notes)
 
 
 def _output_name(image: Path) -> str:

@@ -10,13 +10,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from inpaint.errors import ImageError, MaskError
+from inpaint.images import READABLE_SUFFIXES
 
-READABLE_SUFFIXES = tuple(
-    ".png .jpg .jpeg .jfif .webp .tif .tiff .bmp .gif .ppm .pgm .pbm .avif .jp2".split()
-)
 # Pictures to a person, but not to this program: named in the report instead of being passed over.
 _UNREADABLE_SUFFIXES = tuple(
-    ".heic .heif .jxl .psd .svg .eps .xcf .exr .hdr .tga .ico .raw .dng .cr2 .cr3 .nef .arw .orf .rw2".split()
+    ".psd .svg .eps .pdf .xcf .ico .raw .dng .cr2 .cr3 .nef .arw .orf .rw2 .raf .psb .ai .mp4 .mov".split()
 )
 
 

@@ -12,13 +12,14 @@ from inpaint.batch.jobs import BatchReport
 from inpaint.errors import DataError
 
 RECORD_FORMATS = (".csv", ".json")
-_COLUMNS = ("image", "mask", "output", "status", "seconds", "reason")
+_COLUMNS = ("image", "mask", "output", "status", "seconds", "reason", "notes")
 
 
 def write_record(report: BatchReport, path: Path) -> None:
     """Write a row for every picture, whole or not at all; an existing file is replaced.
 
-    A row has ``image``, ``mask``, ``output``, ``status``, ``seconds`` and ``reason``. The status is ``done``,
+    A row has ``image``, ``mask``, ``output``, ``status``, ``seconds``, ``reason`` and ``notes`` (what was not
+    kept). The status is ``done``,
     ``skipped``, ``failed`` (also for what had no clear partner, then without mask and output) or
     ``unfinished`` (after Ctrl-C).
 
@@ -32,9 +33,10 @@ def write_record(report: BatchReport, path: Path) -> None:
     rows: list[tuple[object, ...]] = []
     for result in report.results:
         job = result.job
-        rows.append((job.image, job.mask, job.output, result.status, round(result.seconds, 3), result.reason))
-    rows += [(problem.path, "", "", "failed", 0, problem.reason) for problem in report.problems]
-    rows += [(job.image, job.mask, job.output, "unfinished", 0, "") for job in report.unfinished]
+        told = (result.status, round(result.seconds, 3), result.reason, "; ".join(result.notes))
+        rows.append((job.image, job.mask, job.output, *told))
+    rows += [(problem.path, "", "", "failed", 0, problem.reason, "") for problem in report.problems]
+    rows += [(job.image, job.mask, job.output, "unfinished", 0, "", "") for job in report.unfinished]
     plain = [tuple(str(value) if isinstance(value, Path) else value for value in row) for row in rows]
     if path.suffix.lower() == ".csv":
         text = io.StringIO()

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
-from inpaint.cli.options import repair_options
+from inpaint.cli.options import output_options, repair_options
 from inpaint.weights.terminal import locate_in_terminal
 
 if TYPE_CHECKING:
@@ -67,6 +68,7 @@ def _check_record(_ctx: click.Context, _option: click.Parameter, path: Path | No
     help="Processes of --cluster; one a GPU or core if unsaid.",
 )
 @repair_options
+@output_options
 @click.pass_context
 def batch(
     ctx: click.Context,
@@ -86,6 +88,8 @@ def batch(
     invert_mask: bool,
     dilate: int | None,
     strict: bool,
+    quality: int | None,
+    strip_metadata: bool,
 ) -> None:
     """Fill the holes of every picture in the folder IMAGES.
 
@@ -97,9 +101,6 @@ def batch(
         raise click.UsageError("--workers belongs to --cluster: add --cluster here")
     if cluster is not None and ":" in device:
         raise click.UsageError(f"got --device {device} beside --cluster; Ray chooses the GPU: give cuda")
-    from rich.console import Console
-    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
-
     from inpaint.batch import pair_files, plan_batch, run_batch, write_record
 
     pairs, unpaired = pair_files(
@@ -112,20 +113,12 @@ def batch(
         ctx.exit(1 if problems else 0)
 
     weights = locate_in_terminal(model, "inpainter", accept_licence=accept_licence)
-    console = Console(stderr=True)
-    columns = (TextColumn("{task.description}", markup=False), BarColumn(), MofNCompleteColumn())
-    with Progress(
-        *columns, TimeRemainingColumn(), console=console, disable=not console.is_terminal
-    ) as progress:
-        bar = progress.add_task("repairing", total=len(jobs))
-
-        def show(result: JobResult) -> None:
-            progress.update(bar, advance=1, description=result.job.image.name)
-
-        build = partial(_build_repair, device=device, dilate=dilate, strict=strict)
+    files: dict[str, Any] = {"invert_mask": invert_mask, "quality": quality}
+    files["strip_metadata"] = strip_metadata
+    build = partial(_build_repair, device=device, dilate=dilate, strict=strict)
+    with _progress(len(jobs)) as show:
         if cluster is None:
-            repair = build(str(weights))
-            report = run_batch(jobs, repair, on_result=show, problems=problems, invert_mask=invert_mask)
+            report = run_batch(jobs, build(str(weights)), on_result=show, problems=problems, **files)
         else:
             from inpaint.batch.cluster import run_on_cluster
 
@@ -138,12 +131,27 @@ def batch(
                 workers=workers,
                 use_gpus=device in ("auto", "cuda"),
                 problems=problems,
-                invert_mask=invert_mask,
+                **files,
             )
     if record is not None:
         write_record(report, record)
     _tell(report, output)
     ctx.exit(report.exit_code)
+
+
+@contextmanager
+def _progress(total: int) -> Iterator[Callable[[JobResult], None]]:
+    """A bar on a terminal, which what comes out of it moves on by one result."""
+    from rich.console import Console
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+    console = Console(stderr=True)
+    columns = (TextColumn("{task.description}", markup=False), BarColumn(), MofNCompleteColumn())
+    with Progress(
+        *columns, TimeRemainingColumn(), console=console, disable=not console.is_terminal
+    ) as progress:
+        bar = progress.add_task("inpainting", total=total)
+        yield lambda result: progress.update(bar, advance=1, description=result.job.image.name)
 
 
 def _as_workers_know_it(model: str) -> str:
@@ -174,14 +182,14 @@ def _tell_problems(problems: Sequence[Problem]) -> None:
 
 
 def _tell(report: BatchReport, output: Path) -> None:
-    """One line for each picture that failed on stderr, then the counts on stdout."""
+    """One line for each note and each picture that failed on stderr, then the counts on stdout."""
     from inpaint.batch import Problem
 
+    for result in report.results:
+        for note in result.notes:
+            click.echo(f"{click.format_filename(result.job.output)}: {note}", err=True)
     failed = [Problem(r.job.image, r.reason) for r in report.results if r.status == "failed"]
     failed += report.problems
-    for result in report.results:
-        if result.warning:
-            click.echo(f"warning: {click.format_filename(result.job.mask)}: {result.warning}", err=True)
     _tell_problems(failed)
     counts = [
         f"{report.count('done')} repaired",

@@ -66,6 +66,23 @@ def repair_options(command: Callable[..., Any]) -> Callable[..., Any]:
     return command
 
 
+def output_options(command: Callable[..., Any]) -> Callable[..., Any]:
+    """Add ``quality`` and ``strip_metadata`` to a command."""
+    quality = click.option(
+        "--quality",
+        type=click.IntRange(1, 100),
+        metavar="N",
+        help="Encode JPEG, WebP, AVIF and HEIC anew at this quality, 1 to 100. Without it a JPEG keeps its "
+        "quality, and every block that the fill does not touch.",
+    )
+    strip = click.option(
+        "--strip-metadata",
+        is_flag=True,
+        help="Leave out EXIF, XMP, text and comments; colours, resolution and orientation stay.",
+    )
+    return quality(strip(command))
+
+
 def check_output(output: Path, inputs: Mapping[str, Path]) -> None:
     """Raise ImageError unless an image can be written to ``output`` without replacing one of ``inputs``.
 

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import time
-import warnings
+from functools import partial
 from pathlib import Path
 
 import click
 
-from inpaint.cli.options import check_output, plan_folder, repair_options
+from inpaint.cli.options import check_output, output_options, plan_folder, repair_options
 
 
 @click.command()
@@ -22,6 +22,7 @@ from inpaint.cli.options import check_output, plan_folder, repair_options
     help="Picture to write; its suffix decides the format (.png and .tif keep known pixels exactly).",
 )
 @repair_options
+@output_options
 @click.option(
     "--save-mask",
     type=click.Path(path_type=Path),
@@ -45,11 +46,14 @@ def run(
     dilate: int | None,
     strict: bool,
     save_mask: Path | None,
+    quality: int | None,
+    strip_metadata: bool,
     save_prior: Path | None,
 ) -> None:
     """Fill the holes of IMAGE, which are white in MASK.
 
-    The result has the size and colour mode of IMAGE, and every pixel outside the holes is kept.
+    The result has the size, depth and colour mode of IMAGE, all its pages or frames, and its metadata; every
+    pixel outside the holes is kept. MASK may be one for all pages, or have as many.
     """
     inputs = {"the image": image, "the mask": mask}
     check_output(output, inputs)
@@ -62,32 +66,35 @@ def run(
 
     from PIL import Image
 
-    from inpaint.errors import MaskWarning
-    from inpaint.images import read_image, read_mask, write_image
+    from inpaint.images import hole_from_mask, read_file, read_masks, write_file, write_image
+    from inpaint.images.modes import to_8_bit, turn_upright
     from inpaint.inspect import prior_images
     from inpaint.pipeline import InpaintPipeline, read_hole
     from inpaint.weights.terminal import locate_in_terminal
 
-    photo, holes = read_image(image), read_mask(mask, invert=invert_mask)
-    hole = read_hole(photo, holes, dilate)  # complains before the model is loaded
+    source, masks = read_file(image), read_masks(mask, invert=invert_mask)
+    source.check_masks(masks)
+    page = next((n for n, one in enumerate(masks) if hole_from_mask(one).any()), 0)
+    hole = read_hole(source.image(page), masks[page], dilate)  # complains before the model is loaded
     weights = locate_in_terminal(model, "inpainter", accept_licence=accept_licence)
     pipeline = InpaintPipeline.from_pretrained(weights, device=device)
     prior = pipeline.require_prior() if prior_outputs else None
     start = time.perf_counter()
-    with warnings.catch_warnings(record=True) as doubts:
-        warnings.simplefilter("always", MaskWarning)
-        result = pipeline(photo, holes, dilate=dilate, strict=strict)
-    for doubt in doubts:
-        click.echo(f"warning: {click.format_filename(mask)}: {doubt.message}", err=True)
+    source.fill(partial(pipeline, dilate=dilate, strict=strict), masks)
     seconds = time.perf_counter() - start
-    shown = () if prior is None else prior_images(prior, photo, hole, pipeline.device)
-    write_image(result, output)
+    shown = ()
+    if prior is not None:
+        before = turn_upright(source.load(page), source.orientations[0])
+        shown = prior_images(prior, to_8_bit(before), hole, pipeline.device)
+    notes = write_file(source, output, quality=quality, strip=strip_metadata)
     if save_mask is not None:
         write_image(Image.fromarray(hole), save_mask)
-    told = (
-        f"{hole.mean():.1%} of {photo.width} x {photo.height} pixels in {seconds:.1f} s on {pipeline.device}"
-    )
+    width, height = source.size
+    pages = f" on {source.frames} pages or frames" if source.frames > 1 else ""
+    told = f"{hole.mean():.1%} of {width} x {height} pixels{pages} in {seconds:.1f} s on {pipeline.device}"
     click.echo(f"{click.format_filename(output)}: filled {told}")
+    for note in notes:
+        click.echo(f"{click.format_filename(output)}: {note}", err=True)
     for path, picture in zip(prior_outputs, shown, strict=True):
         if picture is not None:
             path.parent.mkdir(exist_ok=True)

@@ -171,7 +171,7 @@ def test_run_complains_in_one_line(desk: Path, monkeypatch: pytest.MonkeyPatch) 
     )
     assert complaint(call("run", "none.png")).startswith("cannot open 'none.png'")
     Path("broken.png").write_bytes(b"broken")
-    assert "is no picture" in complaint(call("run", "broken.png"))
+    assert "is not an image file" in complaint(call("run", "broken.png"))
     told = complaint(call("run", "photo.png", "-o", "photo.png"))
     assert told == "the folder 'photo.png' for --output is a file: choose another"
     Path("seen").mkdir()

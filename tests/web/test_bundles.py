@@ -63,7 +63,7 @@ def test_several_pictures_with_one_mask(service: Service, tmp_path: Path) -> Non
         "p0.png": "done", "p1.png": "done", "p2.png": "done", "broken.png": "failed", "other.png": "failed",
     }  # fmt: skip
     assert "5 x 5" in rows["other.png"]["reason"]
-    assert rows["broken.png"]["reason"].startswith("'broken.png' is no picture")
+    assert rows["broken.png"]["reason"].startswith("'broken.png' is not an image file")
     known = np.asarray(a_mask()) == 0
     with zipfile.ZipFile(result) as archive:
         filled = np.asarray(Image.open(io.BytesIO(archive.read("p1.png"))))

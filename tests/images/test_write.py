@@ -13,17 +13,13 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from PIL import ExifTags, Image
+from PIL import Image
 
-from inpaint.errors import ImageError, MaskError, ShapeError
+from inpaint.errors import ImageError, ShapeError
 from inpaint.images import (
     WRITABLE_FORMATS,
-    hole_from_mask,
     image_to_tensor,
-    mask_from_image,
-    mask_to_tensor,
     read_image,
-    read_mask,
     tensor_to_image,
     write_image,
 )
@@ -46,89 +42,6 @@ def one_line(call: Callable[[], object], error: type[Exception] = ImageError) ->
     message = str(caught.value)
     assert message and "\n" not in message
     return message
-
-
-# Masks
-
-
-def rgba(*pixels: tuple[int, int, int, int]) -> Image.Image:
-    return Image.fromarray(np.array([pixels], np.uint8))
-
-
-def grey(*values: float, kind: type = np.uint8) -> Image.Image:
-    return Image.fromarray(np.array([values], kind))
-
-
-def rgb(*pixels: tuple[int, int, int]) -> Image.Image:
-    return Image.fromarray(np.array([pixels], np.uint8))
-
-
-WHITE, BLACK, RED, CLEAR, CLEAR_WHITE = (
-    (255, 255, 255, 255),
-    (0, 0, 0, 255),
-    (255, 0, 0, 255),
-    (0, 0, 0, 0),
-    (255, 255, 255, 0),
-)
-
-
-@pytest.mark.parametrize(
-    ("image", "holes"),
-    [
-        pytest.param(grey(0, 127, 128, 255), "..##", id="grey, hole from 128"),
-        pytest.param(rgb((255, 0, 0), (0, 200, 0), (9, 9, 128), (127, 127, 127)), "###.", id="any colour"),
-        pytest.param(rgba(CLEAR_WHITE, WHITE), ".#", id="transparent white is known"),
-        pytest.param(rgba(CLEAR_WHITE, CLEAR_WHITE), "..", id="nothing but transparent white"),
-        pytest.param(rgba(CLEAR, RED, (255, 0, 0, 127)), ".#.", id="red on transparency"),
-        pytest.param(rgba(CLEAR, BLACK, (0, 0, 0, 128), (0, 0, 0, 127)), ".##.", id="black on transparency"),
-        pytest.param(rgba(CLEAR_WHITE, (20, 20, 20, 255)), ".#", id="dark on transparent white"),
-        pytest.param(rgba(BLACK, WHITE, CLEAR), ".#.", id="white is seen, so black is known"),
-        pytest.param(rgba(BLACK, BLACK), "..", id="opaque black, alpha does not vary"),
-        pytest.param(rgba((0, 0, 0, 128), (255, 255, 255, 128)), ".#", id="alpha 128 everywhere"),
-        pytest.param(Image.fromarray(np.array([[[0, 255], [0, 0]]], np.uint8)), "#.", id="black in LA"),
-        pytest.param(grey(0, 1, kind=bool), ".#", id="1 bit"),
-        pytest.param(grey(0, 32000, 40000, kind=np.uint16), "..#", id="16 bit"),
-        pytest.param(grey(0, 0.4, 1, kind=np.float32), "..#", id="float"),
-    ],
-)
-def test_mask_rule(image: Image.Image, holes: str) -> None:
-    expected = np.array([[255 if letter == "#" else 0 for letter in holes]], np.uint8)
-    mask = mask_from_image(image)
-    assert mask.mode == "L" and np.array_equal(hole_from_mask(mask), expected > 0)
-    assert np.array_equal(np.asarray(mask_from_image(image, invert=True)), 255 - np.asarray(mask))
-    assert np.array_equal(np.asarray(mask_from_image(mask)), np.asarray(mask))  # a mask stays what it is
-
-
-def test_soft_edges_of_a_mask_are_kept_and_compression_noise_is_not(tmp_path: Path) -> None:
-    levels = np.array([[0, 20, 64, 127, 200, 240, 255]], np.uint8)
-    soft = Image.fromarray(np.repeat(np.repeat(levels, 16, 0), 16, 1))
-    assert np.array_equal(np.asarray(read_mask(save(tmp_path, soft, "a.png"))), np.asarray(soft))
-    noisy = np.asarray(read_mask(save(tmp_path, soft, "a.jpg", quality=95)))[:, 8::16]
-    assert np.abs(noisy[:, 2:5].astype(int) - levels[:, 2:5]).max() < 12
-    assert set(noisy[:, [0, 1]].ravel()) == {0} and set(noisy[:, [5, 6]].ravel()) == {255}
-    faded = Image.merge("LA", (Image.new("L", (1, 1), 255), Image.new("L", (1, 1), 77)))
-    assert np.asarray(mask_from_image(faded)) == 77
-
-
-def test_palette_masks(tmp_path: Path) -> None:
-    image = Image.new("P", (4, 2))  # red everywhere, but for one transparent blue pixel
-    image.putpalette([255, 0, 0, 0, 0, 255])
-    image.putpixel((1, 0), 1)
-    mask = np.asarray(read_mask(save(tmp_path, image, "a.png", transparency=bytes([255, 0]))))
-    assert mask[0, 1] == 0 and mask.sum() == 7 * 255
-
-
-def test_masks_are_turned_like_their_pictures(tmp_path: Path) -> None:
-    exif = Image.Exif()
-    exif[ExifTags.Base.Orientation] = 6  # a quarter to the right
-    path = save(tmp_path, Image.fromarray(np.array([[255, 0, 0], [0, 0, 255]], np.uint8)), "a.png", exif=exif)
-    assert np.asarray(read_mask(path)).tolist() == [[0, 255], [0, 0], [255, 0]]
-    assert np.asarray(read_mask(path, invert=True)).tolist() == [[255, 0], [255, 255], [0, 255]]
-
-
-def test_an_unreadable_mask_is_a_mask_error(tmp_path: Path) -> None:
-    (tmp_path / "text.png").write_text("I am no mask")
-    assert "cannot read the mask" in one_line(lambda: read_mask(tmp_path / "text.png"), MaskError)
 
 
 # Writing
@@ -169,7 +82,7 @@ def test_quality_is_size(tmp_path: Path) -> None:
 
 
 def test_unknown_suffix_names_the_known_ones(tmp_path: Path) -> None:
-    for name in ("a.gif", "a"):
+    for name in ("a.xyz", "a"):
         message = one_line(lambda name=name: write_image(Image.new("RGB", (2, 2)), tmp_path / name))
         assert all(suffix in message for suffix in WRITABLE_FORMATS)
     assert list(tmp_path.iterdir()) == []
@@ -249,22 +162,13 @@ def test_tensor_to_image_clamps_and_rounds() -> None:
     assert half.getpixel((0, 0)) == (128, 128, 128)
 
 
-def test_mask_to_tensor_is_binary() -> None:
-    mask = Image.fromarray(np.array([[0, 127, 128, 255]], np.uint8))
-    tensor = mask_to_tensor(mask)
-    assert tensor.shape == (1, 1, 1, 4) and tensor.dtype == torch.float32
-    assert tensor[0, 0, 0].tolist() == [0, 0, 1, 1]
-
-
 @pytest.mark.parametrize("shape", [(2, 3, 4, 4), (1, 4, 4), (4, 4), (1, 1, 4, 4)])
 def test_tensor_to_image_wants_one_picture(shape: tuple[int, ...]) -> None:
     with pytest.raises(ShapeError, match="expected"):
         tensor_to_image(torch.zeros(shape))
 
 
-def test_fast_png_is_larger_and_the_same(tmp_path: Path) -> None:
+def test_fast_png_is_the_same(tmp_path: Path) -> None:
     picture = Image.linear_gradient("L").resize((300, 300))
-    for name, fast in (("slow.png", False), ("fast.png", True)):
-        write_image(picture, tmp_path / name, fast=fast)
-    assert (tmp_path / "fast.png").stat().st_size > (tmp_path / "slow.png").stat().st_size
+    write_image(picture, tmp_path / "fast.png", fast=True)
     assert np.array_equal(np.asarray(read_image(tmp_path / "fast.png")), np.asarray(picture))

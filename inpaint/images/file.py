@@ -1,0 +1,103 @@
+"""An image file as it is: every frame in its own mode, depth and orientation, and what it says beside."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from PIL import Image
+
+from inpaint.errors import MaskError, MaskWarning
+from inpaint.images.masks import hole_from_mask
+from inpaint.images.metadata import Metadata
+from inpaint.images.modes import Native, size_of, take_fill, to_view, turn_back, turn_upright
+from inpaint.images.tiff import TiffPages
+
+
+@dataclass
+class ImageFile:
+    """A file that was read, and the fills that shall go into it.
+
+    Attributes:
+        path: where it was read.
+        format: as Pillow calls it (``PNG``, ``JPEG``, ``TIFF`` ...), or ``EXR`` or ``HDR``.
+        data: the file's content.
+        load: gives frame ``n`` as it lies in the file.
+        frames: pages or frames, at least 1.
+        orientations: EXIF orientation, 1 to 8, of each frame or of all.
+        metadata: for other formats; the same format keeps its own segments, chunks or tags.
+        options: what an encoder must be told to write this kind again: timing, losslessness.
+        notes: what is not kept, one line each.
+        tiff: a TIFF's directories.
+        filled: frames with their fill, as they shall lie in the file.
+    """
+
+    path: Path
+    format: str
+    data: bytes
+    load: Callable[[int], Native]
+    frames: int = 1
+    orientations: Sequence[int] = (1,)
+    metadata: Metadata = field(default_factory=Metadata)
+    options: dict[str, Any] = field(default_factory=dict)
+    notes: list[str] = field(default_factory=list)
+    tiff: TiffPages | None = None
+    filled: dict[int, Native] = field(default_factory=dict)
+
+    def native(self, frame: int = 0) -> Native:
+        """The frame with its fill, as it lies in the file."""
+        return self.filled[frame] if frame in self.filled else self.load(frame)
+
+    def upright(self, frame: int = 0) -> Native:
+        """The frame with its fill in its own mode, upright."""
+        return turn_upright(self.native(frame), self.orientations[frame % len(self.orientations)])
+
+    def image(self, frame: int = 0) -> Any:
+        """What a pipeline takes: a Pillow image in mode RGB, RGBA, L or LA, or an array of its own depth."""
+        return to_view(self.upright(frame))
+
+    @property
+    def size(self) -> tuple[int, int]:
+        """``(width, height)`` of the first frame, upright."""
+        return size_of(self.upright())
+
+    def check_masks(self, masks: Sequence[Image.Image]) -> None:
+        """Raise MaskError unless there is one mask for all frames, or one for each."""
+        if len(masks) not in (1, self.frames):
+            raise MaskError(
+                f"got {len(masks)} pages in the mask and {self.frames} in the image, expected one mask for "
+                "all, or one for each"
+            )
+
+    def fill(self, fill: Callable[[Any, Image.Image], Any], masks: Sequence[Image.Image]) -> None:
+        """Fill the holes of every frame; doubts about a mask (:class:`MaskWarning`) become notes.
+
+        Args:
+            fill: ``(image, mask) -> filled image``, such as :class:`inpaint.pipeline.InpaintPipeline`.
+            masks: upright, 255 = hole: one for all frames or one each. A frame without hole is left alone.
+
+        Raises:
+            MaskError: another number of masks than frames; and what ``fill`` raises, as for no hole at all.
+        """
+        self.check_masks(masks)
+        holes, invisible = [hole_from_mask(mask) for mask in masks], 0
+        for frame in range(self.frames):
+            mask, hole = masks[frame % len(masks)], holes[frame % len(masks)]
+            if not hole.any() and any(one.any() for one in holes):
+                continue
+            native, turn = self.load(frame), self.orientations[frame % len(self.orientations)]
+            shown = to_view(turn_upright(native, turn))
+            with warnings.catch_warnings(record=True) as doubts:
+                warnings.simplefilter("always", MaskWarning)
+                done = fill(shown, mask)
+            self.notes += [f"warning: {doubt.message}" for doubt in doubts if doubt.category is MaskWarning]
+            self.filled[frame] = take_fill(native, turn_back(shown, turn), turn_back(done, turn))
+            after = np.asarray(self.image(frame))
+            if after.ndim == 3 and after.shape[2] in (2, 4):
+                invisible += int((hole & (after[..., -1] == 0)).sum())
+        if invisible:
+            self.notes.append(f"{invisible:,} filled pixels cannot be seen: alpha is kept, and it is 0 there")

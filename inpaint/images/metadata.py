@@ -1,0 +1,205 @@
+"""What a file says beside its pixels: carried over, but for whatever still shows what was erased."""
+
+from __future__ import annotations
+
+import re
+import struct
+import zlib
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field, replace
+
+from inpaint.images.jpeg import APP0, APP1, APP2, APP11, APP13, APP14, JpegParts, Segment, join
+from inpaint.images.tags import (
+    JPEG_START,
+    clean_exif,
+    exif_of_orientation,
+    orientation_of,
+    read_header,
+    read_ifd,
+)
+
+_EXIF, _XMP = b"Exif\0\0", b"http://ns.adobe.com/xap/1.0/\0"
+_NUMBER_OF_PICTURES, _PICTURES = 0xB001, 0xB002
+PNG_START = b"\x89PNG\r\n\x1a\n"
+# Chunks of the picture itself; all others are carried over.
+_PNG_PICTURE = {b"IHDR", b"PLTE", b"tRNS", b"IDAT", b"IEND", b"acTL", b"fcTL", b"fdAT"}
+_PNG_COLOUR = {b"cHRM", b"gAMA", b"iCCP", b"sBIT", b"sRGB", b"cICP", b"mDCV", b"cLLI"}  # these precede PLTE
+Chunk = tuple[bytes, bytes]
+
+
+@dataclass(frozen=True)
+class Metadata:
+    """What any format may carry; ``exif`` begins with its byte order, ``text`` is PNG text and comments."""
+
+    icc: bytes = b""
+    exif: bytes = b""
+    xmp: bytes = b""
+    dpi: tuple[float, float] | None = None
+    text: dict[str, str] = field(default_factory=dict)
+
+    def cleaned(self, notes: list[str]) -> Metadata:
+        """For an image that was turned upright: without orientation and whatever shows the erased."""
+        dropped: list[str] = []
+        xmp = clean_xmp(self.xmp, dropped)
+        xmp = re.sub(rb"(tiff:Orientation\s*(?:=\s*[\"']|>)\s*)[2-8]", rb"\g<1>1", xmp)
+        cleaned = replace(self, exif=clean_exif(self.exif, dropped, upright=True), xmp=xmp)
+        note_dropped(notes, dropped)
+        return cleaned
+
+
+def note_dropped(notes: list[str], dropped: Sequence[str]) -> None:
+    """Say in one line what was left out because it shows the image before the fill."""
+    if dropped:
+        names = ", ".join(dict.fromkeys(dropped))
+        notes.append(f"left out, as it belongs to the image before the fill: {names}")
+
+
+def clean_xmp(xmp: bytes, dropped: list[str]) -> bytes:
+    """Overwrite thumbnails with spaces."""
+    pattern = re.compile(rb"<(\w+:Thumbnails)\b.*?</\1>", re.DOTALL)
+    if pattern.search(xmp):
+        dropped.append("XMP thumbnail")
+    return pattern.sub(lambda found: b" " * len(found[0]), xmp)
+
+
+def clean_photoshop(resources: bytes, dropped: list[str]) -> bytes:
+    """Overwrite the thumbnails (1033, 1036) of Photoshop's image resources."""
+    data = bytearray(resources)
+    for found in re.finditer(rb"8BIM\x04[\x09\x0c]\0\0(....)", resources, re.DOTALL):
+        size = int.from_bytes(found[1], "big")
+        data[found.end() : found.end() + size] = bytes(len(data[found.end() : found.end() + size]))
+        dropped.append("Photoshop thumbnail")
+    return bytes(data)
+
+
+def clean_jpeg(parts: JpegParts, notes: list[str], *, strip: bool) -> list[Segment]:
+    """The segments to keep, in order; ``strip`` keeps only what colours and orientation need."""
+    kept, dropped = [], []
+    for marker, payload in parts.metadata:
+        if marker == APP0 and payload[:5] == b"JFIF\0":
+            if len(payload) > 14:
+                dropped.append("JFIF thumbnail")
+            payload = payload[:12] + b"\0\0"
+        elif marker == APP0 and payload.startswith(b"JFXX"):
+            dropped.append("JFIF thumbnail")
+            continue
+        elif marker == APP1 and payload.startswith(_EXIF):
+            exif = payload[6:]
+            exif = exif_of_orientation(orientation_of(exif)) if strip else clean_exif(exif, dropped)
+            if not exif:
+                continue
+            payload = _EXIF + exif
+        elif strip and marker != APP14 and not payload.startswith(b"ICC_PROFILE\0"):
+            continue
+        elif marker == APP1 and payload.startswith(_XMP):
+            payload = clean_xmp(payload, dropped)
+        elif marker == APP1 and re.search(rb"xmp/extension/.*(GImage:Data|/9j/|xmpGImg)", payload, re.DOTALL):
+            dropped.append("original in extended XMP")
+            continue
+        elif marker == APP11 and b"c2pa" in payload:
+            dropped.append("content credentials")
+            continue
+        elif marker == APP13:
+            payload = clean_photoshop(payload, dropped)
+        kept.append(Segment(marker, payload))
+    note_dropped(notes, dropped)
+    return kept
+
+
+def join_with_second_pictures(
+    segments: list[Segment], coded: bytes, parts: JpegParts, data: bytes, notes: list[str]
+) -> bytes:
+    """Put a JPEG together with the gain maps and second pictures that follow the first one.
+
+    The index of an MPF file (CIPA DC-007) holds their places, which move with what is before them. Left out
+    are large thumbnails, and what no index names, such as a motion photo's video.
+    """
+    pictures: list[bytes] = []
+    place = next((i for i, s in enumerate(segments) if s.payload.startswith(b"MPF\0")), None)
+    if place is not None:
+        old = segments[place].payload
+        segments[place] = Segment(APP2, old)
+        old_base = data.find(old) + 4
+        new_base = sum(len(segment.payload) + 4 for segment in segments[:place]) + 10
+        try:
+            payload, pictures = _renew_index(old, data, old_base, new_base, len(join(segments, coded)))
+            segments[place] = Segment(APP2, payload)
+        except (ValueError, KeyError, struct.error):
+            pictures = []
+        if not pictures:
+            del segments[place]
+    elif parts.trailer.startswith(JPEG_START) and any(b"hdrgm:" in segment.payload for segment in segments):
+        pictures = [parts.trailer]
+    if (left := len(parts.trailer.strip(b"\0")) - sum(map(len, pictures))) > 0:
+        notes.append(f"left out: {left:,} bytes after the image (a preview, a video or the like)")
+    if pictures:
+        notes.append(
+            f"kept as they were, not filled: {len(pictures)} gain maps or second pictures in the file"
+        )
+    return join(segments, coded) + b"".join(pictures)
+
+
+def _renew_index(
+    old: bytes, data: bytes, old_base: int, new_base: int, end: int
+) -> tuple[bytes, list[bytes]]:
+    """The payload of the MPF segment for a first picture that ends at ``end``, and the pictures behind it."""
+    order, _, first = read_header(old[4:])
+    ifd = read_ifd(old[4:], order, first)[0]
+    payload, pictures, table = bytearray(old), [], ifd[_PICTURES]
+    struct.pack_into(order + "II", payload, table.place + 8, end, 0)
+    for position in range(table.place + 20, table.place + 4 + table.count, 16):
+        attributes, length, offset = struct.unpack_from(order + "III", old, position)
+        if attributes & 0xFF0000 != 0x010000:  # no large thumbnail
+            pictures.append(data[old_base + offset : old_base + offset + length])
+            to = table.place + 4 + 16 * len(pictures)
+            struct.pack_into(order + "IIII", payload, to, attributes, length, end - new_base, 0)
+            end += length
+    count = len(pictures) + 1
+    struct.pack_into(order + "I", payload, ifd[_NUMBER_OF_PICTURES].place + 4, count)
+    entry = payload.find(struct.pack(order + "HHI", _PICTURES, 7, table.count))
+    struct.pack_into(order + "I", payload, entry + 4, 16 * count)
+    return bytes(payload), pictures
+
+
+def png_chunks(data: bytes) -> Iterator[Chunk]:
+    """``(type, content)`` of each chunk of a PNG file."""
+    position = len(PNG_START)
+    while position + 8 <= len(data):
+        (length,) = struct.unpack_from(">I", data, position)
+        yield data[position + 4 : position + 8], data[position + 8 : position + 8 + length]
+        position += 12 + length
+
+
+def png_of_chunks(chunks: Sequence[Chunk]) -> bytes:
+    """A PNG file."""
+    return PNG_START + b"".join(
+        struct.pack(">I", len(content)) + kind + content + struct.pack(">I", zlib.crc32(kind + content))
+        for kind, content in chunks
+    )
+
+
+def png_with_chunks_of(encoded: bytes, source: bytes, notes: list[str], *, strip: bool) -> bytes:
+    """Give an encoded PNG the ancillary chunks of another; ``strip`` as for :func:`clean_jpeg`."""
+    colour, other, dropped = [], [], []
+    for kind, content in png_chunks(source):
+        if kind in _PNG_COLOUR:
+            colour.append((kind, content))
+        elif kind == b"eXIf":
+            turned = orientation_of(content)
+            exif = (
+                clean_exif(content, dropped)
+                if not strip
+                else exif_of_orientation(turned)
+                if turned > 1
+                else b""
+            )
+            other += [(kind, exif)] if exif else []
+        elif kind == b"caBX":
+            dropped.append("content credentials")
+        elif kind not in _PNG_PICTURE and (not strip or kind == b"pHYs"):
+            other.append((kind, clean_xmp(content, dropped) if kind == b"iTXt" else content))
+    note_dropped(notes, dropped)
+    written = [chunk for chunk in png_chunks(encoded) if chunk[0] in _PNG_PICTURE]
+    first = next(i for i, (kind, _) in enumerate(written) if kind in (b"IDAT", b"acTL"))
+    # bKGD and hIST speak of PLTE and follow it; text, EXIF and time may stand anywhere.
+    return png_of_chunks([written[0], *colour, *written[1:first], *other, *written[first:]])

@@ -1,0 +1,360 @@
+"""Files to images: with all they hold (``read_file``), or as plain 8-bit images (``read_image``)."""
+
+from __future__ import annotations
+
+import io
+import os
+import sys
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+from PIL import Image, ImageSequence, UnidentifiedImageError
+
+from inpaint.errors import ImageError, InpaintError, MaskError
+from inpaint.images.file import ImageFile
+from inpaint.images.formats import FORMATS, MAX_PIXELS, called, require_plug_in, sniff
+from inpaint.images.jpeg import EOI, split
+from inpaint.images.masks import denoised, mask_from_image
+from inpaint.images.metadata import Metadata
+from inpaint.images.modes import fits_profile, to_8_bit, to_plain, turn_upright
+from inpaint.images.tags import HEIGHT, ORIENTATION, WIDTH, orientation_of
+from inpaint.images.tiff import metadata_of, open_tiff, read_page
+
+_KEPT_MODES = {mode for kind in FORMATS.values() for mode in kind.modes}
+
+
+def read_image(path: str | os.PathLike[str], *, max_pixels: int = MAX_PIXELS) -> Image.Image:
+    """Read an image file, upright and in a plain 8-bit mode; of several frames, the first.
+
+    Args:
+        path: file in any readable format; the content decides, not the suffix.
+        max_pixels: a larger image is refused before it is decoded.
+
+    Returns:
+        Image in mode ``RGB``, ``RGBA``, ``L`` or ``LA``. ``info`` holds ``source_format`` and, where the file
+        has them, ``icc_profile``, ``exif`` (bytes, orientation applied), ``dpi``; and ``notes``, one line for
+        each thing that the plain image leaves out.
+
+    Raises:
+        ImageError: missing, a folder, empty, no image, damaged, cut short, or more than ``max_pixels``.
+    """
+    file = read_file(path, max_pixels=max_pixels)
+    with _one_line(Path(path), file.format):
+        native, notes = file.image(), list(file.notes)
+        plain = to_8_bit(native).copy()
+    if not isinstance(native, Image.Image):
+        notes.append(f"{native.dtype} values are shown in 8 bits")
+    if file.frames > 1:
+        notes.append(f"this is the first of {file.frames} frames or pages")
+    plain.info = _info(file.metadata, plain.mode, file.format) | ({"notes": tuple(notes)} if notes else {})
+    return plain
+
+
+def read_mask(
+    path: str | os.PathLike[str], *, invert: bool = False, max_pixels: int = MAX_PIXELS
+) -> Image.Image:
+    """Read a mask file by the rule of :mod:`inpaint.images.masks`; EXIF orientation is applied.
+
+    Args:
+        path: image file of any kind; of several frames, the first.
+        invert: exchange hole and known.
+        max_pixels: as for ``read_image``.
+
+    Returns:
+        Image in mode ``L``, 0 (known) to 255 (hole); it may be without any hole. Where it was compressed with
+        loss, levels within ``COMPRESSION_NOISE`` of black and white become black and white.
+
+    Raises:
+        MaskError: the file cannot be read, or its values not understood; the message says why.
+    """
+    return read_masks(path, invert=invert, max_pixels=max_pixels, frames=1)[0]
+
+
+def read_masks(
+    path: str | os.PathLike[str],
+    *,
+    invert: bool = False,
+    max_pixels: int = MAX_PIXELS,
+    frames: int | None = None,
+) -> list[Image.Image]:
+    """Read all pages or frames of a mask file, or the first ``frames``; else as :func:`read_mask`."""
+    try:
+        file, masks = read_file(path, max_pixels=max_pixels), []
+        for frame in range(frames or file.frames):
+            with _one_line(Path(path), file.format):
+                mask = mask_from_image(file.image(frame), invert=invert)
+                masks.append(mask if file.options.get("lossless", True) else denoised(mask))
+        return masks
+    except ImageError as error:
+        raise MaskError(f"cannot read the mask: {error}") from error
+
+
+def read_file(path: str | os.PathLike[str], *, max_pixels: int = MAX_PIXELS) -> ImageFile:
+    """Read an image file with all it holds: frames, depth, mode, metadata.
+
+    Arguments and errors as for :func:`read_image`.
+    """
+    path = Path(path)
+    with _one_line(path, ""):
+        if path.is_dir():
+            raise ImageError("is a folder, expected one image file: name a file in it")
+        data = path.read_bytes()
+        if not data:
+            raise ImageError("is empty (0 bytes), expected an image: get the file again")
+        name = sniff(data[:32])
+    with _one_line(path, name):
+        require_plug_in(name)
+        if name == "TIFF":
+            file = _read_tiff(path, data, max_pixels)
+        elif name in ("EXR", "HDR"):
+            file = _read_light(path, name, data, max_pixels)
+        elif _is_deep(name, data):
+            file = _read_deep(path, name, data, max_pixels)
+        else:
+            file = _read_by_pillow(path, name, data, max_pixels)
+        file.options.setdefault("lossless", FORMATS[file.format].lossless if file.format in FORMATS else True)
+        return file
+
+
+@contextmanager
+def _one_line(path: Path, name: str) -> Iterator[None]:
+    """Turn whatever a decoder raises into one line that names the file."""
+    file, kind = repr(str(path)), f": the {called(name)} file" if name else ""
+    try:
+        with no_pillow_limit:
+            yield
+    except InpaintError as error:
+        if file in str(error):
+            raise
+        joint = " " if str(error).startswith(("is ", "has ")) else ": "
+        raise type(error)(f"{file}{joint}{error}") from error
+    except (FileNotFoundError, PermissionError) as error:
+        raise ImageError(f"cannot open {file} ({error.strerror}): check the path") from error
+    except UnidentifiedImageError as error:
+        expected = "expected PNG, JPEG, WebP, TIFF, BMP, GIF, AVIF, HEIC or JPEG XL"
+        what = (
+            f"{kind} is damaged or cut short: get it again" if name else f" is not an image file, {expected}"
+        )
+        raise ImageError(file + what) from error
+    except Exception as error:  # decoders raise nearly anything on damaged data
+        raise ImageError(
+            f"{file}{kind} is damaged or cut short ({first_line(error)}): get it again"
+        ) from error
+
+
+def _check_size(size: tuple[int, int], max_pixels: int, frames: int = 1) -> None:
+    if size[0] * size[1] * frames > max_pixels:
+        many = f" in each of {frames} frames" if frames > 1 else ""
+        raise ImageError(f"has {size[0]} x {size[1]} pixels{many}, limit {max_pixels:,}: shrink it")
+
+
+def _read_tiff(path: Path, data: bytes, max_pixels: int) -> ImageFile:
+    notes: list[str] = []
+    tiff = open_tiff(data, notes)
+    count = len(tiff.pages)
+    for page in range(count):
+        _check_size((tiff.number(page, WIDTH, 0), tiff.number(page, HEIGHT, 0)), max_pixels)
+    turns = [tiff.number(page, ORIENTATION, 1) for page in range(count)]
+    metadata, first = metadata_of(tiff), read_page(tiff, 0)  # a damaged file is told at once
+
+    def load(page: int) -> Any:
+        return first if page == 0 else read_page(tiff, page)
+
+    return ImageFile(path, "TIFF", data, load, count, turns, metadata, {}, notes, tiff)
+
+
+def _netpbm_header(data: bytes) -> list[bytes]:
+    return b" ".join(line.split(b"#")[0] for line in data[:512].split(b"\n")).split()
+
+
+def _is_deep(name: str, data: bytes) -> bool:
+    """Whether Pillow would lose depth."""
+    if name == "PPM":
+        head = _netpbm_header(data)
+        return head[0] in (b"PF", b"Pf") or (head[0] in (b"P2", b"P3", b"P5", b"P6") and int(head[3]) > 255)
+    return name == "PNG" and data[24:25] == b"\x10"
+
+
+def _read_deep(path: Path, name: str, data: bytes, max_pixels: int) -> ImageFile:
+    """16-bit PNG and PNM, and PFM, by OpenCV, which is here anyway and keeps their depth."""
+    metadata, turn, frames, key = Metadata(), 1, 1, None
+    if name == "PNG":
+        with Image.open(io.BytesIO(data)) as opened:
+            _check_size(opened.size, max_pixels)
+            metadata, turn = _metadata(opened)
+            frames, key = getattr(opened, "n_frames", 1), opened.info.get("transparency")
+    else:
+        width, height = _netpbm_header(data)[1:3]
+        _check_size((int(width), int(height)), max_pixels)
+    notes = [f"only the first of {frames} frames, as they have 16 bits"] if frames > 1 else []
+    pixels = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_UNCHANGED)
+    if pixels is None:
+        raise ValueError("it cannot be decoded")
+    if pixels.ndim == 3:
+        grey = name == "PNG" and data[25] == 4  # grey and alpha, which OpenCV makes colour
+        pixels = np.ascontiguousarray(pixels[..., [0, -1] if grey else [2, 1, 0, 3][: pixels.shape[2]]])
+    elif key is not None:
+        pixels = np.stack([pixels, np.where(pixels == key, 0, 65535).astype(np.uint16)], axis=-1)
+    if key is not None:
+        notes.append("the one transparent colour became an alpha channel")
+    return ImageFile(path, name, data, lambda _: pixels, 1, (turn,), metadata, {}, notes)
+
+
+def _read_light(path: Path, name: str, data: bytes, max_pixels: int) -> ImageFile:
+    """OpenEXR and Radiance HDR by OpenImageIO, which keeps half floats and every attribute."""
+    import OpenImageIO as oiio
+
+    opened = oiio.ImageInput.open(str(path))  # it cannot read all formats from memory
+    if opened is None:
+        raise ValueError(oiio.geterror() or "it cannot be decoded")
+    spec = opened.spec()
+    _check_size((spec.width, spec.height), max_pixels)
+    channels = list(spec.channelnames)
+    kept = [channels.index(c) for c in "RGBA" if c in channels]
+    kept = kept if len(kept) > 2 else [channels.index(c) for c in "YA" if c in channels] or [0]
+    if spec.deep or spec.format not in (oiio.HALF, oiio.FLOAT):
+        raise ImageError(f"holds {'deep samples' if spec.deep else spec.format}, expected one float a pixel")
+    notes = [f"left out: channel {channel}" for i, channel in enumerate(channels) if i not in kept]
+    pixels = opened.read_image(0, 0, 0, spec.nchannels, "half" if spec.format == oiio.HALF else "float")
+    if pixels is None:
+        raise ValueError(opened.geterror())
+    notes += ["left out: all parts of the file but the first"] if opened.seek_subimage(1, 0) else []
+    opened.close()
+    pixels = np.ascontiguousarray(pixels[..., kept] if len(kept) > 1 else pixels[..., kept[0]])
+    turns = (spec.get_int_attribute("Orientation", 1),)
+    return ImageFile(path, name, data, lambda _: pixels, 1, turns, Metadata(), {"spec": spec}, notes)
+
+
+def _read_by_pillow(path: Path, name: str, data: bytes, max_pixels: int) -> ImageFile:
+    notes: list[str] = []
+    if name == "JPEG":
+        data = _with_end_mark(data, notes)
+    Image.init()
+    formats = {"JPEG": ["JPEG", "MPO"], "": ["TGA", "QOI"], "BMP": ["BMP", "DIB"]}.get(name, [name])
+    with Image.open(io.BytesIO(data), formats=[one for one in formats if one in Image.OPEN]) as opened:
+        frames = getattr(opened, "n_frames", 1)
+        if frames > 1 and name in ("JPEG", "HEIF"):
+            notes += [f"only the main one of {frames} images is filled"] if name == "HEIF" else []
+            frames = 1
+        _check_size(opened.size, max_pixels, frames)
+        natives, timing = [], []
+        for image in ImageSequence.Iterator(opened) if frames > 1 else [opened]:
+            image.load()  # PNG may carry EXIF after its pixels
+            natives.append(image.copy())
+            timing.append(image.info.get("duration", 0))
+            if image.mode == "F" or image.mode.startswith("I"):
+                natives[-1] = np.array(image)
+            elif image.mode not in _KEPT_MODES or (frames > 1 and image.mode == "P"):
+                natives[-1] = to_plain(image).copy()
+                notes += [f"mode {image.mode} became {natives[-1].mode}"] if frames == 1 else []
+        metadata, turn = _metadata(opened)
+        name, options = str(opened.format).replace("MPO", "JPEG").replace("DIB", "BMP"), {}
+        if name == "WEBP":
+            options["lossless"] = b"VP8L" in data[:64] or (b"ANMF" in data and b"VP8 " not in data)
+        if frames > 1:
+            first = {"default_image": True} if getattr(opened, "default_image", False) else {}
+            options |= {"duration": timing, "loop": opened.info.get("loop")} | first
+    box = data.find(b"pixi", 0, 65_536) if name in ("HEIF", "AVIF") else -1  # bits per channel
+    if 0 < box < len(data) - 9 and data[box + 9] > 8:
+        notes.append(f"{data[box + 9]} bits per channel became 8")
+    return ImageFile(path, name, data, natives.__getitem__, frames, (turn,), metadata, options, notes)
+
+
+def _metadata(image: Image.Image) -> tuple[Metadata, int]:
+    """What Pillow found beside the pixels, and the orientation; some decoders have applied it already."""
+    info = image.info
+    exif = info.get("exif") or b""
+    if not exif and image.format == "PNG" and len(found := image.getexif()):
+        exif = found.tobytes()  # as ImageMagick writes it, in text
+    exif = exif.removeprefix(b"Exif\0\0")
+    turn = 1 if image.format in ("HEIF", "JXL", "AVIF") else orientation_of(exif)
+    dpi = info.get("dpi")
+    sane = (
+        isinstance(dpi, tuple) and len(dpi) == 2 and all(1 <= value <= 65535 for value in dpi)
+    )  # NaN is not
+    xmp = info.get("xmp") or info.get("XML:com.adobe.xmp") or b""
+    text = {str(key): str(value) for key, value in getattr(image, "text", {}).items() if "xmp" not in key}
+    if image.format != "JPEG2000" and (comment := info.get("comment")):
+        text["Comment"] = comment.decode("utf-8", "replace") if isinstance(comment, bytes) else str(comment)
+    resolution = (float(dpi[0]), float(dpi[1])) if dpi and sane else None
+    xmp = xmp if isinstance(xmp, bytes) else str(xmp).encode()
+    return Metadata(info.get("icc_profile") or b"", exif, xmp, resolution, text), turn
+
+
+def _with_end_mark(data: bytes, notes: list[str]) -> bytes:
+    """Add the end mark that a JPEG lacks, unless more than that is missing.
+
+    What the last bytes decode to tells: in a whole picture they belong to its last rows.
+    """
+    parts = split(data)
+    if parts.has_end:
+        return data
+    coded = (parts.coded, split(data[:-8]).coded)
+    one, other = (np.asarray(Image.open(io.BytesIO(part)).convert("RGB")) for part in coded)
+    rows = np.flatnonzero((one != other).any(axis=(1, 2)))
+    if rows.size and rows[0] < len(one) - 33:
+        raise ValueError("the lower part is missing")
+    notes.append("the JPEG lacked its end mark, which was added")
+    return data + EOI
+
+
+def _info(metadata: Metadata, mode: str, source: str | None) -> dict[Any, Any]:
+    """Metadata as Pillow's ``info`` has it, fit for a plain image that is upright."""
+    clean = metadata.cleaned([])
+    exif = b"Exif\0\0" + clean.exif if clean.exif else b""
+    icc = clean.icc if fits_profile(clean.icc, mode) else b""
+    found = {"source_format": source, "icc_profile": icc, "exif": exif, "dpi": clean.dpi}
+    return {key: value for key, value in found.items() if value}
+
+
+def plain_image(image: Image.Image) -> Image.Image:
+    """Turn any Pillow image upright and into a plain mode, as ``read_image`` does with a file.
+
+    Args:
+        image: any mode, opened from a file or made; it is not changed.
+
+    Returns:
+        New image in mode ``RGB``, ``RGBA``, ``L`` or ``LA`` with the ``info`` that ``read_image`` promises.
+
+    Raises:
+        ImageError: a float image whose values cannot be understood.
+    """
+    image.load()  # first: PNG may carry EXIF after its pixels, and TIFF is turned by Pillow itself here
+    plain = to_plain(turn_upright(image, image.getexif().get(ORIENTATION, 1))).copy()
+    source = image.info.get("source_format", "JPEG" if image.format == "MPO" else image.format)
+    plain.info = _info(_metadata(image)[0], plain.mode, source)
+    return plain
+
+
+def first_line(error: BaseException) -> str:
+    """What an error says, in one line."""
+    return (str(error).strip().splitlines() or [type(error).__name__])[0]
+
+
+class _NoPillowLimit:
+    """Pillow's own, lower pixel limit is a global: it is away while any thread reads an image."""
+
+    def __init__(self) -> None:
+        self._lock, self._readers, self._limit = threading.Lock(), 0, Image.MAX_IMAGE_PIXELS
+
+    def __enter__(self) -> None:
+        with self._lock:
+            if not self._readers:
+                self._limit = Image.MAX_IMAGE_PIXELS
+                if self._limit is not None:  # not None: Pillow may just be computing with it elsewhere
+                    Image.MAX_IMAGE_PIXELS = sys.maxsize
+            self._readers += 1
+
+    def __exit__(self, *_: object) -> None:
+        with self._lock:
+            self._readers -= 1
+            if not self._readers:
+                Image.MAX_IMAGE_PIXELS = self._limit
+
+
+no_pillow_limit = _NoPillowLimit()

@@ -1,0 +1,248 @@
+"""TIFF page by page: tags and untouched pages are copied as they are, compressed data and all.
+
+Neither Pillow nor tifffile keeps all tags, EXIF beside compression, and untouched data. Pillow codes pages of
+up to 8 bits; tifffile deeper ones (it knows all kinds, in pure Python), and OpenCV decodes those that it
+would need imagecodecs for.
+"""
+
+from __future__ import annotations
+
+import io
+from dataclasses import dataclass, field
+from typing import Any
+
+import cv2
+import numpy as np
+import tifffile
+from PIL import Image
+
+from inpaint.errors import ImageError
+from inpaint.images.depth import Pixels
+from inpaint.images.metadata import Metadata, clean_photoshop, clean_xmp, note_dropped
+from inpaint.images.modes import Native
+from inpaint.images.tags import (
+    BITS,
+    COMPRESSION,
+    DESCRIPTIVE,
+    DPI,
+    FORMAT,
+    HEIGHT,
+    ICC,
+    JPEG_START,
+    LAYERS,
+    MAKER_NOTE,
+    ORIENTATION,
+    PHOTOMETRIC,
+    PHOTOSHOP,
+    PREDICTOR,
+    SAMPLES,
+    STRIP_SIZES,
+    STRIPS,
+    SUB_IFDS,
+    SUBFILE,
+    TILE_SIZES,
+    TILES,
+    WIDTH,
+    XMP,
+    Ifd,
+    Tag,
+    build,
+    read_header,
+    read_ifd,
+    short,
+)  # fmt: skip
+
+# Of the coding of a page, taken from the new coding where it is encoded anew.
+_CODING = {WIDTH, HEIGHT, BITS, COMPRESSION, PHOTOMETRIC, 266, STRIPS, SAMPLES, 278, STRIP_SIZES, 284,
+           PREDICTOR, 320, 322, 323, TILES, TILE_SIZES, 338, FORMAT, 347, *range(512, 522), *range(529, 533),
+           }  # fmt: skip
+_PILLOW = {1: "raw", 2: "tiff_ccitt", 3: "group3", 4: "group4", 5: "tiff_lzw", 8: "tiff_adobe_deflate",
+           32773: "packbits", 32946: "tiff_deflate"}  # fmt: skip
+_TIFFFILE = {1: None, 5: "lzw", 8: "zlib", 32946: "zlib", 50000: "zstd"}
+
+
+@dataclass
+class TiffPages:
+    """A TIFF taken apart: every directory of its chain, and which of them are pages of their own."""
+
+    data: bytes
+    order: str = "<"
+    ifds: list[Ifd] = field(default_factory=list)
+    pages: list[int] = field(default_factory=list)
+
+    def number(self, page: int, tag: int, default: int) -> int:
+        """The largest number of a page's tag."""
+        found = self.ifds[self.pages[page]].get(tag)
+        return max(found.numbers(), default=default) if found else default
+
+
+def open_tiff(data: bytes, notes: list[str]) -> TiffPages:
+    """Read all directories; thumbnails, reduced copies and layers are left out, and told."""
+    order, big, offset = read_header(data)
+    tiff, dropped, seen = TiffPages(data, order), [], set()
+    while offset and offset not in seen:
+        seen.add(offset)
+        ifd, offset, _ = read_ifd(data, order, offset, big)
+        kind = (ifd[SUBFILE].numbers() or [0])[0] if SUBFILE in ifd else 0
+        if kind & 1 and tiff.ifds:
+            dropped.append("reduced copies")
+            continue
+        for tag, name in ((SUB_IFDS, "reduced copies"), (LAYERS, "Photoshop layers")):
+            if ifd.pop(tag, None):
+                dropped.append(name)
+        for tag, clean in ((XMP, clean_xmp), (PHOTOSHOP, clean_photoshop)):
+            if tag in ifd:
+                value = clean(ifd[tag].value, dropped)
+                ifd[tag] = Tag(ifd[tag].kind, len(value), value)
+        for inner in (entry.child for entry in ifd.values() if entry.child):
+            if MAKER_NOTE in inner and JPEG_START in inner[MAKER_NOTE].value:
+                del inner[MAKER_NOTE]
+                dropped.append("maker notes with a picture")
+        if not kind & 4:  # else a mask of transparency
+            tiff.pages.append(len(tiff.ifds))
+        tiff.ifds.append(ifd)
+    note_dropped(notes, dropped)
+    return tiff
+
+
+def read_page(tiff: TiffPages, page: int) -> Native:
+    """Decode one page as it is stored: its orientation is not applied."""
+    index, photometric = tiff.pages[page], tiff.number(page, PHOTOMETRIC, 1)
+    if tiff.number(page, BITS, 1) <= 8 and tiff.number(page, FORMAT, 1) == 1:
+        ifd = {**tiff.ifds[index], ORIENTATION: short(1)}  # Pillow would turn the page
+        with Image.open(
+            io.BytesIO(build([(ifd, _segments(tiff, index))], tiff.order)), formats=["TIFF"]
+        ) as image:
+            image.load()
+            return image.copy()
+    if photometric > 2 or tiff.number(page, SAMPLES, 1) > 4:
+        raise ImageError(
+            f"page {page + 1} has {tiff.number(page, SAMPLES, 1)} channels of {tiff.number(page, BITS, 1)} "
+            f"bits, photometric {photometric}; expected grey or RGB, with or without alpha: convert it"
+        )
+    try:
+        with tifffile.TiffFile(io.BytesIO(tiff.data)) as opened:
+            first = (tiff.ifds[index].get(TILES) or tiff.ifds[index][STRIPS]).numbers()[0]
+            found: Any = next(one for one in opened.pages if one.dataoffsets[:1] == (first,))
+            pixels = found.asarray()
+            if found.planarconfig == 2 and pixels.ndim == 3:
+                pixels = np.moveaxis(pixels, 0, -1)
+    except (ValueError, ImportError, tifffile.TiffFileError):
+        _, images = cv2.imdecodemulti(np.frombuffer(tiff.data, np.uint8), cv2.IMREAD_UNCHANGED)
+        if len(images) <= index:
+            raise
+        pixels = np.asarray(images[index])
+        pixels = pixels if pixels.ndim == 2 else pixels[..., [2, 1, 0, 3][: pixels.shape[2]]]
+    pixels = pixels[..., 0] if pixels.ndim == 3 and pixels.shape[2] == 1 else pixels
+    return _inverted(pixels) if photometric == 0 else np.ascontiguousarray(pixels)
+
+
+def metadata_of(tiff: TiffPages) -> Metadata:
+    """What another format can carry of the first page's tags."""
+    ifd, dpi = tiff.ifds[tiff.pages[0]], None
+    described = {tag: entry for tag, entry in ifd.items() if tag in DESCRIPTIVE or entry.child is not None}
+    if DPI[0] in ifd and DPI[1] in ifd:
+        pair = [np.frombuffer(ifd[tag].value, "<u4") for tag in DPI[:2]]
+        scale = {2: 1.0, 3: 2.54}.get(ifd[DPI[2]].numbers()[0] if DPI[2] in ifd else 2)
+        if scale and all(len(one) == 2 and one[1] for one in pair):
+            dpi = (float(pair[0][0] / pair[0][1] * scale), float(pair[1][0] / pair[1][1] * scale))
+    icc, xmp = (ifd[tag].value if tag in ifd else b"" for tag in (ICC, XMP))
+    return Metadata(icc, build([(described, None)], "<") if described else b"", xmp, dpi)
+
+
+def write_pages(tiff: TiffPages, filled: dict[int, Native], notes: list[str], *, strip: bool) -> bytes:
+    """The file with the filled pages; ``strip`` keeps tags of coding, resolution, colour, orientation."""
+    parts, kept_tags = [], _CODING | {SUBFILE, ORIENTATION, ICC, *DPI}
+    for index, ifd in enumerate(tiff.ifds):
+        kept = {tag: entry for tag, entry in ifd.items() if not strip or tag in kept_tags}
+        page = tiff.pages.index(index) if index in tiff.pages else None
+        segments = None if page in filled else _segments(tiff, index)
+        if page is not None and page in filled:
+            coding, segments = _encode(filled[page], tiff, page, notes)
+            kept = {tag: entry for tag, entry in kept.items() if tag not in _CODING} | coding
+        parts.append((kept, segments))
+    return build(parts, tiff.order)
+
+
+def new_tiff(natives: list[Native], metadata: Metadata) -> bytes:
+    """Encode images as a TIFF, one page each, compressed without loss (deflate)."""
+    parts = []
+    for native in natives:
+        coding, segments = _encode(native, None, 0, [])
+        if metadata.exif:
+            order, _, place = read_header(metadata.exif)
+            described = read_ifd(metadata.exif, order, place)[0]
+            coding = {tag: entry for tag, entry in described.items() if tag not in _CODING} | coding
+        for tag, kind, value in ((ICC, 7, metadata.icc), (XMP, 1, metadata.xmp)):
+            coding |= {tag: Tag(kind, len(value), value)} if value else {}
+        if metadata.dpi:
+            pairs = [np.array([round(value * 1000), 1000], "<u4").tobytes() for value in metadata.dpi]
+            coding |= {DPI[0]: Tag(5, 1, pairs[0]), DPI[1]: Tag(5, 1, pairs[1]), DPI[2]: short(2)}
+        parts.append((coding, segments))
+    return build(parts, "<")
+
+
+def _encode(native: Native, tiff: TiffPages | None, page: int, notes: list[str]) -> tuple[Ifd, list[bytes]]:
+    """Code one page by Pillow or tifffile, in the source's compression where that is without loss."""
+    code, photometric = (
+        (tiff.number(page, COMPRESSION, 1), tiff.number(page, PHOTOMETRIC, 1)) if tiff else (8, 1)
+    )
+    predicted = tiff.number(page, PREDICTOR, 1) != 1 if tiff else True
+    buffer = io.BytesIO()
+    if isinstance(native, Image.Image):
+        name = _PILLOW.get(code, "")
+        known = bool(name) and (code not in (2, 3, 4) or native.mode == "1")
+        name, plain = name if known else "tiff_adobe_deflate", native.copy()
+        plain.info = {}
+        info = (
+            {PREDICTOR: 2}
+            if predicted and native.mode != "1" and ("lzw" in name or "deflate" in name)
+            else {}
+        )
+        plain.save(buffer, "TIFF", compression=name, tiffinfo=info)
+    else:
+        pixels = _inverted(native) if photometric == 0 else native
+        many = pixels.ndim == 3
+        options = {
+            "photometric": "rgb"
+            if many and pixels.shape[2] > 2
+            else ("minisblack" if photometric else "miniswhite"),
+            "extrasamples": ["unassalpha"] if many and pixels.shape[2] in (2, 4) else None,
+            "planarconfig": "contig" if many else None,
+            "byteorder": tiff.order if tiff else "<",
+        }
+        known = code in _TIFFFILE
+        for compression, predictor in [(_TIFFFILE[code], predicted)] * known + [("zlib", False)]:
+            try:
+                buffer = io.BytesIO()
+                tifffile.imwrite(
+                    buffer,
+                    pixels,
+                    compression=compression,
+                    predictor=predictor or None,
+                    metadata=None,
+                    **options,
+                )
+                break
+            except (ValueError, ImportError, NotImplementedError):  # without imagecodecs
+                known = False
+    if not known:
+        notes.append(
+            f"page {page + 1} is compressed without loss (deflate) instead of TIFF compression {code}"
+        )
+    made = open_tiff(buffer.getvalue(), [])
+    return {tag: entry for tag, entry in made.ifds[0].items() if tag in _CODING}, _segments(made, 0)
+
+
+def _inverted(pixels: Pixels) -> Pixels:
+    """White is zero: unsigned integers are turned round, floats and signed integers negated."""
+    return ~pixels if pixels.dtype.kind == "u" else -pixels
+
+
+def _segments(tiff: TiffPages, index: int) -> list[bytes]:
+    """The strips or tiles of a directory as they are compressed."""
+    ifd = tiff.ifds[index]
+    places = (ifd.get(TILES) or ifd[STRIPS]).numbers()
+    sizes = ifd.get(TILE_SIZES) or ifd.get(STRIP_SIZES)
+    lengths = sizes.numbers() if sizes else [len(tiff.data)] * len(places)
+    return [tiff.data[place : place + size] for place, size in zip(places, lengths, strict=True)]

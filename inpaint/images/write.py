@@ -1,0 +1,332 @@
+"""Images to files: the same kind with all it held (``write_file``), or a plain image (``write_image``)."""
+
+from __future__ import annotations
+
+import io
+import os
+import struct
+import tempfile
+import zlib
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+from PIL import Image, JpegImagePlugin, PngImagePlugin
+
+from inpaint.atomic import atomic_write
+from inpaint.errors import ImageError, InpaintError
+from inpaint.images.depth import Pixels, find_range
+from inpaint.images.file import ImageFile
+from inpaint.images.formats import FORMATS, WRITABLE_FORMATS, called, require_plug_in
+from inpaint.images.jpeg import UnfitError, encode_changed_blocks, join, split
+from inpaint.images.metadata import (
+    Metadata,
+    clean_jpeg,
+    join_with_second_pictures,
+    png_of_chunks,
+    png_with_chunks_of,
+)
+from inpaint.images.modes import Native, changes, fits_profile, size_of, to_8_bit, to_palette, to_plain
+from inpaint.images.read import first_line, no_pillow_limit, plain_image
+from inpaint.images.tiff import new_tiff, write_pages
+
+QUALITY = 95
+# Filters matter more than effort: level 2 takes a third of the time of Pillow's 6, for about the same size.
+_PNG_LEVEL = 2
+_LARGEST_SEGMENT = 65_500  # bytes of EXIF or XMP that one JPEG segment holds
+
+
+def write_image(
+    image: Image.Image, path: str | os.PathLike[str], *, quality: int = QUALITY, fast: bool = False
+) -> list[str]:
+    """Write an image file, whole or not at all; an existing file is replaced.
+
+    PNG, TIFF, BMP, JPEG XL and WebP at quality 100 are lossless. JPEG and BMP flatten transparency on white.
+
+    Args:
+        image: any mode; ``info`` may hold ``icc_profile``, ``exif`` and ``dpi`` as from ``read_image``.
+        path: its suffix decides the format; its folder must exist.
+        quality: 1 to 100, for JPEG, WebP, AVIF and HEIC.
+        fast: for PNG, compress less: for files that are soon read again and thrown away.
+
+    Returns:
+        One line for each thing that the format cannot hold.
+
+    Raises:
+        ImageError: unknown suffix, missing folder, quality out of range, too large for the format, full disk.
+    """
+    plain, notes = plain_image(image), []
+    info = plain.info
+    metadata = Metadata(info.get("icc_profile", b""), info.get("exif", b"")[6:], b"", info.get("dpi"))
+    options = {"compress_level": 1} if fast else {}
+    _write(Path(path), quality, lambda target: _encode([plain], target, metadata, quality, options, notes))
+    return notes
+
+
+def write_file(
+    file: ImageFile, path: str | os.PathLike[str], *, quality: int | None = None, strip: bool = False
+) -> list[str]:
+    """Write an image file with its fills; in its own format with all it held.
+
+    A JPEG keeps its tables, sampling and every block that the fill does not touch; a TIFF its pages, tags and
+    compression; a PNG its chunks; animations their timing; EXIF orientation stays in the file. Another format
+    gets what it can hold.
+
+    Args:
+        file: what was read, with fills.
+        path: its suffix decides the format; its folder must exist.
+        quality: 1 to 100: encode a lossy format anew as a whole. None keeps a JPEG's blocks; else it is 95.
+        strip: leave out metadata but for colours, resolution and orientation.
+
+    Returns:
+        One line for each thing that could not be kept: the file's notes and those of writing.
+
+    Raises:
+        ImageError: as for :func:`write_image`.
+    """
+    notes = list(file.notes)
+
+    def encode(target: str) -> bytes:
+        same = target == file.format
+        if same and file.tiff is not None:
+            return write_pages(file.tiff, file.filled, notes, strip=strip)
+        if same and target == "JPEG" and quality is None:
+            return _encode_jpeg(file, notes, strip)
+        if target in ("EXR", "HDR"):
+            return _encode_light(file, target, notes, strip)
+        options = {
+            key: value for key, value in file.options.items() if key in ("duration", "loop", "default_image")
+        }
+        if same and target == "PNG":
+            natives = [file.native(frame) for frame in range(file.frames)]
+            return png_with_chunks_of(
+                _encode(natives, "PNG", Metadata(), QUALITY, options, notes), file.data, notes, strip=strip
+            )
+        metadata = file.metadata.cleaned(notes)
+        metadata = Metadata(icc=metadata.icc, dpi=metadata.dpi) if strip else metadata
+        if same and target == "WEBP" and quality is None:
+            options["lossless"] = file.options["lossless"]
+        if same and not FORMATS[target].lossless and not options.get("lossless"):
+            notes.append(f"{called(target)} is encoded anew as a whole: known pixels change slightly")
+        natives = [file.upright(frame) for frame in range(file.frames)]
+        return _encode(natives, target, metadata, quality or QUALITY, options, notes)
+
+    _write(Path(path), quality or QUALITY, encode)
+    return list(dict.fromkeys(notes))
+
+
+def _write(path: Path, quality: int, encode: Callable[[str], bytes]) -> None:
+    """Check a path, encode for its format, and write the file whole or not at all."""
+    failed, target = f"cannot write {str(path)!r}", WRITABLE_FORMATS.get(path.suffix.lower())
+    if target is None:
+        raise ImageError(f"{failed}: got suffix {path.suffix!r}, expected {' '.join(WRITABLE_FORMATS)}")
+    if not 1 <= quality <= 100:
+        raise ImageError(f"{failed}: got quality {quality}, expected 1 to 100")
+    if not path.parent.is_dir():
+        raise ImageError(f"{failed}: there is no folder {str(path.parent)!r}, make it first")
+    try:
+        require_plug_in(target)
+        with no_pillow_limit:
+            data = encode(target)
+        with atomic_write(path) as file:
+            file.write(data)
+    except InpaintError as error:
+        raise ImageError(f"{failed}: {error}") from error
+    except Exception as error:
+        raise ImageError(f"{failed} ({first_line(error)}): check the disk, or use .png") from error
+
+
+def _encode(
+    natives: list[Native],
+    target: str,
+    metadata: Metadata,
+    quality: int,
+    options: dict[str, Any],
+    notes: list[str],
+) -> bytes:
+    """Encode frames with what the format can hold of them and of their metadata."""
+    if (count := len(natives)) > 1:
+        if not FORMATS[target].frames:
+            notes.append(f"{called(target)} holds one frame: {count - 1} of {count} are left out")
+        elif target != "TIFF" and len({size_of(native) for native in natives}) > 1:
+            notes.append(f"the pages differ in size: {count - 1} of {count} are left out")
+        if target != "TIFF" and notes and notes[-1].endswith("are left out"):
+            natives, options = natives[:1], {}
+    fitted = [_fit(native, target, notes) for native in natives]
+    first, images = fitted[0], [one for one in fitted if isinstance(one, Image.Image)]
+    mode = (
+        first.mode
+        if isinstance(first, Image.Image)
+        else "L"
+        if first.ndim == 2 or first.shape[2] == 2
+        else "RGB"
+    )
+    kept = _pillow_metadata(target, mode, metadata, notes)
+    if target == "TIFF":
+        return new_tiff(
+            fitted, Metadata(kept.get("icc_profile", b""), metadata.exif, metadata.xmp, metadata.dpi)
+        )
+    if not isinstance(first, Image.Image):
+        return _encode_deep_png(first, mode, kept)
+    options = {key: value for key, value in options.items() if value is not None}
+    if target == "PNG":
+        options = {"compress_level": _PNG_LEVEL, **options}
+    elif target == "JPEG":
+        options = {"quality": quality, "subsampling": 0 if quality >= 90 else 2}
+    elif target == "WEBP":  # exact: colours under alpha 0 are pixels, too
+        options = {"lossless": quality == 100, "exact": True, **options, "quality": quality}
+    elif target == "JXL":
+        options = {"lossless": True}
+    elif target in ("AVIF", "HEIF"):
+        options = {"quality": quality, **options}
+    if len(images) > 1:
+        options |= {"save_all": True, "append_images": images[1:]}
+        if target == "GIF":
+            options["disposal"] = 2 if any(image.has_transparency_data for image in images) else 1
+    for image in images:
+        image.info = {key: value for key, value in image.info.items() if key == "transparency"}
+    buffer = io.BytesIO()
+    first.save(buffer, target, **options, **kept)
+    if len(images) > 1:
+        with Image.open(io.BytesIO(buffer.getvalue())) as again:
+            joined = len(images) - getattr(again, "n_frames", 1)
+        notes += [f"{joined} frames are the same as the one before and were joined with it"] if joined else []
+    return buffer.getvalue()
+
+
+def _fit(native: Native, target: str, notes: list[str]) -> Native:
+    """Change mode and depth to what a format holds, and say so."""
+    kind = FORMATS[target]
+    if not isinstance(native, Image.Image):
+        if kind.deep in ("any", native.dtype.name):
+            return native
+        if kind.deep and native.dtype != np.uint8:
+            found = find_range(native, np.zeros(native.shape[:2], np.bool_))
+            how = "by their logarithm" if found.scale else f"from {found.low:g} to {found.high:g}"
+            notes.append(f"{native.dtype} values became 16-bit integers, {how}")
+            return np.rint(found.to_unit(native) * 65535).astype(np.uint16)
+        notes.append(f"{native.dtype} values became 8-bit, as {called(target)} has no more")
+        native = to_8_bit(native)
+    if native.mode in kind.modes and (
+        target in ("PNG", "GIF") or native.mode == "P" or "transparency" not in native.info
+    ):
+        return native
+    if target == "GIF":
+        return to_palette(native, notes)
+    image = to_plain(native)
+    if image.mode not in kind.modes and "A" in image.getbands() and image.mode[:-1] in kind.modes:
+        flat = Image.new(image.mode[:-1], image.size, "white")
+        flat.paste(image.convert(flat.mode), mask=image.getchannel("A"))
+        notes.append(f"{called(target)} is written without transparency: it became white")
+        image = flat
+    elif image.mode not in kind.modes:
+        image = image.convert("RGBA" if "A" in image.getbands() else "RGB")
+    if image.mode != native.mode:
+        notes.append(f"mode {native.mode} became {image.mode}, as {called(target)} does not hold it")
+    return image
+
+
+def _pillow_metadata(target: str, mode: str, metadata: Metadata, notes: list[str]) -> dict[str, Any]:
+    """Metadata as Pillow's writer of a format takes it; what it does not take is told."""
+    holds, limit = FORMATS[target].metadata.split(), _LARGEST_SEGMENT if target == "JPEG" else 1 << 31
+    comment = metadata.text.get("Comment")
+    text = PngImagePlugin.PngInfo() if metadata.text else None
+    for key, value in metadata.text.items() if text else ():
+        (text.add_text if value.isascii() else text.add_itxt)(key, value)  # type: ignore[union-attr]
+    others = [key for key in metadata.text if key != "Comment"]
+    found = {
+        "icc": ("icc_profile", "ICC profile", metadata.icc if fits_profile(metadata.icc, mode) else b""),
+        "exif": ("exif", "EXIF", b"Exif\0\0" + metadata.exif if 0 < len(metadata.exif) < limit else b""),
+        "xmp": ("xmp", "XMP", metadata.xmp if len(metadata.xmp) < limit else b""),
+        "dpi": ("dpi", "resolution", metadata.dpi),
+        "text": ("pnginfo", "text", text),
+        "comment": ("comment", "comment", comment),
+    }
+    there = {"icc": metadata.icc, "exif": metadata.exif, "xmp": metadata.xmp, "dpi": metadata.dpi,
+             "text": others, "comment": comment if "text" not in holds else None}  # fmt: skip
+    lost = [name for name, value in there.items() if value and not (name in holds and found[name][2])]
+    if lost:
+        notes.append(f"not kept in {called(target)}: {', '.join(found[name][1] for name in lost)}")
+    return {found[name][0]: found[name][2] for name in holds if found[name][2]}
+
+
+def _encode_jpeg(file: ImageFile, notes: list[str], strip: bool) -> bytes:
+    """The JPEG with only the touched blocks encoded anew, or, where that cannot be, with its own tables."""
+    parts = split(file.data)
+    segments, coded = clean_jpeg(parts, notes, strip=strip), parts.coded
+    after = file.native()
+    assert isinstance(after, Image.Image)
+    try:
+        if (changed := changes(file.load(0), after)).any():
+            coded = encode_changed_blocks(parts, np.asarray(after), changed)
+    except UnfitError as error:
+        notes.append(f"the JPEG is encoded anew as a whole, with its own tables ({error})")
+        with Image.open(io.BytesIO(file.data), formats=["JPEG", "MPO"]) as source:
+            tables = source.quantization  # type: ignore[attr-defined]
+            sampling = JpegImagePlugin.get_sampling(source)
+        buffer, after.info = io.BytesIO(), {}
+        options = {"qtables": tables, "subsampling": sampling, "progressive": parts.frame == 0xC2}
+        after.save(buffer, "JPEG", optimize=True, **options)
+        coded = buffer.getvalue()
+    return (
+        join(segments, coded)
+        if strip
+        else join_with_second_pictures(segments, coded, parts, file.data, notes)
+    )
+
+
+def _encode_deep_png(pixels: Pixels, mode: str, metadata: dict[str, Any]) -> bytes:
+    """A 16-bit PNG by OpenCV; grey with alpha, which it does not write, by hand."""
+    if pixels.ndim == 2 or pixels.shape[2] > 2:
+        colours = pixels if pixels.ndim == 2 else pixels[..., [2, 1, 0, 3][: pixels.shape[2]]]
+        encoded = cv2.imencode(".png", colours, [cv2.IMWRITE_PNG_COMPRESSION, _PNG_LEVEL])[1].tobytes()
+    else:
+        height, width = pixels.shape[:2]
+        rows = pixels.astype(">u2").view(np.uint8).reshape(height, -1)
+        rows = np.concatenate([rows[:1], rows[1:] - rows[:-1]])  # filter 2: the difference to the row above
+        filtered = np.concatenate([np.full((height, 1), 2, np.uint8), rows], axis=1).tobytes()
+        header = struct.pack(">2I5B", width, height, 16, 4, 0, 0, 0)
+        chunks = [(b"IHDR", header), (b"IDAT", zlib.compress(filtered, _PNG_LEVEL)), (b"IEND", b"")]
+        encoded = png_of_chunks(chunks)
+    if not metadata:
+        return encoded
+    carrier = io.BytesIO()  # of the chunks that Pillow writes
+    Image.new(mode, (1, 1)).save(carrier, "PNG", **metadata)
+    return png_with_chunks_of(encoded, carrier.getvalue(), [], strip=False)
+
+
+def _encode_light(file: ImageFile, target: str, notes: list[str], strip: bool) -> bytes:
+    """OpenEXR or Radiance HDR by OpenImageIO, with the attributes of the source."""
+    import OpenImageIO as oiio
+
+    same, source = file.format == target, file.options.get("spec")
+    pixels = np.asarray(file.native() if same else file.image())
+    if pixels.dtype.kind != "f":
+        white = find_range(pixels, np.zeros(pixels.shape[:2], np.bool_)).high
+        pixels = pixels.astype(np.float32) / np.float32(white)
+        notes.append(f"integers became floats, {white:g} is 1")
+    deep = pixels[..., None] if pixels.ndim == 2 else pixels
+    if target == "HDR" and deep.shape[2] in (2, 4):
+        deep = deep[..., :-1]
+        notes.append("Radiance HDR has no alpha: it is left out")
+    if target == "HDR" and deep.shape[2] == 1:
+        deep = np.repeat(deep, 3, axis=2)
+        notes.append("Radiance HDR has no grey: it became RGB")
+    kind = "half" if deep.dtype == np.float16 else "float"
+    spec = oiio.ImageSpec(deep.shape[1], deep.shape[0], deep.shape[2], kind)
+    if same and source is not None and not strip:
+        spec.extra_attribs = source.extra_attribs
+    spec.channelnames = {1: ("Y",), 2: ("Y", "A"), 3: tuple("RGB"), 4: tuple("RGBA")}[deep.shape[2]]
+    with tempfile.TemporaryDirectory(prefix="inpaint-") as folder:
+        place = str(Path(folder) / f"image.{target.lower()}")
+        output = oiio.ImageOutput.create(place)
+        if (
+            output is None
+            or not output.open(place, spec)
+            or not output.write_image(np.ascontiguousarray(deep))
+        ):
+            raise ValueError(output.geterror() if output else oiio.geterror())
+        output.close()
+        return Path(place).read_bytes()

@@ -1,0 +1,431 @@
+"""What a file holds comes back in its format: modes, depths, alpha, frames, metadata; or a line tells."""
+
+from __future__ import annotations
+
+import io
+import struct
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+import pytest
+import tifffile
+from PIL import Image, ImageCms, PngImagePlugin
+
+from inpaint.errors import ImageError, MaskError
+from inpaint.images import read_file, read_image
+from tests.images.painting import COLOUR, cv_read, fill_file, mask_of, opened, scene
+
+SRGB = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
+HOLE = np.asarray(mask_of(60, 90)) > 0
+
+
+def in_mode(mode: str, seed: int = 0) -> Image.Image:
+    image = Image.fromarray(scene(seed=seed))
+    if mode in ("RGBA", "LA"):
+        image = image.convert(mode)
+        image.putalpha(Image.fromarray(np.tile(np.linspace(60, 255, 90).astype(np.uint8), (60, 1))))
+        return image
+    if mode == "LAB":
+        transform = ImageCms.buildTransform(
+            ImageCms.createProfile("sRGB"), ImageCms.createProfile("LAB"), "RGB", "LAB"
+        )
+        return transform.apply(image)
+    return image.quantize(64) if mode == "P" else image.convert(mode)
+
+
+def raw(path: Path, frame: int = 0) -> np.ndarray:
+    with opened(path) as image:
+        image.seek(frame)
+        return np.asarray(image.copy())
+
+
+LOSSLESS = [
+    *((".png", mode, {}) for mode in ("1", "L", "LA", "P", "RGB", "RGBA")),
+    *((".tif", mode, {"compression": "tiff_lzw"}) for mode in ("L", "LA", "P", "RGB", "RGBA", "CMYK", "LAB")),
+    *((".tif", "1", {"compression": c}) for c in ("group4", "group3", "packbits", None)),
+    *((".tif", "RGB", {"compression": c}) for c in (None, "tiff_adobe_deflate", "packbits", "tiff_deflate")),
+    *((".bmp", mode, {}) for mode in ("1", "L", "P", "RGB")),
+    *((".webp", mode, {"lossless": True, "exact": True}) for mode in ("RGB", "RGBA")),
+    *((".gif", mode, {}) for mode in ("P", "L")),
+    (".jp2", "RGB", {}),
+]
+
+
+@pytest.mark.parametrize(("suffix", "mode", "options"), LOSSLESS)
+def test_lossless_files_keep_mode_and_known_pixels(
+    tmp_path: Path, suffix: str, mode: str, options: dict
+) -> None:
+    source, target = tmp_path / f"a{suffix}", tmp_path / f"b{suffix}"
+    in_mode(mode).save(source, **options)
+    notes = fill_file(source, target)
+    with opened(source) as before, Image.open(target) as after:
+        assert after.mode == before.mode and after.size == before.size and after.format == before.format
+        one, other = np.asarray(before), np.asarray(after)
+        if before.mode != "P":
+            assert np.array_equal(one[~HOLE], other[~HOLE])
+        shown, painted = np.asarray(before.convert("RGBA")), np.asarray(after.convert("RGBA"))
+        assert np.array_equal(shown[~HOLE], painted[~HOLE])
+        fill = np.array(COLOUR) * 255
+        if mode not in ("1", "L", "LA"):
+            assert np.abs(painted[HOLE][:, :3] - fill).max() <= (6 if mode in ("P", "LAB") else 1)
+        if suffix == ".tif":
+            assert before.info["compression"] == after.info["compression"]
+    assert notes == []
+
+
+@pytest.mark.parametrize("suffix", [".png", ".tif"])
+@pytest.mark.parametrize("channels", [0, 2, 3, 4])
+@pytest.mark.parametrize("top", [1023, 4095, 65535])
+def test_16_bits_are_kept(tmp_path: Path, suffix: str, channels: int, top: int) -> None:
+    colour = scene().astype(np.float64) / 255
+    pixels = np.dstack([colour, np.full((60, 90), 1.0)])[..., : channels or 1]
+    pixels = np.rint((pixels if channels else pixels[..., 0]) * top).astype(np.uint16)
+    source, target = tmp_path / f"a{suffix}", tmp_path / f"b{suffix}"
+    write_deep(source, pixels)
+    assert fill_file(source, target) == []
+    again = read_deep(target, pixels)
+    assert again.dtype == np.uint16 and np.array_equal(again[~HOLE], pixels[~HOLE])
+    first = again[HOLE].reshape(HOLE.sum(), -1)[:, 0]
+    expected = (COLOUR[0] if channels >= 3 else COLOUR[1]) * top
+    assert np.abs(first - expected).max() <= 1  # 257 apart in steps of 8 bits
+
+
+def write_deep(path: Path, pixels: np.ndarray) -> None:
+    if path.suffix == ".tif":
+        alpha = pixels.ndim == 3 and pixels.shape[2] in (2, 4)
+        options = {"photometric": "rgb" if pixels.ndim == 3 and pixels.shape[2] > 2 else "minisblack"}
+        options |= {"planarconfig": "contig"} if pixels.ndim == 3 else {}
+        options |= {"extrasamples": ["unassalpha"]} if alpha else {}
+        tifffile.imwrite(path, pixels, compression="lzw", predictor=True, **options)
+    elif pixels.ndim == 3 and pixels.shape[2] == 2:
+        from inpaint.images.write import _encode_deep_png
+
+        path.write_bytes(_encode_deep_png(pixels, "L", {}))
+    else:
+        order = [2, 1, 0, 3][: pixels.shape[2]] if pixels.ndim == 3 else None
+        assert cv2.imwrite(str(path), pixels if order is None else np.ascontiguousarray(pixels[..., order]))
+
+
+def read_deep(path: Path, like: np.ndarray) -> np.ndarray:
+    if path.suffix == ".tif":
+        return tifffile.imread(path)
+    found = cv_read(path)
+    if like.ndim == 2:
+        return found
+    return found[..., [0, 3]] if like.shape[2] == 2 else found[..., [2, 1, 0, 3][: like.shape[2]]]
+
+
+@pytest.mark.parametrize(
+    ("kind", "low", "high"),
+    [(np.float32, 0, 1), (np.float16, 0, 1), (np.float64, 0, 255), (np.float32, 0, 65535),
+     (np.float32, -1, 1), (np.int16, -1000, 3000), (np.int8, -100, 100), (np.uint32, 0, 10**6),
+     (np.int32, 0, 10**6)],
+)  # fmt: skip
+@pytest.mark.parametrize("order", ["<", ">"])
+@pytest.mark.parametrize("colour", [False, True])
+def test_tiff_of_any_type_is_kept(
+    tmp_path: Path, kind: Any, low: float, high: float, order: str, colour: bool
+) -> None:
+    values = (low + scene() / 255 * (high - low)).astype(kind)
+    values = values if colour else values[..., 0]
+    options = {"photometric": "rgb" if colour else "minisblack", "byteorder": order, "rowsperstrip": 7}
+    tifffile.imwrite(
+        tmp_path / "a.tif", values, compression="zlib", description="a scan", metadata=None, **options
+    )
+    assert fill_file(tmp_path / "a.tif", tmp_path / "b.tif") == []
+    again = tifffile.imread(tmp_path / "b.tif")
+    assert again.dtype == values.dtype and np.array_equal(again[~HOLE], values[~HOLE])
+    assert (again[HOLE] != values[HOLE]).any()
+    with tifffile.TiffFile(tmp_path / "b.tif") as tiff:
+        assert tiff.byteorder == order and tiff.pages[0].description == "a scan"  # type: ignore[union-attr]
+        assert tiff.pages[0].compression.name in ("ADOBE_DEFLATE", "DEFLATE")  # type: ignore[union-attr]
+
+
+def test_light_is_kept_and_filled_as_light(tmp_path: Path) -> None:
+    values = (np.exp(scene() / 20.0) / 100).astype(np.float32)  # 0.01 to 3,000
+    tifffile.imwrite(tmp_path / "a.tif", values, photometric="rgb")
+    assert fill_file(tmp_path / "a.tif", tmp_path / "b.tif") == []
+    again = tifffile.imread(tmp_path / "b.tif")
+    assert np.array_equal(again[~HOLE], values[~HOLE])
+    assert values[~HOLE].min() < again[HOLE].min() < again[HOLE].max() < values.max() / 4
+
+
+def test_planar_tiled_and_inverted_tiff(tmp_path: Path) -> None:
+    deep = scene().astype(np.uint16) * 257
+    tifffile.imwrite(tmp_path / "a.tif", np.moveaxis(deep, -1, 0), photometric="rgb", planarconfig="separate")
+    tifffile.imwrite(tmp_path / "c.tif", deep[..., 0], photometric="miniswhite", tile=(32, 32), bigtiff=True)
+    for name in ("a", "c"):
+        assert fill_file(tmp_path / f"{name}.tif", tmp_path / "b.tif") == []
+        one, other = (tifffile.imread(tmp_path / f"{n}.tif") for n in (name, "b"))
+        one = np.moveaxis(one, 0, -1) if name == "a" else one
+        assert np.array_equal(one[~HOLE], other[~HOLE]) and (one[HOLE] != other[HOLE]).any()
+    assert np.abs(other[HOLE] / 65535 - (1 - COLOUR[1])).max() < 0.01  # white is zero
+
+
+def test_a_value_range_without_meaning_is_refused(tmp_path: Path) -> None:
+    values = np.full((60, 90), 3.0, np.float32)
+    values[0, 0] = -9999
+    tifffile.imwrite(tmp_path / "a.tif", values)
+    with pytest.raises(ImageError, match=r"-9999"):
+        fill_file(tmp_path / "a.tif", tmp_path / "b.tif")
+
+
+# Frames and pages
+
+
+@pytest.mark.parametrize("mode", ["1", "L", "RGB", "CMYK"])
+def test_pages_of_a_tiff(tmp_path: Path, mode: str) -> None:
+    pages = [in_mode(mode, seed) for seed in range(3)]
+    pages[0].save(
+        tmp_path / "a.tif", save_all=True, append_images=pages[1:], compression="tiff_lzw", dpi=(300, 300)
+    )
+    assert fill_file(tmp_path / "a.tif", tmp_path / "b.tif") == []
+    empty, holes = Image.new("L", (90, 60)), mask_of(60, 90)
+    assert fill_file(tmp_path / "a.tif", tmp_path / "c.tif", empty, holes, empty) == []
+    for name, filled in (("b", [0, 1, 2]), ("c", [1])):
+        with opened(tmp_path / f"{name}.tif") as image:
+            assert image.n_frames == 3 and image.info["dpi"] == (300, 300)
+        for page in range(3):
+            one, other = raw(tmp_path / "a.tif", page), raw(tmp_path / f"{name}.tif", page)
+            assert np.array_equal(one[~HOLE], other[~HOLE])
+            assert (one[HOLE] != other[HOLE]).any() == (page in filled)
+    with pytest.raises(MaskError, match="2 pages in the mask and 3"):
+        fill_file(tmp_path / "a.tif", tmp_path / "d.tif", holes, holes)
+
+
+def test_pages_of_other_sizes_want_masks_of_their_own(tmp_path: Path) -> None:
+    pages = [Image.fromarray(scene(60, 90)), Image.fromarray(scene(40, 50))]
+    pages[0].save(tmp_path / "a.tif", save_all=True, append_images=pages[1:])
+    assert fill_file(tmp_path / "a.tif", tmp_path / "b.tif", mask_of(60, 90), mask_of(40, 50, 3, 3, 9)) == []
+    assert raw(tmp_path / "b.tif", 1).shape == (40, 50, 3)
+
+
+@pytest.mark.parametrize("suffix", [".gif", ".webp", ".png"])
+@pytest.mark.parametrize("alpha", [False, True])
+def test_animations_frame_by_frame(tmp_path: Path, suffix: str, alpha: bool) -> None:
+    frames = []
+    for seed in range(3):
+        frame = Image.fromarray(scene(seed=seed)).quantize(100).convert("RGBA")
+        if alpha:
+            frame.putalpha(
+                Image.fromarray(np.where(np.arange(5400).reshape(60, 90) % 90 < 9, 0, 255).astype(np.uint8))
+            )
+        frames.append(frame if alpha else frame.convert("RGB"))
+    options = {"lossless": True, "exact": True} if suffix == ".webp" else {}
+    options |= {"disposal": 2} if suffix == ".gif" and alpha else {}
+    frames[0].save(
+        tmp_path / f"a{suffix}",
+        save_all=True,
+        append_images=frames[1:],
+        duration=[100, 250, 80],
+        loop=3,
+        **options,
+    )
+    assert fill_file(tmp_path / f"a{suffix}", tmp_path / f"b{suffix}") == []
+    with opened(tmp_path / f"a{suffix}") as before, opened(tmp_path / f"b{suffix}") as after:
+        assert (after.n_frames, after.info.get("loop")) == (3, 3)
+        for frame in range(3):
+            before.seek(frame), after.seek(frame)
+            one, other = np.asarray(before.convert("RGBA")), np.asarray(after.convert("RGBA"))
+            visible = ~HOLE & (one[..., 3] > 0)
+            assert np.array_equal(one[..., 3], other[..., 3]) and np.array_equal(one[visible], other[visible])
+            assert (one[HOLE] != other[HOLE]).any()
+            assert before.info["duration"] == after.info["duration"]
+
+
+# Alpha
+
+
+def test_a_transparent_colour_stays_one_and_no_fill_hits_it(tmp_path: Path) -> None:
+    pixels = scene()
+    pixels[:30] = (51, 153, 102)  # what is painted
+    Image.fromarray(pixels).save(tmp_path / "a.png", transparency=(51, 153, 102))
+    assert fill_file(tmp_path / "a.png", tmp_path / "b.png", mask_of(60, 90, 35, 20, 20)) == []
+    with opened(tmp_path / "b.png") as image:
+        assert image.mode == "RGB" and image.info["transparency"] == (51, 153, 102)
+        assert np.asarray(image.convert("RGBA"))[35:55, 20:40, 3].min() == 255  # the fill is seen
+
+
+def test_a_fill_that_is_not_seen_is_told(tmp_path: Path) -> None:
+    image = in_mode("RGBA")
+    image.putalpha(0)
+    image.save(tmp_path / "a.png")
+    (note,) = fill_file(tmp_path / "a.png", tmp_path / "b.png")
+    assert note.startswith("225 filled pixels cannot be seen")
+
+
+# Metadata
+
+
+def test_png_chunks(tmp_path: Path) -> None:
+    from inpaint.images.metadata import png_chunks
+
+    info = PngImagePlugin.PngInfo()
+    info.add_text("Author", "Me")
+    info.add_itxt("Title", "Über", "de", "Titel")
+    info.add_text("Long", "x" * 2000, zip=True)
+    info.add(b"gAMA", struct.pack(">I", 45455))
+    info.add(b"cHRM", struct.pack(">8I", *range(30000, 30008)))
+    info.add(b"cICP", bytes([9, 16, 0, 1]))
+    info.add(b"tIME", bytes([7, 230, 1, 2, 3, 4, 5]))
+    info.add(b"prVt", b"private")
+    for mode in ("RGB", "P", "1", "LA"):
+        in_mode(mode).save(tmp_path / "a.png", pnginfo=info, dpi=(300, 200), exif=Image.Exif().tobytes())
+        assert fill_file(tmp_path / "a.png", tmp_path / "b.png") == []
+        pictures = (b"IHDR", b"PLTE", b"IDAT")
+        one, other = (
+            [c for c in png_chunks((tmp_path / n).read_bytes()) if c[0] not in pictures]
+            for n in ("a.png", "b.png")
+        )
+        assert sorted(one) == sorted(other)
+        fill_file(tmp_path / "a.png", tmp_path / "c.png", strip=True)
+        kept = {kind for kind, _ in png_chunks((tmp_path / "c.png").read_bytes())}
+        assert {b"gAMA", b"cHRM", b"cICP", b"pHYs"} <= kept and not kept & {
+            b"tEXt",
+            b"iTXt",
+            b"zTXt",
+            b"tIME",
+            b"prVt",
+        }
+
+
+@pytest.mark.parametrize("suffix", [".png", ".tif"])
+def test_deep_files_keep_their_metadata(tmp_path: Path, suffix: str) -> None:
+    pixels = scene().astype(np.uint16) * 257
+    write_deep(tmp_path / f"a{suffix}", pixels)
+    if suffix == ".png":
+        from inpaint.images.metadata import png_with_chunks_of
+
+        carrier = io.BytesIO()
+        Image.new("RGB", (1, 1)).save(carrier, "PNG", icc_profile=SRGB, dpi=(300, 300))
+        data = png_with_chunks_of((tmp_path / "a.png").read_bytes(), carrier.getvalue(), [], strip=False)
+        (tmp_path / "a.png").write_bytes(data)
+    else:
+        options = {
+            "photometric": "rgb",
+            "iccprofile": SRGB,
+            "resolution": (300, 300),
+            "resolutionunit": "inch",
+        }
+        tifffile.imwrite(tmp_path / "a.tif", pixels, extratags=[(65000, "s", 0, "private", True)], **options)
+    assert fill_file(tmp_path / f"a{suffix}", tmp_path / f"b{suffix}") == []
+    info = read_image(tmp_path / f"b{suffix}").info
+    assert info["icc_profile"] == SRGB and info["dpi"] == pytest.approx((300, 300), abs=0.1)
+    if suffix == ".tif":
+        with tifffile.TiffFile(tmp_path / "b.tif") as tiff:
+            assert tiff.pages[0].tags[65000].value == "private"  # type: ignore[union-attr]
+
+
+def test_exif_xmp_and_icc_stay_and_the_thumbnail_goes(tmp_path: Path) -> None:
+    exif = Image.Exif()
+    exif[0x010F], exif[0x0112], exif[0x8769] = "Maker", 6, {0x829A: 0.01, 0x927C: b"MAKER\0notes" * 9}
+    thumbnail = io.BytesIO()
+    Image.fromarray(scene(30, 45)).save(thumbnail, "JPEG")
+    data = bytearray(exif.tobytes())
+    order = ">" if data[6:8] == b"MM" else "<"
+    following = 6 + 8 + 2 + 12 * struct.unpack_from(order + "H", data, 14)[0]
+    struct.pack_into(order + "I", data, following, len(data) - 6)
+    place = len(data) - 6 + 2 + 24 + 4
+    data += struct.pack(
+        order + "HHHIIHHIII", 2, 0x0201, 4, 1, place, 0x0202, 4, 1, len(thumbnail.getvalue()), 0
+    )
+    data += thumbnail.getvalue()
+    xmp = b"<x:xmpmeta><xmp:Thumbnails><rdf:li>/9j/AAAA</rdf:li></xmp:Thumbnails>keep</x:xmpmeta>"
+    for suffix in (".png", ".webp", ".jpg", ".tif"):
+        options: dict[str, Any] = {"lossless": True} if suffix == ".webp" else {}
+        source, target = tmp_path / f"a{suffix}", tmp_path / f"b{suffix}"
+        if suffix == ".tif":
+            tifffile.imwrite(source, scene(), photometric="rgb", extratags=[(700, 1, len(xmp), xmp, True)])
+        elif suffix == ".png":
+            info = PngImagePlugin.PngInfo()
+            info.add_itxt("XML:com.adobe.xmp", xmp.decode())
+            Image.fromarray(scene()).save(source, exif=bytes(data), pnginfo=info)
+        else:
+            Image.fromarray(scene()).save(source, exif=bytes(data), xmp=xmp, icc_profile=SRGB, **options)
+        width, height = read_file(source).size
+        notes = fill_file(source, target, mask_of(height, width))
+        assert any("XMP thumbnail" in note for note in notes)
+        written = target.read_bytes()
+        assert b"/9j/AAAA" not in written and b"keep" in written
+        if suffix != ".tif":
+            assert (
+                any("EXIF thumbnail" in note for note in notes) and thumbnail.getvalue()[:200] not in written
+            )
+            tags = Image.open(target).getexif()
+            assert tags[0x010F] == "Maker" and tags.get_ifd(0x8769)[0x927C] == b"MAKER\0notes" * 9
+            assert read_image(target).size == read_image(source).size
+
+
+@pytest.mark.parametrize("order", ["<", ">"])
+def test_tiff_exif_and_gps_stay_beside_compression(tmp_path: Path, order: str) -> None:
+    exif = Image.Exif()
+    exif[0x010F], exif[0x8769], exif[0x8825] = (
+        "Maker",
+        {0x829A: 0.01, 0x9286: b"note"},
+        {1: "N", 2: (48.0, 8.0, 30.0)},
+    )
+    Image.fromarray(scene()).save(tmp_path / "a.png", exif=exif)
+    fill_file(tmp_path / "a.png", tmp_path / "a.tif")
+    assert (tmp_path / "a.tif").stat().st_size < scene().size
+    fill_file(tmp_path / "a.tif", tmp_path / "b.tif")
+    for name in ("a.tif", "b.tif"):
+        with opened(tmp_path / name) as image:
+            tags = image.getexif()
+            assert image.info["compression"] == "tiff_adobe_deflate" and tags[0x010F] == "Maker"
+            assert float(tags.get_ifd(0x8769)[0x829A]) == pytest.approx(0.01)
+            assert [float(v) for v in tags.get_ifd(0x8825)[2]] == [48, 8, 30]
+
+
+def test_reduced_copies_and_layers_are_left_out(tmp_path: Path) -> None:
+    with tifffile.TiffWriter(tmp_path / "a.tif") as tiff:
+        tiff.write(
+            scene(),
+            photometric="rgb",
+            subifds=1,
+            extratags=[(37724, 7, 40, b"layers of the erased".ljust(40), True)],
+        )
+        tiff.write(scene(30, 45), photometric="rgb", subfiletype=1)
+        tiff.write(scene(15, 22), photometric="rgb", subfiletype=1)
+    (note,) = fill_file(tmp_path / "a.tif", tmp_path / "b.tif")
+    assert "reduced copies" in note and "Photoshop layers" in note
+    with opened(tmp_path / "b.tif") as image:
+        assert image.n_frames == 1
+    assert b"layers" not in (tmp_path / "b.tif").read_bytes()
+
+
+# Orientation
+
+
+@pytest.mark.parametrize("orientation", range(1, 9))
+@pytest.mark.parametrize("suffix", [".jpg", ".png", ".tif", ".deep.png"])
+def test_the_mask_is_upright_and_the_file_is_not_turned(
+    tmp_path: Path, suffix: str, orientation: int
+) -> None:
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    source, target = tmp_path / f"a{suffix}", tmp_path / f"b{suffix}"
+    if suffix == ".deep.png":
+        from inpaint.images.metadata import png_with_chunks_of
+        from inpaint.images.tags import exif_of_orientation
+
+        write_deep(source, scene().astype(np.uint16) * 257)
+        carrier = io.BytesIO()
+        Image.new("RGB", (1, 1)).save(carrier, "PNG", exif=b"Exif\0\0" + exif_of_orientation(orientation))
+        source.write_bytes(png_with_chunks_of(source.read_bytes(), carrier.getvalue(), [], strip=False))
+    else:
+        Image.fromarray(scene()).save(source, exif=exif, **({"quality": 95} if suffix == ".jpg" else {}))
+    before = np.asarray(read_image(source)).astype(int)
+    height, width = before.shape[:2]
+    assert (height, width) == ((60, 90) if orientation < 5 else (90, 60))
+    mask = mask_of(height, width)
+    fill_file(source, target, mask)
+    hole, after = np.asarray(mask) > 0, np.asarray(read_image(target)).astype(int)
+    assert after.shape == before.shape
+    assert np.abs(after[hole] - np.array(COLOUR) * 255).mean() < 10
+    far = ~(np.asarray(mask.resize((width, height))) > 0)
+    far[max(0, 10 - 16) : 25 + 16, max(0, 20 - 16) : 35 + 16] = False
+    assert np.array_equal(after[far], before[far])
+    if suffix != ".deep.png":
+        assert Image.open(target).getexif().get(0x0112, 1) == orientation
