@@ -1,1 +1,1 @@
-"""Classification backbones, built by timm: what is known of each, what it sees, how fast it is."""
+"""Classification backbones, built by timm: figures, weights, feature maps, speed."""

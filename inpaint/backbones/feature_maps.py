@@ -1,4 +1,4 @@
-"""What a backbone sees in an image: its best guesses, its feature maps, whether its channels differ."""
+"""An image through a backbone: its most probable classes, its feature maps, channel collapse."""
 
 from __future__ import annotations
 
@@ -58,7 +58,7 @@ def look_at(loaded: LoadedBackbone, image: Image.Image) -> Sight:
 
 
 def channel_distance(features: Tensor) -> float:
-    """Mean pairwise cosine distance of channels: near 0 they all say the same (collapse).
+    """Mean pairwise cosine distance of channels: near 0 they are all alike (collapse).
 
     ``(1 - cos) / 2`` over all pairs, each channel with itself included (ConvNeXt V2, Woo et al. 2023,
     section 3.2).

@@ -88,7 +88,7 @@ def count_backbone(backbone: Backbone) -> tuple[float, float]:
 
 
 def count_network(build: Callable[[], nn.Module]) -> tuple[float, float]:
-    """The same of the network that ``build`` makes in evaluation mode; it is made without memory."""
+    """The same of the network that ``build`` makes in evaluation mode, on the meta device."""
     with torch.device("meta"):
         network = build()
         image = torch.empty(1, 3, SIZE, SIZE)

@@ -46,13 +46,13 @@ class Speed:
 
 @dataclass(frozen=True)
 class Order:
-    """Measured speeds held against one published table; a pair names the published faster network first.
+    """Measured speeds compared with one published table; a pair names the published faster network first.
 
     Attributes:
         table: the published one.
         agree: pairs measured in the same order.
         disagree: pairs measured the other way round.
-        close: pairs whose published speeds are within 10 %: no order to hold anybody to.
+        close: pairs whose published speeds are within 10 %: no order to compare.
     """
 
     table: SpeedTable
@@ -69,7 +69,7 @@ def measure_speeds(
     seconds: float = 1.0,
     device: torch.device | str = "cpu",
 ) -> list[Speed]:
-    """Time networks in turn, a pass each and again, so that a busy moment of the machine hits all alike.
+    """Time networks in turn, one pass each, so that other load on the machine affects all of them alike.
 
     Args:
         networks: in evaluation mode, on ``device``.
@@ -95,7 +95,7 @@ def measure_speeds(
 
 
 def compare_order(speeds: Mapping[str, float], table: SpeedTable) -> Order:
-    """Hold measured speeds, by network name, against the networks that a published table has, too."""
+    """Compare the order of measured speeds, by network name, with that of a published table."""
     order = Order(table, [], [], [])
     known = sorted(speeds.keys() & table.speeds.keys(), key=lambda name: (-table.speeds[name], name))
     for faster, slower in combinations(known, 2):

@@ -1,4 +1,4 @@
-"""``inpaint backbones``: list classification networks, look through one, time them side by side."""
+"""``inpaint backbones``: list classification networks, run one, time them side by side."""
 
 from __future__ import annotations
 

@@ -1,1 +1,1 @@
-"""Building blocks: modules without opinions."""
+"""Building blocks of networks."""

@@ -1,1 +1,1 @@
-"""Networks: the prior, the generator it informs, the discriminator, and their presets."""
+"""Networks: priors, adapter, generator, discriminators, and their presets."""

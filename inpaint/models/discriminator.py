@@ -42,7 +42,7 @@ class PatchDiscriminator(nn.Module):
         self._initialise()
 
     def _initialise(self) -> None:
-        """Keep the variance of activations through the convolutions; a head near zero starts undecided."""
+        """Keep the variance of activations through the convolutions; the head starts near zero."""
         for conv in self.convs:
             assert isinstance(conv, nn.Conv2d) and conv.bias is not None
             nn.init.kaiming_normal_(conv.weight, a=_SLOPE, nonlinearity="leaky_relu")

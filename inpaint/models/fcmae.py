@@ -39,7 +39,7 @@ Decoder = Literal["convnext", "unet", "transformer"]
 
 @dataclass(frozen=True)
 class FcmaePreset:
-    """The numbers of a fully convolutional masked autoencoder."""
+    """Hyper-parameters of a fully convolutional masked autoencoder."""
 
     depths: tuple[int, ...]
     """Blocks of each stage: four stages for patches of 32 pixels, as published, three for patches of 16."""

@@ -29,7 +29,7 @@ Attention = Literal["prior", "contextual", "none"]
 
 @dataclass(frozen=True)
 class GeneratorPreset:
-    """The numbers of a generator."""
+    """Hyper-parameters of a generator."""
 
     width: int = 64
     """Channels after the first convolution; each down-sampling doubles them."""
@@ -60,7 +60,7 @@ class GeneratorPreset:
 
 
 class FourierGenerator(nn.Module):
-    """Encoder, Fourier residual blocks, decoder, conditioned on what a prior knows.
+    """Encoder, Fourier residual blocks, decoder, conditioned on a prior.
 
     Args:
         preset: the numbers.

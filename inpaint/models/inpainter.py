@@ -19,7 +19,7 @@ from inpaint.models.prior import Prior
 
 @dataclass(frozen=True)
 class InpainterPreset:
-    """The numbers of a whole network, as they travel with its checkpoint."""
+    """Hyper-parameters of a whole network, stored with its checkpoint."""
 
     name: str
     generator: GeneratorPreset

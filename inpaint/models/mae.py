@@ -1,4 +1,4 @@
-"""Masked autoencoder: the prior that guesses what a hole holds, and where to look for it.
+"""Masked autoencoder: the prior that predicts features of the hole, and what to attend to.
 
 Shapes: ``N`` tokens in a square grid, ``V`` visible ones, ``D`` encoder width, ``E`` decoder width,
 ``P = patch_size ** 2 * 3`` values of a patch. Images come in [0, 1] and are normalised inside.
@@ -25,7 +25,7 @@ from inpaint.tokens import sincos_positions, token_masks
 
 @dataclass(frozen=True)
 class MaePreset:
-    """The numbers of a masked autoencoder."""
+    """Hyper-parameters of a masked autoencoder."""
 
     image_size: int = 256
     """Side of the square the image is brought to, whatever its own size."""

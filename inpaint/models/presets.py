@@ -1,12 +1,12 @@
 """Named architectures, and building them.
 
-Parameters in millions (``tests/test_presets.py`` counts them):
+Parameters in millions (``tests/models/test_presets.py`` counts them):
 
     preset              prior   adapter  generator
     acr-base            111.7   13.9     27.1       as published
     acr-small             6.5    1.4      2.7       same design, narrow; starts from the push-pull fill
     acr-small-convnext    5.0    1.4      2.7       acr-small with a convolutional prior, fcmae-small
-    lama-small             -      -       2.7       the generator of acr-small alone: the worth of a prior
+    lama-small             -      -       2.7       the generator of acr-small without a prior
     lama                   -      -      27.0       no prior, LaMa-Fourier
     big-lama               -      -      51.0       no prior, 18 blocks
     *-tiny              for tests: thousands of parameters

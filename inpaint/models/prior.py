@@ -1,4 +1,4 @@
-"""The contract between a prior and the generator it informs."""
+"""The interface between a prior and the generator that is conditioned on it."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from torch import Tensor
 
 
 class PriorFeatures(NamedTuple):
-    """What a prior knows about one batch of masked images."""
+    """What a prior gives for a batch of masked images."""
 
     features: Tensor
     """``(B, C, h, w)``: one vector per token."""

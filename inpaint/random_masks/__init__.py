@@ -1,4 +1,4 @@
-"""Seeded random holes, for training and evaluation: strokes, boxes, object shapes and their mixture.
+"""Seeded random masks, for training and evaluation: strokes, boxes, object shapes and their mixture.
 
     kind                  what it draws
     thin, medium, thick   LaMa's test masks: strokes, or boxes now and then

@@ -1,4 +1,4 @@
-"""The numbers of random holes: LaMa's published ones, and those of the training mixture."""
+"""Parameters of random masks: LaMa's published ones, and those of the training mixture."""
 
 from __future__ import annotations
 
