@@ -42,7 +42,7 @@ from inpaint.features.squeezenet import SqueezeNetFeatures
 from inpaint.models.mae import MaePreset
 from inpaint.models.presets import INPAINTER_PRESETS, build_mae
 from inpaint.train.compute import uncompiled
-from inpaint.train.config import AcrRunConfig, RunConfig, read_config
+from inpaint.train.config import AcrRunConfig, Precision, RunConfig, read_config
 from inpaint.train.distributed import Processes, join_processes
 from inpaint.train.fit import choose_precision
 from inpaint.train.recipes.recipe import build_recipe
@@ -88,6 +88,13 @@ class Row:
 @click.command(help=__doc__)
 @click.argument("configs", nargs=-1, type=click.Path(exists=True, dir_okay=False, path_type=Path))
 @click.option("--batch", type=click.IntRange(2), help="Images per step, instead of each config's.")
+@click.option(
+    "--precision",
+    "precisions",
+    multiple=True,
+    type=click.Choice(["auto", "float32", "bf16"]),
+    help="Instead of each config's; several are measured one after the other.",
+)
 @click.option("--compile", "compiled", is_flag=True, help="Compile the networks, whatever the configs say.")
 @click.option("--seconds", default=8.0, show_default=True, help="Per measurement; there are two per config.")
 @click.option("--device", default="auto", show_default=True)
@@ -97,6 +104,7 @@ class Row:
 def main(
     configs: tuple[Path, ...],
     batch: int | None,
+    precisions: tuple[Precision, ...],
     compiled: bool,
     seconds: float,
     device: str,
@@ -121,14 +129,16 @@ def main(
         click.echo(to_line(TITLES) + "\n" + to_line(("---",) * len(TITLES)))
         for path in paths:
             config = prepare(path, Path(folder), batch, str(processes.device), photos, shapes)
-            config = dataclasses.replace(config, compile=compiled or config.compile)
-            row = measure(path.stem, config, processes, seconds, peak)
-            # Told and kept at once: what is measured stays, whatever becomes of the rest.
-            click.echo(to_line(cells(row)))
-            results["rows"].append(dataclasses.asdict(row))
-            if out is not None:
-                out.write_text(json.dumps(results, indent=2) + "\n", encoding="utf-8")
-            gc.collect()  # ends the loader's workers
+            for precision in precisions or (config.precision,):
+                chosen, _ = choose_precision(precision, processes)
+                config = dataclasses.replace(config, compile=compiled or config.compile, precision=chosen)
+                row = measure(path.stem, config, processes, seconds, peak)
+                # Printed and written at once: what is measured stays, whatever becomes of the rest.
+                click.echo(to_line(cells(row)))
+                results["rows"].append(dataclasses.asdict(row))
+                if out is not None:
+                    out.write_text(json.dumps(results, indent=2) + "\n", encoding="utf-8")
+                gc.collect()  # ends the loader's workers
 
 
 # -- preparing -------------------------------------------------------------------------------------------
@@ -200,7 +210,6 @@ def measure(name: str, config: RunConfig, processes: Processes, seconds: float, 
         torch.set_num_threads(config.threads)
     if device.type == "cuda":
         torch.cuda.reset_peak_memory_stats(device)
-    config = dataclasses.replace(config, precision=choose_precision(config.precision, processes)[0])
     step = build_recipe(config, processes).step
     loader = Batches(config, device, on_problem=print)
     size = config.batch_size

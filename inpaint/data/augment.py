@@ -38,13 +38,19 @@ def distort(image: Tensor, draws: NDArray[np.float64], settings: Augment) -> Ten
     Returns:
         (B, 3, S, S) float32 in [0, 1].
     """
-    from kornia.enhance import (
-        adjust_brightness_accumulative,
-        adjust_contrast_with_mean_subtraction,
-        adjust_hue,
-        adjust_saturation,
-    )
-    from kornia.geometry.transform import warp_perspective
+    try:
+        from kornia.enhance import (
+            adjust_brightness_accumulative,
+            adjust_contrast_with_mean_subtraction,
+            adjust_hue,
+            adjust_saturation,
+        )
+        from kornia.geometry.transform import warp_perspective
+    except ImportError:
+        raise InpaintError(
+            "rotate, zoom, perspective and colour augmentations need kornia; run: "
+            "pip install 'mae-acr-inpaint[train]'"
+        ) from None
 
     spread = torch.from_numpy(2 * draws - 1)  # (B, 14) in [-1, 1)
     with torch.autocast(image.device.type, enabled=False):

@@ -16,7 +16,7 @@ from torch import Tensor
 from inpaint.data.batches import Batch, Batches
 from inpaint.errors import ConfigError, DataError
 from inpaint.train.compute import explain_step_memory
-from inpaint.train.config import AcrRunConfig, RunConfig, change_config
+from inpaint.train.config import AcrRunConfig, RunConfig, change_config, config_from_table
 from inpaint.train.distributed import Processes
 from inpaint.train.recipes.recipe import Recipe, build_recipe
 from inpaint.train.state import list_states
@@ -269,19 +269,17 @@ def with_length(config: AnyConfig, images: int) -> AnyConfig:
 def _recorded_length(config: AnyConfig) -> AnyConfig:
     """The run with the length that its folder records."""
     path = config.out / "config.json"
+    kept = ["images", "warmup_images", "ema_decay", "milestones"]
+    if isinstance(config, AcrRunConfig):
+        kept += ["adversarial_after_images", "l1_hole_until_images"]
     try:
-        record = json.loads(path.read_text(encoding="utf-8"))
-        kept = {key: record[key] for key in ("images", "warmup_images", "ema_decay")}
-        kept["milestones"] = tuple(record["milestones"])
-        if isinstance(config, AcrRunConfig):
-            kept["adversarial_after_images"] = record["adversarial_after_images"]
-            kept["l1_hole_until_images"] = record["l1_hole_until_images"]
-    except (OSError, ValueError, KeyError, TypeError) as problem:
+        record = config_from_table(json.loads(path.read_text(encoding="utf-8")), source=str(path))
+        return change_config(config, **{key: getattr(record, key) for key in kept})
+    except (OSError, ValueError, AttributeError, ConfigError) as problem:
         raise DataError(
             f"{path}: cannot be read ({problem}), expected the resolved config of the run in this folder; "
             "give --images N, or name a new folder with --out"
         ) from None
-    return change_config(config, **kept)
 
 
 def _phases(config: RunConfig) -> list[tuple[float, int]]:

@@ -71,7 +71,7 @@ class AcrRecipe:
             _alphas_apart(self.network),
             config.learning_rate,
             config.betas,
-            fused=processes.device.type == "cuda",
+            fused=processes.device.type in ("cpu", "cuda"),
         )
 
     def stateful(self) -> dict[str, Stateful]:

@@ -93,7 +93,7 @@ class PatchAdversary(Adversary):
             self.discriminator.parameters(),
             config.discriminator_learning_rate,
             config.betas,
-            fused=processes.device.type == "cuda",
+            fused=processes.device.type in ("cpu", "cuda"),
         )
 
     def discriminator_losses(self, fake: Tensor, image: Tensor, mask: Tensor, step: int) -> dict[str, Tensor]:
@@ -169,7 +169,7 @@ class ProjectedAdversary(Adversary):
             [p for p in self.discriminator.parameters() if p.requires_grad],
             config.discriminator_learning_rate,
             config.betas,
-            fused=processes.device.type == "cuda",
+            fused=processes.device.type in ("cpu", "cuda"),
         )
 
     def discriminator_losses(self, fake: Tensor, image: Tensor, mask: Tensor, step: int) -> dict[str, Tensor]:

@@ -70,7 +70,7 @@ class PriorRecipe:
             decay_groups(model, config.weight_decay),
             lr=config.learning_rate,
             betas=config.betas,
-            fused=processes.device.type == "cuda",
+            fused=processes.device.type in ("cpu", "cuda"),
         )
 
     def stateful(self) -> dict[str, Stateful]:
