@@ -217,7 +217,7 @@ class TestBatch:
         result = self.batch(weights, "photos", "masks", "-o", "out")
         assert (result.exit_code, result.stdout, result.stderr) == (
             0,
-            "out: 2 repaired, 0 skipped, 0 failed\n",
+            "out: 2 inpainted, 0 skipped, 0 failed\n",
             "",
         )
         hole = pixels_of("mask.png") > 0
@@ -238,7 +238,7 @@ class TestBatch:
         Path("masks", "b.png").write_bytes(Path("tall.png").read_bytes())
         result = self.batch(weights, "photos", "masks", "-o", "out")
         assert result.exit_code == 1
-        assert result.stdout == "out: 1 repaired, 0 skipped, 3 failed\n"
+        assert result.stdout == "out: 1 inpainted, 0 skipped, 3 failed\n"
         lines = result.stderr.splitlines()
         assert len(lines) == 3 and all(line.startswith("failed: ") for line in lines)
         assert [stem in line for stem, line in zip("bcd", sorted(lines), strict=True)] == [True] * 3
@@ -248,7 +248,7 @@ class TestBatch:
         Path("out").mkdir()
         Path("out", "a.png").write_text("mine")
         result = self.batch(weights, "photos", "masks", "-o", "out", "--skip-existing")
-        assert (result.exit_code, result.stdout) == (0, "out: 1 repaired, 1 skipped, 0 failed\n")
+        assert (result.exit_code, result.stdout) == (0, "out: 1 inpainted, 1 skipped, 0 failed\n")
         assert Path("out", "a.png").read_text() == "mine"
 
     def test_a_tree_with_masks_beside_the_pictures_and_a_record(self, weights: Path) -> None:
@@ -259,7 +259,7 @@ class TestBatch:
             Path("photos", f"{place}_mask.png").write_bytes(Path("mask.png").read_bytes())
         options = ("--recursive", "--mask-suffix", "_mask", "--record", "told.csv")
         result = self.batch(weights, "photos", "photos", "-o", "photos/done", *options)
-        assert (result.exit_code, result.stdout) == (1, "photos/done: 3 repaired, 0 skipped, 1 failed\n")
+        assert (result.exit_code, result.stdout) == (1, "photos/done: 3 inpainted, 0 skipped, 1 failed\n")
         assert "d.png: no mask named d_mask.* in 'photos/new'" in result.stderr
         found = sorted(str(path.relative_to("photos/done")) for path in Path("photos/done").rglob("*.png"))
         assert found == ["a.png", "b.png", "new/c.png"]
@@ -276,7 +276,7 @@ class TestBatch:
     def test_many_processes_give_the_same_pictures(self, weights: Path) -> None:
         pytest.importorskip("ray")
         result = self.batch(weights, "photos", "masks", "-o", "many", "--cluster", "here", "--workers", "2")
-        assert (result.exit_code, result.stdout) == (0, "many: 2 repaired, 0 skipped, 0 failed\n"), (
+        assert (result.exit_code, result.stdout) == (0, "many: 2 inpainted, 0 skipped, 0 failed\n"), (
             result.stderr
         )
         assert self.batch(weights, "photos", "masks", "-o", "one").exit_code == 0
@@ -298,7 +298,7 @@ class TestBatch:
         assert result.stdout.splitlines() == [
             "photos/a.png + masks/a.png -> out/a.png is there already",
             "photos/b.png + masks/b.png -> out/b.png",
-            "would repair 1, skip 1; 1 cannot take part",
+            "would inpaint 1, skip 1; 1 cannot be inpainted",
         ]
         assert result.stderr == "failed: photos/c.png: no mask named c.* in 'masks': add one\n"
 

@@ -1,4 +1,4 @@
-"""``inpaint batch``: repair a folder of photos."""
+"""``inpaint batch``: inpaint a folder of images."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from inpaint.cli.options import output_options, repair_options
+from inpaint.cli.options import inpainting_options, output_options
 from inpaint.weights.terminal import locate_in_terminal
 
 if TYPE_CHECKING:
@@ -67,7 +67,7 @@ def _check_record(_ctx: click.Context, _option: click.Parameter, path: Path | No
     metavar="N",
     help="Processes of --cluster; one a GPU or core if unsaid.",
 )
-@repair_options
+@inpainting_options
 @output_options
 @click.pass_context
 def batch(
@@ -91,11 +91,11 @@ def batch(
     quality: int | None,
     strip_metadata: bool,
 ) -> None:
-    """Fill the holes of every picture in the folder IMAGES.
+    """Fill the holes of every image in the folder IMAGES.
 
     MASKS is a folder of masks with the same names (a.jpg and a.png belong together), or one mask for all.
-    A picture that cannot be repaired costs one line at the end, and exit code 1. After an interruption the
-    same command with --skip-existing goes on.
+    Failures are listed at the end; the exit code is then 1. After an interruption, the same command with
+    --skip-existing resumes.
     """
     if workers is not None and cluster is None:
         raise click.UsageError("--workers belongs to --cluster: add --cluster here")
@@ -115,14 +115,14 @@ def batch(
     weights = locate_in_terminal(model, "inpainter", accept_licence=accept_licence)
     files: dict[str, Any] = {"invert_mask": invert_mask, "quality": quality}
     files["strip_metadata"] = strip_metadata
-    build = partial(_build_repair, device=device, dilate=dilate, strict=strict)
+    build = partial(_build_fill, device=device, dilate=dilate, strict=strict)
     with _progress(len(jobs)) as show:
         if cluster is None:
             report = run_batch(jobs, build(str(weights)), on_result=show, problems=problems, **files)
         else:
             from inpaint.batch.cluster import run_on_cluster
 
-            _build_repair(str(weights), "cpu", dilate, strict)  # tells here what is wrong with it
+            _build_fill(str(weights), "cpu", dilate, strict)  # tells here what is wrong with it
             report = run_on_cluster(
                 jobs,
                 partial(build, _as_workers_know_it(model)),
@@ -159,21 +159,21 @@ def _as_workers_know_it(model: str) -> str:
     return str(Path(model).absolute()) if Path(model).is_file() else model
 
 
-def _build_repair(model: str, device: str, dilate: int | None, strict: bool) -> Repair:
-    """What repairs one picture; in a batch on a cluster, made in each worker."""
+def _build_fill(model: str, device: str, dilate: int | None, strict: bool) -> Repair:
+    """What inpaints one image; in a batch on a cluster, made in each worker."""
     from inpaint.pipeline import InpaintPipeline
 
     return partial(InpaintPipeline.from_pretrained(model, device=device), dilate=dilate, strict=strict)
 
 
 def _tell_plan(jobs: Sequence[Job], problems: Sequence[Problem]) -> None:
-    """One line for each picture: its mask and its result, or why it has none."""
+    """One line for each image: its mask and its result, or why it has none."""
     for job in jobs:
         image, mask, result = (click.format_filename(path) for path in (job.image, job.mask, job.output))
         click.echo(f"{image} + {mask} -> {result}" + (" is there already" if job.skip else ""))
     _tell_problems(problems)
     skipped = sum(job.skip for job in jobs)
-    click.echo(f"would repair {len(jobs) - skipped}, skip {skipped}; {len(problems)} cannot take part")
+    click.echo(f"would inpaint {len(jobs) - skipped}, skip {skipped}; {len(problems)} cannot be inpainted")
 
 
 def _tell_problems(problems: Sequence[Problem]) -> None:
@@ -182,7 +182,7 @@ def _tell_problems(problems: Sequence[Problem]) -> None:
 
 
 def _tell(report: BatchReport, output: Path) -> None:
-    """One line for each note and each picture that failed on stderr, then the counts on stdout."""
+    """One line for each note and each image that failed on stderr, then the counts on stdout."""
     from inpaint.batch import Problem
 
     for result in report.results:
@@ -192,10 +192,10 @@ def _tell(report: BatchReport, output: Path) -> None:
     failed += report.problems
     _tell_problems(failed)
     counts = [
-        f"{report.count('done')} repaired",
+        f"{report.count('done')} inpainted",
         f"{report.count('skipped')} skipped",
         f"{len(failed)} failed",
     ]
     if report.unfinished:
-        counts.append(f"{len(report.unfinished)} unfinished (go on with --skip-existing)")
+        counts.append(f"{len(report.unfinished)} unfinished (resume with --skip-existing)")
     click.echo(f"{click.format_filename(output)}: {', '.join(counts)}")

@@ -39,7 +39,7 @@ accept_licence_option = click.option(
 )
 
 
-def repair_options(command: Callable[..., Any]) -> Callable[..., Any]:
+def inpainting_options(command: Callable[..., Any]) -> Callable[..., Any]:
     """Add ``model``, ``accept_licence``, ``device``, ``invert_mask``, ``dilate`` and ``strict``."""
     options = [
         click.option(
@@ -57,7 +57,7 @@ def repair_options(command: Callable[..., Any]) -> Callable[..., Any]:
             default=None,
             metavar="N",
             help="Grow the holes by N pixels first; 0 takes the mask as it is. By default thick holes grow "
-            "by up to 4 pixels, depending on the size of the picture.",
+            "by up to 4 pixels, depending on the size of the image.",
         ),
         click.option("--strict", is_flag=True, help="An implausible mask is an error, not a warning."),
     ]

@@ -1,4 +1,4 @@
-"""``inpaint run``: repair one photo."""
+"""``inpaint run``: inpaint one image."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from pathlib import Path
 
 import click
 
-from inpaint.cli.options import check_output, output_options, plan_folder, repair_options
+from inpaint.cli.options import check_output, inpainting_options, output_options, plan_folder
 
 
 @click.command()
@@ -21,7 +21,7 @@ from inpaint.cli.options import check_output, output_options, plan_folder, repai
     required=True,
     help="Picture to write; its suffix decides the format (.png and .tif keep known pixels exactly).",
 )
-@repair_options
+@inpainting_options
 @output_options
 @click.option(
     "--save-mask",
