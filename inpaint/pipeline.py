@@ -29,6 +29,7 @@ from inpaint.framing import CELL, ThickHole, Window, hole_windows, surround, thi
 from inpaint.images.depth import ValueRange, find_range
 from inpaint.inference import InferenceInpainter, Precision, choose_dtype
 from inpaint.models.inpainter import Inpainter
+from inpaint.models.migan import Migan
 from inpaint.weights import locate
 
 FINE = 12
@@ -87,8 +88,8 @@ class InpaintPipeline:
         """
         chosen = choose_device(device)
         path = locate(name_or_path)
-        model = load_checkpoint(path)
-        if not isinstance(model, Inpainter):
+        model = Migan(path) if path.suffix == ".onnx" else load_checkpoint(path)
+        if not isinstance(model, Inpainter | Migan):
             raise CheckpointError(
                 f"{path} holds a {type(model).__name__}, expected a whole inpainting network; name another"
             )

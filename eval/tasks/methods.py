@@ -18,8 +18,9 @@ from eval.tasks.pairs import Predictions
 from inpaint import baselines
 from inpaint.checkpoint import load_checkpoint
 from inpaint.errors import DataError, InpaintError
+from inpaint.models.migan import Migan
 from inpaint.models.patch_autoencoder import PatchAutoencoder
-from inpaint.weights import locate
+from inpaint.weights.terminal import locate_in_terminal
 
 Fill = Callable[[Tensor, Tensor], Tensor]
 """``image (B, 3, H, W)`` in [0, 1] and ``mask (B, 1, H, W)``, 1 = hole, to a prediction like the image."""
@@ -74,7 +75,7 @@ def load_models(names: Sequence[str], device: torch.device) -> list[Method]:
     stems = Counter(Path(name).stem for name in names)
     methods = []
     for name in names:
-        path = locate(name)
+        path = locate_in_terminal(name, "inpainter", "prior")
         with path.open("rb") as file:
             digest = hashlib.file_digest(file, "sha256").hexdigest()
         title = Path(name).stem if stems[Path(name).stem] == 1 else name
@@ -125,7 +126,7 @@ def fill_in_8_bits(method: Method, image: Tensor, mask: Tensor) -> Tensor:
 
 
 def _load_fill(path: Path, device: torch.device) -> Fill:
-    model = load_checkpoint(path, device)
+    model = Migan(path).eval() if path.suffix == ".onnx" else load_checkpoint(path, device)
     if not isinstance(model, PatchAutoencoder):
         return model
 
