@@ -21,6 +21,7 @@ from torch import Tensor, nn
 
 from inpaint.baselines import navier_stokes
 from inpaint.checkpoint import load_checkpoint
+from inpaint.convert.migan import Migan
 from inpaint.device import choose_device, is_out_of_memory
 from inpaint.errors import CheckpointError, InpaintError, MaskError, MaskWarning
 from inpaint.fills.canvas import Bools, Canvas, Colours, shrink_hole, transparent
@@ -29,7 +30,6 @@ from inpaint.framing import CELL, ThickHole, Window, hole_windows, surround, thi
 from inpaint.images.depth import ValueRange, find_range
 from inpaint.inference import InferenceInpainter, Precision, choose_dtype
 from inpaint.models.inpainter import Inpainter
-from inpaint.models.migan import Migan
 from inpaint.weights import locate
 
 FINE = 12

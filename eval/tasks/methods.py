@@ -17,8 +17,8 @@ from eval.results import RowKind
 from eval.tasks.pairs import Predictions
 from inpaint import baselines
 from inpaint.checkpoint import load_checkpoint
+from inpaint.convert.migan import Migan
 from inpaint.errors import DataError, InpaintError
-from inpaint.models.migan import Migan
 from inpaint.models.patch_autoencoder import PatchAutoencoder
 from inpaint.weights.terminal import locate_in_terminal
 

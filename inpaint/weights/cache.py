@@ -107,7 +107,7 @@ def sum_path(path: Path) -> Path:
 
 
 def pin_path(file: PublishedFile) -> Path:
-    """Where the sum of a file is kept that has no public one."""
+    """Where the sum of a file without a public one is kept."""
     return cache_folder("pins") / f"{file.name}.sha256"
 
 

@@ -18,7 +18,7 @@ GOLDENS = Path(__file__).parents[1] / "goldens"
 
 
 def test_it_converts_scores_and_prints_the_published_figures(
-    data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, any_weights: None
 ) -> None:
     for name in (*published.MODELS, *published.NON_COMMERCIAL):
         assert find_model(name).kind == "inpainter"
@@ -35,7 +35,7 @@ def test_it_converts_scores_and_prints_the_published_figures(
     monkeypatch.setenv("INPAINT_CACHE", str(tmp_path))
     words = ["--data", str(data), "--model", "lama-places", "--device", "cpu"]
     done = CliRunner().invoke(published.main, words, catch_exceptions=False)
-    assert done.exit_code == 0
+    assert done.exit_code == 0, done.output
     lines = done.stdout.splitlines()
     assert (
         lines[0] == f"lama-places: {tmp_path / 'models' / 'lama-places.safetensors'} (unverified: lama.ckpt)"

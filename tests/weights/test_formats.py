@@ -17,7 +17,7 @@ from PIL import Image
 from safetensors.torch import save
 from torch import Tensor, nn
 
-from eval.methods import fill_in_8_bits, load_models
+from eval.tasks.methods import fill_in_8_bits, load_models
 from inpaint.checkpoint import load_checkpoint, read_notes
 from inpaint.cli import main
 from inpaint.convert import convert_state, networks

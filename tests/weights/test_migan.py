@@ -11,9 +11,9 @@ import pytest
 import torch
 from PIL import Image
 
-from eval.methods import fill_in_8_bits, load_models
+from eval.tasks.methods import fill_in_8_bits, load_models
+from inpaint.convert.migan import Migan
 from inpaint.errors import CheckpointError, InpaintError
-from inpaint.models.migan import Migan
 from inpaint.pipeline import InpaintPipeline
 from inpaint.weights import ModelEntry
 
