@@ -19,17 +19,10 @@ from torch import Tensor
 from inpaint.errors import CheckpointError
 
 _DTYPES = {
-    "BFloat16Storage": torch.bfloat16,
-    "BoolStorage": torch.bool,
-    "ByteStorage": torch.uint8,
-    "CharStorage": torch.int8,
-    "DoubleStorage": torch.float64,
-    "FloatStorage": torch.float32,
-    "HalfStorage": torch.float16,
-    "IntStorage": torch.int32,
-    "LongStorage": torch.int64,
-    "ShortStorage": torch.int16,
-}
+    "BFloat16Storage": torch.bfloat16, "BoolStorage": torch.bool, "ByteStorage": torch.uint8,
+    "CharStorage": torch.int8, "DoubleStorage": torch.float64, "FloatStorage": torch.float32,
+    "HalfStorage": torch.float16, "IntStorage": torch.int32, "LongStorage": torch.int64,
+}  # fmt: skip
 
 
 def is_torchscript(names: list[str]) -> bool:
@@ -41,8 +34,7 @@ def read_torchscript(path: Path) -> dict[str, Tensor]:
     """Parameters and buffers of a TorchScript archive, by the names of its modules.
 
     Raises:
-        CheckpointError: the pickle asks for anything but modules and tensors.
-        Exception: whatever a broken archive provokes in zipfile, pickle and torch.
+        CheckpointError: the pickle asks for anything but modules and tensors; a broken archive raises more.
     """
     with zipfile.ZipFile(path) as archive:
         root = _root(archive.namelist())
@@ -78,23 +70,15 @@ class _Unpickler(pickle.Unpickler):
             return _DTYPES[name]
         if module == "torch.jit._pickle":  # typed lists and tags: the value as it is
             return lambda value, *_: value
-        known = {
-            ("torch._utils", "_rebuild_tensor_v2"): _rebuild,
-            ("collections", "OrderedDict"): OrderedDict,
-        }
-        if (module, name) not in known:
-            raise CheckpointError(f"the archive asks for {module}.{name}, expected modules and tensors alone")
-        return known[module, name]
+        if (module, name) == ("torch._utils", "_rebuild_tensor_v2"):
+            return lambda storage, offset, shape, stride, *_: storage.as_strided(shape, stride, offset)
+        if (module, name) == ("collections", "OrderedDict"):
+            return OrderedDict
+        raise CheckpointError(f"the archive asks for {module}.{name}, expected modules and tensors alone")
 
     def persistent_load(self, pid: Any) -> Tensor:
         _, dtype, key, *_ = pid
         return torch.frombuffer(bytearray(self._archive.read(self._folder + str(key))), dtype=dtype)
-
-
-def _rebuild(
-    storage: Tensor, offset: int, shape: tuple[int, ...], stride: tuple[int, ...], *_: Any
-) -> Tensor:
-    return storage.as_strided(shape, stride, offset)
 
 
 def _tensors(prefix: str, module: Any) -> Iterator[tuple[str, Tensor]]:

@@ -20,15 +20,9 @@ from inpaint.models.inpainter import InpainterPreset
 from inpaint.models.presets import build_network
 
 BOOKKEEPING = (
-    "argparse",
-    "lightning",
-    "lightning_fabric",
-    "numpy",
-    "omegaconf",
-    "pathlib",
-    "pytorch_lightning",
-    "typing",
-)
+    "argparse", "lightning", "lightning_fabric", "numpy", "omegaconf", "pathlib",
+    "pytorch_lightning", "typing",
+)  # fmt: skip
 """Packages whose objects stand in published files beside the weights: settings, best scores, callbacks."""
 
 PLAIN_TYPES = {f"builtins.{kind.__name__}": kind for kind in (bool, dict, float, int, list, set, str, tuple)}

@@ -53,8 +53,7 @@ def find_file(file: PublishedFile) -> Path | None:
 
 def find_model_file(entry: ModelEntry) -> Path | None:
     """The file of a model that is ready for use, unchecked; None if it has to be fetched or converted."""
-    found = _find_ready(entry)
-    return found and found[0]
+    return found[0] if (found := _find_ready(entry)) else None
 
 
 def check_model(entry: ModelEntry) -> Path | None:
@@ -66,14 +65,10 @@ def check_model(entry: ModelEntry) -> Path | None:
     if (found := _find_ready(entry)) is None:
         return None
     path, file = found
-    if file is not None:
-        wrong = compare_file(file, path)[1]
-    else:
-        wrong = "" if digest_of(path) == _read_sum(sum_path(path)) else "changed since its conversion"
+    same = file is not None or digest_of(path) == _read_sum(sum_path(path))
+    wrong = compare_file(file, path)[1] if file else "" if same else "changed since its conversion"
     if wrong:
-        raise WeightsError(
-            f"{path} is not the file of model {entry.name}: {wrong}; delete it and get it again"
-        )
+        raise WeightsError(f"{path} is not the file of {entry.name}: {wrong}; delete it and get it again")
     return path
 
 

@@ -51,8 +51,7 @@ def download(file: PublishedFile, source: str, part: Path, hooks: Hooks) -> None
 
     Raises:
         SourceFailed: the address cannot be reached, refuses, breaks off, or serves something else.
-        FetchCancelled: as asked for.
-        WeightsError: the disk is too full.
+        WeightsError: as asked for by ``cancelled``, or the disk is too full.
         OSError: the file cannot be written.
     """
     import httpx

@@ -193,7 +193,7 @@ class TestWithoutAPublicSum:
         assert len(remove(entry)) == 1 and (cache / "pins" / "small.bin.sha256").exists()
         assert fetch(entry, say=said.append) == path and len(said) == 1
         path.write_bytes(b"changed")
-        with pytest.raises(WeightsError, match=r"model small: got sha256 .* at the first download "):
+        with pytest.raises(WeightsError, match=r"of small: got sha256 .* at the first download "):
             check_model(entry)
         path.unlink()
         server.files["small.bin"] = b"another"
@@ -239,7 +239,7 @@ class TestByHand:
         path.write_bytes(CONTENT)
         assert fetch(entry) == path and server.asked == []
         path.write_bytes(CONTENT[:-1] + b"?")
-        with pytest.raises(WeightsError, match="is not the file of model small: got sha256"):
+        with pytest.raises(WeightsError, match="is not the file of small: got sha256"):
             fetch(entry)
         assert path.exists()  # it is the user's
 
@@ -254,7 +254,7 @@ class TestByHand:
         (snapshot / "model.bin").write_bytes(CONTENT)
         assert fetch(there) == snapshot / "model.bin"
         (snapshot / "model.bin").write_bytes(b"?")
-        with pytest.raises(WeightsError, match="is not the file of model small"):
+        with pytest.raises(WeightsError, match="is not the file of small"):
             fetch(there)
 
 

@@ -72,7 +72,7 @@ def test_download_verify_path_remove(entry: ModelEntry, server: Server, cache: P
     file.write_bytes(b"weighty")
     failed = call("verify", "small")
     assert failed.exit_code == 1 and failed.stdout.startswith(
-        f"small: failed: {file} is not the file of model"
+        f"small: failed: {file} is not the file of small"
     )
     (cache / "files" / ".small.bin.0123456789ab.part").write_bytes(b"wei")
     assert call("remove", "small").stdout.count("small: removed ") == 2
