@@ -1,11 +1,4 @@
-"""Weights by name: what there is, where it lies on this machine, and fetching it.
-
-For the page and the command line::
-
-    for entry in list_models("inpainter"):
-        print(entry.name, entry.summary, entry.megabytes, entry.licence, find_model_file(entry) is not None)
-    path = fetch("big-lama", progress=lambda file, done, total: None, cancelled=lambda: False)
-"""
+"""Weights by name: what there is, where it lies on this machine, and fetching it."""
 
 from inpaint.weights.cache import cache_folder, check_model, find_file, find_model_file
 from inpaint.weights.catalogue import (

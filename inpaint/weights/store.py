@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import os
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -79,16 +79,23 @@ def fetch(
     _require_right_to_fetch(entry, accept_licence)
     hooks = Hooks(progress or (lambda *_: None), cancelled or (lambda: False), say or (lambda _: None))
     reasons: dict[str, None] = {}
-    with _locked(entry.name, hooks):
-        if path := check_model(entry):  # another process was quicker
-            return path
-        for files in entry.options():
-            try:
-                return _make(entry, files, hooks)
-            except FetchCancelled:
-                raise
-            except (WeightsError, CheckpointError) as error:
-                reasons[str(error)] = None
+    by_hand = {file for file in entry.files if find_file(file)}
+    try:
+        with _locked(entry.name, hooks):
+            if path := check_model(entry):  # another process was quicker
+                return path
+            for files in entry.options():
+                try:
+                    return _make(entry, files, by_hand, hooks)
+                except FetchCancelled:
+                    raise
+                except (WeightsError, CheckpointError) as error:
+                    reasons[str(error)] = None
+    except OSError as error:
+        raise WeightsError(
+            f"cannot write into {cache_folder()} ({error.strerror}); make room there, or name another folder "
+            "with INPAINT_CACHE"
+        ) from error
     raise WeightsError(f"cannot get {entry.name}: {'; '.join(reasons)}. {_by_hand(entry)}")
 
 
@@ -127,9 +134,10 @@ def _by_hand(entry: ModelEntry) -> str:
     return f"By hand: put {' and '.join(told)} into {cache_folder('files')}; it is checked and used"
 
 
-def _make(entry: ModelEntry, files: Sequence[PublishedFile], hooks: Hooks) -> Path:
+def _make(
+    entry: ModelEntry, files: Sequence[PublishedFile], by_hand: Collection[PublishedFile], hooks: Hooks
+) -> Path:
     """Get the files of one choice, and convert them if need be; what was fetched for that is not kept."""
-    by_hand = {file for file in files if find_file(file)}
     paths = [_obtain(file, hooks) for file in files]
     if not entry.convert:
         return paths[0]
@@ -156,18 +164,12 @@ def _obtain(file: PublishedFile, hooks: Hooks) -> Path:
             raise WeightsError(f"{path} is not {file.name} as published: {wrong}; delete it and get it again")
         return path
     folder, reasons = cache_folder("files"), {}
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        for source in file.sources:
-            try:
-                return _obtain_from(source, file, folder / file.name, hooks)
-            except SourceFailed as error:
-                reasons[str(error)] = None
-    except OSError as error:
-        raise WeightsError(
-            f"cannot write into {folder} ({error.strerror}); make room there, or name another folder with "
-            "INPAINT_CACHE"
-        ) from error
+    folder.mkdir(parents=True, exist_ok=True)
+    for source in file.sources:
+        try:
+            return _obtain_from(source, file, folder / file.name, hooks)
+        except SourceFailed as error:
+            reasons[str(error)] = None
     raise WeightsError(f"{file.name}: {', '.join(reasons) or 'has no address'}")
 
 
@@ -197,12 +199,7 @@ def _locked(name: str, hooks: Hooks) -> Iterator[None]:
     from filelock import FileLock, Timeout
 
     folder = cache_folder("locks")
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise WeightsError(
-            f"cannot make {folder} ({error.strerror}); name another with INPAINT_CACHE"
-        ) from None
+    folder.mkdir(parents=True, exist_ok=True)
     lock, told = FileLock(folder / f"{name}.lock", thread_local=False), False
     while not lock.is_locked:
         try:

@@ -27,12 +27,9 @@ def locate_in_terminal(
 
 
 def fetch_in_terminal(name: str, *, kinds: tuple[Kind, ...] = (), accept_licence: bool = False) -> Path:
-    """:func:`inpaint.weights.fetch`, which asks about the licence and shows what it does.
+    """:func:`inpaint.weights.fetch` of a model of one of ``kinds``; asks about the licence, shows progress.
 
-    Args:
-        name: of a model.
-        kinds: what it may be; empty for anything.
-        accept_licence: do not ask. Without a terminal nobody can be asked, and the download is refused.
+    Without a terminal nobody can be asked, and only ``accept_licence`` lets the download begin.
     """
     entry = find_model(name)
     if kinds and entry.kind not in kinds:

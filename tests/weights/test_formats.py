@@ -180,7 +180,12 @@ class TestChoices:
 
     @pytest.mark.parametrize("whole", [True, False])
     def test_mae_far_is_one_file_or_a_pair(
-        self, publish: Callable[..., ModelEntry], server: Server, monkeypatch: pytest.MonkeyPatch, whole: bool
+        self,
+        publish: Callable[..., ModelEntry],
+        server: Server,
+        cache: Path,
+        monkeypatch: pytest.MonkeyPatch,
+        whole: bool,
     ) -> None:
         monkeypatch.setitem(networks.HEADS, 64, 4)
         monkeypatch.setitem(networks.DECODER_HEADS, 32, 4)
@@ -195,6 +200,7 @@ class TestChoices:
         entry = publish("acr", contents, choices=choices, convert=True)
         model = load_checkpoint(fetch(entry))
         assert isinstance(model, Inpainter) and isinstance(model.prior, MaskedAutoencoder)
+        assert not any((cache / "files").iterdir())  # what was fetched for the conversion is not kept
         assert [path for path, _ in server.asked] == ["/acr.ckpt"] + ["/mae.pth"] * (not whole)
         assert torch.equal(model.prior.embed.weight, mae["patch_embed.proj.weight"])
 
