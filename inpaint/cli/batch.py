@@ -41,7 +41,7 @@ def _check_record(_ctx: click.Context, _option: click.Parameter, path: Path | No
     "--mask-suffix",
     default="",
     metavar="TEXT",
-    help="What a mask's name has beyond its picture's: with _mask, a_mask.png belongs to a.jpg. Then IMAGES "
+    help="What a mask's name has beyond its image's: with _mask, a_mask.png belongs to a.jpg. Then IMAGES "
     "and MASKS may be one folder.",
 )
 @click.option("--skip-existing", is_flag=True, help="Keep results that are there already.")
@@ -53,7 +53,7 @@ def _check_record(_ctx: click.Context, _option: click.Parameter, path: Path | No
     type=click.Path(path_type=Path, dir_okay=False),
     metavar="FILE",
     callback=_check_record,
-    help="Also write what became of every picture into this .csv or .json file.",
+    help="Also write what became of every image into this .csv or .json file.",
 )
 @click.option(
     "--cluster",

@@ -19,7 +19,7 @@ from inpaint.cli.options import check_output, inpainting_options, output_options
     "--output",
     type=click.Path(path_type=Path),
     required=True,
-    help="Picture to write; its suffix decides the format (.png and .tif keep known pixels exactly).",
+    help="Image to write; its suffix decides the format (.png and .tif keep known pixels exactly).",
 )
 @inpainting_options
 @output_options
@@ -33,7 +33,7 @@ from inpaint.cli.options import check_output, inpainting_options, output_options
     "--save-prior",
     type=click.Path(path_type=Path),
     metavar="DIR",
-    help="Also write what the prior imagines and where it looks, as pictures in this folder.",
+    help="Also write what the prior reconstructs and where it attends, as images in this folder.",
 )
 def run(
     image: Path,
