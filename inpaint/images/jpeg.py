@@ -150,8 +150,8 @@ def encode_changed_blocks(parts: JpegParts, filled: NDArray[np.uint8], changed: 
                 raise UnfitError(f"colour space {space.removeprefix('JCS_')}")
             # Grey may name any factors, and has none.
             factors = np.array(jpeg.samp_factor) if filled.ndim == 3 else np.ones((1, 2), int)
-            if (factors.max(axis=0) % factors).any():
-                raise UnfitError(f"sampling {factors.tolist()}")
+            if (factors.max(axis=0) % factors).any() or not jpeg.qt.all():
+                raise UnfitError(f"sampling {factors.tolist()} or a step of 0")
             for index, name in enumerate(names[space]):
                 colour = (
                     None if filled.ndim == 2 else _YCBCR[index] if space == "JCS_YCbCr" else np.eye(3)[index]

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from PIL import Image, ImageCms
+from PIL import Image, ImageCms, ImageFilter
 from torch import Tensor
 
 from inpaint.errors import ShapeError
@@ -17,7 +17,9 @@ from inpaint.images.depth import Pixels, find_range
 Native = Image.Image | Pixels
 """An image as its file has it: a Pillow image of any 8-bit mode, or an array of its own depth."""
 
-PLAIN_MODES = ("RGB", "RGBA", "L", "LA")
+_HALFTONE = (
+    0.1  # share of pixels that a median of 3 x 3 changes: few in text and line art, most in dithered greys
+)
 # Upright from EXIF orientation 2, 3, ... 8.
 _TURNS = "FLIP_LEFT_RIGHT ROTATE_180 FLIP_TOP_BOTTOM TRANSPOSE ROTATE_270 TRANSVERSE ROTATE_90".split()
 _BACK = {6: 8, 8: 6}
@@ -108,8 +110,13 @@ def to_palette(image: Image.Image, notes: list[str]) -> Image.Image:
 
 
 def to_view(native: Native) -> Native:
-    """What the pipeline takes: a plain Pillow image, or the array as it is."""
-    return to_plain(native) if isinstance(native, Image.Image) else native
+    """What the pipeline takes: a plain Pillow image or the array as it is; of a 1-bit halftone, its greys."""
+    if not isinstance(native, Image.Image):
+        return native
+    plain = to_plain(native)
+    if native.mode == "1" and changes(plain, plain.filter(ImageFilter.MedianFilter(3))).mean() > _HALFTONE:
+        return plain.filter(ImageFilter.GaussianBlur(2))
+    return plain
 
 
 def take_fill(native: Native, shown: Native, filled: Native) -> Native:
@@ -134,7 +141,8 @@ def take_fill(native: Native, shown: Native, filled: Native) -> Native:
         used = np.bincount(np.asarray(native)[~changed], minlength=256) > 0
         part = _in_palette(part.convert("RGB"), result, where, used)
     elif native.mode == "1":
-        part = part.convert("L").point([0] * 128 + [255] * 128).convert("1")
+        halftone = shown.getcolors(2) is None
+        part = part.convert("1", dither=Image.Dither.FLOYDSTEINBERG if halftone else Image.Dither.NONE)
     elif native.mode in ("CMYK", "LAB"):
         part = _through_profile(part, native, native.mode)
     else:

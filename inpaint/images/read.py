@@ -45,7 +45,7 @@ def read_image(path: str | os.PathLike[str], *, max_pixels: int = MAX_PIXELS) ->
     """
     file = read_file(path, max_pixels=max_pixels)
     with _one_line(Path(path), file.format):
-        native, notes = file.image(), list(file.notes)
+        native, notes = file.upright(), list(file.notes)
         plain = to_8_bit(native).copy()
     if not isinstance(native, Image.Image):
         notes.append(f"{native.dtype} values are shown in 8 bits")
@@ -87,7 +87,7 @@ def read_masks(
         file, masks = read_file(path, max_pixels=max_pixels), []
         for frame in range(frames or file.frames):
             with _one_line(Path(path), file.format):
-                mask = mask_from_image(file.image(frame), invert=invert)
+                mask = mask_from_image(file.upright(frame), invert=invert)
                 masks.append(mask if file.options.get("lossless", True) else denoised(mask))
         return masks
     except ImageError as error:

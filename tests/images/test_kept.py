@@ -429,3 +429,20 @@ def test_the_mask_is_upright_and_the_file_is_not_turned(
     assert np.array_equal(after[far], before[far])
     if suffix != ".deep.png":
         assert Image.open(target).getexif().get(0x0112, 1) == orientation
+
+
+def test_a_halftone_is_shown_as_grey_and_filled_with_dots(tmp_path: Path) -> None:
+    ramp = Image.fromarray(np.tile(np.linspace(60, 200, 240).astype(np.uint8), (160, 1)))
+    ramp.convert("1").save(tmp_path / "a.tif", compression="group4")
+    text = Image.new("1", (240, 160), 1)
+    text.paste(0, (20, 20, 60, 24))
+    text.save(tmp_path / "t.tif", compression="group4")
+    shown = np.asarray(read_file(tmp_path / "a.tif").image()).astype(int)
+    assert np.abs(shown[20:-20, 20:-20] - np.asarray(ramp)[20:-20, 20:-20]).mean() < 12
+    assert set(np.unique(read_file(tmp_path / "t.tif").image())) == {0, 255}
+    mask = mask_of(160, 240, 30, 40, 60)
+    hole = np.asarray(mask) > 0
+    fill_file(tmp_path / "a.tif", tmp_path / "b.tif", mask)
+    before, after = raw(tmp_path / "a.tif"), raw(tmp_path / "b.tif")
+    assert np.array_equal(before[~hole], after[~hole])
+    assert after[hole].mean() == pytest.approx(COLOUR[1], abs=0.05)  # dots of the painted grey
