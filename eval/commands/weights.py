@@ -10,14 +10,12 @@ from eval.commands.options import weights_option
 
 
 @click.command()
-@click.option(
-    "--fetch", is_flag=True, help="Download what is missing, to the first --weights or torch.hub's."
-)
+@click.option("--fetch", is_flag=True, help="Download what is missing, as `inpaint models download` does.")
 @weights_option
 def weights(fetch: bool, weights: tuple[Path, ...]) -> None:
     """List the feature networks: columns, file, SHA-256, and where each file is."""
     from eval.measures.definitions import columns_of
-    from eval.measures.networks import NETWORKS, fetch_file, find_file, hub_folder, missing_package
+    from eval.measures.networks import NETWORKS, fetch_file, find_file, missing_package
 
     for key, network in NETWORKS.items():
         click.echo(f"{network.title}: {', '.join(columns_of(key))}")
@@ -25,10 +23,10 @@ def weights(fetch: bool, weights: tuple[Path, ...]) -> None:
             click.echo(f"  {need}")
         found = find_file(network, weights)
         if found is None and fetch:
-            found = fetch_file(network, next(iter(weights), hub_folder()))
+            found = fetch_file(network)
         if found is not None:
             click.echo(f"  {found.path}\n  sha256 {found.check()}")
             continue
         for file in network.files:
-            where = f"published at {file.url}" if file.url else "comes with the training data (DATA/metrics)"
+            where = f"{file.model} of `inpaint models`" if file.model else "comes with the training data"
             click.echo(f"  {file.name}: not here; {where}\n  sha256 {file.sha256}")

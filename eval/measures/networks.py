@@ -1,7 +1,8 @@
 """The feature networks behind the measures: which files, where on this machine, checked, fetched.
 
-``networks.toml`` records them. Files are looked for in the folders a user names and in torch.hub's; one is
-taken only if its SHA-256 is the one recorded, so that equal names mean equal numbers.
+``networks.toml`` records them. Files are looked for in the folders a user names, in torch.hub's, and in the
+cache of ``inpaint models``, which fetches them; one is taken only if its SHA-256 is the one recorded, so that
+equal names mean equal numbers.
 """
 
 from __future__ import annotations
@@ -11,18 +12,19 @@ import importlib.util
 import tomllib
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from http.client import HTTPException
 from pathlib import Path
 
 import torch
 
-from inpaint.errors import CheckpointError, InpaintError
+from inpaint.errors import CheckpointError
 from inpaint.features.frozen import FrozenNetwork
 from inpaint.features.inception import InceptionFeatures
 from inpaint.features.lpips import Lpips
 from inpaint.features.mobilenet import MobileNetV2Features
 from inpaint.features.squeezenet import SqueezeNetFeatures
 from inpaint.strict import read_table
+from inpaint.weights import cache_folder
+from inpaint.weights.terminal import fetch_in_terminal
 
 _BUILDERS: Mapping[str, Callable[[tuple[int, ...]], FrozenNetwork]] = {
     "lpips-alex": lambda dims: Lpips("alex"),
@@ -38,11 +40,11 @@ _BUILDERS: Mapping[str, Callable[[tuple[int, ...]], FrozenNetwork]] = {
 
 @dataclass(frozen=True)
 class WeightsFile:
-    """A file of weights: its name without folder, its SHA-256, and where it can be fetched, if anywhere."""
+    """A file of weights: its name without folder, its SHA-256, and its name in ``inpaint models``, if any."""
 
     name: str
     sha256: str
-    url: str = ""
+    model: str = ""
 
 
 @dataclass(frozen=True)
@@ -93,8 +95,8 @@ def hub_folder() -> Path:
 
 
 def find_file(network: Network, folders: Sequence[Path]) -> FoundFile | None:
-    """A network's weights, unchecked, in one of the folders or in torch.hub's; None if they are in none."""
-    places = (*folders, hub_folder())
+    """A network's weights, unchecked, in the folders, torch.hub's or the cache; None if they are in none."""
+    places = (*folders, hub_folder(), cache_folder("files"))
     found = (FoundFile(file, folder / file.name) for file in network.files for folder in places)
     return next((each for each in found if each.path.is_file()), None)
 
@@ -111,10 +113,9 @@ def why_absent(network: Network, folders: Sequence[Path]) -> str | None:
     if (need := missing_package(network)) is not None or find_file(network, folders) is not None:
         return need
     missing = f"{network.files[0].name} is not in {' or '.join([*map(str, folders), 'torch.hub'])}"
-    if not any(file.url for file in network.files):
+    if not any(file.model for file in network.files):
         return f"{missing}; name the folder that has it with --weights DIR"
-    to = f" --weights {folders[0]}" if folders else ""
-    return f"{missing}; get it with `python -m eval weights --fetch{to}`"
+    return f"{missing}; get it with `python -m eval weights --fetch`"
 
 
 def load_network(key: str, found: FoundFile, dims: tuple[int, ...] = ()) -> FrozenNetwork:
@@ -131,19 +132,11 @@ def load_network(key: str, found: FoundFile, dims: tuple[int, ...] = ()) -> Froz
     return _BUILDERS[key](dims).load_weights(found.path)
 
 
-def fetch_file(network: Network, folder: Path) -> FoundFile | None:
-    """Download a network's weights: whole and checked, or not at all. None if they have no public address.
+def fetch_file(network: Network) -> FoundFile | None:
+    """Fetch a network's weights by name, as ``inpaint models download`` does; None if they have no name.
 
     Raises:
-        InpaintError: they cannot be had or written, or are not the file recorded.
+        WeightsError: they cannot be had or written, or are not the published file.
     """
-    file = next((file for file in network.files if file.url), None)
-    if file is None:
-        return None
-    path = folder / file.name
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        torch.hub.download_url_to_file(file.url, str(path), hash_prefix=file.sha256)
-    except (OSError, HTTPException, RuntimeError) as error:
-        raise InpaintError(f"cannot fetch {file.name} to {folder}: {error}") from None
-    return FoundFile(file, path)
+    file = next((file for file in network.files if file.model), None)
+    return file and FoundFile(file, fetch_in_terminal(file.model))

@@ -4,18 +4,20 @@ from __future__ import annotations
 
 import hashlib
 import re
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
-import torch
 from click.testing import CliRunner, Result
 
 from eval.__main__ import main
 from eval.measures import networks
 from eval.measures.definitions import PROTOCOLS, columns_of
-from eval.measures.networks import NETWORKS, Network, WeightsFile, fetch_file, find_file, why_absent
-from inpaint.errors import CheckpointError, InpaintError
+from eval.measures.networks import NETWORKS, WeightsFile, fetch_file, find_file, why_absent
+from inpaint.errors import CheckpointError
+from inpaint.weights import ModelEntry, PublishedFile, catalogue, find_model
+from tests.weights.server import Server
 
 for package in ("torchvision", "lpips", "pytorch_fid"):
     pytest.importorskip(package)
@@ -28,15 +30,23 @@ def run(*arguments: object) -> Result:
     return CliRunner().invoke(main, ["weights", *map(str, arguments)])
 
 
-def served(folder: Path, *, damaged: bool = False) -> Network:
-    """A network whose weights a folder serves under a name that carries their hash."""
-    folder.mkdir(exist_ok=True)
-    torch.save({"features.0.weight": torch.zeros(1)}, folder / "weights")
-    digest = hashlib.sha256((folder / "weights").read_bytes()).hexdigest()
-    path = (folder / "weights").rename(folder / f"tiny-{digest[:8]}.pth")
-    if damaged:
-        path.write_bytes(path.read_bytes() + b"!")
-    return replace(ALEX, files=(WeightsFile(path.name, digest, path.as_uri()),))
+@pytest.fixture
+def served(
+    tmp_path: Path, empty_hub: Path, monkeypatch: pytest.MonkeyPatch
+) -> Iterator[tuple[Server, WeightsFile]]:
+    """A server that has the file of the one network there is."""
+    content = b"weights of AlexNet"
+    digest = hashlib.sha256(content).hexdigest()
+    monkeypatch.setenv("INPAINT_CACHE", str(tmp_path / "cache"))
+    monkeypatch.delenv("INPAINT_OFFLINE")
+    with Server() as server:
+        server.files["tiny.pth"] = content
+        published = PublishedFile("tiny.pth", (server.url("tiny.pth"),), digest)
+        entry = ModelEntry("tiny", "network", "", "BSD", 1, (("tiny.pth",),), files=(published,))
+        monkeypatch.setattr(catalogue, "_read_catalogue", lambda path: [entry])
+        file = WeightsFile("tiny.pth", digest, "tiny")
+        monkeypatch.setattr(networks, "NETWORKS", {"lpips-alex": replace(ALEX, files=(file,))})
+        yield server, file
 
 
 def test_every_network_has_files_with_hashes_and_columns() -> None:
@@ -49,7 +59,9 @@ def test_every_network_has_files_with_hashes_and_columns() -> None:
             assert re.fullmatch("[0-9a-f]{64}|[0-9a-f]{8}", file.sha256)
             if len(file.sha256) == 8:  # all that is published: torch.hub's names carry the first digits
                 assert f"-{file.sha256}." in file.name
-            assert not file.url or (file.url.startswith("https://") and file.url.endswith(file.name))
+            if file.model:  # the catalogue has the same file
+                (published,) = find_model(file.model).files
+                assert published.name == file.name and published.sha256 == file.sha256
 
 
 def test_folders_of_ones_own_come_before_torch_hubs(tmp_path: Path, empty_hub: Path) -> None:
@@ -66,8 +78,7 @@ def test_what_is_absent_says_how_to_get_it(
     tmp_path: Path, empty_hub: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     told = why_absent(ALEX, [tmp_path])
-    assert told is not None and FILE.name in told and f"eval weights --fetch --weights {tmp_path}" in told
-    assert (why_absent(ALEX, []) or "").endswith("`python -m eval weights --fetch`")
+    assert told is not None and FILE.name in told and told.endswith("`python -m eval weights --fetch`")
     assert (why_absent(NETWORKS["squeezenet-caffe"], []) or "").endswith("--weights DIR")
     monkeypatch.setattr(networks.importlib.util, "find_spec", lambda name: None)
     assert why_absent(ALEX, [tmp_path]) == "the package lpips is not installed; pip install -e '.[eval]'"
@@ -79,40 +90,25 @@ def test_a_file_that_is_not_the_recorded_one_is_refused(tmp_path: Path, empty_hu
         find_file(ALEX, [tmp_path]).check()
 
 
-def test_fetching_checks_the_hash_and_leaves_all_or_nothing(tmp_path: Path) -> None:
-    good = served(tmp_path / "served")
-    found = fetch_file(good, tmp_path / "new" / "folder")
-    assert found.path.read_bytes() == (tmp_path / "served" / good.files[0].name).read_bytes()
-    assert found.check() == good.files[0].sha256
-    bad, target = served(tmp_path / "damaged", damaged=True), tmp_path / "target"
-    with pytest.raises(InpaintError, match=f"cannot fetch {bad.files[0].name}.*hash"):
-        fetch_file(bad, target)
-    assert list(target.iterdir()) == []
-    gone = replace(ALEX, files=(WeightsFile("gone.pth", "01234567", (tmp_path / "gone.pth").as_uri()),))
-    with pytest.raises(InpaintError, match=r"cannot fetch gone\.pth"):
-        fetch_file(gone, target)
-    assert fetch_file(NETWORKS["squeezenet-caffe"], target) is None
-
-
-def test_the_command_lists_and_fetches(
-    tmp_path: Path, empty_hub: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    network = served(tmp_path / "served")
-    file, folder = network.files[0], tmp_path / "here"
-    monkeypatch.setattr(networks, "NETWORKS", {"lpips-alex": network})
-    listed = run("--weights", folder)
-    assert listed.exit_code == 0 and f"{file.name}: not here; published at {file.url}" in listed.stdout
+def test_the_command_lists_and_fetches_once(served: tuple[Server, WeightsFile], tmp_path: Path) -> None:
+    server, file = served
+    listed = run("--weights", tmp_path)
+    assert listed.exit_code == 0 and "tiny.pth: not here; tiny of `inpaint models`" in listed.stdout
     assert listed.stdout.startswith("AlexNet, torchvision: LPIPS (alex)\n")
     assert f"sha256 {file.sha256}" in listed.stdout
-    fetched = run("--fetch", "--to", folder)  # as the first version called the folder
-    assert fetched.exit_code == 0 and f"  {folder / file.name}\n  sha256 {file.sha256}" in fetched.stdout
-    (folder / file.name).write_bytes(b"something else")
-    changed = run("--weights", folder)
+    path = tmp_path / "cache" / "files" / "tiny.pth"
+    for _ in range(2):
+        fetched = run("--fetch")
+        assert fetched.exit_code == 0 and f"  {path}\n  sha256 {file.sha256}" in fetched.stdout
+    assert len(server.asked) == 1
+    path.write_bytes(b"something else")
+    changed = run()
     assert changed.exit_code == 2 and f"expected {file.sha256[:12]}...; delete it" in changed.stderr
-    (folder / file.name).write_bytes((tmp_path / "served" / file.name).read_bytes())
-    (tmp_path / "served" / file.name).unlink()  # what is here is not fetched again
-    assert run("--fetch", "--weights", folder).exit_code == 0
-    assert run("--fetch").stderr.startswith(f"error: cannot fetch {file.name}")
+    path.unlink()
+    server.files["tiny.pth"] = b"something else"
+    refused = run("--fetch")
+    assert refused.exit_code == 2 and "gives another file: got sha256" in refused.stderr and not path.exists()
+    assert fetch_file(NETWORKS["squeezenet-caffe"]) is None
 
 
 def test_the_command_tells_of_a_missing_package(monkeypatch: pytest.MonkeyPatch, empty_hub: Path) -> None:

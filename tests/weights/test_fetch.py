@@ -171,9 +171,7 @@ class TestDisk:
     ) -> None:
         (tmp_path / "file").write_text("")
         monkeypatch.setenv("INPAINT_CACHE", str(tmp_path / "file"))
-        with pytest.raises(
-            WeightsError, match=r"cannot write into .*file \(Not a directory\); .*_CACHE"
-        ):
+        with pytest.raises(WeightsError, match=r"cannot write into .*file \(Not a directory\); .*_CACHE"):
             fetch(entry)
 
 
