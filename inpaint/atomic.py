@@ -9,6 +9,9 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import IO
 
+TEMPORARY_FILES = ".inpaint-*.tmp"
+"""What files are called until they are whole; a process that is killed leaves one behind."""
+
 
 @contextmanager
 def atomic_write(path: Path) -> Iterator[IO[bytes]]:
@@ -19,7 +22,7 @@ def atomic_write(path: Path) -> Iterator[IO[bytes]]:
     Raises:
         OSError: the file cannot be written.
     """
-    temporary = path.with_name(f".inpaint-{secrets.token_hex(8)}.tmp")
+    temporary = path.with_name(TEMPORARY_FILES.replace("*", secrets.token_hex(8)))
     try:
         with open(temporary, "x+b") as file:
             yield file

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -14,15 +15,18 @@ from PIL import Image
 
 from inpaint.batch import (
     BatchReport,
+    FileOptions,
     Job,
     JobResult,
     Pair,
     Problem,
+    claim_folder,
     pair_files,
     plan_batch,
     run_batch,
 )
-from inpaint.errors import ImageError, MaskError
+from inpaint.batch import run as batch_run
+from inpaint.errors import ImageError, InpaintError, MaskError
 
 GREEN = (0, 255, 0)
 
@@ -80,7 +84,7 @@ def test_equal_stems_are_pairs_whatever_the_format_sorted_by_name(folder: Callab
         ("c.WEBP", "c.png"),
         ("ü 日本.png", "ü 日本.png"),
     ]
-    assert problems == []
+    assert [(problem.path.name, problem.harmless) for problem in problems] == [("unused.png", True)]
 
 
 def test_accents_may_be_one_character_or_two(folder: Callable[..., Path]) -> None:
@@ -108,13 +112,13 @@ def test_single_picture_with_a_mask_or_a_folder_of_masks(folder: Callable[..., P
 def test_nothing_is_dropped_silently(folder: Callable[..., Path]) -> None:
     images = folder("images", "a.png", "a.jpg", "B.png", "c.png", "d.png", "e.png", "f.png", "g.png")
     masks = folder("masks", "a.png", "b.png", "c.png", "c.jpg", "e_mask.png", "g.png")
-    for name in ("raw.CR2", "layers.psd", "notes.txt", "no_suffix"):
+    for name in ("raw.CR2", "iphone.heic", "notes.txt", "no_suffix"):
         (images / name).touch()
     (masks / "f.psd").touch()
     pairs, problems = pair_files(images, masks)
     assert names(pairs) == [("g.png", "g.png")]
     found = reasons(problems)
-    assert sorted(found) == list(found)  # sorted by name
+    assert [problem.path for problem in problems] == sorted(problem.path for problem in problems)
     assert set(found) == {
         "a.png",
         "a.jpg",
@@ -124,8 +128,15 @@ def test_nothing_is_dropped_silently(folder: Callable[..., Path]) -> None:
         "e.png",
         "f.png",
         "raw.CR2",
-        "layers.psd",
+        "iphone.heic",
+        "notes.txt",
+        "no_suffix",
+        "b.png",
+        "e_mask.png",
+        "f.psd",
     }
+    harmless = {problem.path.name for problem in problems if problem.harmless}
+    assert harmless == {"notes.txt", "no_suffix", "b.png", "e_mask.png"}
     assert "a.jpg" in found["a.png"] and "a.png" in found["a.jpg"]
     assert "b.png is there, but only B.* counts" in found["B.png"]
     assert "several masks: c.jpg, c.png" in found["c.png"]
@@ -216,7 +227,7 @@ def test_masks_with_a_suffix_may_lie_beside_their_pictures(folder: Callable[...,
     found = reasons(problems)
     assert found["b.png"].startswith("no mask named b_mask.*") and "b_Mask.png is there" in found["b.png"]
     # What ends like a mask is one, though it has no picture; d_mask_mask.png is the mask of a d_mask.png.
-    assert set(found) == {"b.png", "b_Mask.png", "d.png"}
+    assert set(found) == {"b.png", "b_Mask.png", "c_mask.png", "d.png", "d_mask_mask.png"}
     apart = folder("masks", "a_mask.png", "b_mask.png", "a.png")
     assert names(pair_files(folder("alone", "a.jpg", "b.png"), apart, mask_suffix="_mask")[0]) == [
         ("a.jpg", "a_mask.png"),
@@ -248,18 +259,18 @@ def test_a_folder_that_cannot_be_opened_costs_one_line(
 
 
 def test_outputs_keep_name_and_format_where_it_can_be_written(tmp_path: Path) -> None:
-    pairs = [Pair(tmp_path / name, tmp_path / "m.png") for name in ("a.JPG", "b.gif", "c.tiff", "d.v2.ppm")]
+    pairs = [Pair(tmp_path / name, tmp_path / "m.png") for name in ("a.JPG", "b.ppm", "c.tiff", "d.v2.tga")]
     jobs, problems = plan_batch(pairs, tmp_path / "out")
-    assert [job.output.name for job in jobs] == ["a.JPG", "b.gif", "c.tiff", "d.v2.png"] and not problems
+    assert [job.output.name for job in jobs] == ["a.JPG", "b.png", "c.tiff", "d.v2.png"] and not problems
     assert not (tmp_path / "out").exists()  # a plan writes nothing
 
 
 def test_two_pictures_with_one_output_are_two_problems(tmp_path: Path) -> None:
-    pairs = [Pair(tmp_path / name, tmp_path / "m.png") for name in ("a.ppm", "a.png", "b.png")]
+    pairs = [Pair(tmp_path / name, tmp_path / "m.png") for name in ("a.tga", "a.png", "b.png")]
     jobs, problems = plan_batch(pairs, tmp_path / "out")
     assert [job.image.name for job in jobs] == ["b.png"]
     found = reasons(problems)
-    assert "a.png would also be that of a.png" in found["a.ppm"] and "a.ppm" in found["a.png"]
+    assert "a.png would also be that of a.png" in found["a.tga"] and "a.tga" in found["a.png"]
 
 
 def test_the_images_folder_is_refused_as_output(folder: Callable[..., Path], tmp_path: Path) -> None:
@@ -295,11 +306,14 @@ def test_a_file_name_as_output_is_refused(tmp_path: Path, output: str) -> None:
         plan_batch([Pair(tmp_path / "images" / "a.png", tmp_path / "m.png")], tmp_path / output)
 
 
-def test_skip_existing_marks_what_is_there(folder: Callable[..., Path]) -> None:
-    pairs, _ = pair_files(folder("images", "a.png", "b.png"), folder("masks", "a.png", "b.png"))
-    out = folder("out", "b.png")
-    assert [job.skip for job in plan_batch(pairs, out, skip_existing=True)[0]] == [False, True]
-    assert [job.skip for job in plan_batch(pairs, out)[0]] == [False, False]
+def test_results_that_are_up_to_date_are_kept(folder: Callable[..., Path]) -> None:
+    pairs, _ = pair_files(
+        folder("images", "a.png", "b.png", "c.png"), folder("masks", "a.png", "b.png", "c.png")
+    )
+    out = folder("out", "b.png", "c.png")
+    os.utime(pairs[2].mask, (2**32, 2**32))  # a mask that was painted anew
+    assert [job.skip for job in plan_batch(pairs, out)[0]] == [False, True, False]
+    assert [job.skip for job in plan_batch(pairs, out, overwrite=True)[0]] == [False, False, False]
 
 
 # Running
@@ -383,7 +397,7 @@ def test_masks_can_be_inverted(folder: Callable[..., Path], tmp_path: Path) -> N
         masks / "a.png"
     )
     jobs, _ = plan_batch(pair_files(images, masks)[0], tmp_path / "out")
-    run(jobs, invert_mask=True)
+    run(jobs, options=FileOptions(invert_mask=True))
     result = Image.open(tmp_path / "out" / "a.png")
     assert result.getpixel((0, 0)) == GREEN and result.getpixel((7, 0)) == (255, 0, 0)
 
@@ -418,7 +432,7 @@ def test_ctrl_c_keeps_what_is_done_and_names_the_rest(folder: Callable[..., Path
     assert sorted(path.name for path in out.iterdir()) == ["a.png", "b.png"]
 
     before = {path.name: path.stat().st_mtime_ns for path in out.iterdir()}
-    report = run(plan_batch(pairs, out, skip_existing=True)[0])
+    report = run(plan_batch(pairs, out)[0])
     assert [result.status for result in report.results] == ["skipped"] * 2 + ["done"] * 3
     assert report.exit_code == 0 and not report.unfinished
     assert {name: (out / name).stat().st_mtime_ns for name in before} == before
@@ -451,8 +465,70 @@ run_batch(jobs, lambda image, mask: image, on_result=lambda result: None)
     )
     assert killed.returncode == -9
     assert sorted(path.name for path in out.glob("[!.]*")) == ["a.png", "b.png"]
-    jobs, problems = plan_batch(pair_files(images, masks)[0], out, skip_existing=True)
+    jobs, problems = plan_batch(pair_files(images, masks)[0], out)
     report = run(jobs, problems=problems)
     assert [result.status for result in report.results] == ["skipped", "skipped", "done", "done"]
     assert all(Image.open(out / name).size == (8, 6) for name in files)
     assert not pair_files(out, masks)[1]  # the half file has a hidden name: nobody takes it for a picture
+
+
+def test_a_mask_is_scaled_to_images_of_other_sizes_when_asked(
+    folder: Callable[..., Path], tmp_path: Path
+) -> None:
+    images = folder("images")
+    for name, size in (("a.png", (8, 6)), ("b.png", (16, 12))):
+        Image.new("RGB", size, "red").save(images / name)
+    mask = Image.new("L", (8, 6))
+    mask.paste(255, (4, 0, 8, 6))
+    mask.save(tmp_path / "mask.png")
+    jobs, _ = plan_batch(pair_files(images, tmp_path / "mask.png")[0], tmp_path / "out")
+    assert [result.status for result in run(jobs).results] == ["done", "failed"]
+    report = run(jobs, options=FileOptions(fit_mask=True))
+    assert [result.notes for result in report.results] == [(), ("the mask was scaled from 8 x 6 pixels",)]
+    large = np.asarray(Image.open(tmp_path / "out" / "b.png"))
+    assert (large[:, :7] == (255, 0, 0)).all() and (large[:, 9:] == GREEN).all()
+
+
+def test_the_next_image_is_read_and_the_last_written_while_one_is_inpainted(
+    folder: Callable[..., Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    read, kept = [], []
+    read_file = batch_run.read_file
+
+    def read_and_note(path: Path, **options: object) -> object:
+        read.append(path.name)
+        return read_file(path, **options)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(batch_run, "read_file", read_and_note)
+    stems = [f"{number}.png" for number in range(6)]
+    jobs, _ = plan_batch(pair_files(folder("images", *stems), folder("masks", *stems))[0], tmp_path / "out")
+
+    def slow(image: Image.Image, mask: Image.Image) -> Image.Image:
+        deadline = time.monotonic() + 10
+        number = len(kept)
+        while len(read) < min(number + 3, 6) and time.monotonic() < deadline:
+            time.sleep(0.01)
+        kept.append((len(read), len(list((tmp_path / "out").glob("*.png")))))
+        return paint(image, mask)
+
+    report = run(jobs, slow)
+    assert report.count("done") == 6 and 0 < report.busy <= 1
+    assert [seen for seen, _ in kept] == [3, 4, 5, 6, 6, 6]  # two ahead, and no more: memory is bounded
+    assert all(written >= number - 3 for number, (_, written) in enumerate(kept))
+
+
+def test_one_batch_at_a_time_in_a_folder_and_what_a_killed_one_left_is_removed(tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    jobs = [Job(tmp_path / "a.png", tmp_path / "m.png", out / "below" / "a.png")]
+    (out / "below").mkdir(parents=True)
+    (out / "below" / ".inpaint-0123.tmp").touch()
+    with claim_folder(out, jobs):
+        assert not list(out.rglob("*.tmp"))
+        with pytest.raises(InpaintError, match="another batch is working in"), claim_folder(out, jobs):
+            pass
+    with claim_folder(out, jobs):
+        pass
+    (tmp_path / "file").touch()
+    with pytest.raises(InpaintError, match="cannot write to the output folder"):
+        with claim_folder(tmp_path / "file" / "out", []):
+            pass

@@ -46,10 +46,10 @@ def jobs(tmp_path: Path) -> list[Job]:
     Image.new("RGB", (8, 6)).save(images / "empty.png")
     Image.new("L", (8, 6)).save(masks / "empty.png")
     (tmp_path / "out").mkdir()
-    (tmp_path / "out" / "3.png").touch()
+    (tmp_path / "out" / "3.png").touch()  # newer than its image and mask: kept
     pairs, problems = pair_files(images, masks)
     assert not problems
-    return plan_batch(pairs, tmp_path / "out", skip_existing=True)[0]
+    return plan_batch(pairs, tmp_path / "out")[0]
 
 
 def test_it_does_what_one_process_does(jobs: list[Job], tmp_path: Path) -> None:

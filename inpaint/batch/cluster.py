@@ -1,4 +1,4 @@
-"""The same run on all processors and GPUs of one machine, or of many that see the same files: on Ray."""
+"""The same run on all CPUs and GPUs of one machine, or of many that see the same files: on Ray."""
 
 from __future__ import annotations
 
@@ -10,47 +10,41 @@ from contextlib import contextmanager
 from dataclasses import replace
 from typing import Any
 
-from inpaint.batch.jobs import BatchReport, Job, JobResult, Repair, run_job
 from inpaint.batch.pairing import Problem
+from inpaint.batch.plan import Job
+from inpaint.batch.run import PLAIN_FILES, BatchReport, FileOptions, Inpaint, JobResult, run_job
 from inpaint.errors import InpaintError
-from inpaint.images import MAX_PIXELS
 
 HERE = "here"
-_TRIES = 2  # of a picture whose worker ends: out of memory, or with its machine
+_TRIES = 2  # of an image whose worker ends: out of memory, or with its machine
 
 
 def run_on_cluster(
     jobs: Sequence[Job],
-    build_repair: Callable[[], Repair],
+    build_inpaint: Callable[[], Inpaint],
     *,
     on_result: Callable[[JobResult], None],
     address: str = HERE,
     workers: int | None = None,
     use_gpus: bool = True,
     problems: Sequence[Problem] = (),
-    invert_mask: bool = False,
-    max_pixels: int = MAX_PIXELS,
-    quality: int | None = None,
-    strip_metadata: bool = False,
+    options: FileOptions = PLAIN_FILES,
 ) -> BatchReport:
-    """Repair pictures in many processes at once; what comes out is what :func:`run_batch` gives.
+    """Inpaint images in many processes at once; what comes out is what :func:`run_batch` gives.
 
-    Every worker builds the network once and has a GPU of its own or, without GPUs, a processor core. All
-    machines must see inputs and outputs under the same paths. A picture whose worker ends is tried once more.
+    Every worker builds the network once and has a GPU of its own or, without GPUs, a CPU core. All
+    machines must see inputs and outputs under the same paths. An image whose worker ends is tried once more.
 
     Args:
         jobs: what ``plan_batch`` planned.
-        build_repair: makes the repair function, in each worker; it is sent there, so it must be picklable.
+        build_inpaint: makes the inpaint function, in each worker; it is sent there, so it must be picklable.
         on_result: called here after each job, in the order they are done.
-        address: "here" for the processors of this machine, "auto" for the Ray cluster it belongs to, or the
+        address: "here" for this machine, "auto" for the Ray cluster it belongs to, or the
             HOST:PORT of one.
         workers: how many; by default one for each GPU of the cluster, or for each core.
         use_gpus: False leaves GPUs alone.
         problems: as for ``run_batch``.
-        invert_mask: as for ``run_batch``.
-        max_pixels: as for ``run_batch``.
-        quality: as for ``run_batch``.
-        strip_metadata: as for ``run_batch``.
+        options: as for ``run_batch``.
 
     Returns:
         The report, its results in the order of the jobs. Ctrl-C ends the batch early: what is done is kept,
@@ -72,8 +66,7 @@ def run_on_cluster(
     if waiting:
         with _cluster(address) as ray:
             try:
-                options = (invert_mask, max_pixels, quality, strip_metadata)
-                crew = _Crew(ray, (build_repair, options), use_gpus, workers, len(waiting))
+                crew = _Crew(ray, (build_inpaint, options), use_gpus, workers, len(waiting))
                 for number, result in crew.results(jobs, waiting):
                     finish(number, replace(result, job=jobs[number]))
             except KeyboardInterrupt:
@@ -83,16 +76,16 @@ def run_on_cluster(
 
 
 class _Worker:
-    """In a process of its own, perhaps on another machine: builds the network once, then repairs."""
+    """In a process of its own, perhaps on another machine: builds the network once, then inpaints."""
 
-    def __init__(self, build_repair: Callable[[], Repair], options: tuple[Any, ...]) -> None:
-        self._repair, self._options = build_repair(), options
+    def __init__(self, build_inpaint: Callable[[], Inpaint], options: FileOptions) -> None:
+        self._inpaint, self._options = build_inpaint(), options
 
     def is_ready(self) -> bool:
         return True
 
     def run(self, job: Job) -> JobResult:
-        return run_job(job, self._repair, *self._options)
+        return run_job(job, self._inpaint, self._options)
 
 
 class _Crew:
@@ -155,14 +148,13 @@ def _absolute(job: Job) -> Job:
 
 @contextmanager
 def _cluster(address: str) -> Iterator[Any]:
-    """Join a cluster, or start one of this machine's processors, without Ray's own logs and reports."""
+    """Join a cluster, or start one of this machine's CPUs, without Ray's own logs and reports."""
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")  # nothing is sent anywhere
     try:
         import ray
     except ImportError:
         raise InpaintError(
-            "a batch on many processors needs Ray, which is not installed; "
-            "run: pip install 'mae-acr-inpaint[dist]'"
+            "a batch on many CPUs needs Ray, which is not installed; run: pip install 'mae-acr-inpaint[dist]'"
         ) from None
     options: dict[str, Any] = {"log_to_driver": False, "logging_level": logging.ERROR}
     if address == HERE:

@@ -29,10 +29,11 @@ class Pair:
 
 @dataclass(frozen=True)
 class Problem:
-    """A file that cannot take part, and why, in one line."""
+    """A file that cannot take part, and why, in one line; ``harmless`` where nobody would miss its result."""
 
     path: Path
     reason: str
+    harmless: bool = False
 
 
 _Key = tuple[Path, str]
@@ -50,8 +51,7 @@ def pair_files(
     """Find the mask of each picture.
 
     Two folders are paired by equal stems (``a.jpg`` and ``a.png``), case-sensitively, subfolder by subfolder;
-    one mask file serves all pictures. Hidden files and folders are left alone; so are masks without a
-    picture.
+    one mask file serves all pictures. Hidden files and folders are left alone.
 
     Args:
         images: folder of pictures, or one picture file.
@@ -63,7 +63,8 @@ def pair_files(
 
     Returns:
         Pairs and problems, each sorted by path. A problem is a picture without mask, with several masks, with
-        the same stem as another picture, or in a format that cannot be read; or a folder that cannot be.
+        the same stem as another picture, or in a format that cannot be read; or a folder that cannot be. A
+        file that is not an image and a mask without picture are harmless problems.
 
     Raises:
         ImageError: ``images`` is missing or holds no pictures.
@@ -85,7 +86,7 @@ def pair_files(
     )
     if together:
         pictures = [path for path in pictures if not _stem(path).endswith(mask_suffix)]
-    if not pictures and not problems:
+    if not pictures and all(problem.harmless for problem in problems):
         below = not recursive and images.is_dir() and _find_pictures(images, True, left_out)[0]
         advice = (
             "there are some in its subfolders, search them too (recursive)" if below else "check the folder"
@@ -94,11 +95,16 @@ def pair_files(
     if not masks.is_dir():
         return [Pair(path, masks, _folder(path, images)) for path in pictures], problems
     mask_files, unreadable = _find_pictures(masks, recursive, left_out)
-    if not mask_files and not unreadable:
+    if not mask_files and all(problem.harmless for problem in unreadable):
         raise MaskError(
             f"no masks in {str(masks)!r}, expected {' '.join(READABLE_SUFFIXES)}: check the folder"
         )
     pictures_of, masks_of = _by_key(pictures, images), _by_key(mask_files, masks)
+    if not together:
+        problems += unreadable
+    problems += _unused(
+        masks_of, {(folder, stem + mask_suffix) for folder, stem in pictures_of}, together, mask_suffix
+    )
     pairs = []
     for path in pictures:
         folder, stem = key = _key(path, images)
@@ -107,14 +113,26 @@ def pair_files(
         if twins:
             problems.append(Problem(path, f"same stem as {', '.join(twins)}: rename one, and its mask"))
         elif not found:
-            wanted = masks / folder / (path.stem + mask_suffix)
-            problems.append(Problem(path, _say_no_mask(path, wanted, mask_files, unreadable)))
+            name = masks / folder / (path.stem + mask_suffix)
+            problems.append(Problem(path, _say_no_mask(path, name, mask_files, unreadable)))
         elif len(found) > 1:
             names = ", ".join(mask.name for mask in found)
             problems.append(Problem(path, f"several masks: {names}; keep one"))
         else:
             pairs.append(Pair(path, found[0], folder))
     return pairs, sorted(problems, key=lambda problem: problem.path)
+
+
+def _unused(
+    masks_of: dict[_Key, list[Path]], wanted: set[_Key], together: bool, mask_suffix: str
+) -> list[Problem]:
+    """Masks that no image asks for; in a common folder only what ends like one is a mask."""
+    unused = [path for key, paths in masks_of.items() if key not in wanted for path in paths]
+    return [
+        Problem(path, "a mask without an image", harmless=True)
+        for path in unused
+        if not together or _stem(path).endswith(mask_suffix)
+    ]
 
 
 def _find_pictures(
@@ -128,7 +146,9 @@ def _find_pictures(
         suffix = file.suffix.lower()
         if suffix in _UNREADABLE_SUFFIXES:
             problems.append(Problem(file, f"{file.suffix} pictures cannot be read: convert it to .png"))
-        elif suffix in READABLE_SUFFIXES and identity(file) not in left_out:
+        elif suffix not in READABLE_SUFFIXES:
+            problems.append(Problem(file, "not an image file", harmless=True))
+        elif identity(file) not in left_out:
             pictures.append(file)
     return sorted(pictures), problems
 

@@ -5,23 +5,43 @@ from __future__ import annotations
 import csv
 import io
 import json
+from dataclasses import asdict
 from pathlib import Path
 
 from inpaint.atomic import atomic_write
-from inpaint.batch.jobs import BatchReport
+from inpaint.batch.run import BatchReport, JobResult
 from inpaint.errors import DataError
 
 RECORD_FORMATS = (".csv", ".json")
-_COLUMNS = ("image", "mask", "output", "status", "seconds", "reason", "notes")
+_COLUMNS: tuple[str, ...] = ("image", "mask", "output", "status", "seconds", "reason", "notes")
+
+
+def result_row(result: JobResult) -> dict[str, str | float]:
+    """A result as plain values, in the columns of the record."""
+    paths = {key: str(value) for key, value in asdict(result.job).items() if key != "skip"}
+    told = {"status": result.status, "seconds": round(result.seconds, 3), "reason": result.reason}
+    return {**paths, **told, "notes": "; ".join(result.notes)}
+
+
+def report_rows(report: BatchReport) -> list[dict[str, str | float]]:
+    """A row for every image and every file without a clear partner, as :func:`result_row` gives it.
+
+    The status is ``done``, ``skipped``, ``failed``, ``unfinished`` (after Ctrl-C), or ``passed over`` for a
+    file that is not an image and a mask without an image.
+    """
+    rows = [result_row(result) for result in report.results]
+    for problem in report.problems:
+        status = "passed over" if problem.harmless else "failed"
+        rows.append(_row(image=str(problem.path), status=status, reason=problem.reason))
+    for job in report.unfinished:
+        rows.append(
+            _row(image=str(job.image), mask=str(job.mask), output=str(job.output), status="unfinished")
+        )
+    return rows
 
 
 def write_record(report: BatchReport, path: Path) -> None:
-    """Write a row for every picture, whole or not at all; an existing file is replaced.
-
-    A row has ``image``, ``mask``, ``output``, ``status``, ``seconds``, ``reason`` and ``notes`` (what was not
-    kept). The status is ``done``,
-    ``skipped``, ``failed`` (also for what had no clear partner, then without mask and output) or
-    ``unfinished`` (after Ctrl-C).
+    """Write the report's rows, whole or not at all; an existing file is replaced.
 
     Args:
         report: of the batch.
@@ -30,27 +50,26 @@ def write_record(report: BatchReport, path: Path) -> None:
     Raises:
         DataError: the file cannot be written, or has another suffix.
     """
-    rows: list[tuple[object, ...]] = []
-    for result in report.results:
-        job = result.job
-        told = (result.status, round(result.seconds, 3), result.reason, "; ".join(result.notes))
-        rows.append((job.image, job.mask, job.output, *told))
-    rows += [(problem.path, "", "", "failed", 0, problem.reason, "") for problem in report.problems]
-    rows += [(job.image, job.mask, job.output, "unfinished", 0, "", "") for job in report.unfinished]
-    plain = [tuple(str(value) if isinstance(value, Path) else value for value in row) for row in rows]
+    rows = report_rows(report)
     if path.suffix.lower() == ".csv":
         text = io.StringIO()
-        csv.writer(text).writerows([_COLUMNS, *plain])
+        writer = csv.DictWriter(text, _COLUMNS)
+        writer.writeheader()
+        writer.writerows(rows)
         content = text.getvalue()
     elif path.suffix.lower() == ".json":
-        content = json.dumps([dict(zip(_COLUMNS, row, strict=True)) for row in plain], indent=2) + "\n"
+        content = json.dumps(rows, indent=2) + "\n"
     else:
         raise DataError(f"got {path.name!r} for the record, expected {' or '.join(RECORD_FORMATS)}")
     try:
         with atomic_write(path) as file:
-            # A name that is no text in any encoding must not cost the record of 5,000 pictures.
+            # A name that is no text in any encoding must not cost the record of 5,000 images.
             file.write(content.encode(errors="backslashreplace"))
     except OSError as error:
         raise DataError(
             f"cannot write {str(path)!r} ({error.strerror}): check the path and the disk"
         ) from None
+
+
+def _row(**known: str) -> dict[str, str | float]:
+    return {column: 0.0 if column == "seconds" else known.get(column, "") for column in _COLUMNS}

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+import json
+import time
+from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import click
 
@@ -14,7 +15,9 @@ from inpaint.cli.options import inpainting_options, output_options
 from inpaint.weights.terminal import locate_in_terminal
 
 if TYPE_CHECKING:
-    from inpaint.batch import BatchReport, Job, JobResult, Problem, Repair
+    from inpaint.batch import BatchReport, FileOptions, Inpaint, Job, JobResult, Problem
+
+_WATCH_S = 2.0  # a file that did not change for so long is whole
 
 
 def _check_record(_ctx: click.Context, _option: click.Parameter, path: Path | None) -> Path | None:
@@ -36,7 +39,7 @@ def _check_record(_ctx: click.Context, _option: click.Parameter, path: Path | No
 @click.option(
     "-o", "--output", type=click.Path(path_type=Path), required=True, help="Folder for the results."
 )
-@click.option("-r", "--recursive", is_flag=True, help="Subfolders too; the results keep the tree.")
+@click.option("-r", "--recursive", is_flag=True, help="Search subfolders too; the results keep the tree.")
 @click.option(
     "--mask-suffix",
     default="",
@@ -44,10 +47,17 @@ def _check_record(_ctx: click.Context, _option: click.Parameter, path: Path | No
     help="What a mask's name has beyond its image's: with _mask, a_mask.png belongs to a.jpg. Then IMAGES "
     "and MASKS may be one folder.",
 )
-@click.option("--skip-existing", is_flag=True, help="Keep results that are there already.")
+@click.option("--fit-mask", is_flag=True, help="Scale a mask to images of another size.")
 @click.option(
-    "--dry-run", is_flag=True, help="Say what belongs together and where results would go; change nothing."
+    "--overwrite",
+    is_flag=True,
+    help="Inpaint every image. Without it, results that are there and not older than their image and mask "
+    "are kept: the same command resumes an interrupted batch.",
 )
+@click.option("--skip-existing", is_flag=True, hidden=True)  # the default since 0.1.0
+@click.option("--dry-run", is_flag=True, help="Print which files belong together; change nothing.")
+@click.option("--watch", is_flag=True, help="Wait for new images until Ctrl-C.")
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON object per image as it is finished.")
 @click.option(
     "--record",
     type=click.Path(path_type=Path, dir_okay=False),
@@ -65,7 +75,7 @@ def _check_record(_ctx: click.Context, _option: click.Parameter, path: Path | No
     "--workers",
     type=click.IntRange(1),
     metavar="N",
-    help="Processes of --cluster; one a GPU or core if unsaid.",
+    help="Processes of --cluster; by default one per GPU or core.",
 )
 @inpainting_options
 @output_options
@@ -77,8 +87,12 @@ def batch(
     output: Path,
     recursive: bool,
     mask_suffix: str,
+    fit_mask: bool,
+    overwrite: bool,
     skip_existing: bool,
     dry_run: bool,
+    watch: bool,
+    as_json: bool,
     record: Path | None,
     cluster: str | None,
     workers: int | None,
@@ -94,108 +108,198 @@ def batch(
     """Fill the holes of every image in the folder IMAGES.
 
     MASKS is a folder of masks with the same names (a.jpg and a.png belong together), or one mask for all.
-    Failures are listed at the end; the exit code is then 1. After an interruption, the same command with
-    --skip-existing resumes.
+    Failures are listed at the end; the exit code is 1. The same command resumes after an interruption.
     """
     if workers is not None and cluster is None:
         raise click.UsageError("--workers belongs to --cluster: add --cluster here")
     if cluster is not None and ":" in device:
         raise click.UsageError(f"got --device {device} beside --cluster; Ray chooses the GPU: give cuda")
-    from inpaint.batch import pair_files, plan_batch, run_batch, write_record
+    if watch and (cluster is not None or dry_run):
+        raise click.UsageError("--watch works in one process: leave out --cluster and --dry-run")
 
-    pairs, unpaired = pair_files(
-        images, masks, recursive=recursive, mask_suffix=mask_suffix, leave_out=[output]
-    )
-    jobs, unplanned = plan_batch(pairs, output, skip_existing=skip_existing)
-    problems = [*unpaired, *unplanned]
+    from inpaint.batch import FileOptions, claim_folder, pair_files, plan_batch, write_record
+
+    def plan() -> tuple[list[Job], list[Problem]]:
+        pairs, unpaired = pair_files(
+            images, masks, recursive=recursive, mask_suffix=mask_suffix, leave_out=[output]
+        )
+        jobs, unplanned = plan_batch(pairs, output, overwrite=overwrite)
+        return jobs, [*unpaired, *unplanned]
+
+    jobs, problems = plan()
     if dry_run:
-        _tell_plan(jobs, problems)
-        ctx.exit(1 if problems else 0)
-
+        ctx.exit(_tell_plan(jobs, problems))
+    files = FileOptions(invert_mask, fit_mask, quality=quality, strip_metadata=strip_metadata)
+    build = partial(_build_inpaint, device=device, dilate=dilate, strict=strict)
     weights = locate_in_terminal(model, "inpainter", accept_licence=accept_licence)
-    files: dict[str, Any] = {"invert_mask": invert_mask, "quality": quality}
-    files["strip_metadata"] = strip_metadata
-    build = partial(_build_fill, device=device, dilate=dilate, strict=strict)
-    with _progress(len(jobs)) as show:
-        if cluster is None:
-            report = run_batch(jobs, build(str(weights)), on_result=show, problems=problems, **files)
+    inpaint = build(str(weights))  # also with --cluster: it tells here what is wrong with the model
+    with claim_folder(output, jobs):
+        if watch:
+            report = _watch(plan, inpaint, files, as_json)
+        elif cluster is None:
+            report = _run(jobs, problems, inpaint, files, as_json)
         else:
-            from inpaint.batch.cluster import run_on_cluster
-
-            _build_fill(str(weights), "cpu", dilate, strict)  # tells here what is wrong with it
-            report = run_on_cluster(
-                jobs,
-                partial(build, _as_workers_know_it(model)),
-                on_result=show,
-                address=cluster,
-                workers=workers,
-                use_gpus=device in ("auto", "cuda"),
-                problems=problems,
-                **files,
-            )
+            report = _run_on_cluster(jobs, problems, model, build, files, as_json, cluster, workers)
     if record is not None:
         write_record(report, record)
-    _tell(report, output)
+    _tell(report, output, as_json)
     ctx.exit(report.exit_code)
 
 
-@contextmanager
-def _progress(total: int) -> Iterator[Callable[[JobResult], None]]:
-    """A bar on a terminal, which what comes out of it moves on by one result."""
-    from rich.console import Console
-    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
-
-    console = Console(stderr=True)
-    columns = (TextColumn("{task.description}", markup=False), BarColumn(), MofNCompleteColumn())
-    with Progress(
-        *columns, TimeRemainingColumn(), console=console, disable=not console.is_terminal
-    ) as progress:
-        bar = progress.add_task("inpainting", total=total)
-        yield lambda result: progress.update(bar, advance=1, description=result.job.image.name)
-
-
-def _as_workers_know_it(model: str) -> str:
-    """A model's name, or the whole path of a checkpoint: workers may be in another folder."""
-    return str(Path(model).absolute()) if Path(model).is_file() else model
-
-
-def _build_fill(model: str, device: str, dilate: int | None, strict: bool) -> Repair:
+def _build_inpaint(model: str, device: str, dilate: int | None, strict: bool) -> Inpaint:
     """What inpaints one image; in a batch on a cluster, made in each worker."""
     from inpaint.pipeline import InpaintPipeline
 
     return partial(InpaintPipeline.from_pretrained(model, device=device), dilate=dilate, strict=strict)
 
 
-def _tell_plan(jobs: Sequence[Job], problems: Sequence[Problem]) -> None:
-    """One line for each image: its mask and its result, or why it has none."""
+def _run(
+    jobs: Sequence[Job], problems: Sequence[Problem], inpaint: Inpaint, files: FileOptions, as_json: bool
+) -> BatchReport:
+    from inpaint.batch import run_batch
+
+    with _Shown(len(jobs), as_json) as shown:
+        return run_batch(jobs, inpaint, on_result=shown, problems=problems, options=files)
+
+
+def _run_on_cluster(
+    jobs: Sequence[Job],
+    problems: Sequence[Problem],
+    model: str,
+    build: partial[Inpaint],
+    files: FileOptions,
+    as_json: bool,
+    address: str,
+    workers: int | None,
+) -> BatchReport:
+    from inpaint.batch.cluster import run_on_cluster
+
+    known = str(Path(model).absolute()) if Path(model).is_file() else model
+    with _Shown(len(jobs), as_json) as shown:
+        return run_on_cluster(
+            jobs,
+            partial(build, known),
+            on_result=shown,
+            address=address,
+            workers=workers,
+            use_gpus=build.keywords["device"] in ("auto", "cuda"),
+            problems=problems,
+            options=files,
+        )
+
+
+def _watch(
+    plan: Callable[[], tuple[list[Job], list[Problem]]], inpaint: Inpaint, files: FileOptions, as_json: bool
+) -> BatchReport:
+    """Inpaint what is there and what comes, each version of a file once, until Ctrl-C."""
+    from inpaint.batch import BatchReport
+    from inpaint.errors import InpaintError
+
+    results: dict[Path, JobResult] = {}
+    tried: dict[Path, tuple[int, ...]] = {}
+    before: dict[Path, tuple[int, ...]] = {}
+    problems: list[Problem] = []
+    left: tuple[Job, ...] = ()
+    click.echo("waiting for images; Ctrl-C ends", err=True)
+    try:
+        while not left:
+            try:
+                jobs, problems = plan()
+            except InpaintError:  # a folder that is still empty
+                jobs = []
+            now = {job.image: _version(job) for job in jobs}
+            ready = [
+                job
+                for job in jobs
+                if before.get(job.image) == now[job.image] != tried.get(job.image) and now[job.image]
+            ]
+            before = now
+            if ready:
+                tried |= {job.image: now[job.image] for job in ready}
+                report = _run(ready, [], inpaint, files, as_json)
+                results |= {result.job.image: result for result in report.results}
+                left = report.unfinished
+            time.sleep(_WATCH_S)
+    except KeyboardInterrupt:
+        pass
+    return BatchReport(tuple(results.values()), tuple(problems), left)
+
+
+def _version(job: Job) -> tuple[int, ...]:
+    """Size and time of a job's files; nothing where one is gone."""
+    try:
+        status = [path.stat() for path in (job.image, job.mask)]
+    except OSError:
+        return ()
+    return tuple(value for one in status for value in (one.st_size, one.st_mtime_ns))
+
+
+class _Shown:
+    """A progress bar on a terminal, or a line of JSON for each result: to be called with each."""
+
+    def __init__(self, total: int, as_json: bool) -> None:
+        from rich.console import Console
+        from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+        console = Console(stderr=True)
+        columns = (TextColumn("{task.description}", markup=False), BarColumn(), MofNCompleteColumn())
+        self._progress = Progress(
+            *columns, TimeRemainingColumn(), console=console, disable=not console.is_terminal
+        )
+        self._bar = self._progress.add_task("inpainting", total=total)
+        self._as_json = as_json
+
+    def __enter__(self) -> _Shown:
+        self._progress.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._progress.stop()
+
+    def __call__(self, result: JobResult) -> None:
+        from inpaint.batch import result_row
+
+        self._progress.update(self._bar, advance=1, description=result.job.image.name)
+        if self._as_json:
+            click.echo(json.dumps(result_row(result)))
+
+
+def _tell_plan(jobs: Sequence[Job], problems: Sequence[Problem]) -> int:
+    """One line for each image: its mask and its result, or why it has none; gives the exit code."""
+    from inpaint.batch import BatchReport
+
     for job in jobs:
         image, mask, result = (click.format_filename(path) for path in (job.image, job.mask, job.output))
         click.echo(f"{image} + {mask} -> {result}" + (" is there already" if job.skip else ""))
+    failures = BatchReport((), tuple(problems)).failures
     _tell_problems(problems)
     skipped = sum(job.skip for job in jobs)
-    click.echo(f"would inpaint {len(jobs) - skipped}, skip {skipped}; {len(problems)} cannot be inpainted")
+    click.echo(f"would inpaint {len(jobs) - skipped}, skip {skipped}; {len(failures)} cannot be inpainted")
+    return 1 if failures else 0
 
 
 def _tell_problems(problems: Sequence[Problem]) -> None:
     for problem in problems:
-        click.echo(f"failed: {click.format_filename(problem.path)}: {problem.reason}", err=True)
+        outcome = "passed over" if problem.harmless else "failed"
+        click.echo(f"{outcome}: {click.format_filename(problem.path)}: {problem.reason}", err=True)
 
 
-def _tell(report: BatchReport, output: Path) -> None:
-    """One line for each note and each image that failed on stderr, then the counts on stdout."""
-    from inpaint.batch import Problem
-
+def _tell(report: BatchReport, output: Path, as_json: bool) -> None:
+    """What was not kept, passed over or failed, a line each on stderr; then the counts on stdout."""
     for result in report.results:
         for note in result.notes:
             click.echo(f"{click.format_filename(result.job.output)}: {note}", err=True)
-    failed = [Problem(r.job.image, r.reason) for r in report.results if r.status == "failed"]
-    failed += report.problems
-    _tell_problems(failed)
-    counts = [
-        f"{report.count('done')} inpainted",
-        f"{report.count('skipped')} skipped",
-        f"{len(failed)} failed",
-    ]
-    if report.unfinished:
-        counts.append(f"{len(report.unfinished)} unfinished (resume with --skip-existing)")
-    click.echo(f"{click.format_filename(output)}: {', '.join(counts)}")
+    _tell_problems([problem for problem in report.problems if problem.harmless])
+    _tell_problems(report.failures)
+    counts = {
+        "inpainted": report.count("done"),
+        "skipped": report.count("skipped"),
+        "failed": len(report.failures),
+        "unfinished": len(report.unfinished),
+    }
+    if as_json:
+        click.echo(json.dumps(counts | {"network_busy": round(report.busy, 3)}))
+        return
+    told = ", ".join(f"{count} {what}" for what, count in counts.items() if count or what != "unfinished")
+    hint = " (the same command resumes)" if report.unfinished else ""
+    click.echo(f"{click.format_filename(output)}: {told}{hint}")

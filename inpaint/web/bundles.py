@@ -18,6 +18,7 @@ from PIL import Image
 from inpaint.batch import (
     READABLE_SUFFIXES,
     BatchReport,
+    FileOptions,
     JobResult,
     Problem,
     pair_files,
@@ -183,7 +184,13 @@ def _fill(
         on_result(done, len(jobs), result)
 
     all_problems = [*problems, *unpaired, *unplanned]
-    report = run_batch(jobs, repair, on_result=count, problems=all_problems, max_pixels=service.limits.pixels)
+    report = run_batch(
+        jobs,
+        repair,
+        on_result=count,
+        problems=all_problems,
+        options=FileOptions(max_pixels=service.limits.pixels),
+    )
     report = _without_paths(report, work)
     return _pack(work, report), report
 
