@@ -1,8 +1,8 @@
 """One photo, end to end: picture and mask in, picture out, in the picture's own depth.
 
 Every hole is filled at its own scale: fine damage in small windows, holes that the network can span in
-larger ones, both at the picture's own scale; thicker holes are shown smaller, with their surroundings. Fills
-are pasted into the holes alone: pixels outside are never touched.
+larger ones, both at the picture's own scale; thicker holes are shown smaller, with their surroundings, and
+take their detail from there. Fills are pasted into the holes alone: pixels outside are never touched.
 """
 
 from __future__ import annotations
@@ -25,6 +25,8 @@ from inpaint.convert.migan import Migan
 from inpaint.device import choose_device, is_out_of_memory
 from inpaint.errors import CheckpointError, InpaintError, MaskError, MaskWarning
 from inpaint.fills.canvas import Bools, Canvas, Colours, shrink_hole, transparent
+from inpaint.fills.detail import add_detail
+from inpaint.fills.harmonise import add_grain, remove_step
 from inpaint.fills.holes import check_image, doubt_mask, faint_rim, find_hole
 from inpaint.framing import CELL, ThickHole, Window, hole_windows, surround, thick_holes
 from inpaint.images.depth import ValueRange, find_range
@@ -36,7 +38,7 @@ FINE = 12
 """Holes of at most so many pixels are fine damage: dust, scratches, thin text."""
 FINE_MARGIN, FINE_LARGEST = 12, 128
 """Known pixels around fine damage, and the largest window on it."""
-THICKEST = 1.0
+THICKEST = 0.5
 """How thick a hole may be where the network sees it, in working sizes: thicker ones are shown smaller."""
 MARGIN, LARGEST = 0.5, 3.0
 """Known surroundings of other holes, and the largest window, in working sizes."""
@@ -66,7 +68,8 @@ class InpaintPipeline:
         self.device = choose_device(device)
         self.model = model.eval().requires_grad_(False).to(self.device)
         self.dtype = choose_dtype(precision, self.device)
-        self._network = self._generator = self.model
+        self._network: nn.Module = self.model
+        self._generator: nn.Module | None = None  # for fine damage; other modules than ours fill it alone
         if isinstance(model, Inpainter):
             self._network = InferenceInpainter(model, self.dtype).to(self.device)
             self._generator = self._network.without_prior()
@@ -102,7 +105,13 @@ class InpaintPipeline:
 
     @torch.inference_mode()
     def __call__(
-        self, image: AnyImage, mask: Image.Image, *, dilate: int | None = None, strict: bool = False
+        self,
+        image: AnyImage,
+        mask: Image.Image,
+        *,
+        dilate: int | None = None,
+        harmonise: bool = True,
+        strict: bool = False,
     ) -> AnyImage:
         """Fill the holes of one picture.
 
@@ -115,6 +124,7 @@ class InpaintPipeline:
                 rim belongs to the hole.
             dilate: grow the holes by this many pixels first; 0 takes the mask as it is, None grows thick
                 holes by a little that follows the picture's size, see :func:`inpaint.fills.holes.find_hole`.
+            harmonise: remove steps of colour at the rim, and add grain where the surroundings have it.
             strict: an implausible mask is an error, not a :class:`inpaint.errors.MaskWarning`.
 
         Returns:
@@ -134,7 +144,7 @@ class InpaintPipeline:
             warnings.warn(doubt, MaskWarning, stacklevel=2)
         pixels = np.array(image)
         unknown = hole | faint_rim(mask, hole) | transparent(pixels)
-        canvas = Canvas(pixels, unknown, find_range(pixels, hole))
+        canvas = Canvas(pixels, unknown, find_range(pixels, hole), harmonise=harmonise)
         size = self.working_size
         fine, middle, thick = hole.copy(), np.zeros_like(hole), []
         for part in thick_holes(hole, FINE):
@@ -212,6 +222,8 @@ class InpaintPipeline:
                 self._fill_windows(canvas, core, margin=half // 4, largest=half, fine=fine)
             return
         for window, fill in zip(windows, fills, strict=True):
+            if not fine:
+                fill = self._finish(canvas, hole, window, fill)
             top, left = window.core.top - window.box.top, window.core.left - window.box.left
             height, width = window.core.shape
             where = hole[window.core.slices] & canvas.unknown[window.core.slices]
@@ -227,11 +239,29 @@ class InpaintPipeline:
         top, left = part.box.top - box.top, part.box.left - box.left
         hole[top : top + part.box.shape[0], left : left + part.box.shape[1]] = part.mask
         image, unknown = canvas.shrink(box, shape)
-        small = Canvas(image, unknown, ValueRange(0, 1))
+        small = Canvas(image, unknown.copy(), ValueRange(0, 1), harmonise=canvas.harmonise, grain=False)
         self._fill_windows(small, shrink_hole(hole, shape))
         # Real pixels next to the hole make the enlarged fill meet them without a seam.
-        enlarged = cv2.resize(small.pixels, box.shape[::-1], interpolation=cv2.INTER_CUBIC)
-        canvas.write(box, np.asarray(enlarged, np.float32), hole)
+        fill = np.asarray(
+            cv2.resize(small.pixels, box.shape[::-1], interpolation=cv2.INTER_CUBIC), np.float32
+        )
+        image, known = canvas.read(box), ~canvas.unknown[box.slices]
+        fill = add_detail(fill, small.pixels, unknown, image, known)
+        if canvas.harmonise:
+            fill = add_grain(fill, image, known, hole)
+        canvas.write(box, fill, hole)
+
+    def _finish(self, canvas: Canvas, hole: Bools, window: Window, fill: Colours) -> Colours:
+        """Make the fill of a window's core meet what is known around it."""
+        if not canvas.harmonise:
+            return fill
+        box, core = window.box, np.zeros(window.box.shape, np.bool_)
+        top, left = window.core.top - box.top, window.core.left - box.left
+        core[top : top + window.core.shape[0], left : left + window.core.shape[1]] = True
+        core &= hole[box.slices] & canvas.unknown[box.slices]
+        image, known = canvas.read(box), ~canvas.unknown[box.slices]
+        fill = remove_step(fill, image, known, core)
+        return add_grain(fill, image, known, core) if canvas.grain else fill
 
     def _predict_fine(self, images: Colours, unknown: Bools) -> Colours:
         """Fills of fine damage: the mean of the generator's, which knows texture, and a smooth one.
@@ -239,6 +269,8 @@ class InpaintPipeline:
         Their errors differ, so the mean is closer to the truth than either (docs/FILLS.md). The prior is left
         out: its tokens are larger than the holes.
         """
+        if self._generator is None:
+            return self._predict(images, unknown)
         image, mask = torch.from_numpy(images).permute(0, 3, 1, 2), torch.from_numpy(unknown)[:, None].float()
         smooth = navier_stokes(image, mask).permute(0, 2, 3, 1).numpy()
         return (self._predict(images, unknown, self._generator) + smooth) * np.float32(0.5)

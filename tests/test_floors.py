@@ -99,7 +99,7 @@ FUNCTIONS = {  # on their way to the limit of every function
     "inpaint.web.erase_tab.add_erase_tab": 174,
     "inpaint.web.inside_tab.add_inside_tab": 126,
 }
-SOURCE_LINES = 26_700  # of inpaint and eval together
+SOURCE_LINES = 27_000  # of inpaint and eval together
 
 
 def room_of(module: str) -> str | None:

@@ -75,7 +75,7 @@ def mask_of(height: int, width: int, *holes: tuple[int, int, int, int]) -> Image
 def test_the_hole_is_filled_and_the_rest_is_bit_identical(mode: str, filled: object) -> None:
     image, mask = picture(mode, 90, 130), mask_of(90, 130, (20, 30, 40, 60), (0, 110, 15, 130))
     image.info["dpi"] = (72, 72)
-    result = InpaintPipeline(Painter(working_size=130), device="cpu")(image, mask)
+    result = InpaintPipeline(Painter(working_size=130), device="cpu")(image, mask, harmonise=False)
     assert (result.mode, result.size, result.info) == (mode, image.size, image.info)
     before, after, hole = np.asarray(image), np.asarray(result), np.asarray(mask) > 0
     assert np.array_equal(before[~hole], after[~hole])
@@ -109,7 +109,9 @@ def test_known_pixels_are_bit_identical_at_any_size(
 
 def test_values_are_rounded_not_truncated() -> None:
     painter = Painter((0.6 / 255, 254.6 / 255, 99.4 / 255))
-    result = InpaintPipeline(painter, device="cpu")(picture("RGB", 60, 60), mask_of(60, 60, (20, 20, 40, 40)))
+    result = InpaintPipeline(painter, device="cpu")(
+        picture("RGB", 60, 60), mask_of(60, 60, (20, 20, 40, 40)), harmonise=False
+    )
     assert result.getpixel((30, 30)) == (1, 255, 99)
 
 
@@ -130,32 +132,32 @@ def test_each_hole_is_seen_at_its_own_scale() -> None:
     image = picture("RGB", 800, 1000)
     for hole in (
         (400, 300, 404, 304),  # a speck, at the picture's own scale
-        (300, 300, 340, 350),  # a hole that the network can span: also
-        (300, 300, 492, 492),  # three times as thick as the working size
+        (300, 300, 330, 350),  # a hole that the network can span: also
+        (300, 300, 492, 492),  # three times as thick as the working size: half as thick for the network
     ):
         pipeline(image, mask_of(800, 1000, hole), dilate=0)
     sides = [image.shape[-1] for image, _ in painter.shown]
-    assert sides == [32, 128, pytest.approx(128, abs=2)]
+    assert sides == [32, 128, pytest.approx(64, abs=2)]
     speck, middle, thick = (mask[0, 0] for _, mask in painter.shown)
-    assert (speck.sum(), middle.sum()) == (16, 40 * 50)
-    # The thick hole ends 64 pixels wide; cells that it touches count.
-    assert thick.sum() == pytest.approx(64**2, rel=0.1)
+    assert (speck.sum(), middle.sum()) == (16, 30 * 50)
+    assert thick.sum() == pytest.approx(32**2, rel=0.15)  # cells that it touches count
 
 
 def test_scratches_that_run_into_a_large_hole_keep_their_scale() -> None:
     painter = Painter(working_size=64)
-    image, mask = picture("RGB", 800, 1000), mask_of(800, 1000, (300, 300, 500, 500), (400, 500, 404, 900))
-    result = InpaintPipeline(painter, device="cpu")(image, mask, dilate=0)
+    image = Image.new("RGB", (1000, 800), (90, 90, 90))
+    mask = mask_of(800, 1000, (300, 300, 500, 500), (400, 500, 404, 900))
+    result = InpaintPipeline(painter, device="cpu")(image, mask, dilate=0, harmonise=False)
     assert np.all(np.asarray(result)[320:480, 320:480] == (51, 153, 102))
     windows, thick = painter.shown[:-1], painter.shown[-1]
     assert all(max(image.shape[-2:]) <= 128 for image, _ in windows)  # fine damage is never shrunk
-    assert thick[1].sum() == pytest.approx(64**2, rel=0.1)  # the scratch is known by then
+    assert thick[1].sum() == pytest.approx(32**2, rel=0.15)  # the scratch is known by then
 
 
 def test_a_hole_larger_than_a_window_is_filled_on_from_what_is_filled() -> None:
-    painter = Painter(working_size=32)
+    painter = Painter(working_size=64)
     image, mask = picture("RGB", 100, 700), mask_of(100, 700, (40, 40, 60, 660))
-    result = InpaintPipeline(painter, device="cpu")(image, mask, dilate=0)
+    result = InpaintPipeline(painter, device="cpu")(image, mask, dilate=0, harmonise=False)
     assert np.all(np.asarray(result)[np.asarray(mask) > 0] == (51, 153, 102))
     later = painter.shown[-1][0][0]  # of the second wave: it sees fills beside its core
     assert (later - painter.colour[0]).abs().amax(0).lt(0.01).any()
@@ -178,7 +180,9 @@ def test_a_mirrored_up_picture_is_cut_back_where_it_was() -> None:
         def forward(self, image: Tensor, mask: Tensor) -> Tensor:
             return (torch.arange(image.shape[-2]) / 255).view(-1, 1).expand_as(image)
 
-    result = InpaintPipeline(Rows(), device="cpu")(picture("L", 20, 90), mask_of(20, 90, (2, 40, 18, 60)))
+    result = InpaintPipeline(Rows(), device="cpu")(
+        picture("L", 20, 90), mask_of(20, 90, (2, 40, 18, 60)), harmonise=False
+    )
     assert result.getpixel((45, 3)) == 3
 
 
@@ -186,7 +190,7 @@ def test_far_holes_of_one_size_run_together_within_the_budget() -> None:
     painter = Painter(working_size=64)
     holes = [(y, x, y + 20, x + 20) for y in range(50, 1000, 200) for x in range(50, 1000, 200)]
     image, mask = picture("RGB", 1000, 1000), mask_of(1000, 1000, *holes)
-    result = InpaintPipeline(painter, device="cpu")(image, mask)
+    result = InpaintPipeline(painter, device="cpu")(image, mask, harmonise=False)
     assert [tuple(image.shape) for image, _ in painter.shown] == [(7, 3, 96, 96)] * 3 + [(4, 3, 96, 96)]
     assert np.all(np.asarray(result)[np.asarray(mask) > 0] == (51, 153, 102))
 
@@ -207,7 +211,7 @@ def test_an_enlarged_fill_meets_the_known_pixels() -> None:
 
 def test_an_enlarged_fill_blends_into_the_known_pixels() -> None:
     image, mask = Image.new("L", (400, 400), 100), mask_of(400, 400, (100, 100, 300, 300))
-    pixels = np.asarray(InpaintPipeline(Painter((0.8, 0.8, 0.8)), device="cpu")(image, mask))
+    pixels = np.asarray(InpaintPipeline(Painter((0.8, 0.8, 0.8)), device="cpu")(image, mask, harmonise=False))
     assert 100 < pixels[200, 100] < 204 == pixels[200, 200]
 
 
@@ -290,9 +294,9 @@ def test_running_out_of_memory_is_one_line() -> None:
 
 def test_windows_halve_until_they_fit_into_memory() -> None:
     image, mask = picture("RGB", 500, 500), mask_of(500, 500, (100, 100, 200, 240), (400, 400, 405, 405))
-    network = Greedy()
+    network = Greedy(working_size=256)
     network.most = 64 * 64
-    result = np.asarray(InpaintPipeline(network, device="cpu")(image, mask, dilate=0))
+    result = np.asarray(InpaintPipeline(network, device="cpu")(image, mask, dilate=0, harmonise=False))
     hole = np.asarray(mask) > 0
     assert np.array_equal(result[~hole], np.asarray(image)[~hole])
     assert np.all(result[110:190, 110:230] == (51, 153, 102))

@@ -100,10 +100,9 @@ def batch(
     accept_licence: bool,
     device: str,
     invert_mask: bool,
-    dilate: int | None,
-    strict: bool,
     quality: int | None,
     strip_metadata: bool,
+    **settings: Any,
 ) -> None:
     """Fill the holes of every image in the folder IMAGES.
 
@@ -130,7 +129,7 @@ def batch(
     if dry_run:
         ctx.exit(_tell_plan(jobs, problems))
     files = FileOptions(invert_mask, fit_mask, quality=quality, strip_metadata=strip_metadata)
-    build = partial(_build_inpaint, device=device, dilate=dilate, strict=strict)
+    build = partial(_build_inpaint, device=device, **settings)
     weights = locate_in_terminal(model, "inpainter", accept_licence=accept_licence)
     inpaint = build(str(weights))  # also with --cluster: it tells here what is wrong with the model
     with claim_folder(output, jobs):
@@ -146,11 +145,11 @@ def batch(
     ctx.exit(report.exit_code)
 
 
-def _build_inpaint(model: str, device: str, dilate: int | None, strict: bool) -> Inpaint:
+def _build_inpaint(model: str, device: str, **settings: Any) -> Inpaint:
     """What inpaints one image; in a batch on a cluster, made in each worker."""
     from inpaint.pipeline import InpaintPipeline
 
-    return partial(InpaintPipeline.from_pretrained(model, device=device), dilate=dilate, strict=strict)
+    return partial(InpaintPipeline.from_pretrained(model, device=device), **settings)
 
 
 def _run(

@@ -40,7 +40,7 @@ accept_licence_option = click.option(
 
 
 def inpainting_options(command: Callable[..., Any]) -> Callable[..., Any]:
-    """Add ``model``, ``accept_licence``, ``device``, ``invert_mask``, ``dilate`` and ``strict``."""
+    """Add the options of a fill: model, licence, device, mask, harmonise, strict."""
     options = [
         click.option(
             "--model",
@@ -58,6 +58,12 @@ def inpainting_options(command: Callable[..., Any]) -> Callable[..., Any]:
             metavar="N",
             help="Grow the holes by N pixels first; 0 takes the mask as it is. By default thick holes grow "
             "by up to 4 pixels, depending on the size of the image.",
+        ),
+        click.option(
+            "--harmonise/--no-harmonise",
+            default=True,
+            show_default=True,
+            help="Match colour at the rim and grain to the surroundings.",
         ),
         click.option("--strict", is_flag=True, help="An implausible mask is an error, not a warning."),
     ]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import click
 
@@ -44,11 +45,11 @@ def run(
     device: str,
     invert_mask: bool,
     dilate: int | None,
-    strict: bool,
     save_mask: Path | None,
     quality: int | None,
     strip_metadata: bool,
     save_prior: Path | None,
+    **settings: Any,
 ) -> None:
     """Fill the holes of IMAGE, which are white in MASK.
 
@@ -80,7 +81,7 @@ def run(
     pipeline = InpaintPipeline.from_pretrained(weights, device=device)
     prior = pipeline.require_prior() if prior_outputs else None
     start = time.perf_counter()
-    source.fill(partial(pipeline, dilate=dilate, strict=strict), masks)
+    source.fill(partial(pipeline, dilate=dilate, **settings), masks)
     seconds = time.perf_counter() - start
     shown = ()
     if prior is not None:

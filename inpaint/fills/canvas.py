@@ -26,10 +26,21 @@ class Canvas:
         pixels: ``(H, W)`` or ``(H, W, C)``, see :mod:`inpaint.images.depth`; changed by :meth:`write`.
         unknown: ``(H, W)`` bool, True where nothing is known; changed by :meth:`write`.
         values: the range of the pixels.
+        harmonise: whether fills are made to meet their surroundings.
+        grain: whether that includes grain.
     """
 
-    def __init__(self, pixels: Pixels, unknown: Bools, values: ValueRange) -> None:
+    def __init__(
+        self,
+        pixels: Pixels,
+        unknown: Bools,
+        values: ValueRange,
+        *,
+        harmonise: bool = False,
+        grain: bool = True,
+    ) -> None:
         self.pixels, self.unknown, self.values = pixels, unknown, values
+        self.harmonise, self.grain = harmonise, grain
 
     def read(self, box: Box) -> Colours:
         """The colours of a box; alpha is left out, grey is repeated."""

@@ -81,11 +81,7 @@ def find_hole(mask: Image.Image, dilate: int | None = None) -> Hole:
     coverage = np.asarray(mask_from_image(mask))
     hole = coverage >= HOLE
     if not hole.any():
-        brightest = int(coverage.max(initial=0))
-        faint = f" (its strongest mark is {brightest} of 255, a hole needs {HOLE})" if brightest else ""
-        raise MaskError(
-            f"the mask is empty{faint}: nothing is marked as a hole; paint white what should be filled"
-        )
+        raise MaskError("the mask is empty: nothing is marked as a hole; paint white what should be filled")
     hole = _with_rim(hole, coverage >= FAINTEST_RIM)
     if dilate is None:
         dilate = default_dilation(hole.shape)
@@ -149,7 +145,7 @@ def _likeness(pixels: NDArray[Any], coverage: Coverage) -> float:
     fine = [(a - cv2.GaussianBlur(a, (0, 0), 4))[inside] for a in (seen, *kinds)]
     if min(float(part.std()) for part in fine) < 1e-3 * max(1.0, float(colours.max()) / 255):
         return 0.0
-    return float(max(np.corrcoef(np.stack(fine))[0, 1:], key=abs))
+    return float(max(np.asarray(np.corrcoef(np.stack(fine)))[0, 1:], key=abs))
 
 
 def _with_rim(hole: Hole, rim: Hole) -> Hole:

@@ -176,7 +176,7 @@ def _fill(
     def repair(picture: Image.Image, mask: Image.Image) -> Image.Image:
         holes = grow(np.asarray(mask) > 0, growth)
         with service.computing:
-            return pipeline(picture, mask_picture(holes))
+            return pipeline(picture, mask_picture(holes), dilate=0)
 
     def count(result: JobResult) -> None:
         nonlocal done

@@ -45,7 +45,7 @@ def test_a_faint_mark_far_from_holes_is_noise() -> None:
 @settings(deadline=None, max_examples=60)
 @given(arrays.arrays(np.uint8, (9, 14)), st.integers(0, 3))
 def test_the_hole_lies_between_certain_and_touched_pixels(levels: np.ndarray, dilate: int) -> None:
-    levels[4, 4] = 255
+    levels[4, 4], levels[0, 0], levels[0, 1] = 255, 0, 60  # more than two values: soft
     mask = Image.fromarray(levels)
     hole = find_hole(mask, 0)
     assert hole[levels >= HOLE].all() and not hole[levels < FAINTEST_RIM].any()
@@ -68,8 +68,6 @@ def test_the_default_dilation_follows_the_size_and_spares_fine_damage() -> None:
 
 
 def test_an_empty_mask_says_what_it_has() -> None:
-    with pytest.raises(MaskError, match=r"strongest mark is 90 of 255, a hole needs 128"):
-        find_hole(row(0, 90))
     with pytest.raises(MaskError, match="mask is empty: nothing"):
         find_hole(row(0, 0))
     with pytest.raises(MaskError, match="dilate -1"):

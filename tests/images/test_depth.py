@@ -116,7 +116,9 @@ def test_the_hole_is_filled_in_its_own_depth_and_the_rest_is_bit_identical(chann
     image = image / np.float32(65535) if kind is np.float32 else image
     mask = np.zeros((70, 90), bool)
     mask[20:36, 40:60] = True
-    result = InpaintPipeline(Painter(0.30001, 0.5, 0.7), device="cpu")(image, Image.fromarray(mask))
+    result = InpaintPipeline(Painter(0.30001, 0.5, 0.7), device="cpu")(
+        image, Image.fromarray(mask), harmonise=False
+    )
     assert result.dtype == image.dtype and result.shape == shape
     assert np.array_equal(result[~mask], image[~mask])
     fill = result[mask] if channels else result[mask][:, None]
@@ -134,7 +136,7 @@ def test_a_dark_12_bit_image_is_not_shown_black() -> None:
     mask = np.zeros((64, 64), bool)
     mask[:9] = True
     painter = Painter(0.5, 0.5, 0.5)
-    InpaintPipeline(painter, device="cpu")(image, Image.fromarray(mask))
+    InpaintPipeline(painter, device="cpu")(image, Image.fromarray(mask), harmonise=False)
     assert painter.shown[..., 20:, :].mean() == pytest.approx(2048 / 4095)
 
 

@@ -1,0 +1,146 @@
+"""Make a fill meet its surroundings: no step of colour at the rim, and grain as strong as theirs.
+
+Arrays are ``(H, W, 3)`` float32 RGB in [0, 1] and ``(H, W)`` bool.
+"""
+
+from __future__ import annotations
+
+import cv2
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from inpaint.baselines import push_pull
+from inpaint.fills.canvas import Bools, Colours
+
+LARGEST_OFFSET = 8 / 255
+"""A fill's colour is moved by at most so much: larger steps are not the network's bias but its choice."""
+LEAST_GRAIN, MOST_GRAIN = 0.75 / 255, 12 / 255
+"""Standard deviation of grain: none is added below, and above it is texture."""
+
+_BAND = 3  # width in pixels of each of the two bands on both sides of the rim
+_ALONG = 6.0  # standard deviation in pixels of the average along the rim
+_SMOOTH = 8 / 255  # deviation within the bands at which half of a step is corrected: texture hides steps
+_BLOCK = 8  # side in pixels of the blocks in which grain is measured
+_CALM = 0.25  # the share of blocks that is taken for free of texture
+_FEWEST_BLOCKS = 12
+_TEXTURE = 0.6  # correlation of neighbouring pixels above which calm blocks hold texture, not grain
+_AROUND = 32  # pixels around the hole in which grain is measured
+
+
+def remove_step(fill: Colours, image: Colours, known: Bools, hole: Bools) -> Colours:
+    """Move the colours of a fill so that they go on at the rim as the known pixels end.
+
+    The step is the difference of both sides' colours, each extrapolated to the rim from two narrow bands and
+    averaged along it. Where the bands are smooth the fill is moved by it, less where they are textured; a
+    smooth membrane carries the correction into the hole.
+
+    Args:
+        fill: prediction; read in the hole.
+        image: read where ``known``.
+        known: pixels of evidence.
+        hole: pixels that the fill is for, apart from the known ones.
+
+    Returns:
+        The corrected fill; as it was outside the hole, and where no known pixel is near.
+    """
+    if not hole.any() or not known.any():
+        return fill
+    outside, spread_outside, at_outside = _at_rim(image, known, ~hole)
+    inside, spread_inside, at_inside = _at_rim(fill, hole, ~known)
+    rim = hole & cv2.dilate(known.astype(np.uint8), np.ones((3, 3), np.uint8)).astype(bool)
+    rim &= at_outside & at_inside
+    if not rim.any():
+        return fill
+    variance = np.maximum(spread_outside, spread_inside) ** 2
+    trust = _SMOOTH**2 / (_SMOOTH**2 + variance)
+    step = (outside - inside) * trust[..., None]
+    step = np.where(rim[..., None], step.clip(-LARGEST_OFFSET, LARGEST_OFFSET), 0).astype(np.float32)
+    rows, columns = (slice(values.min(), values.max() + 1) for values in np.nonzero(hole))
+    offset = push_pull(
+        torch.from_numpy(step[rows, columns]).permute(2, 0, 1)[None],
+        torch.from_numpy(~rim[rows, columns])[None, None].float(),
+    )
+    moved = fill.copy()
+    membrane = cv2.GaussianBlur(offset[0].permute(1, 2, 0).numpy(), (0, 0), 2)
+    moved[rows, columns] += np.where(hole[rows, columns, None], membrane, 0)
+    return moved
+
+
+def add_grain(fill: Colours, image: Colours, known: Bools, hole: Bools, *, seed: int = 0) -> Colours:
+    """Add grain to a fill that is smoother than the known pixels near the hole.
+
+    Grain is measured in the calmest blocks on both sides, so that texture does not count; what is added makes
+    up the difference of the variances and has the same correlation between neighbouring pixels.
+
+    Args:
+        fill: prediction; read in the hole.
+        image: read where ``known``.
+        known: pixels of evidence.
+        hole: pixels that the fill is for.
+        seed: the same seed gives the same grain.
+    """
+    reach = 2 * _AROUND + 1
+    near = known & cv2.dilate(hole.astype(np.uint8), np.ones((reach, reach), np.uint8)).astype(bool)
+    theirs, correlation = measure_grain(image, near)
+    if not LEAST_GRAIN < theirs.mean() < MOST_GRAIN or correlation > _TEXTURE:
+        return fill
+    ours, _ = measure_grain(fill, hole)
+    missing = np.sqrt(np.maximum(theirs**2 - ours**2, 0)).astype(np.float32)
+    noise = np.random.default_rng(seed).standard_normal(fill.shape, np.float32)
+    # A symmetric kernel (a, 1, a) in both directions gives neighbours a correlation of 2a / (1 + 2a^2).
+    a = (1 - np.sqrt(1 - 2 * correlation**2)) / (2 * correlation) if correlation > 0.01 else 0.0
+    kernel = np.array([a, 1, a], np.float32)
+    noise = cv2.sepFilter2D(noise, -1, kernel, kernel)
+    noise /= (noise - cv2.GaussianBlur(noise, (0, 0), 2)).std()  # as grain is measured
+    return np.where(hole[..., None], fill + noise * missing, fill).astype(np.float32)
+
+
+def measure_grain(image: Colours, where: Bools) -> tuple[NDArray[np.float32], float]:
+    """Grain of an image: standard deviation per channel, and correlation of neighbouring pixels.
+
+    Both are medians over the calmest blocks that lie wholly in ``where``; zeros where there are too few.
+    """
+    rows, columns = (side // _BLOCK for side in where.shape)
+    inner = cv2.erode(where.astype(np.uint8), np.ones((5, 5), np.uint8))
+    whole = _blocks(inner[..., None], rows, columns).min(axis=(1, 2)) > 0
+    if whole.sum() < _FEWEST_BLOCKS:
+        return np.zeros(3, np.float32), 0.0
+    plain = np.where(where[..., None], image, 0)
+    fine = _blocks(plain - cv2.GaussianBlur(plain, (0, 0), 2), rows, columns)[whole[:, 0]]
+    power = (fine**2).mean(axis=(1, 2))
+    calm = np.argsort(power.sum(-1))[: max(_FEWEST_BLOCKS, int(_CALM * len(power)))]
+    grey = fine[calm].mean(-1)
+    beside = (grey[:, :, 1:] * grey[:, :, :-1]).mean((1, 2)) / np.maximum((grey**2).mean((1, 2)), 1e-12)
+    return np.sqrt(np.median(power[calm], axis=0)).astype(np.float32), float(np.median(beside))
+
+
+def _blocks(values: NDArray, rows: int, columns: int) -> NDArray:
+    """``(H, W, C)`` to ``(rows * columns, _BLOCK, _BLOCK, C)``; what is left over at the edges is cut off."""
+    cut = values[: rows * _BLOCK, : columns * _BLOCK]
+    parts = cut.reshape(rows, _BLOCK, columns, _BLOCK, values.shape[2]).swapaxes(1, 2)
+    return parts.reshape(rows * columns, _BLOCK, _BLOCK, values.shape[2])
+
+
+def _at_rim(image: Colours, where: Bools, side: Bools) -> tuple[Colours, NDArray[np.float32], Bools]:
+    """Colours of one side extrapolated to its rim: averages along it, their spread, and where they are known.
+
+    Args:
+        image: read in ``where``.
+        where: the pixels of this side.
+        side: this side including pixels that are no evidence: the rim is where it ends.
+    """
+    distance = cv2.distanceTransform(side.astype(np.uint8), cv2.DIST_L2, 5)
+    averages, spreads, seen = [], [], []
+    for low, high in ((0, _BAND), (_BAND, 2 * _BAND)):
+        band = (where & (distance > low) & (distance <= high)).astype(np.float32)
+        weight = cv2.GaussianBlur(band, (0, 0), _ALONG)
+        inside = np.maximum(weight, 1e-6)[..., None]
+        colours = np.where(band[..., None] > 0, image, 0).astype(np.float32)
+        mean = cv2.GaussianBlur(colours, (0, 0), _ALONG) / inside
+        square = cv2.GaussianBlur(colours**2, (0, 0), _ALONG) / inside
+        averages.append(mean)
+        spreads.append(np.sqrt(np.maximum(square - mean**2, 0).mean(-1)))
+        seen.append(weight > 1e-3)
+    near, far = averages
+    return 1.5 * near - 0.5 * far, spreads[0], seen[0] & seen[1]

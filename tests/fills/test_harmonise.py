@@ -1,0 +1,106 @@
+"""Steps at the rim, grain and detail: closed forms on made pictures."""
+
+from __future__ import annotations
+
+import cv2
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from inpaint.fills.detail import add_detail
+from inpaint.fills.harmonise import LARGEST_OFFSET, add_grain, measure_grain, remove_step
+
+Y, X = np.mgrid[0:160, 0:160].astype(np.float32)
+HOLE = (Y - 80) ** 2 + (X - 80) ** 2 < 40**2
+FLAT = np.full((160, 160, 3), 0.5, np.float32)
+RAMP = np.stack([X / 200 + 0.1] * 3, axis=-1)
+
+
+def noisy(deviation: float, blur: float = 0, seed: int = 0) -> np.ndarray:
+    noise = np.random.default_rng(seed).standard_normal(FLAT.shape).astype(np.float32)
+    noise = cv2.GaussianBlur(noise, (0, 0), blur) if blur else noise
+    return FLAT + np.float32(deviation / 255) * noise / noise.std()
+
+
+def error(fill: np.ndarray, image: np.ndarray) -> float:
+    return float(np.abs((fill - image)[HOLE]).mean() * 255)
+
+
+@pytest.mark.parametrize(("image", "left"), [(FLAT, 0.01), (RAMP, 1.5)], ids=["flat", "ramp"])
+@pytest.mark.parametrize("step", [-4, 3])
+def test_a_step_at_the_rim_of_a_smooth_picture_goes(image: np.ndarray, left: float, step: int) -> None:
+    fill = image + np.float32(step / 255)
+    moved = remove_step(fill, image, ~HOLE, HOLE)
+    assert error(moved, image) < left
+    assert np.array_equal(moved[~HOLE], fill[~HOLE])
+
+
+@pytest.mark.parametrize("image", [FLAT, RAMP, np.where(X[..., None] > 90, RAMP, FLAT)])
+def test_a_fill_that_fits_stays(image: np.ndarray) -> None:
+    assert error(remove_step(image.astype(np.float32), image, ~HOLE, HOLE), image) < 0.2
+
+
+def test_a_step_between_textures_is_the_networks_choice() -> None:
+    texture = (FLAT + 0.2 * (np.sin(X / 3) * np.sin(Y / 4))[..., None]).astype(np.float32)
+    assert error(remove_step(texture + np.float32(4 / 255), texture, ~HOLE, HOLE), texture) > 3
+
+
+@settings(deadline=None, max_examples=25)
+@given(st.integers(1, 40), st.integers(1, 40), st.integers(0, 2**32 - 1))
+def test_nothing_moves_far_or_outside_the_hole(height: int, width: int, seed: int) -> None:
+    rng = np.random.default_rng(seed)
+    image, fill = (rng.random((height, width, 3), np.float32) for _ in range(2))
+    hole = rng.random((height, width)) < rng.choice([0.1, 0.5, 1.0])
+    known = ~hole & (rng.random((height, width)) < rng.choice([0.5, 1.0]))
+    hidden = np.where(known[..., None], image, rng.random(image.shape, np.float32))
+    moved = remove_step(fill, image, known, hole)
+    assert np.array_equal(moved, remove_step(fill, hidden, known, hole))  # what is unknown is not read
+    assert np.array_equal(moved[~hole], fill[~hole])
+    assert np.abs(moved - fill).max() <= LARGEST_OFFSET + 1e-6
+    grained = add_grain(fill, image, known, hole)
+    assert np.array_equal(grained, add_grain(fill, hidden, known, hole))
+    assert np.array_equal(grained[~hole], fill[~hole])
+
+
+@pytest.mark.parametrize(("deviation", "blur"), [(4, 0), (6, 0), (4, 0.5)])
+def test_grain_is_as_strong_and_as_fine_as_around(deviation: float, blur: float) -> None:
+    image = noisy(deviation, blur)
+    grained = add_grain(FLAT, image, ~HOLE, HOLE)
+    inside, beside = measure_grain(grained, HOLE)
+    around, expected = measure_grain(image, ~HOLE)
+    assert np.allclose(inside, around, rtol=0.15)
+    assert beside == pytest.approx(expected, abs=0.15)
+    assert np.array_equal(grained, add_grain(FLAT, image, ~HOLE, HOLE))
+    assert not np.array_equal(grained, add_grain(FLAT, image, ~HOLE, HOLE, seed=1))
+
+
+def test_grain_is_added_only_where_it_is_missing() -> None:
+    texture = (FLAT + 0.05 * (np.sin(X / 3) * np.sin(Y / 4))[..., None]).astype(np.float32)
+    for image in (FLAT, RAMP, texture, noisy(0.5)):
+        assert np.array_equal(add_grain(FLAT, image, ~HOLE, HOLE), FLAT)
+    already = noisy(4, seed=1)
+    assert np.abs(add_grain(already, noisy(4), ~HOLE, HOLE) - already).std() * 255 < 1.5
+
+
+def test_detail_comes_from_where_the_small_picture_is_alike() -> None:
+    """Left half smooth, right half striped: a hole over the border gets stripes on the right alone."""
+    x = np.mgrid[0:320, 0:320][1].astype(np.float32)
+    stripes = np.where(x >= 160, 0.1 * (-1.0) ** np.floor(x), 0)  # finer than the small picture can show
+    image = (0.3 + 0.4 * (x >= 160) + stripes)[..., None].repeat(3, -1).astype(np.float32)
+    hole = np.zeros((320, 320), bool)
+    hole[136:184, 128:192] = True
+    small = cv2.resize(image, (80, 80), interpolation=cv2.INTER_AREA)
+    small_hole = cv2.resize(hole.astype(np.uint8), (80, 80), interpolation=cv2.INTER_AREA) > 0
+    fill = cv2.resize(small, (320, 320), interpolation=cv2.INTER_CUBIC)
+    detailed = add_detail(fill, small, small_hole, np.where(hole[..., None], 9, image), ~hole)
+    contrast = np.abs(np.diff(detailed[144:176, :, 0], axis=1))
+    assert contrast[:, 136:150].max() < 0.02
+    assert contrast[:, 170:184].mean() == pytest.approx(0.2, abs=0.02)
+
+
+def test_without_a_known_place_there_is_no_detail() -> None:
+    hole = np.ones((64, 64), bool)
+    assert np.array_equal(
+        add_detail(FLAT[:64, :64], FLAT[:32, :32], hole[:32, :32], RAMP[:64, :64], ~hole), FLAT[:64, :64]
+    )
