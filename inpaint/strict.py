@@ -62,13 +62,14 @@ def read_table(table: Mapping[str, Any], kind: type[Any], folder: Path, prefix: 
         if name in table:
             values[name] = _read_value(table[name], hints[name], item.metadata, folder, prefix + name)
         elif item.default is dataclasses.MISSING and item.default_factory is dataclasses.MISSING:
-            raise ConfigError(f"{prefix}{name} is missing, expected {_describe(hints[name], item.metadata)}")
+            expected = describe_type(hints[name], item.metadata)
+            raise ConfigError(f"{prefix}{name} is missing, expected {expected}")
     return kind(**values)
 
 
 def _read_value(value: Any, hint: Any, limits: Mapping[str, Any], folder: Path, key: str) -> Any:
     def refuse() -> ConfigError:
-        return ConfigError(f"{key} is {value!r}, expected {_describe(hint, limits)}")
+        return ConfigError(f"{key} is {value!r}, expected {describe_type(hint, limits)}")
 
     if get_origin(hint) in (Union, types.UnionType):
         options = [option for option in get_args(hint) if option is not type(None)]
@@ -140,15 +141,15 @@ def _expand(text: str, key: str) -> str:
     return re.sub(r"\$\{(\w+)\}", value_of, text)
 
 
-def _describe(hint: Any, limits: Mapping[str, Any]) -> str:
-    """Say in words what a key takes."""
+def describe_type(hint: Any, limits: Mapping[str, Any]) -> str:
+    """Say in words what a field of this type and metadata takes."""
     if get_origin(hint) in (Union, types.UnionType):
         hint = next(option for option in get_args(hint) if option is not type(None))
     if get_origin(hint) is Literal:
         return "one of " + ", ".join(repr(option) for option in get_args(hint))
     if get_origin(hint) is tuple:
         kinds = get_args(hint)
-        item = _describe(kinds[0], limits)
+        item = describe_type(kinds[0], limits)
         return f"a list, each {item}" if kinds[-1] is Ellipsis else f"a list of {len(kinds)}, each {item}"
     if dataclasses.is_dataclass(hint) or get_origin(hint) is Mapping:
         return "a table"

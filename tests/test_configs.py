@@ -38,7 +38,7 @@ def differences(first: RunConfig, second: RunConfig) -> set[str]:
 def test_config(path):
     text, config = path.read_text(), read(path)
     assert config.preset in PRESETS[config.kind]
-    assert text.startswith("#") and f"inpaint train configs/{path.relative_to(FOLDER)}" in text
+    assert text.startswith("# command ") and f"inpaint train configs/{path.relative_to(FOLDER)}" in text
     if "cpu" not in path.stem and path.parent == FOLDER:
         header = [line for line in text.splitlines() if line.startswith("#")]
         for word in HEADER:

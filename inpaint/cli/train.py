@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import timedelta
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -18,7 +18,6 @@ if TYPE_CHECKING:
     from inpaint.train.distributed import Processes
     from inpaint.train.monitor import Progress
 
-Config = TypeVar("Config", bound="RunConfig")
 # Seconds between lines where the output is no terminal, such as a log file.
 LINE_EVERY_S = 30.0
 PROBLEMS_SHOWN = 5
@@ -45,21 +44,19 @@ def _training_options(command: Callable[..., Any]) -> Callable[..., Any]:
             "--out",
             type=click.Path(path_type=Path),
             metavar="DIR",
-            help="Folder for states, sample grids and the checkpoint, instead of the config's.",
+            help="Folder of the run, instead of the config's.",
         ),
         click.option(
             "--images",
             type=click.IntRange(1),
             metavar="N",
-            help="Length of the run in images, instead of the config's; the learning-rate schedule ends "
-            "there. Give the same number again to resume.",
+            help="Length of the run and its schedule, instead of the config's; the same again to resume.",
         ),
         click.option(
             "--minutes",
             type=click.FloatRange(0, min_open=True),
             metavar="M",
-            help="Time budget: some steps are timed first, and length and schedule of the run are set to "
-            "fit. The same command resumes the run at that length.",
+            help="Time budget: steps are timed first, and length and schedule of the run set to fit.",
         ),
         click.option(
             "--device",
@@ -70,8 +67,7 @@ def _training_options(command: Callable[..., Any]) -> Callable[..., Any]:
         click.option(
             "--dry-run",
             is_flag=True,
-            help="Read the config, open the data, build the networks, try a step on random images, print "
-            "what the run needs, and stop.",
+            help="Build everything, try a step on random images, print what the run needs, and stop.",
         ),
     ]
     for option in reversed(options):
@@ -85,6 +81,14 @@ def _training_options(command: Callable[..., Any]) -> Callable[..., Any]:
     epilog="To average the weights of several checkpoints: inpaint train average --help",
 )
 @_training_options
+@click.option(
+    "--keys",
+    is_flag=True,
+    is_eager=True,
+    expose_value=False,
+    callback=lambda ctx, _, wanted: _print_keys(ctx) if wanted else None,
+    help="Print every config key with its type, default and meaning as Markdown, and stop.",
+)
 def train(config: Path, **options: Any) -> None:
     """Train a prior (kind = "mae" or "fcmae") or an inpainter (kind = "acr") from a TOML file.
 
@@ -93,6 +97,13 @@ def train(config: Path, **options: Any) -> None:
     On several GPUs: accelerate launch -m inpaint train CONFIG
     """
     _train(config, None, **options)
+
+
+def _print_keys(context: click.Context) -> None:
+    from inpaint.cli.config_reference import config_reference
+
+    click.echo(config_reference(), nl=False)
+    context.exit()
 
 
 def _old_spelling(kind: Kind) -> click.Command:

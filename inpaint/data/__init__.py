@@ -1,1 +1,1 @@
-"""Training pictures: where they are, how they are cropped, changed, masked and batched."""
+"""Training images: where they are, how they are cropped, changed, masked and batched."""

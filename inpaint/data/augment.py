@@ -1,6 +1,6 @@
 """Distortions beyond crops: whole batches on a device with kornia, LaMa's set in workers with albumentations.
 
-Every picture's distortion follows from its own random numbers, so that it is the same whatever the batch, the
+Every image's distortion follows from its own random numbers, so that it is the same whatever the batch, the
 process or the worker it is made in.
 """
 
@@ -26,9 +26,9 @@ DISTORTION_DRAWS = 14  # random numbers a distortion needs: angle, zoom, four co
 
 @torch.no_grad()
 def distort(image: Tensor, draws: NDArray[np.float64], settings: Augment) -> Tensor:
-    """Turn, zoom, tilt and recolour each picture of a batch on its device.
+    """Turn, zoom, tilt and recolour each image of a batch on its device.
 
-    What comes in from outside the picture is its reflection.
+    What comes in from outside the image is its reflection.
 
     Args:
         image: (B, 3, S, S) float32 in [0, 1].

@@ -1,4 +1,4 @@
-"""The batches of a run: pictures and holes that follow from the seed and the images seen, nothing else."""
+"""The batches of a run: images and holes that follow from the seed and the images seen, nothing else."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ _SAMPLED = 32  # photos that are opened before the first step
 
 
 class Batch(NamedTuple):
-    """One process's share of a step's pictures and holes."""
+    """One process's share of a step's images and holes."""
 
     image: Tensor
     """``(B, 3, S, S)`` in [0, 1], on the run's device."""
@@ -39,22 +39,22 @@ class Batch(NamedTuple):
     images_seen: int
     """By the run before this step: whatever else the step draws at random follows from it."""
     rows: slice
-    """Which pictures of the whole step's these are."""
+    """Which images of the whole step's these are."""
 
     def pieces(self, count: int) -> list[tuple[Tensor, Tensor]]:
         """Image and mask in ``count`` equal parts, for gradient accumulation."""
         return list(zip(self.image.chunk(count), self.mask.chunk(count), strict=True))
 
 
-class PictureSource(Protocol):
-    """Where a run's pictures come from."""
+class ImageSource(Protocol):
+    """Where a run's images come from."""
 
     def __len__(self) -> int:
         """Number of photos."""
         ...
 
     def batch_at(self, images_seen: int) -> tuple[Tensor, Tensor | None]:
-        """Pictures (B, 3, S, S) in [0, 1] of the batch that follows, and their holes if it draws them."""
+        """Images (B, 3, S, S) in [0, 1] of the batch that follows, and their holes if it draws them."""
         ...
 
 
@@ -63,12 +63,6 @@ class Batches:
 
     The next batches are made while the last one is learned from: a thread crops photos that are in memory,
     worker processes read those on disk.
-
-    Args:
-        config: the run.
-        device: where batches are wanted.
-        on_problem: called with one line per photo that cannot be read, and for what looks wrong with all.
-        rows: this process's share of every step's ``batch_size`` pictures; None takes all.
 
     Raises:
         DataError: if no photo, or no hole shape that was asked for, can be read.
@@ -85,7 +79,7 @@ class Batches:
         shapes = read_shapes(config.shapes) if config.shapes else None
         index = index_photos(config.photos, limit=config.photo_limit, cache=config.out / "shards")
         _sample_photos(index, config.kept_size if config.keep == "memory" else config.size, on_problem)
-        source: PictureSource
+        source: ImageSource
         if config.keep == "memory":
             source = _PhotosInMemory(config, index, rows, device, on_problem)
         else:
@@ -128,7 +122,7 @@ def _on_stream(stream: torch.cuda.Stream | None, make: Callable[[int], Batch], i
 
 def _make_batch(
     config: DataConfig,
-    source: PictureSource,
+    source: ImageSource,
     shapes: ObjectShapes | None,
     device: torch.device,
     rows: slice,
@@ -165,7 +159,7 @@ def _send(mask: Tensor, device: torch.device) -> Tensor:
 
 
 class _PhotosInMemory:
-    """Pictures cropped on the device from photos that were decoded once."""
+    """Images cropped on the device from photos that were decoded once."""
 
     def __init__(
         self,
@@ -183,7 +177,7 @@ class _PhotosInMemory:
         return len(self._photos)
 
     def batch_at(self, images_seen: int) -> tuple[Tensor, None]:
-        """Pictures (B, 3, S, S) in [0, 1] of the batch that follows; their holes are drawn elsewhere."""
+        """Images (B, 3, S, S) in [0, 1] of the batch that follows; their holes are drawn elsewhere."""
         config, rows, side = self._config, self._rows, self._photos.photos.shape[-1]
         indices = indices_at(len(self), config.batch_size, seed=config.seed, images_seen=images_seen)[rows]
         size = size_at(config, images_seen, len(self))

@@ -1,4 +1,4 @@
-"""The part of a run's configuration that says which pictures and holes it learns from."""
+"""The part of a run's config that says which images and masks it is trained on."""
 
 from __future__ import annotations
 
@@ -16,18 +16,21 @@ SIZE_STEP = 16  # pixels between sizes that cycle: one token of the prior
 
 @dataclass(frozen=True, kw_only=True)
 class Augment:
-    """How a photo becomes a training picture; all but `kind` come after, on the device; 0 leaves one out.
+    """How a training image is made from a photo; 0 leaves a distortion out.
+
+    All but `kind` are applied to whole batches on the device.
 
     Attributes:
-        kind: "crop" cuts a random part and mirrors half of the time; "resize" squeezes the whole photo into
-            the square and mirrors; "lama" distorts in worker processes as LaMa did, for keep = "disk".
-        rotate: largest turn in degrees.
+        kind: "crop" cuts a random part and flips half of the images left to right; "resize" squeezes the
+            whole photo into the square and flips; "lama" distorts in worker processes as LaMa did, for
+            keep = "disk".
+        rotate: largest rotation in degrees.
         zoom: largest change of scale: 0.25 gives factors from 1 / 1.25 to 1.25.
-        perspective: how far inside the picture its new corners lie at most, as a part of the side.
-        brightness: largest change of the factor 1.
-        contrast: largest change of the factor 1.
-        saturation: largest change of the factor 1.
-        hue: largest turn of the colour circle, 0.5 being the opposite colour.
+        perspective: largest displacement of the corners inwards, as a fraction of the side.
+        brightness: largest deviation of the factor from 1.
+        contrast: largest deviation of the factor from 1.
+        saturation: largest deviation of the factor from 1.
+        hue: largest rotation of the hue, 0.5 being the opposite colour.
     """
 
     kind: Literal["crop", "resize", "lama"] = "crop"
@@ -52,32 +55,34 @@ class Augment:
 
 @dataclass(frozen=True, kw_only=True)
 class DataConfig:
-    """Photos, their crops, and the holes in them.
+    """Photos, crops and masks of a run.
 
     Attributes:
         photos: folders, lists, tar shards or patterns; see `inpaint.data.sources.index_photos`.
         photo_limit: use only the first so many photos.
-        keep: where photos stay during the run: "memory" decodes them once, as squares; "disk" reads and
-            decodes them in worker processes again and again, for sets that do not fit.
+        keep: "memory" decodes all photos once, as squares; "disk" reads and decodes them again and again in
+            worker processes, for data sets that do not fit.
         photo_size: for keep = "memory" the side of those squares, by default the largest crop or 256; for
             augment.kind = "lama" photos with a longer short side are shrunk to it.
-        workers: processes that read photos for keep = "disk", per training process; 0 reads in between steps;
-            by default one a processor core, at most 16.
-        size: side of the training pictures, the largest one if they change.
-        smallest_size: sides cycle from `size` down to this and up again, in steps of 16 pixels.
-        size_rounds: such cycles in an epoch.
-        early_size: side of the run's first pictures: small ones are fast, and teach shapes and colours.
-        early_share: how large a part of the run's images these are.
-        min_scale: smallest part of a photo's area in a crop; 1 takes whole photos.
-        max_upscale: largest factor by which a crop is enlarged; smaller crops than that are not taken. What
-            is enlarged is blurred, and teaches to fill holes with blur. A whole photo may always be enlarged.
-        augment: how a photo becomes a training picture.
-        masks: kind of the holes; see `inpaint.random_masks`.
-        shapes: folder or zip of object shapes, for object-shaped holes.
+        workers: for keep = "disk", processes that read photos, per training process; 0 reads in the training
+            process; by default one per CPU core, at most 16.
+        size: side of the training images; the largest one in multi-scale training.
+        smallest_size: multi-scale training: the side falls from `size` to this and rises again, batch by
+            batch, in steps of 16 pixels.
+        size_rounds: such cycles per epoch.
+        early_size: side of the images at the start of the run: small ones are fast, and teach shapes and
+            colours.
+        early_share: fraction of the run's images that have `early_size`.
+        min_scale: smallest crop, as a fraction of the photo's area; 1 takes whole photos.
+        max_upscale: largest factor by which a crop is enlarged; smaller crops are not taken. Enlarged images
+            are blurred, and teach the network to blur. A whole photo may always be enlarged.
+        augment: how a training image is made from a photo.
+        masks: kind of the random masks; see `inpaint.random_masks`.
+        shapes: folder or zip of object shapes, for object-shaped masks.
         batch_size: images per step, over all processes.
-        images: images to see in the whole run.
+        images: length of the run in images.
         seed: of everything random.
-        out: folder for states, samples and the checkpoint.
+        out: folder for states, sample grids and the checkpoint.
     """
 
     photos: tuple[Path, ...]

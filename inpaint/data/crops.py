@@ -21,15 +21,7 @@ _LARGEST_ASPECT = 4 / 3
 def choose_crops(
     config: DataConfig, first: int, count: int, height: int, width: int, size: int
 ) -> tuple[NDArray[np.int64], NDArray[np.bool_]]:
-    """Choose the crops of pictures `first` to `first + count` of a run, from photos of one size.
-
-    Args:
-        config: the run.
-        first: number of the first picture in the run.
-        count: of pictures.
-        height: of the photos, pixels.
-        width: of the photos, pixels.
-        size: side that the crops will have as pictures.
+    """Choose the crops of images `first` to `first + count` of a run, from photos of one size.
 
     Returns:
         (count, 4) boxes (top, left, height, width) and (count,) whether to mirror.

@@ -27,16 +27,7 @@ def draw_masks(
     """Draw the masks of images `first` to `first + count`.
 
     Masks are cheaper by the block than one by one, so each belongs to a block with a seed of its own, and a
-    process draws the blocks that its pictures are in. Blocks divide a batch: hardly any is drawn twice.
-
-    Args:
-        kind: of masks.
-        first: number of the first picture.
-        count: how many pictures.
-        size: side in pixels.
-        batch_size: images per step of the run.
-        seed: of the run.
-        shapes: object shapes.
+    process draws the blocks that its images are in. Blocks divide a batch: hardly any is drawn twice.
 
     Returns:
         (count, 1, size, size) float32, 1 = hole.

@@ -61,13 +61,6 @@ class PhotoSet:
     ) -> Tensor:
         """Cut one crop from each of the photos named by `indices`; see `crop_and_resize`.
 
-        Args:
-            indices: (B,) photo numbers, repeats allowed.
-            boxes: (B, 4), top, left, height and width of each crop.
-            mirrored: (B,), flip left and right.
-            size: side of the result in pixels.
-            device: where the result is wanted; None leaves it where the photos are.
-
         Returns:
             (B, 3, size, size) float32 RGB in [0, 1].
         """
@@ -86,13 +79,6 @@ def load_photos(
     threads: int | None = None,
 ) -> PhotoSet:
     """Decode photos into memory, as squares of side `size`.
-
-    Args:
-        index: the photos.
-        size: side in pixels.
-        squeeze: resize the whole photo to the square, whatever its aspect; else its centre is taken.
-        on_problem: called with one line per photo that cannot be read.
-        threads: decoding threads; the number of processors if None.
 
     Raises:
         DataError: no photo could be read, or there are more than the machine's memory holds.

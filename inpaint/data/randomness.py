@@ -1,7 +1,7 @@
-"""Everything random in a run, as a function of the seed and the number of a picture: nothing is remembered.
+"""Everything random in a run, as a function of the seed and the number of an image: nothing is remembered.
 
-A run's pictures are numbered from 0, and the photo and the crop of picture `n` follow from (seed, n). So a
-run that is stopped and started again sees the same pictures, whatever number of processes draws them.
+A run's images are numbered from 0, and the photo and the crop of image `n` follow from (seed, n). So a
+run that is stopped and started again sees the same images, whatever number of processes draws them.
 """
 
 from __future__ import annotations
@@ -18,16 +18,16 @@ _PHILOX_BLOCK = 4  # numbers the generator makes at once; its jumps count in the
 
 
 def random_rows(seed: int, purpose: str, first: int, count: int, columns: int) -> NDArray[np.float64]:
-    """Give the random numbers of pictures `first` to `first + count`, a row each.
+    """Give the random numbers of images `first` to `first + count`, a row each.
 
     All rows lie in one long stream of a counter-based generator, which can jump to any of them.
 
     Args:
         seed: of the run.
         purpose: "crops", "colours", ...: each has its own stream.
-        first: number of the first picture.
-        count: how many pictures.
-        columns: numbers a picture needs.
+        first: number of the first image.
+        count: how many images.
+        columns: numbers an image needs.
 
     Returns:
         (count, columns) in [0, 1).
@@ -38,13 +38,13 @@ def random_rows(seed: int, purpose: str, first: int, count: int, columns: int) -
 
 
 def make_generator(seed: int, purpose: str, position: int) -> torch.Generator:
-    """Make the CPU generator for one purpose ("masks", "tokens", ...) at one position (picture, epoch)."""
-    return torch.Generator().manual_seed(picture_seed(seed, purpose, position))
+    """Make the CPU generator for one purpose ("masks", "tokens", ...) at one position (image, epoch)."""
+    return torch.Generator().manual_seed(image_seed(seed, purpose, position))
 
 
-def picture_seed(seed: int, purpose: str, picture: int) -> int:
-    """Give the seed, in [0, 2^63), for libraries that want one of their own for each picture."""
-    return _digest(seed, purpose, picture, size=8) >> 1
+def image_seed(seed: int, purpose: str, number: int) -> int:
+    """Give the seed, in [0, 2^63), for libraries that want one of their own for each image."""
+    return _digest(seed, purpose, number, size=8) >> 1
 
 
 @functools.lru_cache(maxsize=4)

@@ -132,7 +132,7 @@ class PhotoIndex:
 def index_photos(
     source: Path | str | Sequence[Path | str], *, limit: int | None = None, cache: Path | None = None
 ) -> PhotoIndex:
-    """List the photos of one or several sources without reading any picture.
+    """List the photos of one or several sources without reading any image.
 
     Args:
         source: folders (with their subfolders), `.txt` lists (one path a line, relative to the list),

@@ -1,6 +1,6 @@
 """Photos that do not fit into memory: worker processes read, decode and crop them while the network learns.
 
-Every picture is made by number, so that the workers, however many, give the same pictures in the same order.
+Every image is made by number, so that the workers, however many, give the same images in the same order.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ from inpaint.data.config import DataConfig
 from inpaint.data.crops import choose_crops, crop_photo
 from inpaint.data.masks import draw_masks
 from inpaint.data.memory import describe_broken
-from inpaint.data.randomness import indices_at, picture_seed
+from inpaint.data.randomness import image_seed, indices_at
 from inpaint.data.size_schedule import size_at
 from inpaint.data.sources import PhotoIndex, decode_photo
 from inpaint.errors import DataError
@@ -38,7 +38,7 @@ _TRIES = 64  # photos in a row that cannot be read: then the disk is gone, not a
 
 
 class Order(NamedTuple):
-    """What a worker is to make: pictures `first` and following of the run, from these photos."""
+    """What a worker is to make: images `first` and following of the run, from these photos."""
 
     first: int
     photos: list[int]
@@ -59,16 +59,7 @@ class Made(NamedTuple):
 
 
 class PhotoStream:
-    """A run's pictures and holes, made by worker processes.
-
-    Args:
-        config: the run.
-        index: its photos.
-        rows: this process's share of every batch.
-        device: where pictures are wanted. On a CPU the workers draw the holes too.
-        shapes: object shapes for the holes.
-        on_problem: called with one line for every photo that cannot be read, the first time it is met.
-    """
+    """A run's images and holes, made by worker processes."""
 
     def __init__(
         self,
@@ -105,7 +96,7 @@ class PhotoStream:
         return len(self._index)
 
     def batch_at(self, images_seen: int) -> tuple[Tensor, Tensor | None]:
-        """The pictures (B, 3, S, S) in [0, 1] and holes of the batch that follows `images_seen` images.
+        """The images (B, 3, S, S) in [0, 1] and holes of the batch that follows `images_seen` images.
 
         Raises:
             DataError: no photo can be read any more, or a worker ended.
@@ -194,11 +185,11 @@ class _Maker(Dataset[Any]):
                 broken.append((name, describe_broken(name, problem)))
         return None
 
-    def _crop(self, photo: Image.Image, picture: int, size: int) -> NDArray[np.uint8]:
+    def _crop(self, photo: Image.Image, number: int, size: int) -> NDArray[np.uint8]:
         if self._lama is not None:
             pixels = np.asarray(_shrink(photo, self._config.photo_size))
-            return self._lama(pixels, size, picture_seed(self._config.seed, "lama", picture))
-        boxes, mirrored = choose_crops(self._config, picture, 1, photo.height, photo.width, size)
+            return self._lama(pixels, size, image_seed(self._config.seed, "lama", number))
+        boxes, mirrored = choose_crops(self._config, number, 1, photo.height, photo.width, size)
         return crop_photo(photo, boxes[0], mirrored[0], size)
 
 

@@ -37,10 +37,6 @@ def average_checkpoints(paths: Sequence[Path], out: Path) -> None:
     The mean of networks that were fine-tuned from the same weights is often better than each of them. The
     mean of networks with different initial weights is useless.
 
-    Args:
-        paths: two or more checkpoints.
-        out: the file to write, none of `paths`. Its notes name them and sum up their images.
-
     Raises:
         CheckpointError: a file cannot be read or written, or they hold different architectures.
 

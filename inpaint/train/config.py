@@ -330,16 +330,17 @@ def change_config(config: AnyConfig, **changes: Any) -> AnyConfig:
 
 
 def plain_config(config: RunConfig) -> dict[str, Any]:
-    """Give a config as plain values (paths as text, tuples as lists), for states and logs."""
+    """Give a config as plain values, for states and logs."""
+    return plain_value(dataclasses.asdict(config))
 
-    def plain(value: Any) -> Any:
-        if isinstance(value, Mapping):
-            return {key: plain(item) for key, item in value.items()}
-        if isinstance(value, (tuple, list)):
-            return [plain(item) for item in value]
-        return str(value) if isinstance(value, Path) else value
 
-    return plain(dataclasses.asdict(config))
+def plain_value(value: Any) -> Any:
+    """Give a value of a config without types of its own: paths as text, tuples as lists."""
+    if isinstance(value, Mapping):
+        return {key: plain_value(item) for key, item in value.items()}
+    if isinstance(value, (tuple, list)):
+        return [plain_value(item) for item in value]
+    return str(value) if isinstance(value, Path) else value
 
 
 def _read_file(path: Path, above: tuple[str, ...] = ()) -> dict[str, Any]:

@@ -1,7 +1,7 @@
 """One run in several processes: each takes its share of every batch, and together they take the same step.
 
 Processes are started by `accelerate launch` (or `torchrun`), which tells each its place through environment
-variables. Gradients are averaged explicitly after the backward pass, and BatchNorm sees the pictures of all
+variables. Gradients are averaged explicitly after the backward pass, and BatchNorm sees the images of all
 processes, so that a run gives the same curve however many processes share its batches.
 """
 
@@ -49,7 +49,7 @@ class Processes:
         return self.index == 0
 
     def rows(self, batch_size: int, accumulate: int = 1) -> slice:
-        """This process's rows of a batch of ``batch_size`` pictures over all processes.
+        """This process's rows of a batch of ``batch_size`` images over all processes.
 
         Raises:
             ConfigError: the batch cannot be split evenly over the processes and their micro-batches.
@@ -106,7 +106,7 @@ class Processes:
             )
 
     def share_statistics(self, network: nn.Module) -> None:
-        """Let the network's BatchNorms see the pictures of all processes; its state keeps its keys."""
+        """Let the network's BatchNorms see the images of all processes; its state keeps its keys."""
         if self.count == 1:
             return
         for module in network.modules():
@@ -121,10 +121,6 @@ class Processes:
 
 def join_processes(device: str, threads: int | None = None) -> Processes:
     """Take this process's place among those that were launched together; alone without a launcher.
-
-    Args:
-        device: of a config. Several processes need "auto", "cpu" or "cuda": each takes a GPU of its own.
-        threads: processor threads of each process; None leaves torch's choice.
 
     Raises:
         InpaintError: accelerate is not installed, or the device is not here.
@@ -153,7 +149,7 @@ def join_processes(device: str, threads: int | None = None) -> Processes:
 
 
 class SharedBatchNorm2d(nn.BatchNorm2d):
-    """BatchNorm over the pictures of all processes, differentiable twice (R1 needs that).
+    """BatchNorm over the images of all processes, differentiable twice (R1 needs that).
 
     Statistics are taken in float32 at least. In evaluation it is the plain BatchNorm.
     """
@@ -165,7 +161,7 @@ class SharedBatchNorm2d(nn.BatchNorm2d):
         with torch.autocast(input.device.type, enabled=False):
             features = input.to(torch.promote_types(input.dtype, torch.float32))
             variance, mean = torch.var_mean(features, dim=(0, 2, 3), correction=0)
-            # As many pictures everywhere: the whole's mean and variance follow from those of the parts.
+            # As many images everywhere: the whole's mean and variance follow from those of the parts.
             means, variances = _gather(torch.stack([mean, variance])).unbind(1)
             mean = means.mean(0)
             variance = (variances + (means - mean).square()).mean(0)

@@ -21,10 +21,6 @@ def fit(config: RunConfig, on_progress: Callable[[Progress], None] | None = None
     Everything random follows from the seed and the number of images seen, so that a run that was stopped
     and started again continues the same curve.
 
-    Args:
-        config: the run; its ``out`` folder receives states, samples, ``stats.jsonl`` and the checkpoint.
-        on_progress: called after every logged step.
-
     Returns:
         The path of the checkpoint: averaged weights, ready to use; of an inpainter together with its prior.
 

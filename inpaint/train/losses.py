@@ -60,7 +60,7 @@ def discriminator_real_loss(
 def hole_weights(mask: Tensor, size: Sequence[int]) -> Tensor:
     """Weights that turn a mean over patches into one over the patches in holes, (B, 1, h, w).
 
-    The mean over each picture's holes, then over pictures, so that the parts of a batch add up to the whole.
+    The mean over each image's holes, then over images, so that the parts of a batch add up to the whole.
 
     Args:
         mask: (B, 1, H, W), 1 = hole.

@@ -66,11 +66,6 @@ class Monitor:
     ``stats.jsonl``, ``samples/``, ``config.json``, ``problems.jsonl``, ``state-*.pt``, the checkpoint and, if
     the config asks for it, ``tensorboard/``.
 
-    Args:
-        config: the run.
-        processes: that share it.
-        on_progress: called after every logged step, in the main process.
-
     Raises:
         DataError: the folder cannot be written.
         ConfigError: the config wants TensorBoard, which is not installed.
@@ -132,14 +127,6 @@ class Monitor:
 
     def save(self, parts: Mapping[str, Stateful], network: nn.Module, **notes: str) -> Path:
         """Write a state to resume from, and the checkpoint to use.
-
-        Args:
-            parts: of the run.
-            network: with the averaged weights.
-            notes: for the checkpoint's header, beside the run's name and the images seen.
-
-        Returns:
-            The checkpoint's path.
 
         Raises:
             InpaintError: something is not finite. Nothing is written then: the last state is good.

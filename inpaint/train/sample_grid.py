@@ -32,8 +32,8 @@ def draw_attention(image: Tensor, mask: Tensor, attention: Tensor, grid: tuple[i
         ``(B, 3, H, W)`` in [0, 1], see :func:`inpaint.inspect.overlay_heat`; a ring marks the point.
     """
     shown = []
-    for picture, row, point in zip(image, attention, central_hole_tokens(mask, grid).tolist(), strict=True):
-        pixels = np.asarray(_to_picture(picture))
+    for one, row, point in zip(image, attention, central_hole_tokens(mask, grid).tolist(), strict=True):
+        pixels = np.asarray(_to_image(one))
         heat = row[point].reshape(grid).float().cpu().numpy()
         overlay = overlay_heat(pixels, heat, token=(point // grid[1], point % grid[1]))
         shown.append(torch.from_numpy(overlay).permute(2, 0, 1).float().div(255))
@@ -53,21 +53,21 @@ def central_hole_tokens(mask: Tensor, grid: tuple[int, int]) -> Tensor:
 def write_sample_grid(
     path: Path | str, rows: Iterable[Sequence[Tensor] | Tensor], titles: Sequence[str] = ()
 ) -> NDArray[np.uint8]:
-    """Write pictures as one PNG grid, atomically.
+    """Write images as one PNG grid, atomically.
 
     Args:
         path: ends in `.png`; its folder is made if missing.
-        rows: each a sequence of pictures (3, h, w) or (1, h, w) in [0, 1], or a tensor (N, C, h, w);
-            smaller pictures (an attention map) are enlarged, without smoothing.
+        rows: each a sequence of images (3, h, w) or (1, h, w) in [0, 1], or a tensor (N, C, h, w);
+            smaller images (an attention map) are enlarged, without smoothing.
         titles: of the columns, written above them.
 
     Returns:
         The grid, ``(H, W, 3)``.
     """
     path = Path(path)
-    grid = [[_to_picture(picture) for picture in row] for row in rows]
-    height = max((picture.height for row in grid for picture in row), default=1)
-    width = max((picture.width for row in grid for picture in row), default=1)
+    grid = [[_to_image(image) for image in row] for row in rows]
+    height = max((image.height for row in grid for image in row), default=1)
+    width = max((image.width for row in grid for image in row), default=1)
     top = _TITLE_HEIGHT if titles else 0
     columns = max([len(titles), *(len(row) for row in grid)])
     canvas = Image.new(
@@ -77,17 +77,17 @@ def write_sample_grid(
     for column, title in enumerate(titles):
         pen.text((_GAP + column * (width + _GAP), 1), title, fill="black")
     for line, row in enumerate(grid):
-        for column, picture in enumerate(row):
-            if picture.size != (width, height):
-                picture = picture.resize((width, height), Image.Resampling.NEAREST)
-            canvas.paste(picture, (_GAP + column * (width + _GAP), top + _GAP + line * (height + _GAP)))
+        for column, image in enumerate(row):
+            if image.size != (width, height):
+                image = image.resize((width, height), Image.Resampling.NEAREST)
+            canvas.paste(image, (_GAP + column * (width + _GAP), top + _GAP + line * (height + _GAP)))
     path.parent.mkdir(parents=True, exist_ok=True)
     with atomic_write(path) as file:
         canvas.save(file, format="PNG")
     return np.asarray(canvas)
 
 
-def _to_picture(picture: Tensor) -> Image.Image:
-    values = picture.detach().float().cpu().nan_to_num().clamp(0, 1)
+def _to_image(image: Tensor) -> Image.Image:
+    values = image.detach().float().cpu().nan_to_num().clamp(0, 1)
     pixels = (values.expand(3, -1, -1).permute(1, 2, 0) * 255).round().to(torch.uint8).numpy()
     return Image.fromarray(np.ascontiguousarray(pixels))

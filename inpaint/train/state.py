@@ -36,10 +36,7 @@ class Stateful(Protocol):
 def save_state(folder: Path | str, images_seen: int, payload: Mapping[str, Any]) -> Path:
     """Write everything a run needs to resume, atomically, and delete all but the last two states.
 
-    Args:
-        folder: of the run; made if missing.
-        images_seen: how far the run is; names the file and is stored as `images_seen`.
-        payload: state dicts and plain values: what `torch.load(weights_only=True)` accepts.
+    The payload is state dicts and plain values: what `torch.load(weights_only=True)` accepts.
 
     Returns:
         The path `state-000012345.pt`.
@@ -73,11 +70,6 @@ def find_not_finite(payload: Any, name: str = "") -> str | None:
 def restore(parts: Mapping[str, Stateful], saved: Mapping[str, Any], folder: Path | str) -> None:
     """Bring a run's parts to a state that was loaded.
 
-    Args:
-        parts: by their names in the state.
-        saved: from `load_latest_state`.
-        folder: of the run, for the error.
-
     Raises:
         CheckpointError: the state is of other networks than the config's, or of an older version.
     """
@@ -102,10 +94,6 @@ def load_latest_state(
     folder: Path | str, on_problem: Callable[[str], None] | None = None
 ) -> dict[str, Any] | None:
     """Read the newest state that is whole, onto the CPU.
-
-    Args:
-        folder: of the run; may not exist.
-        on_problem: called with one line per state that cannot be read and is passed over.
 
     Returns:
         What was saved, with `images_seen`; None if the run has no state yet.
@@ -139,10 +127,9 @@ def list_states(folder: Path | str) -> list[Path]:
 
 
 def append_stats(path: Path | str, record: Mapping[str, Any]) -> None:
-    """Add one line of JSON; single-value tensors become numbers, values that are not finite become null."""
-    line = json.dumps({key: _plain_number(value) for key, value in record.items()})
+    """Add one line of JSON."""
     with Path(path).open("a", encoding="utf-8") as file:
-        file.write(line + "\n")
+        file.write(json.dumps(record) + "\n")
 
 
 def read_stats(path: Path | str) -> list[dict[str, Any]]:
@@ -166,9 +153,3 @@ def trim_stats(path: Path | str, images_seen: int) -> None:
     kept = [record for record in read_stats(path) if record.get("images_seen", 0) <= images_seen]
     with atomic_write(path) as file:
         file.write("".join(json.dumps(record) + "\n" for record in kept).encode())
-
-
-def _plain_number(value: Any) -> Any:
-    if isinstance(value, Tensor):
-        value = value.item()
-    return None if isinstance(value, float) and not math.isfinite(value) else value

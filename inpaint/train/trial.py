@@ -63,11 +63,6 @@ class DryRun:
 def probe_memory(config: AnyConfig, processes: Processes, build: Build[AnyConfig] = build_recipe) -> None:
     """Take one full step with every loss at the largest size: a run must not die of it hours later.
 
-    Args:
-        config: the run.
-        processes: that train together.
-        build: builds what is trained.
-
     Raises:
         InpaintError: the step does not fit into memory.
     """
@@ -83,11 +78,6 @@ def dry_run(config: AnyConfig, processes: Processes, build: Build[AnyConfig] = b
     """Take a step with four random images and one with two, with every loss, and measure them.
 
     What the first keeps more is what images need; the rest is there whatever the batch.
-
-    Args:
-        config: the run.
-        processes: that train together.
-        build: builds what is trained.
 
     Raises:
         InpaintError: not even that fits into memory.
@@ -209,12 +199,6 @@ def fit_to_time(
     """Give a run the length that fits a time budget, measured on a few of its own steps.
 
     A run that exists in its folder already keeps its length, so that it resumes the same curve.
-
-    Args:
-        config: the run. With sizes that cycle, the largest is measured.
-        minutes: for everything, the measurement included.
-        processes: that train together; all of them measure, and use the mean.
-        build: builds what is trained.
 
     Returns:
         The run with other ``images``. Milestones and the images at which discriminators join or losses end

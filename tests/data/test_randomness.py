@@ -7,7 +7,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from inpaint.data.randomness import epoch_order, indices_at, make_generator, picture_seed, random_rows
+from inpaint.data.randomness import epoch_order, image_seed, indices_at, make_generator, random_rows
 
 
 @given(
@@ -30,9 +30,9 @@ def test_seeds_and_purposes_have_streams_of_their_own():
 
 def test_generators_and_seeds_differ_by_seed_purpose_and_position():
     places = [(0, "masks", 0), (1, "masks", 0), (0, "tokens", 0), (0, "masks", 1)]
-    assert len({picture_seed(*place) for place in places}) == 4
+    assert len({image_seed(*place) for place in places}) == 4
     assert len({torch.rand((), generator=make_generator(*place)).item() for place in places}) == 4
-    assert picture_seed(*places[0]) == picture_seed(*places[0])
+    assert image_seed(*places[0]) == image_seed(*places[0])
 
 
 @given(count=st.integers(1, 40), batch_size=st.integers(1, 60), seed=st.integers(0, 5))

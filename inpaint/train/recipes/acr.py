@@ -15,7 +15,7 @@ import torch
 from torch import Tensor, nn
 
 from inpaint.data.batches import Batch
-from inpaint.data.randomness import picture_seed
+from inpaint.data.randomness import image_seed
 from inpaint.mask import composite
 from inpaint.models.inpainter import Inpainter
 from inpaint.models.presets import vary_preset
@@ -36,10 +36,6 @@ _SAMPLES = 8  # rows of a sample grid
 
 class AcrRecipe:
     """An inpainter, its averaged weights, its discriminators and the frozen network of its perceptual loss.
-
-    Args:
-        config: the run.
-        processes: that train together.
 
     Raises:
         CheckpointError: a checkpoint to start from, or a feature network, does not fit.
@@ -90,7 +86,7 @@ class AcrRecipe:
         """
         config = self.config
         # Noise and augmentation are drawn in the step: they too follow from the seed and the images seen.
-        torch.manual_seed(picture_seed(config.seed, "step", batch.images_seen + batch.rows.start))
+        torch.manual_seed(image_seed(config.seed, "step", batch.images_seen + batch.rows.start))
         self._set_learning_rates(batch.images_seen)
         pieces = batch.pieces(config.accumulate)
         if config.channels_last:

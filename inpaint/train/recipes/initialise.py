@@ -51,11 +51,6 @@ def initialise_inpainter(
 def load_prior(model: PatchAutoencoder, path: Path, preset: str) -> None:
     """Load a prior's weights from its own checkpoint or from that of an inpainter that contains it.
 
-    Args:
-        model: takes the weights.
-        path: the checkpoint.
-        preset: the name of its preset, or of the inpainter's that it is the prior of, for the error.
-
     Raises:
         CheckpointError: the file holds no such prior.
     """

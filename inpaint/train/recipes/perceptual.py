@@ -18,10 +18,6 @@ from inpaint.train.config import PerceptualNetwork
 def load_perceptual(network: PerceptualNetwork, path: Path | str) -> TapNetwork:
     """Load the network of a perceptual loss; its `feature_distance(prediction, target)` gives (B,) distances.
 
-    Args:
-        network: "squeezenet", "ade20k" as published, or "mae", the encoder of a prior.
-        path: its weights; for "mae" a prior, or an inpainter that contains one.
-
     Raises:
         CheckpointError: the file is missing, unreadable or does not fit; says what was expected.
     """

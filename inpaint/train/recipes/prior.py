@@ -36,10 +36,6 @@ _SAMPLES = 6  # rows of a sample grid
 class PriorRecipe:
     """A masked autoencoder, its averaged weights and its optimizer.
 
-    Args:
-        config: the run.
-        processes: that train together.
-
     Raises:
         CheckpointError: ``init_checkpoint`` does not hold such a prior.
         ConfigError: images of another size than the preset's.
@@ -129,13 +125,6 @@ class PriorRecipe:
 
 def hide_tokens(batch: Batch, patch_size: int, *, seed: int, ratio: float, mixed: bool) -> Tensor:
     """Choose the tokens to hide.
-
-    Args:
-        batch: images and masks.
-        patch_size: side of a token in pixels.
-        seed: of the run.
-        ratio: fraction of the tokens that is hidden.
-        mixed: those under the mask first; otherwise random ones only.
 
     Returns:
         ``(B, N)`` bool, True = hidden.
