@@ -38,61 +38,14 @@ _HEAT_OPACITY = 0.85
 
 
 class PriorImages(NamedTuple):
-    """What the prior alone predicts and where it attends, RGB images of the input's size."""
+    """What the prior alone predicts, and known regions that the holes draw from (None without attention)."""
 
     reconstruction: Image.Image
     attention: Image.Image | None
-    """Known regions that the holes draw from; the holes are grey. None if the prior has no attention."""
 
 
-@dataclass(frozen=True)
-class Inspection:
-    """One fill with and without the prior; all images are RGB and of one size.
-
-    Attributes:
-        name: of the model.
-        masked: what the network is given.
-        reconstruction: patches that the hole touches as the prior predicts them, the others as they are.
-        original: the input.
-        with_prior: the fill.
-        without_prior: the fill of the same weights when nothing is taken from the prior.
-        difference: between the two, as a heat map; white stands for ``difference_scale``.
-        difference_scale: in 8-bit levels.
-        mean_difference: inside the hole, in 8-bit levels.
-        attention: ``(L, N, N)`` (layers, queries, keys); L = 1 for a prior of convolutions. None if it has
-            none.
-        is_similarity: the "attention" is the similarity of features, as no convolution attends.
-        grid: tokens ``(h, w)``.
-        hole_tokens: ``(h, w)`` bool, tokens with a hole pixel.
-        gates: what each injection point multiplies the prior's contribution with, by name; 0 lets nothing in.
-    """
-
-    name: str
-    masked: Image.Image
-    reconstruction: Image.Image
-    original: Image.Image
-    with_prior: Image.Image
-    without_prior: Image.Image
-    difference: Image.Image
-    difference_scale: float
-    mean_difference: float
-    attention: Tensor | None
-    is_similarity: bool
-    grid: tuple[int, int]
-    hole_tokens: Holes
-    gates: dict[str, float]
-
-
-@dataclass(frozen=True)
-class AttentionView:
-    """Where one point attends.
-
-    Attributes:
-        image: heat map over the masked image, the point marked.
-        in_hole: whether the point's token has a hole pixel.
-        known_share: of the weights, to tokens without a hole pixel.
-        largest: weight of one token.
-    """
+class AttentionView(NamedTuple):
+    """Where one point attends: a heat map, and of its weights the share of known tokens and the largest."""
 
     image: Image.Image
     in_hole: bool
@@ -101,12 +54,39 @@ class AttentionView:
 
 
 class HiddenPatches(NamedTuple):
-    """A masked autoencoder at work, RGB images of one size."""
+    """A masked autoencoder at work; ``together`` has hidden patches as predicted, the others as they are."""
 
     masked: Image.Image
     prediction: Image.Image
     together: Image.Image
-    """Hidden patches as predicted, the others as they are."""
+
+
+@dataclass(frozen=True)
+class Inspection:
+    """One fill with and without the prior; all images are RGB and of one size."""
+
+    name: str
+    masked: Image.Image
+    reconstruction: Image.Image
+    """Patches that the hole touches as the prior predicts them, the others as they are."""
+    original: Image.Image
+    with_prior: Image.Image
+    without_prior: Image.Image
+    """The fill of the same weights when nothing is taken from the prior."""
+    difference: Image.Image
+    """Between the two, as a heat map that ends at ``difference_scale``."""
+    difference_scale: float
+    """In 8-bit levels, as ``mean_difference``, which is that inside the hole."""
+    mean_difference: float
+    attention: Tensor | None
+    """``(L, N, N)`` (layers, queries, keys), see :func:`attention_layers`."""
+    is_similarity: bool
+    """The "attention" is the similarity of features, as no convolution attends."""
+    grid: tuple[int, int]
+    hole_tokens: Holes
+    """``(h, w)``, tokens with a hole pixel."""
+    gates: dict[str, float]
+    """What each injection point multiplies the prior's contribution with; 0 lets nothing in."""
 
 
 def overlay_heat(
@@ -132,8 +112,8 @@ def overlay_heat(
     strength = (strength / max(float(strength.max()), 1e-12)).clip(0, 1)
     colour = cv2.applyColorMap(np.rint(strength * 255).astype(np.uint8), cv2.COLORMAP_INFERNO)
     opacity = _HEAT_OPACITY * strength[..., None]
-    blended = pixels + opacity * (colour[..., ::-1] - pixels.astype(np.float32))  # cv2 gives BGR
-    shown = np.rint(blended).astype(np.uint8)
+    # cv2 gives BGR
+    shown = np.rint(pixels + opacity * (colour[..., ::-1] - pixels.astype(np.float32))).astype(np.uint8)
     if hole is not None:
         shown[hole] = 128
     if token is not None:
@@ -148,14 +128,7 @@ def overlay_heat(
 def prior_images(
     prior: nn.Module, image: Image.Image, hole: Holes, device: torch.device | str
 ) -> PriorImages:
-    """Show what the prior makes of the whole image.
-
-    Args:
-        prior: with a call like :class:`inpaint.models.prior.Prior`, and ``reconstruct``.
-        image: any plain mode; where it is fully transparent it counts as hole.
-        hole: what the prior is not shown.
-        device: where the prior is.
-    """
+    """Show what a prior makes of the whole image; where it is fully transparent it counts as hole."""
     pixels = np.asarray(image.convert("RGB"))
     size = _fit(hole.shape, LARGEST_FOR_PRIOR)
     small, mask = _pair(image, hole, size, device)
@@ -214,11 +187,7 @@ def attention_layers(prior: PatchAutoencoder, image: Tensor, mask: Tensor) -> Te
     """The prior's attention ``(L, N, N)`` on the CPU; its mean over L is what the generator is given.
 
     A transformer gives one per decoder layer; convolutions give the similarity of their features, L = 1.
-
-    Args:
-        prior: any; None is returned if it has no attention.
-        image: ``(1, 3, H, W)`` in [0, 1].
-        mask: ``(1, 1, H, W)``, 1 = hole.
+    None if the prior has no attention.
     """
     layers: list[Tensor] = []
     blocks = prior.decoder if isinstance(prior, MaskedAutoencoder) else ()
@@ -234,13 +203,7 @@ def attention_layers(prior: PatchAutoencoder, image: Tensor, mask: Tensor) -> Te
 
 
 def view_attention(inspection: Inspection, x: int, y: int, layer: int | None = None) -> AttentionView:
-    """Show where one point attends.
-
-    Args:
-        inspection: of :func:`inspect_fill`.
-        x: column in ``inspection.masked``; clamped to it.
-        y: row; clamped.
-        layer: of the decoder, from 0; None averages them all.
+    """Show where one point of ``inspection.masked`` attends: in one layer (from 0), or averaged over all.
 
     Raises:
         InpaintError: the prior has no attention, or not this layer.
@@ -275,15 +238,8 @@ def reconstruct_hidden(
 ) -> HiddenPatches:
     """Hide patches of the image, brought to the prior's square, and predict them.
 
-    Args:
-        prior: any masked autoencoder of patches.
-        image: any plain mode.
-        hole: needed for ``hiding="hole"``.
-        device: where the prior is.
-        hiding: ``random`` patches; ``mixed``: a training mask, topped up with random patches; ``hole``:
-            the patches that the hole touches, and no others.
-        ratio: share of patches to hide, for the first two.
-        seed: of whatever is random.
+    ``random`` hides a share of the patches, ``mixed`` a training mask topped up with random patches, and
+    ``hole`` the patches that the hole touches.
 
     Raises:
         InpaintError: the hole is needed and empty.
@@ -328,7 +284,6 @@ def require_autoencoder(network: nn.Module) -> PatchAutoencoder:
 
 
 def _gates(network: Inpainter) -> dict[str, float]:
-    """The alphas of the injection points, in the order the image meets them."""
     values = {name: float(value) for name, value in network.state_dict().items() if "alpha" in name}
     titles = {f"adapter.alphas.{index}": f"features at 1/{8 >> index}" for index in range(4)}
     titles |= {
@@ -355,7 +310,7 @@ def _pair(
         unknown = hole | (np.asarray(image.getchannel("A")) == 0)
     larger = size[0] > image.height or size[1] > image.width
     method = Image.Resampling.BILINEAR if larger else Image.Resampling.BOX
-    pixels = image_to_tensor(image.convert("RGB").resize(size[::-1], method)).to(device)
+    pixels = image_to_tensor(image.convert("RGB").resize((size[1], size[0]), method)).to(device)
     mask = torch.from_numpy(unknown.astype(np.float32))[None, None].to(device)
     return pixels, shrink_to_grid(mask, size)
 

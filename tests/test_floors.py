@@ -90,16 +90,13 @@ APART = [
 STUDIES = ("eval.studies", "eval.commands")  # nothing else imports the studies
 
 MODULES_PER_FOLDER = 12
-FOLDERS = {"inpaint": 18, "eval/report": 14, "inpaint/web": 14}
-# The last two are on their way to the limit of every folder.
+FOLDERS = {"inpaint": 18, "eval/report": 14}
+# The last one is on its way to the limit of every folder.
 FUNCTION_LINES = 60  # from `def` to the last line, the docstring not counted
 FUNCTIONS = {  # on their way to the limit of every function
     "inpaint.cli.batch.batch": 70,
-    "inpaint.web.backbones_tab.add_backbones_tab": 66,
-    "inpaint.web.erase_tab.add_erase_tab": 174,
-    "inpaint.web.inside_tab.add_inside_tab": 126,
 }
-SOURCE_LINES = 27_000  # of inpaint and eval together
+SOURCE_LINES = 27_558  # of inpaint and eval together
 
 
 def room_of(module: str) -> str | None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import webbrowser
+
 import click
 
 from inpaint.cli.options import device_option
@@ -29,6 +31,18 @@ from inpaint.errors import InpaintError
 @click.option(
     "--max-megapixels", type=click.IntRange(min=1), default=100, show_default=True, help="Largest photo."
 )
+@click.option(
+    "--allow-host",
+    "hosts",
+    metavar="NAME",
+    multiple=True,
+    help="Name under which visitors reach this server; IP addresses and localhost always work.",
+)
+@click.option(
+    "--allow-downloads",
+    is_flag=True,
+    help="Let visitors fetch published models that are not here, by a click.",
+)
 @click.option("--open", "open_browser", is_flag=True, help="Show the page in the browser at once.")
 def serve(
     host: str,
@@ -37,29 +51,37 @@ def serve(
     login: str | None,
     max_mb: int,
     max_megapixels: int,
+    hosts: tuple[str, ...],
+    allow_downloads: bool,
     open_browser: bool,
 ) -> None:
     """Open a web page on which photos can be painted over and filled.
 
-    Nothing leaves this machine; uploads and results are deleted after an hour.
+    Nothing leaves this machine. Photos and results are deleted an hour after their last use, and when the
+    server stops.
     """
+    if login is not None and not all(login.partition(":")):
+        raise click.BadParameter("expected NAME:PASSWORD, both of them", param_hint="--login")
     try:
         from inpaint.web.photos import Limits
-        from inpaint.web.server import serve as open_page
+        from inpaint.web.server import serve as build_server
     except ModuleNotFoundError as error:
-        if error.name != "gradio":
+        if error.name not in ("gradio", "fastapi", "uvicorn", "pydantic"):
             raise
         raise InpaintError(
             "the page needs Gradio, which is not installed: pip install 'mae-acr-inpaint[app]'"
         ) from None
-    if login is not None and not all(login.partition(":")):
-        raise click.BadParameter("expected NAME:PASSWORD, both of them", param_hint="--login")
     name, _, password = (login or "").partition(":")
-    open_page(
+    server = build_server(
         host=host,
-        port=port or None,
+        port=port,
         device=device,
         login=(name, password) if login else None,
         limits=Limits(file_bytes=max_mb * 2**20, pixels=max_megapixels * 1_000_000),
-        open_browser=open_browser,
+        hosts=hosts,
+        allow_downloads=allow_downloads,
     )
+    click.echo(f"open {server.url} in your browser; stop with Ctrl+C")
+    if open_browser:  # which takes longer to start than the server
+        webbrowser.open(server.url)
+    server.run()

@@ -1,11 +1,10 @@
-"""The ways to fill a hole that the page offers: shipped models, checkpoints found beside them, and Telea."""
+"""The ways to fill a hole that the page offers: models that are here, some to fetch, and Telea."""
 
 from __future__ import annotations
 
 import threading
 from collections import OrderedDict
 from dataclasses import dataclass
-from pathlib import Path
 
 import torch
 from torch import Tensor, nn
@@ -16,38 +15,48 @@ from inpaint.device import choose_device
 from inpaint.errors import InpaintError, WeightsError
 from inpaint.models.inpainter import Inpainter
 from inpaint.pipeline import InpaintPipeline
-from inpaint.weights import find_model_file, list_models, weights_folders
+from inpaint.web.jobs import Job, check_current_job
+from inpaint.weights import FetchCancelled, fetch, find_model_file, list_models, weights_folders
 
 TELEA = "opencv-telea"
 _MOST_LOADED = 3
+# What a person who knows no model is told: title, one line, whether there is a prior to inspect.
+_TOLD = {
+    "acr-small": ("Standard", "Small and ready: good for most photos", True),
+    "acr-small-convnext": ("Standard, other prior", "Small and ready: with a convolutional prior", True),
+    "lama-small": ("Fast", "The smallest network: no prior, less structure", False),
+    "big-lama": ("Best quality", "A large network for large holes and fine structure", False),
+    "migan": ("Quick, for faces and scenes", "A small network for phones", False),
+    "lama-places": ("Places", "A large network that learned from scenes", False),
+    TELEA: ("Without AI", "OpenCV's Telea: at once, for scratches and thin lines", False),
+}
 
 
 @dataclass(frozen=True)
 class Choice:
-    """One entry of the page's model list."""
+    """One entry of the page's model list; ``prior`` is None where that shows only once it is loaded."""
 
     key: str
     title: str
     about: str
-    """One line."""
-
-
-class _TeleaPreset:
-    name = TELEA
-    working_size = 256
+    here: bool = True
+    megabytes: int = 0
+    licence: str = ""
+    prior: bool | None = None
 
 
 class _Telea(nn.Module):
-    """OpenCV's fill without a network, behind the call of one: the floor every model must beat."""
+    """OpenCV's fill without a network, behind the call of one: the baseline every model must beat."""
 
-    preset = _TeleaPreset()
+    class preset:
+        name, working_size = TELEA, 256
 
     def forward(self, image: Tensor, mask: Tensor) -> Tensor:
         return baselines.telea(image, mask)
 
 
 class Fills:
-    """Load what is asked for, keep the last few, and let one fill run at a time per device.
+    """Load what is asked for, and keep the last few.
 
     Args:
         device: see :func:`inpaint.device.choose_device`.
@@ -59,50 +68,76 @@ class Fills:
         self._lock = threading.Lock()
 
     def choices(self) -> list[Choice]:
-        """What can be chosen now, the best first: models whose file is here, other checkpoints, Telea."""
-        found = []
-        known_files = set()
+        """What is here, the best first: models, other checkpoints, Telea; then what could be fetched."""
+        here, elsewhere, known = [], [], set()
         for entry in list_models("inpainter"):
             path = find_model_file(entry)
+            title, about, prior = _TOLD.get(entry.name, (entry.name, entry.summary, None))
+            size = round(entry.megabytes)
+            choice = Choice(entry.name, title, about, path is not None, size, entry.licence, prior)
             if path is not None:
-                known_files.add(path.resolve())
-                found.append(Choice(entry.name, entry.name, entry.summary))
-        for folder in weights_folders():
-            for path in sorted(folder.glob("*.safetensors")):
-                if path.resolve() not in known_files:
-                    known_files.add(path.resolve())
-                    found.append(Choice(path.name, path.stem, "a checkpoint in your folder"))
-        return [*found, Choice(TELEA, "OpenCV Telea", "no network: the honest floor")]
+                known.add(path.resolve())
+                here.append(choice)
+            elif not entry.non_commercial:  # whose licence the owner has to accept
+                elsewhere.append(choice)
+        for path in (path for folder in weights_folders() for path in sorted(folder.glob("*.safetensors"))):
+            if path.resolve() not in known:
+                size = round(path.stat().st_size / 1e6)
+                here.append(Choice(path.name, path.stem, "A checkpoint in your folder", True, size))
+        title, about, prior = _TOLD[TELEA]
+        return [*here, Choice(TELEA, title, about, prior=prior), *elsewhere]
 
-    def pipeline(self, key: str) -> InpaintPipeline:
-        """The pipeline of a choice, loaded if need be.
+    def require(self, key: str) -> None:
+        """Check that a model can be used now.
 
         Raises:
-            WeightsError: the key is none of :meth:`choices`: no path from outside is ever opened.
-            CheckpointError: the file is damaged or holds no inpainting network.
+            WeightsError: it is none of :meth:`choices`, or not here: no path from outside is ever opened.
+        """
+        ready = [choice.key for choice in self.choices() if choice.here]
+        if key not in ready:
+            raise WeightsError(f"got model {key!r}, expected one of {', '.join(ready)}")
+
+    def pipeline(self, key: str) -> InpaintPipeline:
+        """The pipeline of a choice; a cancelled job stops at the next layer of its network.
+
+        Raises:
+            InpaintError: as :meth:`require`, or the file is damaged or holds no inpainting network.
         """
         with self._lock:
             if key not in self._loaded:
-                if key not in {choice.key for choice in self.choices()}:
-                    raise WeightsError(f"there is no model {key!r} here; choose one from the list")
+                self.require(key)
                 self._loaded[key] = self._load(key)
+                for module in self._loaded[key].model.modules():
+                    module.register_forward_pre_hook(check_current_job)
             self._loaded.move_to_end(key)
             while len(self._loaded) > _MOST_LOADED:
                 self._loaded.popitem(last=False)
             return self._loaded[key]
 
+    def fetch(self, key: str, job: Job) -> None:
+        """Get a model that is not here; the job tells how far it is."""
+        if key not in [choice.key for choice in self.choices()]:
+            raise WeightsError(f"got model {key!r}, which is not in the list")
+
+        def tell(_: str, done: int, total: int) -> None:
+            far = f"{done / 1e6:.0f} of {total / 1e6:.0f} MB" if total else f"{done / 1e6:.0f} MB"
+            job.tell(f"Fetching {far}", done / total if total else None)
+
+        try:
+            fetch(key, progress=tell, cancelled=lambda: job.cancelled)
+        except FetchCancelled:
+            job.check()
+
     def _load(self, key: str) -> InpaintPipeline:
         if key == TELEA:
             return InpaintPipeline(_Telea(), device="cpu")
-        for folder in weights_folders():
-            path = folder / key
-            if path.suffix == ".safetensors" and path.is_file():
-                return _load_file(path, self.device)
+        own = [folder / key for folder in weights_folders() if key.endswith(".safetensors")]
+        for path in own:
+            if path.is_file():
+                model = load_checkpoint(path)
+                if not isinstance(model, Inpainter):
+                    raise InpaintError(
+                        f"{key} holds a {type(model).__name__}, which cannot fill; choose another"
+                    )
+                return InpaintPipeline(model, device=self.device)
         return InpaintPipeline.from_pretrained(key, device=self.device)
-
-
-def _load_file(path: Path, device: torch.device) -> InpaintPipeline:
-    model = load_checkpoint(path)
-    if not isinstance(model, Inpainter):
-        raise InpaintError(f"{path.name} holds a {type(model).__name__}, which cannot fill; choose another")
-    return InpaintPipeline(model, device=device)

@@ -1,122 +1,180 @@
-"""What the page and its API do, without a page: photo and marks in, files to show and to download out."""
+"""What the page and the API do, without HTTP: drawings in, fills and files out."""
 
 from __future__ import annotations
 
-import shutil
-import tempfile
 import threading
 import time
-from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
+from typing import Any
 
+import numpy as np
 from PIL import Image
 
-from inpaint.images import read_image
+from inpaint.errors import InpaintError
+from inpaint.images import write_file
+from inpaint.images.depth import Pixels
 from inpaint.web.fills import Fills
-from inpaint.web.marks import Holes, grow, holes_from_file, mask_picture, require_holes
-from inpaint.web.photos import Limits, Photo, continue_with, make_preview, open_photo, save_result
-
-
-@dataclass(frozen=True, eq=False)  # the page tells results apart by their hash, which arrays do not have
-class Result:
-    """One finished fill.
-
-    Attributes:
-        source: what was filled.
-        photo: the result as a photo to go on with, kept without loss.
-        download: the file for its owner.
-        before: preview of what was filled.
-        after: preview of the result.
-        holes: what was filled, grown as asked, to run another model on.
-        model: key of the fill.
-        seconds: that the fill took.
-    """
-
-    source: Photo
-    photo: Photo
-    download: Path
-    before: Image.Image
-    after: Image.Image
-    holes: Holes
-    model: str
-    seconds: float
+from inpaint.web.jobs import Job, Jobs
+from inpaint.web.masks import (
+    Drawing,
+    Holes,
+    Rough,
+    draw,
+    grow,
+    mask_image,
+    read_mask_file,
+    require_holes,
+    select_object,
+)
+from inpaint.web.photos import Box, Limits, preview_size, read_upload, safe_name, suffix_of, view
+from inpaint.web.workspace import Fill, Photo, Workspace
 
 
 class Service:
-    """Everything behind the page. One object serves all visitors; it keeps nothing of theirs but files.
+    """Everything behind the page. One object serves all visitors; ``parent`` holds its temporary folder."""
 
-    Args:
-        fills: the models to offer.
-        limits: of uploads.
-        folder: for results; None makes a temporary one, removed by :meth:`close`.
-    """
-
-    def __init__(self, fills: Fills, limits: Limits | None = None, folder: Path | None = None) -> None:
+    def __init__(
+        self,
+        fills: Fills,
+        limits: Limits | None = None,
+        parent: Path | None = None,
+        *,
+        allow_downloads: bool = False,
+    ) -> None:
         self.fills = fills
         self.limits = limits or Limits()
-        self.folder = Path(tempfile.mkdtemp(prefix="inpaint-")) if folder is None else folder
+        self.allow_downloads = allow_downloads
+        self.workspace = Workspace(self.limits, parent)
+        self.jobs = Jobs(self.limits)
         self.computing = threading.Lock()
         """Held while a network runs: two at once would each take twice as long, and twice the memory."""
 
-    def erase(
-        self, photo: Photo, holes: Holes, model: str, *, growth: int = 0, lossless: bool = False
-    ) -> Result:
-        """Fill the holes of a photo.
-
-        Args:
-            photo: what was opened before.
-            holes: ``(H, W)`` bool of its full size.
-            model: a key of ``fills.choices()``.
-            growth: pixels by which the holes grow first, or shrink where it is negative.
-            lossless: offer a PNG for download whatever the photo's format.
-
-        Raises:
-            InpaintError: nothing is marked, the photo is gone, the model is unknown or fails.
-        """
-        self.sweep()
-        holes = require_holes(grow(holes, growth))
+    def fill(
+        self, photo: Photo, holes: Holes, model: str, parent: str | None, visitor: str, job: Job
+    ) -> dict[str, Any]:
+        """Fill holes of a photo, or of an earlier fill of it; gives what :func:`describe_fill` does."""
+        holes = require_holes(holes)
+        job.tell("Loading the model")
         pipeline = self.fills.pipeline(model)
-        picture = read_image(photo.path)
+        pixels = self.workspace.render(photo, parent)
         with self.computing:
+            job.tell("Filling")
             start = time.perf_counter()
-            filled = pipeline(picture, mask_picture(holes), dilate=0)  # grown above, as asked
+            filled = pipeline(pixels, mask_image(holes), dilate=0)  # grown already, as was shown
             seconds = time.perf_counter() - start
-        return Result(
-            photo,
-            continue_with(filled, photo, self.folder),
-            save_result(filled, photo, self.folder, lossless=lossless),
-            make_preview(picture, photo),
-            make_preview(filled, photo),
-            holes,
-            model,
-            seconds,
-        )
+        job.check()
+        stored = self.workspace.keep(photo, filled, holes, parent, model, seconds)
+        self.workspace.charge(visitor, (photo.folder / f"{stored.id}.npz").stat().st_size)
+        return describe_fill(photo, stored)
+
+    def holes(self, photo: Photo, drawing: Drawing) -> Holes:
+        """What was drawn, at the photo's full size."""
+        return draw(drawing, photo.height, photo.width, lambda key: self.workspace.layer(photo, key))
+
+    def select(self, photo: Photo, rough: Rough, fill: str | None) -> str:
+        """Make a rough hint at an object a mask; gives the id of its layer."""
+        pixels = self.workspace.render(photo, fill)
+        shown = view(pixels, (0, 0, photo.height, photo.width), (photo.height, photo.width))
+        return self.workspace.add_layer(photo, select_object(np.asarray(shown.convert("RGB")), rough))
+
+    def view(self, photo: Photo, fill: str | None, box: Box, size: tuple[int, int]) -> Image.Image:
+        """A part of a photo or of a fill, see :func:`inpaint.web.photos.view`."""
+        return view(self.workspace.render(photo, fill), box, size)
+
+    def download(self, photo: Photo, fill: str | None, *, lossless: bool) -> Path:
+        """The whole result for its owner, in the photo's own format and with its metadata, or as PNG."""
+        folder = photo.folder / f"download-{fill or 'photo'}"
+        folder.mkdir(exist_ok=True)
+        path = folder / result_name(photo.name, ".png" if lossless else photo.suffix)
+        if not path.exists():
+            file = read_upload(photo.path, self.limits, photo.name)
+            holes = self.workspace.holes_of(photo, fill)
+            if holes.any():  # of the first page or frame, the one that was shown
+                others = [Image.new("L", (1, 1))] * (file.frames - 1)
+                result = self.workspace.render(photo, fill)
+                file.fill(lambda shown, _: like(shown, result), [mask_image(holes), *others])
+            write_file(file, path)
+        return path
 
     def erase_files(
-        self, image: Path, mask: Path, model: str, *, growth: int = 0, lossless: bool = False
+        self,
+        image: Path,
+        mask: Path,
+        model: str,
+        *,
+        grow_by: int = 0,
+        lossless: bool = False,
+        visitor: str = "",
     ) -> Path:
-        """The same for two files, as the API takes them: the mask at the photo's full size.
+        """Fill the white parts of a mask file in an image file of its size; gives the result file."""
+        name = safe_name(image.name)
+        self.fills.require(model)
+        file = read_upload(image, self.limits, name)
+        width, height = file.size
+        holes = require_holes(grow(read_mask_file(mask, height, width, self.limits), grow_by))
+        folder = self.workspace.new_path()
+        path = folder / result_name(name, ".png" if lossless else suffix_of(file))
 
-        Returns:
-            The result file.
+        def work(job: Job) -> dict[str, Any]:
+            pipeline = self.fills.pipeline(model)
+            with self.computing:
+                file.fill(partial(pipeline, dilate=0), [mask_image(holes)])
+            write_file(file, path)
+            self.workspace.charge(visitor, path.stat().st_size)
+            return {}
 
-        Raises:
-            InpaintError: as :meth:`erase`, and where a file is no picture or too large.
-        """
-        photo, _ = open_photo(image, self.limits)
-        holes = holes_from_file(mask, photo, self.limits)
-        return self.erase(photo, holes, model, growth=growth, lossless=lossless).download
-
-    def sweep(self) -> None:
-        """Delete results older than the limits allow."""
-        oldest = time.time() - self.limits.keep_seconds
-        for entry in self.folder.glob("*"):
-            try:
-                if entry.stat().st_mtime < oldest:
-                    shutil.rmtree(entry, ignore_errors=True)
-            except FileNotFoundError:  # swept by a neighbour
-                continue
+        job = self.jobs.submit(folder.name, visitor, work)
+        job.over.wait()
+        if job.state != "done":
+            raise InpaintError(job.error or "the request was cancelled")
+        return path
 
     def close(self) -> None:
-        """Delete all results."""
-        shutil.rmtree(self.folder, ignore_errors=True)
+        """Stop what runs, and delete all that visitors left."""
+        self.jobs.close()
+        self.workspace.close()
+
+
+def like(shown: Any, pixels: Pixels) -> Any:
+    """Pixels as the kind of image that is shown: a Pillow image or an array."""
+    return Image.fromarray(pixels) if isinstance(shown, Image.Image) else pixels
+
+
+def result_name(name: str, suffix: str) -> str:
+    """What a result is called."""
+    return f"{Path(name).stem}-filled{suffix}"
+
+
+def describe_photo(photo: Photo, job: Job | None = None) -> dict[str, Any]:
+    """What the browser knows of a photo."""
+    height, width = preview_size(photo.height, photo.width)
+    return {
+        "id": photo.id,
+        "name": photo.name,
+        "format": photo.suffix.lstrip("."),
+        "width": photo.width,
+        "height": photo.height,
+        "preview": {"width": width, "height": height},
+        "fills": [describe_fill(photo, fill) for fill in photo.fills.values()],
+        "job": job and job.id,
+    }
+
+
+def describe_fill(photo: Photo, fill: Fill) -> dict[str, Any]:
+    """What the browser knows of a fill; ``patch`` is in pixels of the preview, ``box`` of the photo."""
+    height, width = preview_size(photo.height, photo.width)
+    top, left, bottom, right = fill.box
+    x0, x1 = left * width // photo.width, -(-right * width // photo.width)
+    y0, y1 = top * height // photo.height, -(-bottom * height // photo.height)
+    scale_x, scale_y = photo.width / width, photo.height / height
+    box = (round(x0 * scale_x), round(y0 * scale_y), round(x1 * scale_x), round(y1 * scale_y))
+    return {
+        "id": fill.id,
+        "parent": fill.parent,
+        "model": fill.model,
+        "seconds": round(fill.seconds, 2),
+        "share": fill.share,
+        "patch": {"x": x0, "y": y0, "width": x1 - x0, "height": y1 - y0},
+        "box": dict(zip(("left", "top", "right", "bottom"), box, strict=True)),
+    }

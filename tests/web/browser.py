@@ -5,58 +5,88 @@ import shutil
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+from PIL import Image
+
 BROWSER = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
-# The editor draws with WebGL: without a graphics card that needs SwiftShader. The rest keeps Chromium quiet.
 SWITCHES = [
-    "--no-sandbox", "--use-angle=swiftshader", "--enable-unsafe-swiftshader", "--disable-quic",
-    "--no-first-run", "--disable-background-networking", "--disable-component-update", "--disable-sync",
+    "--no-sandbox", "--disable-quic", "--no-first-run", "--disable-background-networking",
+    "--disable-component-update", "--disable-sync",
 ]  # fmt: skip
-PATIENCE = 120_000  # ms: WebGL in software, on a busy machine
+PATIENCE = 30_000  # ms, on a busy machine
 EXAMPLE = Path(__file__).parents[2] / "examples" / "photo.jpg"
 
 
 def choose(page: Any, photo: Path) -> None:
-    page.set_input_files("#photo input[type=file]", str(photo))
-    page.wait_for_selector("#editor canvas")
-    page.wait_for_timeout(2500)  # the editor fades the picture in, and takes no stroke before
+    page.set_input_files("#photo-file", str(photo))
+    page.wait_for_selector("#dock", state="visible")
+    page.wait_for_function("window.inpaint.erase.opening === false")
 
 
-def paint(page: Any, start: tuple[float, float] = (0.4, 0.4), end: tuple[float, float] = (0.55, 0.5)) -> None:
-    """Draw one stroke; places are shares of the canvas."""
-    box = page.locator("#editor canvas").first.bounding_box()
-    spots = [(box["x"] + x * box["width"], box["y"] + y * box["height"]) for x, y in (start, end)]
-    page.mouse.move(*spots[0])
+def spot(page: Any, x: float, y: float) -> tuple[float, float]:
+    """A place on the photo, in shares of its sides, as a place on the screen."""
+    left, top, width, height = page.evaluate(
+        """() => {
+            const { editor } = window.inpaint.erase, box = editor.canvas.getBoundingClientRect();
+            const { scale, x, y } = editor.view, { width, height } = editor.photo.preview;
+            return [box.left + x, box.top + y, width * scale, height * scale];
+        }"""
+    )
+    return left + x * width, top + y * height
+
+
+def paint(page: Any, start: tuple[float, float] = (0.4, 0.4), end: tuple[float, float] = (0.5, 0.48)) -> None:
+    """Draw one stroke; places are shares of the photo."""
+    page.mouse.move(*spot(page, *start))
     page.mouse.down()
-    page.mouse.move(*spots[1], steps=12)
+    page.mouse.move(*spot(page, *end), steps=8)
     page.mouse.up()
-    page.wait_for_timeout(500)
 
 
-def erase_and_look_inside(page: Any) -> None:
-    """Erase what is painted over, wait for the fill, and go to the tab that explains it."""
-    page.click("#erase")
-    page.wait_for_selector("#slider img", state="visible")
-    page.click("button[role=tab]:has-text('Look inside')")
+def use_telea(page: Any) -> None:
+    """Fill without a network: quick, for tests of all the rest."""
+    page.click("#model")
+    page.click("#models button:has-text('Without AI')")
 
 
-def point_and_imagine(page: Any) -> None:
-    """Ask where the prior looks from a point, and what it imagines where patches are hidden."""
-    page.wait_for_timeout(1000)
-    page.locator("#points img").click()
-    page.wait_for_selector("#heat img", state="visible")
-    page.wait_for_selector("text=of the attention goes to")
-    page.click("text=Masked autoencoder: hide patches")
-    page.click("#imagine")
-    page.wait_for_selector("#toy-together img", state="visible")
+def erase(page: Any) -> None:
+    """Press Erase and wait for the result."""
+    before = page.locator(".result").count()
+    page.click("#run")
+    page.wait_for_function(f"document.querySelectorAll('.result').length === {before + 1}")
+    page.wait_for_selector("#working", state="hidden")
 
 
-def pick(page: Any, dropdown: str, title: str) -> None:
-    """Choose from a list by what it says."""
-    page.click(f"{dropdown} input")
-    page.get_by_role("option", name=title, exact=True).click()
+def download(page: Any, folder: Path, button: str = "#save-png") -> Path:
+    page.click("#download")
+    with page.expect_download() as started:
+        page.click(button if page.is_visible(button) else "#save-same")  # a PNG is offered once
+    path = folder / started.value.suggested_filename
+    started.value.save_as(path)
+    return path
+
+
+def save_mask(page: Any, folder: Path) -> np.ndarray:
+    """What the page gives as a mask file, ``(H, W)`` bool."""
+    page.click("#mask")
+    with page.expect_download() as started:
+        page.click("#save-mask")
+    path = folder / started.value.suggested_filename
+    started.value.save_as(path)
+    return np.asarray(Image.open(path)) > 0
+
+
+def seen(page: Any) -> np.ndarray:
+    """The pixels of the stage as a visitor sees them, ``(H, W, 3)``."""
+    import io
+
+    page.mouse.move(2, 2)  # no cursor on the photo
+    page.wait_for_timeout(120)
+    return np.asarray(Image.open(io.BytesIO(page.locator("#stage").screenshot())).convert("RGB")).astype(int)
 
 
 def keep_screenshot(page: Any, name: str) -> None:
     folder = os.environ.get("INPAINT_SCREENSHOTS")
     if folder:
-        page.screenshot(path=str(Path(folder) / f"{name}.jpg"), type="jpeg", quality=72, full_page=True)
+        page.wait_for_timeout(300)
+        page.screenshot(path=str(Path(folder) / f"{name}.jpg"), type="jpeg", quality=80)

@@ -6,63 +6,20 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from PIL import Image
 
 from inpaint.errors import ImageError
-from inpaint.web.photos import PREVIEW_SIDE, Limits, continue_with, open_photo, safe_name, save_result
+from inpaint.web.photos import Limits, preview_size, read_upload, safe_name, view
 from tests.web.conftest import noise
-
-
-def test_a_rotated_phone_picture_is_measured_and_shown_upright(tmp_path: Path) -> None:
-    path = tmp_path / "phone.jpg"
-    exif = Image.Exif()
-    exif[0x0112] = 6
-    noise(40, 100).save(path, exif=exif)
-    photo, preview = open_photo(path)
-    assert (photo.height, photo.width) == (100, 40)
-    assert preview.size == (40, 100)
-    assert photo.suffix == ".jpg"
-
-
-def test_a_large_photo_gets_a_small_preview_and_keeps_its_size(tmp_path: Path) -> None:
-    path = tmp_path / "large.png"
-    Image.new("RGB", (4000, 1000)).save(path)
-    photo, preview = open_photo(path)
-    assert (photo.height, photo.width) == (1000, 4000)
-    assert preview.size == (PREVIEW_SIDE, 384)
-    assert photo.preview_size == (384, PREVIEW_SIDE)
-
-
-@pytest.mark.parametrize(
-    ("name", "suffix"), [("a.webp", ".webp"), ("a.tif", ".tif"), ("a.bmp", ".bmp"), ("a.gif", ".png")]
-)
-def test_results_keep_the_format_where_it_can_be_written(tmp_path: Path, name: str, suffix: str) -> None:
-    noise(20, 30).convert("P" if name == "a.gif" else "RGB").save(tmp_path / name)
-    photo, preview = open_photo(tmp_path / name)
-    assert photo.suffix == suffix
-    saved = save_result(preview, photo, tmp_path / "out")
-    assert saved.name == f"a-filled{suffix}"
-    assert Image.open(saved).size == (30, 20)
-    assert save_result(preview, photo, tmp_path / "out", lossless=True).suffix == ".png"
-
-
-def test_going_on_from_a_result_loses_nothing(tmp_path: Path) -> None:
-    noise(30, 30).save(tmp_path / "a.jpg")
-    photo, _ = open_photo(tmp_path / "a.jpg")
-    result = noise(30, 30, seed=5)
-    on = continue_with(result, photo, tmp_path)
-    assert (on.name, on.suffix) == ("a.jpg", ".jpg")
-    assert np.array_equal(np.asarray(Image.open(on.path)), np.asarray(result))
 
 
 def test_what_is_too_large_is_turned_away_before_it_is_decoded(tmp_path: Path) -> None:
     path = tmp_path / "bomb.png"
     path.write_bytes(_bomb(60_000, 60_000))
     with pytest.raises(ImageError, match=r"bomb\.png has 60000 x 60000 pixels, limit 100,000,000"):
-        open_photo(path)
+        read_upload(path, Limits(), path.name)
     noise(50, 50).save(tmp_path / "a.png")
     with pytest.raises(ImageError, match="limit is 0 MB"):
-        open_photo(tmp_path / "a.png", Limits(file_bytes=1000))
+        read_upload(tmp_path / "a.png", Limits(file_bytes=1000), "a.png")
 
 
 @pytest.mark.parametrize("content", [b"", b"no picture at all", b"\x89PNG\r\n\x1a\n broken"])
@@ -73,14 +30,23 @@ def test_a_bad_file_is_named_by_its_own_name_and_not_by_the_servers_path(
     path.parent.mkdir()
     path.write_bytes(content)
     with pytest.raises(ImageError) as caught:
-        open_photo(path, name="my photo.jpg")
+        read_upload(path, Limits(), "my photo.jpg")
     assert "my photo.jpg" in str(caught.value)
     assert "secret-folder" not in str(caught.value)
 
 
 def test_a_photo_that_is_gone_says_so(tmp_path: Path) -> None:
     with pytest.raises(ImageError, match="no longer on the server; upload it again"):
-        open_photo(tmp_path / "gone.png")
+        read_upload(tmp_path / "gone.png", Limits(), "gone.png")
+
+
+def test_views_show_their_part_of_the_photo_at_any_depth() -> None:
+    assert preview_size(4000, 1000) == (2048, 512) and preview_size(30, 20) == (30, 20)
+    pixels = np.zeros((100, 200, 3), np.uint16)
+    pixels[20:40, 50:100] = 65535
+    assert np.asarray(view(pixels, (20, 50, 40, 100), (10, 25))).min() == 255
+    assert view(pixels, (0, 0, 100, 200), (50, 100)).getpixel((60, 15)) == (0, 0, 0)
+    assert view(np.zeros((9, 9, 2), np.uint8), (0, 0, 9, 9), (9, 9)).mode == "RGBA"
 
 
 @given(st.text(max_size=200))

@@ -1,0 +1,156 @@
+"""Work that takes seconds: one job computes at a time, the others wait; each can be cancelled."""
+
+from __future__ import annotations
+
+import logging
+import secrets
+import threading
+import time
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any, Literal
+
+from inpaint.errors import InpaintError
+from inpaint.web.photos import Limits
+
+_LOG = logging.getLogger(__name__)
+_KEPT_SECONDS = 600  # a finished job's outcome can be asked for so long
+_current = threading.local()
+
+
+class Busy(InpaintError):
+    """The queue is full, or one visitor waits for too much."""
+
+
+class Cancelled(InpaintError):
+    """A job was cancelled while it ran."""
+
+
+class Job:
+    """One piece of work; its attributes are read by other threads while it runs.
+
+    Args:
+        owner: what it works on, such as a photo's id: an owner has one job at a time.
+        visitor: whose it is.
+    """
+
+    def __init__(self, owner: str, visitor: str) -> None:
+        self.id = secrets.token_urlsafe(12)
+        self.owner, self.visitor = owner, visitor
+        self.state: Literal["waiting", "running", "done", "failed", "cancelled"] = "waiting"
+        self.note, self.error = "", ""
+        self.fraction: float | None = None
+        self.outcome: dict[str, Any] = {}
+        self.version, self.ended = 0, 0.0  # the version grows with every change
+        self.over, self._cancel = threading.Event(), threading.Event()
+
+    @property
+    def open(self) -> bool:
+        """Waiting or running."""
+        return not self.over.is_set()
+
+    @property
+    def cancelled(self) -> bool:
+        """Whether somebody asked it to stop."""
+        return self._cancel.is_set()
+
+    def cancel(self) -> None:
+        """Ask it to stop; what runs stops at the next layer of its network."""
+        self._cancel.set()
+
+    def check(self) -> None:
+        """Raise :class:`Cancelled` if somebody cancelled the job."""
+        if self.cancelled:
+            raise Cancelled("cancelled")
+
+    def tell(self, note: str, fraction: float | None = None) -> None:
+        """Say what the job does now, and how far it is."""
+        self.check()
+        self.note, self.fraction = note, fraction
+        self.version += 1
+
+    def run(self, work: Callable[[Job], dict[str, Any]]) -> None:
+        """Do the work in this thread, and end."""
+        _current.job = self
+        state: Literal["done", "failed", "cancelled"] = "failed"
+        try:
+            self.check()
+            self.state = "running"
+            self.tell("")
+            self.outcome, state = work(self), "done"
+        except InpaintError as error:
+            state = "cancelled" if self.cancelled else "failed"
+            self.error = str(error)
+        except Exception:  # a bug of ours: the visitor gets a sentence, the log the rest
+            _LOG.exception("a job failed")
+            self.error = "something went wrong on the server; its log says what"
+        finally:
+            _current.job = None
+            self.state, self.ended = state, time.monotonic()
+            self.version += 1
+            self.over.set()
+
+
+def check_current_job(*_: object) -> None:
+    """Stop the job that runs in this thread if it was cancelled; hung onto the layers of networks."""
+    job: Job | None = getattr(_current, "job", None)
+    if job is not None:
+        job.check()
+
+
+class Jobs:
+    """Two queues, of what computes and of what fetches, each with one worker."""
+
+    def __init__(self, limits: Limits) -> None:
+        self._limits = limits
+        self._jobs: dict[str, Job] = {}
+        self._lock = threading.Lock()
+        self._workers = {name: ThreadPoolExecutor(1, name) for name in ("fill", "fetch")}
+
+    def submit(
+        self,
+        owner: str,
+        visitor: str,
+        work: Callable[[Job], dict[str, Any]],
+        queue: Literal["fill", "fetch"] = "fill",
+    ) -> Job:
+        """Queue some work, which gets its job and gives the outcome.
+
+        Raises:
+            Busy: the owner has a job already, or too many wait.
+        """
+        job, now = Job(owner, visitor), time.monotonic()
+        with self._lock:
+            recent = {
+                key: old for key, old in self._jobs.items() if old.open or now - old.ended < _KEPT_SECONDS
+            }
+            active = [other for other in recent.values() if other.open]
+            if any(other.owner == owner for other in active):
+                raise Busy("this photo is being worked on already; wait for it, or cancel it first")
+            if len(active) >= self._limits.waiting:
+                raise Busy(f"the server is busy: {len(active)} requests are waiting; try again in a minute")
+            if sum(other.visitor == visitor for other in active) >= self._limits.visitor_jobs:
+                raise Busy(f"you have {self._limits.visitor_jobs} requests waiting; let one finish first")
+            self._jobs = {**recent, job.id: job}
+        self._workers[queue].submit(job.run, work)
+        return job
+
+    def find(self, key: str) -> Job | None:
+        """The job of an id, for some minutes after its end."""
+        return self._jobs.get(key)
+
+    def of(self, owner: str) -> Job | None:
+        """The open job of an owner."""
+        return next((job for job in self._jobs.values() if job.open and job.owner == owner), None)
+
+    def ahead(self, job: Job) -> int:
+        """How many jobs are before this one."""
+        before = list(self._jobs.values())
+        return sum(other.open for other in before[: before.index(job)]) if job in before else 0
+
+    def close(self) -> None:
+        """Cancel everything, and wait for what runs to stop."""
+        for job in self._jobs.values():
+            job.cancel()
+        for worker in self._workers.values():
+            worker.shutdown(wait=True, cancel_futures=True)

@@ -1,0 +1,594 @@
+// The Erase tab: open a photo, mark, erase in place, compare, undo, keep, download.
+
+import { Editor } from "./editor.js";
+import * as server from "./server.js";
+import { attempt, connectMenu, element, find, findAll, icon, setBar, tellJob, toast } from "./ui.js";
+
+const STORED = "inpaint.work";
+const BRUSH_RANGE = [2, 160]; // radius in CSS pixels at the ends of the slider
+
+export class EraseTab {
+  constructor(settings) {
+    this.settings = settings;
+    this.photo = null;
+    this.history = [{ fill: null, operations: [] }]; // what Ctrl+Z goes back through: strokes and fills alike
+    this.place = 0;
+    this.patches = new Map(); // fill id -> {bitmap, x, y}
+    this.kept = new Set();
+    this.versus = undefined; // compare with this fill (null: the photo) instead of with what was before
+    this.job = null;
+    this.model = settings.models.find((model) => model.here).key;
+    this.editor = new Editor(find("#stage"), {
+      onStroke: (operation) => this.mark(operation, true),
+      onSelect: (rough) => this.select(rough),
+      onBrush: (radius) => (find("#size").value = sliderOf(radius)),
+      onView: (scale) => (find("#zoom").value = `${Math.round(scale * 100)} %`),
+      loadLayer: (id) => server.bitmapOf(`api/photos/${this.photo.id}/masks/${id}`),
+      loadDetail: (box, width, height) =>
+        server.bitmapOf(server.viewUrl(this.photo, this.state.fill, box, width, height)).catch(() => null),
+    });
+    this.connect();
+    this.editor.setBrush(24);
+    this.showModel();
+    this.refresh();
+  }
+
+  get state() {
+    return this.history[this.place];
+  }
+
+  fillOf(id) {
+    return this.photo.fills.find((fill) => fill.id === id);
+  }
+
+  // A fill and all it was made on, the oldest first.
+  chain(id) {
+    const found = [];
+    for (let fill = id && this.fillOf(id); fill; fill = fill.parent && this.fillOf(fill.parent)) found.unshift(fill);
+    return found;
+  }
+
+  // -- opening --------------------------------------------------------------------------------------
+
+  async open(file) {
+    if (this.opening) return;
+    this.opening = true;
+    if (this.job) await this.cancel();
+    const started = performance.now();
+    this.showWorking("Opening", 0);
+    await attempt(async () => {
+      const path = `api/photos?name=${encodeURIComponent(file.name || "photo.png")}`;
+      const photo = await server.upload(path, file, (done) =>
+        this.showWorking(done < 1 ? `Uploading ${Math.round(done * 100)} %` : "Opening", done),
+      );
+      await this.show(photo, [{ fill: null, operations: [] }], 0);
+      this.openedIn = performance.now() - started;
+    });
+    this.opening = false;
+    this.showWorking(null);
+  }
+
+  async show(photo, history, place) {
+    const whole = server.wholeOf(photo);
+    const preview = await server.bitmapOf(server.viewUrl(photo, null, whole, photo.preview.width, photo.preview.height));
+    this.photo = photo;
+    this.history = history;
+    this.place = place;
+    this.patches.clear();
+    this.kept = new Set();
+    this.versus = undefined;
+    this.preview = preview;
+    this.setSlider(false);
+    find("#start").hidden = true;
+    for (const id of ["#dock", "#view-tools", "#file-tools", "#strip"]) find(id).hidden = false;
+    await new Promise(requestAnimationFrame); // the stage has its size now
+    this.editor.open(photo, preview);
+    this.editor.drawing.setGrow(Number(find("#grow").value));
+    await this.apply();
+  }
+
+  // Bring the screen to the present state.
+  async apply() {
+    const { fill, operations } = this.state;
+    await this.loadPatches(fill);
+    await this.loadPatches(this.versus);
+    await this.editor.drawing.show(operations);
+    this.refresh();
+  }
+
+  async loadPatches(id) {
+    for (const fill of this.chain(id)) {
+      if (this.patches.has(fill.id)) continue;
+      const { x, y, width, height } = fill.patch;
+      const bitmap = await server.bitmapOf(server.viewUrl(this.photo, fill.id, fill.box, width, height));
+      this.patches.set(fill.id, { bitmap, x, y });
+    }
+  }
+
+  refresh() {
+    const { fill, operations } = this.state;
+    const at = (id) => this.chain(id).map((one) => this.patches.get(one.id)).filter(Boolean);
+    if (this.photo) {
+      const parent = fill ? this.fillOf(fill)?.parent ?? null : null;
+      this.editor.showPatches(at(fill), at(this.versus === undefined ? parent : this.versus));
+      find("#slider").disabled = find("#compare").disabled = !fill && this.versus === undefined;
+      this.showStrip();
+      this.save();
+    }
+    find("#undo").disabled = this.place === 0 || Boolean(this.job);
+    find("#redo").disabled = this.place === this.history.length - 1 || Boolean(this.job);
+    find("#run").disabled = !this.photo || operations.length === 0 || Boolean(this.job) || Boolean(this.selecting);
+    find("#again").hidden = true;
+    find("#clear").disabled = find("#save-mask").disabled = operations.length === 0;
+    this.editor.refresh();
+  }
+
+  // -- what is marked -------------------------------------------------------------------------------
+
+  step(state) {
+    this.history = [...this.history.slice(0, this.place + 1), state];
+    this.place = this.history.length - 1;
+  }
+
+  mark(operation, drawn = false) {
+    const { fill, operations } = this.state;
+    if (operation.erase && operations.length === 0) return this.editor.drawing.redraw(), this.editor.refresh();
+    const next = [...operations, operation];
+    this.step({ fill, operations: next });
+    if (drawn) {
+      this.editor.drawing.operations = next;
+      this.editor.drawing.redraw(); // its pieces overlap; in one piece it looks as it will after a reload
+      this.refresh();
+    } else {
+      attempt(() => this.apply());
+    }
+    if (drawn && !operation.erase && find("#auto").checked && !this.job) this.run();
+  }
+
+  clear() {
+    if (this.state.operations.length === 0) return;
+    this.step({ fill: this.state.fill, operations: [] });
+    attempt(() => this.apply());
+  }
+
+  travel(steps) {
+    const place = this.place + steps;
+    if (this.job || place < 0 || place >= this.history.length) return;
+    this.place = place;
+    attempt(() => this.apply());
+  }
+
+  async select(rough) {
+    if (this.selecting || this.job) return this.editor.refresh();
+    this.selecting = true;
+    this.showWorking("Selecting", null);
+    const fill = this.state.fill ? `?fill=${this.state.fill}` : "";
+    await attempt(async () => {
+      const job = await server.post(`api/photos/${this.photo.id}/select${fill}`, rough);
+      const { id } = await server.follow(job);
+      this.selecting = false;
+      this.mark({ kind: "layer", id });
+    });
+    this.selecting = false;
+    this.showWorking(null);
+    this.refresh();
+  }
+
+  async useMask(file) {
+    await attempt(async () => {
+      const { id } = await server.upload(`api/photos/${this.photo.id}/masks`, file);
+      this.mark({ kind: "layer", id });
+    });
+  }
+
+  async saveMask() {
+    await attempt(async () => {
+      const blob = await server.postForFile(`api/photos/${this.photo.id}/mask`, this.editor.drawing.value);
+      server.saveBlob(blob, `${stemOf(this.photo.name)}-mask.png`);
+    });
+  }
+
+  // -- erasing --------------------------------------------------------------------------------------
+
+  async run() {
+    const { fill: parent, operations } = this.state;
+    if (!this.photo || this.job || this.selecting || operations.length === 0) return;
+    this.job = { state: "waiting" }; // at once: a second click finds it
+    this.refresh();
+    this.setSlider(false);
+    await attempt(async () => {
+      const wanted = { drawing: this.editor.drawing.value, model: this.model, parent };
+      await this.finish(await server.post(`api/photos/${this.photo.id}/fills`, wanted));
+    });
+    this.job = null;
+    this.showWorking(null);
+    this.refresh();
+  }
+
+  async finish(job) {
+    const started = performance.now();
+    const tick = setInterval(() => this.job?.id && this.showJob(this.job, started), 500);
+    let fill;
+    try {
+      fill = await server.follow(job, (next) => this.showJob((this.job = next), started));
+    } finally {
+      clearInterval(tick);
+    }
+    if (!this.fillOf(fill.id)) this.photo.fills.push(fill);
+    await this.loadPatches(fill.id);
+    this.versus = undefined;
+    this.step({ fill: fill.id, operations: [] });
+    this.job = null;
+    await this.apply();
+    this.filledIn = performance.now() - started;
+  }
+
+  showJob(job, started) {
+    this.showWorking(tellJob(job, started), job.state === "running" ? job.fraction : null);
+  }
+
+  showWorking(told, fraction) {
+    const working = find("#working");
+    working.hidden = told === null;
+    find("#cancel").hidden = !this.job;
+    if (told === null) return;
+    find(".told", working).textContent = told;
+    setBar(find(".bar-line", working), fraction);
+  }
+
+  async cancel() {
+    if (!this.job?.id) return;
+    const job = this.job;
+    await attempt(() => server.cancel(job));
+    this.showWorking("Stopping", null);
+  }
+
+  // -- results --------------------------------------------------------------------------------------
+
+  goTo(id) {
+    if (this.job || id === this.state.fill) return;
+    this.step({ fill: id, operations: this.state.operations });
+    this.versus = undefined;
+    attempt(() => this.apply());
+  }
+
+  compareWith(id) {
+    this.versus = this.versus === id ? undefined : id;
+    attempt(async () => {
+      await this.apply();
+      this.setSlider(this.versus !== undefined);
+    });
+  }
+
+  async discard(id) {
+    await attempt(async () => {
+      const photo = await server.remove(`api/photos/${this.photo.id}/fills/${id}`);
+      const parent = this.fillOf(id).parent;
+      const here = this.state.fill === id;
+      this.photo.fills = photo.fills;
+      this.history = this.history.map((state) => (state.fill === id ? { ...state, fill: parent } : state));
+      if (this.versus === id) this.versus = undefined;
+      if (here) this.setSlider(false);
+      await this.apply();
+    });
+  }
+
+  showStrip() {
+    const strip = find("#strip");
+    const results = [null, ...this.photo.fills.map((fill) => fill.id)];
+    strip.replaceChildren(...results.map((id, number) => this.resultOf(id, number)));
+    const current = find("[aria-current=true]", strip);
+    current?.scrollIntoView({ block: "nearest", inline: "nearest" });
+  }
+
+  resultOf(id, number) {
+    const fill = id && this.fillOf(id);
+    const name = fill ? `Result ${number}` : "Photo";
+    const current = this.state.fill === id;
+    const title = fill ? `${this.titleOf(fill.model)}, ${fill.seconds.toFixed(1)} s` : "The photo as it came";
+    const image = element("img", { src: this.thumbnail(id), alt: "", loading: "lazy" });
+    const tool = (kind, label, symbol, onclick, pressed) =>
+      element("button", { class: `icon ${kind}`, title: label, "aria-label": label, "aria-pressed": pressed, onclick }, icon(symbol));
+    const isLeaf = fill && !this.photo.fills.some((other) => other.parent === id);
+    const tools = element(
+      "div",
+      { class: "tools" },
+      current ? null : tool("versus", `Compare with ${name}`, "split", () => this.compareWith(id), String(this.versus === id)),
+      fill && tool("pin", this.kept.has(id) ? "Kept" : "Keep", "pin", () => this.keep(id), String(this.kept.has(id))),
+      isLeaf && !this.kept.has(id) && tool("drop", `Remove ${name}`, "clear", () => this.discard(id)),
+    );
+    return element(
+      "div",
+      { class: this.kept.has(id) ? "result kept" : "result", "aria-current": String(current) },
+      element("button", { title, "aria-label": `Go on from ${name}`, onclick: () => this.goTo(id) }, image),
+      element("div", { class: "name" }, element("span", {}, name)),
+      tools,
+    );
+  }
+
+  thumbnail(id) {
+    const { width, height } = this.photo.preview;
+    const factor = Math.min(1, 200 / Math.max(width, height));
+    const sides = [width, height].map((side) => Math.max(1, Math.round(side * factor)));
+    return server.viewUrl(this.photo, id, server.wholeOf(this.photo), ...sides);
+  }
+
+  keep(id) {
+    if (!this.kept.delete(id)) this.kept.add(id);
+    this.refresh();
+  }
+
+  download(lossless) {
+    const fill = this.state.fill ? `&fill=${this.state.fill}` : "";
+    server.saveUrl(`api/photos/${this.photo.id}/download?lossless=${lossless}${fill}`);
+  }
+
+  setSlider(on) {
+    this.editor.divider = on ? 0.5 : null;
+    find("#slider").setAttribute("aria-pressed", String(on));
+    this.editor.refresh();
+  }
+
+  setCompare(on) {
+    this.editor.comparing = on && Boolean(this.state.fill || this.versus !== undefined);
+    find("#compare").setAttribute("aria-pressed", String(this.editor.comparing));
+    this.editor.refresh();
+  }
+
+  // -- models ---------------------------------------------------------------------------------------
+
+  titleOf(key) {
+    return this.settings.models.find((model) => model.key === key)?.title ?? key;
+  }
+
+  showModel() {
+    find("#model span").textContent = this.titleOf(this.model);
+    find("#models").replaceChildren(...this.settings.models.map((model) => this.modelButton(model)));
+  }
+
+  modelButton(model) {
+    const size = model.megabytes ? `${model.megabytes} MB` : "";
+    const tag = model.here ? size && `here, ${size}` : `${size} once`;
+    const about = element("span", {}, model.title, element("small", {}, model.about));
+    const attributes = { role: "radio", "aria-checked": String(this.model === model.key), title: `${model.key}. ${model.licence}` };
+    attributes.onclick = () => (model.here ? this.chooseModel(model.key) : this.fetchModel(model));
+    return element("button", attributes, about, element("span", { class: "tag" }, tag));
+  }
+
+  chooseModel(key) {
+    this.model = key;
+    localStorage.setItem("inpaint.model", key);
+    this.showModel();
+    find("#model-menu").hidePopover();
+    const { fill, operations } = this.state;
+    const marks = fill && operations.length === 0 && this.history[this.place - 1];
+    find("#again").hidden = !(marks && marks.operations.length && marks.fill === this.fillOf(fill).parent);
+  }
+
+  // The same marks once more, with the model that is chosen now.
+  again() {
+    this.step(this.history[this.place - 1]);
+    attempt(async () => {
+      await this.apply();
+      await this.run();
+    });
+  }
+
+  async fetchModel(model) {
+    if (!this.settings.allow_downloads) {
+      toast(`${model.title} is not on this server. Its owner can fetch it: inpaint models download ${model.key}`);
+      return;
+    }
+    find("#model-menu").hidePopover();
+    const started = performance.now();
+    await attempt(async () => {
+      const job = await server.post(`api/models/${model.key}/fetch`, {});
+      const outcome = await server.follow(job, (next) => this.showJob((this.job = next), started));
+      this.settings.models = outcome.models;
+      this.job = null;
+      this.chooseModel(model.key);
+      toast(`${model.title} is ready`);
+    });
+    this.job = null;
+    this.showWorking(null);
+    this.refresh();
+  }
+
+  // -- this page, loaded again ----------------------------------------------------------------------
+
+  save() {
+    try {
+      localStorage.setItem(STORED, this.written(this.history, this.place));
+    } catch {
+      try {
+        localStorage.setItem(STORED, this.written([this.state], 0)); // storage is full: only what is shown
+      } catch {
+        localStorage.removeItem(STORED);
+      }
+    }
+  }
+
+  // States share their operations: each is written once.
+  written(history, place) {
+    const pool = [...new Set(history.flatMap((state) => state.operations))];
+    const number = new Map(pool.map((operation, index) => [operation, index]));
+    const states = history.map(({ fill, operations }) => ({ fill, operations: operations.map((one) => number.get(one)) }));
+    return JSON.stringify({ photo: this.photo.id, history: states, place, kept: [...this.kept], pool });
+  }
+
+  async restore() {
+    let stored;
+    try {
+      stored = JSON.parse(localStorage.getItem(STORED));
+    } catch {
+      stored = null;
+    }
+    if (!stored?.photo) return;
+    const photo = await server.get(`api/photos/${stored.photo}`).catch(() => null);
+    if (!photo) return localStorage.removeItem(STORED);
+    const known = new Set([null, ...photo.fills.map((fill) => fill.id)]);
+    const history = stored.history
+      .map(({ fill, operations }) => ({ fill, operations: operations.map((index) => stored.pool[index]) }))
+      .filter(({ fill }) => known.has(fill));
+    const whole = history.length === stored.history.length;
+    if (history.length === 0) history.push({ fill: null, operations: [] });
+    await this.show(photo, history, whole ? stored.place : history.length - 1);
+    this.kept = new Set(stored.kept);
+    this.refresh();
+    if (photo.job) {
+      await attempt(async () => {
+        this.job = { state: "waiting" };
+        await this.finish(await server.get(`api/jobs/${photo.job}`));
+      });
+      this.job = null;
+      this.showWorking(null);
+      this.refresh();
+    }
+  }
+
+  // -- buttons and keys -----------------------------------------------------------------------------
+
+  connect() {
+    const on = (selector, action) => find(selector).addEventListener("click", action);
+    const { megapixels, megabytes, keep_minutes: minutes } = this.settings;
+    find("#limits").textContent =
+      `Up to ${megapixels} megapixels and ${megabytes} MB. Everything stays on this server and is deleted ${minutes} minutes after the last use.`;
+    for (let number = 0; number < this.settings.examples; number++) {
+      const source = `api/examples/${number}`;
+      const show = () => attempt(async () => this.open(new File([await (await fetch(source)).blob()], `example-${number + 1}.jpg`)));
+      const image = element("img", { src: source, alt: "" });
+      find("#examples").append(element("button", { "aria-label": `Try example ${number + 1}`, onclick: show }, image));
+    }
+    on("#choose", () => find("#photo-file").click());
+    on("#open", () => find("#photo-file").click());
+    on("#use-mask", () => find("#mask-file").click());
+    connectFile("#photo-file", (file) => this.open(file));
+    connectFile("#mask-file", (file) => this.useMask(file));
+    on("#run", () => this.run());
+    on("#again", () => this.again());
+    on("#cancel", () => this.cancel());
+    on("#undo", () => this.travel(-1));
+    on("#redo", () => this.travel(1));
+    on("#clear", () => this.clear());
+    on("#invert", () => this.mark({ kind: "invert" }));
+    on("#save-mask", () => this.saveMask());
+    on("#fit", () => this.editor.fit());
+    on("#slider", () => this.setSlider(this.editor.divider === null));
+    on("#save-same", () => this.download(false));
+    on("#save-png", () => this.download(true));
+    for (const menu of findAll(".menu")) menu.addEventListener("click", (event) => event.target.closest("button:not([role])") && menu.hidePopover());
+    const compare = find("#compare");
+    compare.addEventListener("pointerdown", (event) => {
+      compare.setPointerCapture(event.pointerId);
+      this.setCompare(true);
+    });
+    for (const kind of ["pointerup", "pointercancel", "blur"]) compare.addEventListener(kind, () => this.setCompare(false));
+    for (const button of findAll("[data-tool]")) button.addEventListener("click", () => this.setTool(button.dataset.tool));
+    find("#size").addEventListener("input", (event) => this.editor.setBrush(radiusOf(event.target.value)));
+    find("#grow").addEventListener("input", (event) => this.setGrow(Number(event.target.value)));
+    connectMenu(find("#mask"), find("#mask-menu"));
+    connectMenu(find("#model"), find("#model-menu"), () => this.showModel());
+    connectMenu(find("#help"), find("#help-menu"));
+    connectMenu(find("#download"), find("#download-menu"), () => {
+      const format = { jpg: "JPEG", tif: "TIFF" }[this.photo.format] ?? this.photo.format.toUpperCase();
+      find("#save-same span").replaceChildren(format, element("small", {}, "full size, as your photo, with its metadata"));
+      find("#save-png").hidden = format === "PNG";
+    });
+    // A photo that is open is in use, even while nothing is asked of the server.
+    setInterval(() => this.photo && server.get(`api/photos/${this.photo.id}`).catch(() => {}), 5 * 60_000);
+    const stored = localStorage.getItem("inpaint.model");
+    if (this.settings.models.some((model) => model.here && model.key === stored)) this.model = stored;
+    this.connectKeys();
+    this.connectDrops();
+  }
+
+  setTool(tool) {
+    this.editor.setTool(tool);
+    for (const button of findAll("[data-tool]")) button.setAttribute("aria-pressed", String(button.dataset.tool === tool));
+    this.setSlider(false);
+  }
+
+  setGrow(pixels) {
+    find("#grow-value").value = `${pixels > 0 ? "+" : ""}${pixels} px`;
+    find("#grow").value = pixels;
+    if (!this.photo) return;
+    this.editor.drawing.setGrow(pixels);
+    this.editor.refresh();
+  }
+
+  connectKeys() {
+    const { editor } = this;
+    const plain = {
+      b: () => this.setTool("brush"),
+      e: () => this.setTool("eraser"),
+      r: () => this.setTool("box"),
+      f: () => this.setTool("scribble"),
+      "[": () => editor.setBrush(editor.brush / 1.25),
+      "]": () => editor.setBrush(editor.brush * 1.25),
+      enter: () => this.run(),
+      escape: () => (this.job ? this.cancel() : this.setSlider(false)),
+      delete: () => this.clear(),
+      backspace: () => this.clear(),
+      i: () => this.mark({ kind: "invert" }),
+      s: () => this.state.fill && this.setSlider(editor.divider === null),
+      c: () => this.setCompare(true),
+      0: () => editor.fit(),
+      "+": () => editor.zoom(1.3),
+      "=": () => editor.zoom(1.3),
+      "-": () => editor.zoom(1 / 1.3),
+      "?": () => find("#help").click(),
+      " ": () => ((editor.spaceHeld = true), editor.refresh()),
+    };
+    const command = { z: () => this.travel(-1), y: () => this.travel(1), enter: () => this.run() };
+    document.addEventListener("keydown", (event) => {
+      const typing = event.target.matches("input:not([type=range], [type=checkbox]), textarea, select");
+      if (find("#erase").hidden || !this.photo || typing || event.altKey) return;
+      const key = event.key.toLowerCase();
+      const pressing = event.target.matches("button, [role=button]") && (key === "enter" || key === " ");
+      if (pressing && event.target.closest(".menu, .strip, nav")) return;
+      let action = plain[key];
+      if (event.ctrlKey || event.metaKey) action = key === "z" && event.shiftKey ? command.y : command[key];
+      if (!action) return;
+      event.preventDefault();
+      if (!event.repeat || "[]+-=".includes(key)) action();
+    });
+    document.addEventListener("keyup", (event) => {
+      if (event.key === " ") editor.spaceHeld = false;
+      if (event.key.toLowerCase() === "c") this.setCompare(false);
+      editor.refresh();
+    });
+  }
+
+  connectDrops() {
+    const veil = find("#drop-veil");
+    const erase = find("#erase");
+    erase.addEventListener("dragover", (event) => {
+      event.preventDefault();
+      veil.hidden = false;
+    });
+    erase.addEventListener("dragleave", (event) => (veil.hidden = !event.relatedTarget || !erase.contains(event.relatedTarget)));
+    erase.addEventListener("drop", (event) => {
+      event.preventDefault();
+      veil.hidden = true;
+      const file = event.dataTransfer.files[0];
+      if (file) this.open(file);
+    });
+    document.addEventListener("paste", (event) => {
+      const file = [...(event.clipboardData?.files ?? [])].find((one) => one.type.startsWith("image/"));
+      if (!erase.hidden && file) this.open(file);
+    });
+  }
+}
+
+function connectFile(selector, action) {
+  const input = find(selector);
+  input.addEventListener("change", () => {
+    const file = input.files[0];
+    if (file) action(file);
+    input.value = "";
+  });
+}
+
+const stemOf = (name) => name.replace(/\.[^.]*$/, "");
+const radiusOf = (value) => BRUSH_RANGE[0] * (BRUSH_RANGE[1] / BRUSH_RANGE[0]) ** (value / 100);
+const sliderOf = (radius) => (100 * Math.log(radius / BRUSH_RANGE[0])) / Math.log(BRUSH_RANGE[1] / BRUSH_RANGE[0]);

@@ -1,0 +1,34 @@
+// The page: tabs, and what they share.
+
+import { BackbonesTab } from "./backbones.js";
+import { BatchTab } from "./batch.js";
+import { EraseTab } from "./erase.js";
+import { InspectTab } from "./inspect.js";
+import { get } from "./server.js";
+import { attempt, find, findAll } from "./ui.js";
+
+function showTab(name) {
+  for (const tab of findAll("[data-tab]")) {
+    const chosen = tab.dataset.tab === name;
+    tab.setAttribute("aria-selected", String(chosen));
+    find(`#${tab.dataset.tab}`).hidden = !chosen;
+  }
+  tabs[name]?.shown?.();
+}
+
+const tabs = {};
+
+await attempt(async () => {
+  const settings = await get("api/settings");
+  const erase = new EraseTab(settings);
+  Object.assign(tabs, {
+    erase,
+    batch: new BatchTab(find("#batch"), settings, erase),
+    inspect: new InspectTab(find("#inspect"), settings, erase),
+    backbones: new BackbonesTab(find("#backbones"), settings, erase),
+  });
+  for (const tab of findAll("[data-tab]")) tab.addEventListener("click", () => showTab(tab.dataset.tab));
+  window.inpaint = tabs; // for the console
+  await erase.restore();
+  document.body.dataset.ready = "true";
+});

@@ -1,0 +1,85 @@
+// Small parts of the page: elements, icons, messages, menus, progress.
+
+export const find = (selector, root = document) => root.querySelector(selector);
+export const findAll = (selector, root = document) => [...root.querySelectorAll(selector)];
+
+// element("button", {class: "icon", onclick: ...}, children)
+export function element(name, attributes = {}, ...children) {
+  const made = document.createElement(name);
+  for (const [key, value] of Object.entries(attributes)) {
+    if (value === undefined || value === null || value === false) continue;
+    if (key.startsWith("on")) made.addEventListener(key.slice(2), value);
+    else if (key in made && typeof value !== "string") made[key] = value;
+    else made.setAttribute(key, value);
+  }
+  made.append(...children.flat().filter((child) => child !== null && child !== undefined && child !== false));
+  return made;
+}
+
+export function icon(name) {
+  const svg = document.createElementNS("http://www.w3.org/2000/svg", "svg");
+  const use = document.createElementNS("http://www.w3.org/2000/svg", "use");
+  use.setAttribute("href", `#i-${name}`);
+  svg.append(use);
+  return svg;
+}
+
+export function toast(message, bad = false) {
+  const shown = element("div", { class: bad ? "toast bad" : "toast" }, message);
+  find("#toasts").replaceChildren(shown);
+  setTimeout(() => shown.remove(), bad ? 8000 : 4000);
+}
+
+// Run something, and show what went wrong.
+export async function attempt(work) {
+  try {
+    return await work();
+  } catch (error) {
+    if (error.constructor.name !== "Cancelled") toast(error.message, true);
+    if (!("status" in error) && error.constructor.name !== "Cancelled") console.error(error);
+    return undefined;
+  }
+}
+
+// Open a menu beside its button: above it where there is room, else below.
+export function connectMenu(button, menu, onOpen = () => {}) {
+  button.addEventListener("click", () => {
+    if (menu.matches(":popover-open")) return menu.hidePopover();
+    onOpen();
+    menu.showPopover();
+    const anchor = button.getBoundingClientRect();
+    const { width, height } = menu.getBoundingClientRect();
+    const left = Math.min(Math.max(8, anchor.left + anchor.width / 2 - width / 2), innerWidth - width - 8);
+    const above = anchor.top - height - 8;
+    menu.style.left = `${left}px`;
+    menu.style.top = `${above >= 8 ? above : Math.min(anchor.bottom + 8, innerHeight - height - 8)}px`;
+  });
+}
+
+export function barLine() {
+  const bar = element("span", { class: "bar-line" }, element("i"));
+  return { bar, set: (fraction) => setBar(bar, fraction) };
+}
+
+export function setBar(bar, fraction) {
+  bar.classList.toggle("unknown", fraction === null || fraction === undefined);
+  bar.style.setProperty("--done", fraction ?? 0);
+}
+
+// What a job does, for a person.
+export function tellJob(job, started) {
+  if (job.state === "waiting") return job.ahead ? `Waiting, ${job.ahead} before you` : "Waiting";
+  const seconds = (performance.now() - started) / 1000;
+  return `${job.note || "Starting"}${seconds >= 1 ? `, ${seconds.toFixed(0)} s` : ""}`;
+}
+
+export const figure = (image, caption) => element("figure", {}, image, element("figcaption", {}, caption));
+
+export const labelled = (text, control) => element("label", {}, text, control);
+
+export function select(options, value, onchange) {
+  const made = element("select", { onchange: () => onchange?.(made.value) });
+  for (const [key, title] of options) made.append(element("option", { value: key }, title));
+  made.value = value ?? options[0]?.[0] ?? "";
+  return made;
+}

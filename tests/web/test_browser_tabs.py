@@ -1,0 +1,132 @@
+"""Batch, Inspect and Backbones in a real browser."""
+
+import zipfile
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from tests.web.browser import EXAMPLE, choose, erase, keep_screenshot, paint
+from tests.web.conftest import noise
+
+pytest.importorskip("playwright.sync_api")
+pytestmark = [pytest.mark.browser, pytest.mark.slow]
+
+
+def draw_on_first(page: Any, files: list[Path]) -> None:
+    page.click("[data-tab=batch]")
+    page.set_input_files("#batch-files", [str(path) for path in files])
+    page.wait_for_selector(".batch-stage", state="visible")
+    page.wait_for_function("window.inpaint.batch.editor.photo && window.inpaint.batch.work.offsetParent")
+    page.wait_for_timeout(200)
+    box = page.locator(".batch-stage canvas").bounding_box()
+    x, y = box["x"] + box["width"] / 2, box["y"] + box["height"] / 2
+    page.mouse.move(x, y)
+    page.mouse.down()
+    page.mouse.move(x + 30, y + 10, steps=4)
+    page.mouse.up()
+
+
+def test_one_mask_for_photos_of_other_sizes(page: Any, tmp_path: Path) -> None:
+    files = []
+    for index, (width, height) in enumerate([(320, 240), (640, 480), (200, 300)]):
+        files.append(tmp_path / f"shot-{index}.png")
+        noise(height, width, seed=index).save(files[-1])
+    (tmp_path / "broken.png").write_bytes(b"broken")
+    draw_on_first(page, [*files, tmp_path / "broken.png"])
+    page.locator("#batch select").nth(1).select_option("opencv-telea")
+    page.click("#batch-run")
+    page.wait_for_selector("text=3 filled, 1 not")
+    assert "broken.png" in page.inner_text(".batch-list .bad")
+    assert page.locator(".batch-list figure[data-state=done] img").count() == 3
+    keep_screenshot(page, "batch")
+    with page.expect_download() as started:
+        page.click("#batch-zip")
+    started.value.save_as(tmp_path / "filled.zip")
+    with zipfile.ZipFile(tmp_path / "filled.zip") as archive:
+        assert sorted(archive.namelist()) == [f"shot-{index}-filled.png" for index in range(3)]
+        for index, file in enumerate(files):
+            with archive.open(f"shot-{index}-filled.png") as filled:
+                before, after = np.asarray(Image.open(file)), np.asarray(Image.open(filled))
+            rows, columns = np.nonzero((before != after).any(axis=2))
+            height, width = before.shape[:2]
+            assert 0.5 * width < columns.mean() < 0.65 * width and 0.4 * height < rows.mean() < 0.65 * height
+
+
+def test_a_batch_can_be_cancelled(page: Any, tmp_path: Path) -> None:
+    files = []
+    for index in range(6):
+        files.append(tmp_path / f"shot-{index}.png")
+        Image.open(EXAMPLE).save(files[-1])
+    draw_on_first(page, files)
+    page.click("#batch-run")
+    page.wait_for_selector(".batch-list figure[data-state=done]")
+    page.click("#batch-cancel")
+    page.wait_for_selector("text=then cancelled")
+    done = page.locator(".batch-list figure[data-state=done]").count()
+    assert 0 < done < 6 and page.is_visible("#batch-zip")
+
+
+@pytest.mark.parametrize("model", ["acr-small", "acr-small-convnext"])
+def test_inspect(page: Any, model: str) -> None:
+    if model == "acr-small-convnext":
+        pytest.importorskip("timm")
+    page.click("[data-tab=inspect]")
+    assert "Open a photo on the Erase tab first" in page.inner_text("#inspect-notice")
+    page.click("[data-tab=erase]")
+    choose(page, EXAMPLE)
+    page.click("#model")
+    page.locator(f"#models button[title^='{model}.']").click()
+    paint(page, (0.6, 0.6), (0.75, 0.7))
+    erase(page)
+    page.click("[data-tab=inspect]")
+    page.wait_for_selector("#points", state="visible")  # it starts by itself
+    assert page.input_value("#inspect-model") == model  # that of the fill
+    for name in ("masked", "reconstruction", "original", "with_prior", "without_prior", "difference"):
+        page.wait_for_function(f"document.getElementById('see-{name}').naturalWidth > 100")
+    assert "of 255 levels" in page.inner_text(".scale-ends")
+    box = page.locator("#points").bounding_box()
+    page.locator("#points").click(position={"x": 0.67 * box["width"], "y": 0.65 * box["height"]})
+    page.wait_for_selector("#heat", state="visible")
+    word = "similarity" if "convnext" in model else "attention"
+    assert word in page.inner_text("#heat-told") and "in the hole" in page.inner_text("#heat-told")
+    if model == "acr-small":
+        averaged = page.get_attribute("#heat", "src")
+        page.select_option("#layer", "2")
+        page.wait_for_function(f"!document.getElementById('heat').src.endsWith('{averaged}')")
+        keep_screenshot(page, "inspect")
+    else:
+        assert "attention" not in page.inner_text("#inspect-found .panel:last-child").lower()
+    page.click("#hide")
+    page.wait_for_function("document.querySelectorAll('#patches img').length === 9")
+    assert [text for text in page.locator("#patches h2").all_inner_texts()] == [
+        "50 % hidden", "75 % hidden", "90 % hidden",
+    ]  # fmt: skip
+
+
+def test_backbones_side_by_side(page: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    pytest.importorskip("timm")
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path))  # nothing was fetched before
+    choose(page, EXAMPLE)
+    page.click("[data-tab=backbones]")
+    for index, name in enumerate(("convnextv2_atto", "convnextv2_femto")):
+        page.select_option(f"#backbone-{index}", name)
+    page.click("#backbone-run")
+    page.wait_for_function("document.querySelectorAll('#backbone-columns img').length === 8")
+    told = page.inner_text("#backbone-columns")
+    assert (
+        told.count("Random weights.") == 2 and "3.7 M" in told and "0.55 G" in told and "CC-BY-NC-4.0" in told
+    )
+    assert told.count("random weights 0.") == 8
+    keep_screenshot(page, "backbones")
+
+
+def test_the_road_to_convnext_is_drawn_when_opened(page: Any) -> None:
+    pytest.importorskip("timm")
+    page.click("[data-tab=backbones]")
+    page.click("#road summary")
+    page.wait_for_selector("#road-chart svg[role=img]")
+    texts = page.locator("#road-chart svg[role=img] text").all_text_contents()
+    assert {"ResNet", "76.13", "separate downsampling", "81.97", "4.46"} <= set(texts)

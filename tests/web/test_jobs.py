@@ -1,0 +1,72 @@
+import threading
+import time
+
+import pytest
+import torch
+
+from inpaint.errors import InpaintError
+from inpaint.web.jobs import Busy, Job, Jobs, check_current_job
+from inpaint.web.photos import Limits
+
+
+def wait(job: Job) -> Job:
+    assert job.over.wait(20)
+    return job
+
+
+def test_jobs_run_in_order_and_give_what_they_gave() -> None:
+    jobs, order = Jobs(Limits()), []
+    made = [jobs.submit(f"photo {n}", "me", lambda _, n=n: order.append(n) or {"n": n}) for n in range(5)]
+    assert [wait(job).outcome for job in made] == [{"n": n} for n in range(5)]
+    assert order == [0, 1, 2, 3, 4]
+    jobs.close()
+
+
+def test_a_photo_has_one_job_and_a_queue_an_end() -> None:
+    jobs, gate = Jobs(Limits(waiting=4, visitor_jobs=3)), threading.Event()
+    made = [jobs.submit(f"photo {n}", "me", lambda _: (gate.wait(20) and {}) or {}) for n in range(3)]
+    assert jobs.ahead(made[2]) == 2
+    with pytest.raises(Busy, match="this photo is being worked on"):
+        jobs.submit("photo 1", "you", lambda _: {})
+    with pytest.raises(Busy, match="you have 3 requests waiting"):
+        jobs.submit("photo 9", "me", lambda _: {})
+    jobs.submit("photo 9", "you", lambda _: {})
+    with pytest.raises(Busy, match="4 requests are waiting; try again"):
+        jobs.submit("photo 10", "she", lambda _: {})
+    gate.set()
+    wait(made[2])
+    wait(jobs.submit("photo 1", "you", lambda _: {}))
+    jobs.close()
+
+
+def test_a_cancelled_job_stops_between_layers_of_a_network() -> None:
+    layers = torch.nn.Sequential(*[torch.nn.Identity() for _ in range(2000)])
+    for layer in layers:
+        layer.register_forward_pre_hook(check_current_job)
+        layer.register_forward_pre_hook(lambda *_: time.sleep(0.01))
+    jobs = Jobs(Limits())
+    running = jobs.submit("a", "me", lambda _: (layers(torch.ones(1)) and {}) or {})
+    waiting = jobs.submit("b", "me", lambda _: {"never": True})
+    time.sleep(0.1)
+    start = time.monotonic()
+    waiting.cancel()
+    running.cancel()
+    assert wait(running).state == "cancelled" and wait(waiting).state == "cancelled"
+    assert time.monotonic() - start < 5  # of 20 seconds
+    assert waiting.outcome == {}
+    jobs.close()
+
+
+def test_a_failure_is_one_line_and_a_bug_tells_nothing(caplog: pytest.LogCaptureFixture) -> None:
+    def fail(_: Job) -> dict:
+        raise InpaintError("the mask is empty")
+
+    def bug(_: Job) -> dict:
+        raise ZeroDivisionError("/secret/path")
+
+    jobs = Jobs(Limits())
+    assert wait(jobs.submit("a", "me", fail)).error == "the mask is empty"
+    assert "secret" not in wait(jobs.submit("b", "me", bug)).error
+    assert "secret" in caplog.text
+    assert wait(jobs.submit("c", "me", lambda _: {})).state == "done"
+    jobs.close()
