@@ -1,10 +1,9 @@
-"""ConvNeXt V2 on the visible part of an image: timm's modules, told which positions are there.
+"""ConvNeXt V2 on the visible part of an image: timm's modules with masked convolutions.
 
-A hidden position counts as absent, as it would be in a sparse network: it is zero to every convolution, the
-statistics of GRN leave it out, and whatever is computed at it is thrown away.
+A hidden position counts as absent, as in a sparse network: it is zero to every convolution, the statistics of
+GRN leave it out, and what is computed there is discarded.
 
-Shapes: images and features ``(B, C, H, W)``, in channels-last memory; ``visible`` bool ``(B, 1, H, W)``,
-True = there.
+Shapes: images and features ``(B, C, H, W)`` in channels-last memory; ``visible`` ``(B, 1, H, W)`` bool.
 
 Source:
     Woo et al., *ConvNeXt V2* (CVPR 2023), section 3: masked dense convolution in place of sparse convolution,
@@ -31,11 +30,7 @@ Normalisation = Literal["divisive", "standardised", "none"]
 
 
 def require_timm() -> Any:
-    """Import timm.
-
-    Raises:
-        InpaintError: it is not installed.
-    """
+    """Import timm; an InpaintError names the extra where it is not installed."""
     try:
         import timm
     except ModuleNotFoundError:
@@ -49,14 +44,12 @@ def require_timm() -> Any:
 class GlobalResponseNorm(nn.Module):
     """``x + weight * x * N + bias`` with one number ``N`` a channel, from how strong it is in the image.
 
-    As published, ``N`` is a channel's L2 norm over the mean of all channels' norms. That is equal to timm's
-    module of this name where everything is visible, and takes its place.
+    As published, ``N`` is a channel's L2 norm over the mean of all channels' norms, as in timm's module.
 
     Args:
         channels: C.
-        aggregation: what a channel's strength is: its norm, or its mean ("average").
-        normalisation: how strengths become N: over their mean ("divisive"), less their mean and over their
-            deviation ("standardised"), or as they are ("none").
+        aggregation: of a channel: its norm, or its mean ("average").
+        normalisation: divide by the mean over channels ("divisive"), standardise, or neither ("none").
 
     Source:
         ConvNeXt V2, section 3.3 and the ablations in table 2; the deviation is that of the C numbers.
@@ -116,11 +109,9 @@ class MaskedBlock(nn.Module):
             self.mlp.grn = grn(self.mlp.fc1.out_features)
 
     def forward(self, features: Tensor, visible: Tensor | None = None) -> Tensor:
-        """Map ``(B, C, H, W)``, zero at hidden positions, to the same; ``visible`` None = all.
-
-        After the convolution positions read each other through GRN alone: masking there and at the end is
-        enough.
-        """
+        """Map ``(B, C, H, W)``, zero at hidden positions, to the same; ``visible`` None = all."""
+        # After the convolution positions read each other through GRN alone: masking there and at the end is
+        # enough.
         mixed = self.conv_dw(features).permute(0, 2, 3, 1)
         change = self.pointwise(mixed, None if visible is None else visible.permute(0, 2, 3, 1))
         features = features + change.permute(0, 3, 1, 2)
@@ -175,17 +166,12 @@ class MaskedConvNeXt(nn.Module):
             stage.blocks = nn.ModuleList(MaskedBlock(block, grn) for block in stage.blocks)
 
     def forward(self, image: Tensor, visible: Tensor) -> list[Tensor]:
-        """Encode what is visible.
-
-        A window of the stem or of a down-sampling convolution lies within one cell of ``visible``, so that
-        masking after it is enough.
+        """Features after each stage, zero at hidden positions, the finest first.
 
         Args:
             image: ``(B, 3, H, W)``, normalised; hidden pixels are not read.
-            visible: at the last stage's resolution.
-
-        Returns:
-            Features after each stage, zero at hidden positions, the finest first.
+            visible: at the last stage's resolution. A window of the stem or of a down-sampling convolution
+                lies within one cell of it, so that masking after them is enough.
         """
         pixels = enlarge(visible, STEM * 2 ** (len(self.stages) - 1))
         image = torch.where(pixels, image, 0.0).contiguous(memory_format=torch.channels_last)

@@ -150,11 +150,10 @@ class FullyConvolutionalAutoencoder(PatchAutoencoder):
         return patchify(image, self.patch_size)
 
     def forward(self, image: Tensor, mask: Tensor) -> PriorFeatures:
-        """See :meth:`PatchAutoencoder.forward`: what the decoder makes of the image, before the pixels.
+        """See :meth:`PatchAutoencoder.forward`: the decoder's features, before the pixels.
 
-        A token attends to tokens with similar features, in float32 whatever the precision around it. No
-        convolution says where to look, as the transformer does; that like should be rebuilt from like is the
-        idea of contextual attention, here with features that were learned from masked images.
+        A decoder of convolutions has no attention: tokens attend to tokens with similar features, as in
+        contextual attention, in float32 whatever the precision around it.
         """
         check_pair(image, mask)
         image, mask = self.fit_square(image, mask)

@@ -47,9 +47,8 @@ class GeneratorPreset:
     alphas: Alphas = "learned"
     """Gates at the injection points, of attention and adapter: learned from zero, or fixed at one."""
     initial_fill: Literal["zeros", "push_pull"] = formerly("start", default="zeros")
-    """What the hole holds at the input. With ``push_pull`` the network predicts the detail that is
-    missing from a smooth version of that fill, in hole and known region alike: the known region teaches it
-    from the first step what detail is, which a correction of the hole alone does not."""
+    """What the hole holds at the input. With ``push_pull`` the network predicts the detail missing from a
+    smooth version of that fill, everywhere: the known region gives a signal from the first step."""
     local_fourier: bool = False
     """See :class:`inpaint.layers.ffc.SpectralTransform`."""
     hole_noise: float = 0.0
@@ -124,8 +123,7 @@ class FourierGenerator(nn.Module):
             image: ``(B, 3, H, W)`` in [0, 1], H and W multiples of ``2 ** downsamplings``, at least twice
                 that. Hole pixels are not read.
             mask: ``(B, 1, H, W)`` of 0 and 1, 1 = hole.
-            levels: what the prior adds, at 1/1, 1/2, 1/4 and 1/8 of the resolution with 1, 2, 4 and 8 times
-                ``width`` channels; None adds nothing.
+            levels: of the adapter, ``1, 2, 4, 8 * width`` channels at 1/1, 1/2, 1/4, 1/8; None adds nothing.
             attention: ``(B, N, N)`` of the prior, read only if the preset says so; None transfers nothing.
 
         Returns:

@@ -64,14 +64,11 @@ class Inpainter(nn.Module):
         return self
 
     def forward(self, image: Tensor, mask: Tensor) -> Tensor:
-        """Predict the image.
+        """Predict the whole image, ``(B, 3, H, W)``, known region included; clamped to [0, 1] in evaluation.
 
         Args:
             image: ``(B, 3, H, W)`` float RGB in [0, 1], any H and W. Hole pixels are not read.
-            mask: ``(B, 1, H, W)``, 1 = hole, different for each image if need be; empty and full are allowed.
-
-        Returns:
-            ``(B, 3, H, W)``: the raw prediction, known region included. In evaluation clamped to [0, 1].
+            mask: ``(B, 1, H, W)``, 1 = hole, of each image; empty and full ones are allowed.
 
         Raises:
             ShapeError: if the two do not fit.
