@@ -48,7 +48,7 @@ def load_backbone(backbone: Backbone, *, weights: Path | None = None, fetch: boo
         backbone: one of the registry.
         weights: file of its weights, in timm's layout or, for ConvNeXt, the authors'. None looks for
             :attr:`Backbone.file` in the folders of the other checkpoints, then in the hub's cache.
-        fetch: whether to ask timm's hub for what is not here.
+        fetch: whether to fetch what is not here.
 
     Raises:
         InpaintError: timm is not installed.

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from rich.console import Console
 from rich.table import Table
 
-from inpaint.backbones.files import HUB, find_weights
+from inpaint.backbones.files import PUBLISHED, find_weights
 from inpaint.backbones.registry import BACKBONES, Backbone
 
 if TYPE_CHECKING:
@@ -121,7 +121,7 @@ def _list_row(backbone: Backbone, count: bool) -> Row:
         "pretrained": backbone.pretrained if backbone.tag else None,
         "file": backbone.file,
         "licence": backbone.licence,
-        "here": missing if found is None else "in the hub's cache" if found.origin == HUB else "here",
+        "here": missing if found is None else "in the cache" if found.origin == PUBLISHED else "here",
         "path": str(found.path) if found else None,
     }
     if count:

@@ -84,7 +84,7 @@ def list_command(count: bool, as_json: bool, as_markdown: bool) -> None:
 def run(image: Path, backbone: str, weights: Path | None, output: Path | None) -> None:
     """Classify IMAGE: print the five most probable classes, and write feature maps.
 
-    Weights that are not here are fetched from timm's hub, unless INPAINT_OFFLINE is 1. Without trained
+    Weights that are not here are fetched, unless INPAINT_OFFLINE is 1; see `inpaint models`. Without trained
     weights no classes are printed, and the feature maps are those of random weights.
     """
     from inpaint.backbones.registry import find_backbone

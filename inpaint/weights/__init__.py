@@ -7,7 +7,6 @@ from inpaint.weights.catalogue import (
     PublishedFile,
     find_model,
     list_models,
-    timm_model,
     weights_folders,
 )  # fmt: skip
 from inpaint.weights.download import FetchCancelled
@@ -15,6 +14,6 @@ from inpaint.weights.store import fetch, locate, remove
 
 __all__ = [
     "FOLDER_VARIABLE", "FetchCancelled", "ModelEntry", "PublishedFile", "cache_folder", "check_model",
-    "fetch", "find_file", "find_model", "find_model_file", "list_models", "locate", "remove", "timm_model",
+    "fetch", "find_file", "find_model", "find_model_file", "list_models", "locate", "remove",
     "weights_folders",
 ]  # fmt: skip

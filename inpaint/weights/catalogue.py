@@ -95,15 +95,6 @@ def find_model(name: str) -> ModelEntry:
     raise WeightsError(f"unknown model {name!r}; {known}; or give a checkpoint's path")
 
 
-def timm_model(name: str, licence: str) -> ModelEntry:
-    """A classifier by timm's full name: of the catalogue, or else as timm's page on the hub has it."""
-    address = f"https://huggingface.co/timm/{name}/resolve/main/model.safetensors"
-    file = PublishedFile(f"{name}.safetensors", (address,))
-    choices, non_commercial = ((file.name,),), "-NC" in licence
-    entry = ModelEntry(name, "backbone", "", licence, 0, choices, non_commercial, files=(file,))
-    return next((known for known in list_models("backbone") if known.name == name), entry)
-
-
 def weights_folders() -> list[Path]:
     """Where people put checkpoints of their own, and where the shipped ones are, in this order."""
     named = os.environ.get(FOLDER_VARIABLE)

@@ -36,7 +36,8 @@ def fetch_in_terminal(name: str, *, kinds: tuple[Kind, ...] = (), accept_licence
         raise WeightsError(f"{name} is a {entry.kind}, expected a model of kind {' or '.join(kinds)}")
     here = find_model_file(entry) is not None
     if entry.non_commercial and not (accept_licence or here) and sys.stdin.isatty():
-        click.echo(f"{name} is published under {entry.licence}: for non-commercial use only.", err=True)
+        told = f"{name} is published under {entry.licence}: for non-commercial use only"
+        click.echo(f"{told} (https://creativecommons.org/licenses/by-nc/4.0/).", err=True)
         accept_licence = click.confirm("Accept this licence and download?", err=True)
     if here:
         return fetch(entry)

@@ -90,7 +90,7 @@ def test_weights_from_the_hubs_cache_need_no_network(weights_folder: Path) -> No
     assert find_weights(ATTO) is None
     save_file(made.state_dict(), cache / "snapshots" / commit / "model.safetensors")
     loaded = load_backbone(ATTO, fetch=False)
-    assert loaded.weights == "timm's hub" and same(loaded.network, made)
+    assert loaded.weights == "as published" and same(loaded.network, made)
     save_file(make_atto(9).state_dict(), weights_folder / ATTO.file)
     assert load_backbone(ATTO).weights == ATTO.file  # one's own file wins
 
@@ -125,9 +125,7 @@ def test_files_that_do_not_fit(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) 
 
 
 def test_the_authors_isotropic_file_under_its_own_name(weights_folder: Path) -> None:
-    assert (
-        "timm has none. Put convnext_iso_small_1k_224_ema.pth (from the" in load_backbone(ISOTROPIC).missing
-    )
+    assert "put convnext_iso_small_1k_224_ema.pth (https://dl.fb" in load_backbone(ISOTROPIC).missing
     torch.manual_seed(3)
     made = build_isotropic("small")
     state = official(made)

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from inpaint.backbones.registry import BACKBONES
 from inpaint.errors import WeightsError
 from inpaint.weights import (
     ModelEntry,
@@ -16,7 +17,6 @@ from inpaint.weights import (
     find_model_file,
     list_models,
     locate,
-    timm_model,
 )
 
 CONTENT = b"weights of a model"
@@ -175,15 +175,11 @@ class TestCatalogue:
         with pytest.raises(WeightsError, match=told):
             list_models()
 
-    def test_classifiers_of_timm_are_those_of_the_catalogue_or_of_its_page(self) -> None:
-        assert timm_model("convnext_atto.d2_in1k", "Apache-2.0") == find_model("convnext_atto.d2_in1k")
-        other = timm_model("deit_small_patch16_224.fb_in1k", "Apache-2.0")
-        assert (
-            other.files[0]
-            .sources[0]
-            .endswith("/timm/deit_small_patch16_224.fb_in1k/resolve/main/model.safetensors")
-        )
-        assert timm_model("x", "CC-BY-NC-4.0").non_commercial and not other.non_commercial
+    def test_every_backbone_of_the_registry_is_in_it(self) -> None:
+        for backbone in BACKBONES:
+            entry = find_model(backbone.pretrained)
+            assert entry.kind == "backbone" and entry.choices[0] == (backbone.file,)
+            assert entry.licence.replace(" ", "-") == backbone.licence
 
 
 def test_an_entry_names_its_files_in_each_choice(publish: Callable[..., ModelEntry]) -> None:

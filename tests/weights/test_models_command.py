@@ -100,7 +100,7 @@ class TestLicence:
     @pytest.mark.parametrize("answer", ["y\n", "n\n"])
     def test_at_a_terminal_it_is_asked_once(self, server: Server, terminal: None, answer: str) -> None:
         done = call("download", "bound", answer=answer)
-        assert "bound is published under CC BY-NC 4.0: for non-commercial use only." in done.stderr
+        assert "bound is published under CC BY-NC 4.0: for non-commercial use only (https://" in done.stderr
         assert (done.exit_code == 0) == (answer == "y\n") and len(server.asked) == done.stdout.count(
             "bound: "
         )
