@@ -1,4 +1,4 @@
-"""The page's own HTTP interface: JSON, except for files and images. Not a public API: see ``api``."""
+"""The page's own HTTP interface: JSON, except for files and images. Not a public API: see ``server``."""
 
 from __future__ import annotations
 
