@@ -67,11 +67,12 @@ class InpaintPipeline:
     ) -> None:
         self.device = choose_device(device)
         self.model = model.eval().requires_grad_(False).to(self.device)
-        self.dtype = choose_dtype(precision, self.device)
+        dtype = choose_dtype(precision, self.device) if isinstance(model, Inpainter) else torch.float32
+        self.precision = str(dtype).removeprefix("torch.")
         self._network: nn.Module = self.model
         self._generator: nn.Module | None = None  # for fine damage; other modules than ours fill it alone
         if isinstance(model, Inpainter):
-            self._network = InferenceInpainter(model, self.dtype).to(self.device)
+            self._network = InferenceInpainter(model, dtype).to(self.device)
             self._generator = self._network.without_prior()
 
     @classmethod

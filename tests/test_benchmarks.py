@@ -6,12 +6,13 @@ import json
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from click.testing import CliRunner
 from torch import nn
 
-from benchmarks import scale, sparse, training
+from benchmarks import inference, scale, sparse, training
 from inpaint.errors import DataError
 
 CONFIGS = Path(__file__).resolve().parents[1] / "configs"
@@ -124,3 +125,26 @@ def test_the_tables_are_printed_and_a_missing_network_is_told(tmp_path):
     assert result.exit_code == 2 and "--peak and --share belong together" in result.stderr
     with pytest.raises(DataError, match=r"places2_lama was not measured.*configs/places2_lama"):
         scale.read_stages(ROWS[:2], None)
+
+
+def test_forms_of_a_network_are_timed_side_by_side_and_agree():
+    options = ["compare", "acr-tiny", "--size", "256", "--repeats", "1"]
+    result = CliRunner().invoke(inference.main, options, catch_exceptions=False)
+    rows = [[cell.strip() for cell in line.split("|")[1:-1]] for line in result.stdout.splitlines()[4:]]
+    errors = {form: float(error.split()[2].rstrip(",")) for _, form, *_, error in rows if error}
+    assert errors["plain"] == 0 and 0 < errors["fast"] < 1e-4 and 0 < errors["official"] < 1e-4
+    assert 1e-4 < errors["bfloat16"] < 0.05
+    assert all(float(row[2]) > 0 for row in rows[:4])
+
+
+def test_the_law_of_time_is_drawn_and_one_case_is_measured():
+    result = CliRunner().invoke(
+        inference.main, ["one", "lama-small", "96", "0.05", "1"], catch_exceptions=False
+    )
+    pixels, hole, seconds, megabytes = json.loads(result.stdout.splitlines()[-1])
+    assert pixels == 96 * 54 / 1e6 and hole == pytest.approx(pixels * 0.05)
+    assert seconds > 0 and megabytes > 50
+    table = np.array([[s * s / 1e6, s * s * h / 1e6, 1 + s / 100, 500 + s] for s, h in inference.CASES])
+    terms = np.stack([np.ones(len(table)), table[:, 0], table[:, 1]], axis=1)
+    drawing = inference.draw(table, terms, [np.array([1.0, 0.5, 2.0])] * 2, "test")
+    assert drawing.count("<circle") == 2 * len(inference.CASES) and drawing.endswith("</svg>\n")

@@ -6,6 +6,7 @@ Those modules import torch and the like inside their functions only, so that ``-
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Sequence
 from importlib import import_module
@@ -34,6 +35,8 @@ class _Commands(click.Group):
         self, args: Sequence[str] | None = None, prog_name: str | None = None, **options: Any
     ) -> NoReturn:
         options["standalone_mode"] = False
+        # Threads that wait for each other shall sleep: spinning ones fight with other work on the machine.
+        os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # read when torch is loaded, which is later
         try:
             code = super().main(args, prog_name, **options)
         except click.Abort:

@@ -99,6 +99,7 @@ def batch(
     model: str,
     accept_licence: bool,
     device: str,
+    precision: str,
     invert_mask: bool,
     quality: int | None,
     strip_metadata: bool,
@@ -129,7 +130,7 @@ def batch(
     if dry_run:
         ctx.exit(_tell_plan(jobs, problems))
     files = FileOptions(invert_mask, fit_mask, quality=quality, strip_metadata=strip_metadata)
-    build = partial(_build_inpaint, device=device, **settings)
+    build = partial(_build_inpaint, device=device, precision=precision, **settings)
     weights = locate_in_terminal(model, "inpainter", accept_licence=accept_licence)
     inpaint = build(str(weights))  # also with --cluster: it tells here what is wrong with the model
     with claim_folder(output, jobs):
@@ -145,11 +146,12 @@ def batch(
     ctx.exit(report.exit_code)
 
 
-def _build_inpaint(model: str, device: str, **settings: Any) -> Inpaint:
+def _build_inpaint(model: str, device: str, precision: Any, **settings: Any) -> Inpaint:
     """What inpaints one image; in a batch on a cluster, made in each worker."""
     from inpaint.pipeline import InpaintPipeline
 
-    return partial(InpaintPipeline.from_pretrained(model, device=device), **settings)
+    pipeline = InpaintPipeline.from_pretrained(model, device=device, precision=precision)
+    return partial(pipeline, **settings)
 
 
 def _run(

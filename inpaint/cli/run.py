@@ -43,6 +43,7 @@ def run(
     model: str,
     accept_licence: bool,
     device: str,
+    precision: Any,
     invert_mask: bool,
     dilate: int | None,
     save_mask: Path | None,
@@ -78,7 +79,7 @@ def run(
     page = next((n for n, one in enumerate(masks) if hole_from_mask(one).any()), 0)
     hole = read_hole(source.image(page), masks[page], dilate)  # complains before the model is loaded
     weights = locate_in_terminal(model, "inpainter", accept_licence=accept_licence)
-    pipeline = InpaintPipeline.from_pretrained(weights, device=device)
+    pipeline = InpaintPipeline.from_pretrained(weights, device=device, precision=precision)
     prior = pipeline.require_prior() if prior_outputs else None
     start = time.perf_counter()
     source.fill(partial(pipeline, dilate=dilate, **settings), masks)
@@ -90,10 +91,9 @@ def run(
     notes = write_file(source, output, quality=quality, strip=strip_metadata)
     if save_mask is not None:
         write_image(Image.fromarray(hole), save_mask)
-    width, height = source.size
     pages = f" on {source.frames} pages or frames" if source.frames > 1 else ""
-    told = f"{hole.mean():.1%} of {width} x {height} pixels{pages} in {seconds:.1f} s on {pipeline.device}"
-    click.echo(f"{click.format_filename(output)}: filled {told}")
+    told = f"{hole.mean():.1%} of {source.size[0]} x {source.size[1]} pixels{pages} in {seconds:.1f} s"
+    click.echo(f"{click.format_filename(output)}: filled {told} on {pipeline.device}, {pipeline.precision}")
     for note in notes:
         click.echo(f"{click.format_filename(output)}: {note}", err=True)
     for path, picture in zip(prior_outputs, shown, strict=True):
