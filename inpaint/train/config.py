@@ -212,7 +212,7 @@ class AcrRunConfig(RunConfig):
         r1_every: steps between R1 penalties; the weight is scaled up accordingly.
         adversarial_after_images: images seen before the discriminators join.
         perceptual_network: whose features the perceptual loss compares; "ade20k" is the published one.
-        perceptual_weights: that network's file.
+        perceptual_weights: that network's file; "squeezenet" or "ade20k" fetches the published one.
         channels_last: memory layout of convolutions.
     """
 

@@ -13,13 +13,14 @@ from PIL import Image
 from safetensors.torch import save_file
 
 from inpaint.checkpoint import save_checkpoint
-from inpaint.errors import CheckpointError, ConfigError
+from inpaint.errors import CheckpointError, ConfigError, WeightsError
 from inpaint.features.ade20k import SceneFeatures
 from inpaint.features.squeezenet import SqueezeNetFeatures
 from inpaint.models.presets import build_inpainter, build_mae
 from inpaint.train.config import PERCEPTUAL_FILES, PerceptualNetwork, config_from_table
 from inpaint.train.fit import fit
 from inpaint.train.recipes.perceptual import load_perceptual
+from inpaint.weights import ModelEntry, PublishedFile, catalogue
 
 
 def write_random_weights(name: str, folder: Path) -> Path:
@@ -86,3 +87,20 @@ def test_the_prior_of_a_whole_network_serves_as_well_and_nothing_else(tmp_path):
     save_checkpoint(tmp_path / "alone.safetensors", build_inpainter("lama-tiny"))
     with pytest.raises(CheckpointError, match="Inpainter without one, expected a masked autoencoder"):
         load_perceptual("mae", tmp_path / "alone.safetensors")
+
+
+def test_the_published_network_is_fetched_by_its_name(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A file put into the cache by hand stands in for the download."""
+    files = tmp_path / "cache" / "files"
+    files.mkdir(parents=True)
+    torch.save(SqueezeNetFeatures().state_dict(), files / "published.pth")
+    file = PublishedFile("published.pth")
+    entry = ModelEntry("squeezenet", "network", "", "BSD", 1, (("published.pth",),), files=(file,))
+    monkeypatch.setattr(catalogue, "_read_catalogue", lambda path: [entry])
+    monkeypatch.setenv("INPAINT_CACHE", str(tmp_path / "cache"))
+    assert isinstance(load_perceptual("squeezenet", tmp_path / "squeezenet"), SqueezeNetFeatures)
+    (files / "published.pth").unlink()
+    with pytest.raises(WeightsError, match="the weights of squeezenet are not on this machine"):
+        load_perceptual("squeezenet", tmp_path / "squeezenet")

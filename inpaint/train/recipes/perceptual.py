@@ -13,14 +13,20 @@ from inpaint.features.squeezenet import SqueezeNetFeatures
 from inpaint.models.inpainter import Inpainter
 from inpaint.models.mae import MaskedAutoencoder
 from inpaint.train.config import PerceptualNetwork
+from inpaint.weights.terminal import fetch_in_terminal
 
 
 def load_perceptual(network: PerceptualNetwork, path: Path | str) -> TapNetwork:
     """Load the network of a perceptual loss; its `feature_distance(prediction, target)` gives (B,) distances.
 
+    Where ``path`` leads to no file and ends in the network's own name, the published weights are fetched.
+
     Raises:
         CheckpointError: the file is missing, unreadable or does not fit; says what was expected.
+        WeightsError: the published weights are not to be had.
     """
+    if network != "mae" and Path(path).name == network and not Path(path).is_file():
+        path = fetch_in_terminal(network)
     if network == "squeezenet":
         return SqueezeNetFeatures.from_file(path)
     if network == "ade20k":
