@@ -15,6 +15,7 @@ from typing import Any, TypeVar
 import cv2
 import numpy as np
 import torch
+import torch.nn.functional as F
 from numpy.typing import NDArray
 from PIL import Image
 from torch import Tensor, nn
@@ -36,7 +37,9 @@ from inpaint.weights import locate
 
 FINE = 12
 """Holes of at most so many pixels are fine damage: dust, scratches, thin text."""
-FINE_MARGIN, FINE_LARGEST = 12, 128
+SPECK = 3
+"""Holes into which no larger square fits are filled without a network, which would not do better."""
+FINE_MARGIN, FINE_LARGEST = 12, 48
 """Known pixels around fine damage, and the largest window on it."""
 THICKEST = 0.5
 """How thick a hole may be where the network sees it, in working sizes: thicker ones are shown smaller."""
@@ -268,13 +271,18 @@ class InpaintPipeline:
         """Fills of fine damage: the mean of the generator's, which knows texture, and a smooth one.
 
         Their errors differ, so the mean is closer to the truth than either (docs/FILLS.md). The prior is left
-        out: its tokens are larger than the holes.
+        out: its tokens are larger than the holes. Specks are filled by the smooth one alone.
         """
         if self._generator is None:
             return self._predict(images, unknown)
         image, mask = torch.from_numpy(images).permute(0, 3, 1, 2), torch.from_numpy(unknown)[:, None].float()
-        smooth = navier_stokes(image, mask).permute(0, 2, 3, 1).numpy()
-        return (self._predict(images, unknown, self._generator) + smooth) * np.float32(0.5)
+        fills = navier_stokes(image, mask).permute(0, 2, 3, 1).numpy()
+        squares = -F.max_pool2d(-_mirror_up(mask), SPECK + 1, 1)
+        larger = squares.flatten(1).amax(1).numpy() > 0
+        if larger.any():
+            textured = self._predict(images[larger], unknown[larger], self._generator)
+            fills[larger] = (fills[larger] + textured) / 2
+        return fills
 
     def _predict(self, images: Colours, unknown: Bools, network: nn.Module | None = None) -> Colours:
         """Run the network on ``(B, H, W, 3)`` and ``(B, H, W)``, any size; every call goes through here.
