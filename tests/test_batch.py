@@ -532,3 +532,10 @@ def test_one_batch_at_a_time_in_a_folder_and_what_a_killed_one_left_is_removed(t
     with pytest.raises(InpaintError, match="cannot write to the output folder"):
         with claim_folder(tmp_path / "file" / "out", []):
             pass
+
+
+def test_images_are_known_by_content_whatever_they_are_called(folder: Callable[..., Path]) -> None:
+    images, masks = folder("images", "a.png"), folder("masks", "a.png", "b.png")
+    Image.new("RGB", (4, 4)).save(images / "b.dat", "PNG")
+    pairs, problems = pair_files(images, masks)
+    assert names(pairs) == [("a.png", "a.png"), ("b.dat", "b.png")] and not problems

@@ -11,6 +11,7 @@ from pathlib import Path
 
 from inpaint.errors import ImageError, MaskError
 from inpaint.images import READABLE_SUFFIXES
+from inpaint.images.formats import sniff
 
 # Pictures to a person, but not to this program: named in the report instead of being passed over.
 _UNREADABLE_SUFFIXES = tuple(
@@ -146,11 +147,20 @@ def _find_pictures(
         suffix = file.suffix.lower()
         if suffix in _UNREADABLE_SUFFIXES:
             problems.append(Problem(file, f"{file.suffix} pictures cannot be read: convert it to .png"))
-        elif suffix not in READABLE_SUFFIXES:
+        elif suffix not in READABLE_SUFFIXES and not _is_image(file):
             problems.append(Problem(file, "not an image file", harmless=True))
         elif identity(file) not in left_out:
             pictures.append(file)
     return sorted(pictures), problems
+
+
+def _is_image(file: Path) -> bool:
+    """Whether a file of an unknown suffix begins as an image does."""
+    try:
+        with open(file, "rb") as opened:
+            return bool(sniff(opened.read(32)))
+    except (OSError, ImageError):
+        return False
 
 
 def _files(

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from inpaint.errors import MaskError, MaskWarning
+from inpaint.errors import InpaintError, MaskError, MaskWarning
 from inpaint.images.masks import hole_from_mask
 from inpaint.images.metadata import Metadata
 from inpaint.images.modes import Native, size_of, take_fill, to_view, turn_back, turn_upright
@@ -91,9 +91,13 @@ class ImageFile:
                 continue
             native, turn = self.load(frame), self.orientations[frame % len(self.orientations)]
             shown = to_view(turn_upright(native, turn))
-            with warnings.catch_warnings(record=True) as doubts:
-                warnings.simplefilter("always", MaskWarning)
-                done = fill(shown, mask)
+            try:
+                with warnings.catch_warnings(record=True) as doubts:
+                    warnings.simplefilter("always", MaskWarning)
+                    done = fill(shown, mask)
+            except InpaintError as error:
+                where = f"page or frame {frame + 1} of {self.frames}: " if self.frames > 1 else ""
+                raise type(error)(f"{where}{error}") from error
             self.notes += [f"warning: {doubt.message}" for doubt in doubts if doubt.category is MaskWarning]
             self.filled[frame] = take_fill(native, turn_back(shown, turn), turn_back(done, turn))
             after = np.asarray(self.image(frame))

@@ -13,14 +13,14 @@ from typing import Any
 
 import cv2
 import numpy as np
-from PIL import Image, JpegImagePlugin, PngImagePlugin
+from PIL import Image, PngImagePlugin
 
 from inpaint.atomic import atomic_write
 from inpaint.errors import ImageError, InpaintError
 from inpaint.images.depth import Pixels, find_range
 from inpaint.images.file import ImageFile
 from inpaint.images.formats import FORMATS, WRITABLE_FORMATS, called, require_plug_in
-from inpaint.images.jpeg import UnfitError, encode_changed_blocks, join, split
+from inpaint.images.jpeg import APP14, UnfitError, encode_changed_blocks, join, split
 from inpaint.images.metadata import (
     Metadata,
     clean_jpeg,
@@ -263,18 +263,19 @@ def _encode_jpeg(file: ImageFile, notes: list[str], strip: bool) -> bytes:
             coded = encode_changed_blocks(parts, np.asarray(after), changed)
     except UnfitError as error:
         notes.append(f"the JPEG is encoded anew as a whole, with its own tables ({error})")
-        with Image.open(io.BytesIO(file.data), formats=["JPEG", "MPO"]) as source:
-            tables = source.quantization  # type: ignore[attr-defined]
-            sampling = JpegImagePlugin.get_sampling(source)
+        with Image.open(io.BytesIO(file.data), formats=["JPEG", "MPO"]) as opened:
+            source: Any = opened
+            sampling = {(2, 1): 1, (2, 2): 2}.get(source.layer[0][1:3], 0)
+            options = {"qtables": source.quantization, "subsampling": sampling}
         buffer, after.info = io.BytesIO(), {}
-        options = {"qtables": tables, "subsampling": sampling, "progressive": parts.frame == 0xC2}
-        after.save(buffer, "JPEG", optimize=True, **options)
-        coded = buffer.getvalue()
-    return (
-        join(segments, coded)
-        if strip
-        else join_with_second_pictures(segments, coded, parts, file.data, notes)
-    )
+        after.save(buffer, "JPEG", optimize=True, progressive=parts.is_progressive, **options)
+        made = split(buffer.getvalue())  # Adobe's segment tells the colour transform, here of the new coding
+        segments = [segment for segment in segments if segment.marker != APP14]
+        segments += [segment for segment in made.metadata if segment.marker == APP14]
+        coded = made.coded
+    if strip:
+        return join(segments, coded)
+    return join_with_second_pictures(segments, coded, parts, file.data, notes)
 
 
 def _encode_deep_png(pixels: Pixels, mode: str, metadata: dict[str, Any]) -> bytes:

@@ -201,6 +201,12 @@ def test_pages_of_other_sizes_want_masks_of_their_own(tmp_path: Path) -> None:
     assert fill_file(tmp_path / "a.tif", tmp_path / "b.tif", mask_of(60, 90), mask_of(40, 50, 3, 3, 9)) == []
     assert raw(tmp_path / "b.tif", 1).shape == (40, 50, 3)
 
+    def refuse(image: Any, mask: Image.Image) -> Any:
+        raise MaskError("the mask has another size")
+
+    with pytest.raises(MaskError, match="page or frame 1 of 2: the mask has another size"):
+        read_file(tmp_path / "a.tif").fill(refuse, [mask_of(60, 90)])
+
 
 @pytest.mark.parametrize("suffix", [".gif", ".webp", ".png"])
 @pytest.mark.parametrize("alpha", [False, True])
