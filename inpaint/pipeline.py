@@ -86,10 +86,10 @@ class InpaintPipeline:
         device: str | torch.device = "auto",
         precision: Precision = "float32",
     ) -> InpaintPipeline:
-        """Load a shipped model by name, or any checkpoint by its path.
+        """Load a model by name, fetched if it is not here, or any checkpoint by its path.
 
         Raises:
-            WeightsError: the name is unknown or its file is not here.
+            WeightsError: the name is unknown, or its weights are not to be had; see `inpaint models`.
             CheckpointError: the file is damaged, or holds no inpainting network.
             InpaintError: the device is not available.
         """
