@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -23,6 +24,7 @@ if TYPE_CHECKING:  # it is loaded when something is fetched
 
 CONNECT_SECONDS = 10.0
 READ_SECONDS = 30.0
+RETRY_SECONDS = 1.0
 ATTEMPTS = 4
 """At each address, while its connection breaks; each goes on where the last one stopped."""
 
@@ -68,6 +70,7 @@ def download(file: PublishedFile, source: str, part: Path, hooks: Hooks) -> None
                 except (httpx.ReadTimeout, httpx.ReadError, httpx.RemoteProtocolError):
                     if attempt == ATTEMPTS:
                         raise
+                    time.sleep(attempt * RETRY_SECONDS)
     # Of a proxy's address, httpx complains with a ValueError or the ImportError of what it would need.
     except (SourceFailed, httpx.HTTPError, httpx.InvalidURL, ImportError, ValueError) as error:
         reason = " ".join(str(error).split()) or type(error).__name__

@@ -28,6 +28,7 @@ DIGEST = hashlib.sha256(CONTENT).hexdigest()
 @pytest.fixture(autouse=True)
 def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(download, "READ_SECONDS", 0.25)
+    monkeypatch.setattr(download, "RETRY_SECONDS", 0.0)
     monkeypatch.setattr(download, "CONNECT_SECONDS", 0.5)
 
 
