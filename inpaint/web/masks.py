@@ -16,9 +16,9 @@ from numpy.typing import NDArray
 from PIL import Image
 from pydantic import BaseModel, ConfigDict, Field
 
-from inpaint.errors import ImageError, MaskError
+from inpaint.errors import MaskError
 from inpaint.images import hole_from_mask, read_masks
-from inpaint.web.photos import Limits, read_upload
+from inpaint.web.photos import Limits
 
 MOST_GROWTH = 200
 _SELECT_SIDE = 480  # GrabCut's time grows with the pixels it sees
@@ -106,9 +106,8 @@ def grow(holes: Holes, pixels: int) -> Holes:
     reach = abs(pixels) + 1
     window = (slice(max(0, box[0] - reach), box[2] + reach), slice(max(0, box[1] - reach), box[3] + reach))
     part = holes[window]
-    apart = cv2.distanceTransform(
-        (~part if pixels > 0 else part).astype(np.uint8), cv2.DIST_L2, cv2.DIST_MASK_PRECISE
-    )
+    inside = (~part if pixels > 0 else part).astype(np.uint8)
+    apart = cv2.distanceTransform(inside, cv2.DIST_L2, cv2.DIST_MASK_PRECISE)
     grown = np.zeros_like(holes)
     grown[window] = apart <= pixels if pixels > 0 else apart > -pixels
     return grown
@@ -145,10 +144,9 @@ def read_mask_file(path: Path, height: int, width: int, limits: Limits) -> Holes
         MaskError: unreadable, or of another size.
     """
     try:
-        read_upload(path, limits, "the mask")
         holes = hole_from_mask(read_masks(path, max_pixels=limits.pixels)[0])
-    except ImageError as error:
-        raise MaskError(f"cannot read the mask: {error}") from error
+    except MaskError as error:
+        raise MaskError(str(error).replace(repr(str(path)), "it")) from error
     if holes.shape != (height, width):
         raise MaskError(
             f"the mask is {holes.shape[1]} x {holes.shape[0]} pixels, the photo {width} x {height}; "
@@ -168,13 +166,9 @@ def place(holes: Holes, height: int, width: int, placing: Placing) -> Holes:
         size = (width, height)
         return cv2.resize(holes.astype(np.uint8), size, interpolation=cv2.INTER_NEAREST_EXACT) > 0
     placed = np.zeros((height, width), np.bool_)
+    turn = np.s_[:, :] if placing == "top-left" else np.s_[::-1, ::-1]  # from the corner that counts
     rows, columns = min(height, holes.shape[0]), min(width, holes.shape[1])
-    if placing == "top-left":
-        placed[:rows, :columns] = holes[:rows, :columns]
-    else:
-        placed[height - rows :, width - columns :] = holes[
-            holes.shape[0] - rows :, holes.shape[1] - columns :
-        ]
+    placed[turn][:rows, :columns] = holes[turn][:rows, :columns]
     return placed
 
 

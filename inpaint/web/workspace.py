@@ -62,7 +62,7 @@ class Photo:
     suffix: str
     used: float = field(default_factory=time.monotonic)
     fills: dict[str, Fill] = field(default_factory=dict)
-    layers: dict[str, tuple[int, int]] = field(default_factory=dict)
+    layers: set[str] = field(default_factory=set)
     images: dict[str, Path] = field(default_factory=dict)
     """Further images for the browser, by an id that cannot be guessed."""
     inspection: Any = None
@@ -181,7 +181,7 @@ class Workspace:
         """Store a mask beside its photo, and give its id."""
         key = secrets.token_urlsafe(9)
         Image.fromarray(holes).save(photo.folder / f"{key}.png")
-        photo.layers[key] = holes.shape
+        photo.layers.add(key)
         return key
 
     def layer(self, photo: Photo, key: str) -> Holes:

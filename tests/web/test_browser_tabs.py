@@ -9,7 +9,6 @@ import pytest
 from PIL import Image
 
 from tests.web.browser import EXAMPLE, choose, erase, keep_screenshot, paint
-from tests.web.conftest import noise
 
 pytest.importorskip("playwright.sync_api")
 pytestmark = [pytest.mark.browser, pytest.mark.slow]
@@ -33,7 +32,7 @@ def test_one_mask_for_photos_of_other_sizes(page: Any, tmp_path: Path) -> None:
     files = []
     for index, (width, height) in enumerate([(320, 240), (640, 480), (200, 300)]):
         files.append(tmp_path / f"shot-{index}.png")
-        noise(height, width, seed=index).save(files[-1])
+        Image.open(EXAMPLE).resize((width, height)).save(files[-1])
     (tmp_path / "broken.png").write_bytes(b"broken")
     draw_on_first(page, [*files, tmp_path / "broken.png"])
     page.locator("#batch select").nth(1).select_option("opencv-telea")
