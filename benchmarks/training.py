@@ -55,6 +55,7 @@ NETWORKS = (
 WARM_UP_STEPS, CACHED_BATCHES, COUNTED_IMAGES = 3, 4, 2
 
 Step = Callable[[Batch], Any]
+clock: Callable[[], float] = time.perf_counter
 
 
 @dataclasses.dataclass(frozen=True)
@@ -98,6 +99,7 @@ class Row:
 @click.option("--compile", "compiled", is_flag=True, help="Compile the networks, whatever the configs say.")
 @click.option("--seconds", default=8.0, show_default=True, help="Per measurement; there are two per config.")
 @click.option("--device", default="auto", show_default=True)
+@click.option("--cpu-time", is_flag=True, help="Count CPU seconds: for one thread of a shared machine.")
 @click.option("--photos", type=click.Path(exists=True, path_type=Path), help="Instead of the example photo.")
 @click.option("--shapes", type=click.Path(exists=True, path_type=Path), help="Zip of object-shaped holes.")
 @click.option("--out", type=click.Path(path_type=Path), help="JSON file for benchmarks/scale.py.")
@@ -108,11 +110,16 @@ def main(
     compiled: bool,
     seconds: float,
     device: str,
+    cpu_time: bool,
     photos: Path | None,
     shapes: Path | None,
     out: Path | None,
 ) -> None:
     """See the module's docstring."""
+    global clock
+    if cpu_time:
+        torch.set_num_threads(1)
+        clock = time.process_time
     paths = configs or [ROOT / "configs" / f"{name}.toml" for name in NETWORKS]
     processes = join_processes(device)
     peak = measure_peak(processes.device)
@@ -251,15 +258,15 @@ def seconds_per_step(step: Callable[[int], Any], seconds: float, device: torch.d
     for index in range(WARM_UP_STEPS):
         step(index)
     wait_for(device)
-    start = time.perf_counter()
+    start = clock()
     step(WARM_UP_STEPS)
     wait_for(device)
-    count = max(3, round(seconds / (time.perf_counter() - start)))
-    start = time.perf_counter()
+    count = max(3, round(seconds / (clock() - start)))
+    start = clock()
     for index in range(count):
         step(WARM_UP_STEPS + 1 + index)
     wait_for(device)
-    return (time.perf_counter() - start) / count
+    return (clock() - start) / count
 
 
 def count_flops(config: RunConfig, step: Step, batch: Batch) -> float:
@@ -299,11 +306,11 @@ def profile_steps(step: Callable[[int], Any], device: torch.device) -> tuple[flo
     on_gpu = device.type == "cuda"
     activities = [ProfilerActivity.CPU, *([ProfilerActivity.CUDA] if on_gpu else [])]
     with profile(activities=activities) as profiler:
-        start = time.perf_counter()
+        start = clock()
         for index in (1, 2):
             step(index)
         wait_for(device)
-        elapsed = time.perf_counter() - start
+        elapsed = clock() - start
     events = profiler.key_averages()
     kind = "self_device_time_total" if on_gpu else "self_cpu_time_total"
     times = {event.key: getattr(event, kind) for event in events if event.key.startswith("aten::")}
@@ -324,11 +331,11 @@ def measure_peak(device: torch.device) -> float:
 def measure_decoding(folder: Path) -> float:
     """How many of a folder's photos one core decodes in a second."""
     contents = [path.read_bytes() for path in sorted(folder.glob("*.jpg"))]
-    start = time.perf_counter()
+    start = clock()
     for content in contents:
         with Image.open(io.BytesIO(content)) as photo:
             photo.convert("RGB")
-    return len(contents) / (time.perf_counter() - start)
+    return len(contents) / (clock() - start)
 
 
 def wait_for(device: torch.device) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import inspect
+import json
 import re
 from typing import Any, get_type_hints
 
@@ -33,14 +34,14 @@ _SECTIONS: tuple[tuple[str, type[Any], str], ...] = (
     (
         '`kind = "fcmae"`',
         FcmaeRunConfig,
-        "Pre-training of a convolutional prior: all keys of `mae`, and these.",
+        "Pre-training of a convolutional prior: the keys of `mae`, and these.",
     ),
     ('`kind = "acr"`', AcrRunConfig, "Training of an inpainter."),
     ("`[weights]`", LossWeights, "A table of `acr`: weights of the losses; 0 leaves a loss out."),
     (
         "`[variant]`",
         Variant,
-        "A table of `acr`: changes to the preset; a key left out keeps the preset's choice.",
+        "A table of `acr`: changes to the preset; without a key the preset's choice holds.",
     ),
 )
 
@@ -62,13 +63,13 @@ def _rows(kind: type[Any]) -> list[tuple[str, str, str, str]]:
     for item in dataclasses.fields(kind):
         if item.name not in meanings:
             continue
-        required = item.default is dataclasses.MISSING and item.default_factory is dataclasses.MISSING
-        value = None if required or item.default is dataclasses.MISSING else plain_value(item.default)
-        default = "required" if required else "-" if value in (None, []) else f"`{_toml(value)}`"
+        default = "required"
         if dataclasses.is_dataclass(hints[item.name]):
             default = "see below"
-        type_ = describe_type(hints[item.name], item.metadata)
-        rows.append((item.name, _escape(type_), default, _escape(meanings[item.name])))
+        elif item.default is not dataclasses.MISSING:
+            value = plain_value(item.default)
+            default = "-" if value in (None, []) else f"`{json.dumps(value)}`"  # TOML writes these alike
+        rows.append((item.name, describe_type(hints[item.name], item.metadata), default, meanings[item.name]))
     return rows
 
 
@@ -78,13 +79,3 @@ def _meanings(kind: type[Any]) -> dict[str, str]:
     _, _, attributes = text.partition("Attributes:\n")
     found = re.findall(r"^    (\w+): (.*(?:\n        .*)*)", attributes, flags=re.MULTILINE)
     return {name: " ".join(meaning.split()).rstrip(".") for name, meaning in found}
-
-
-def _toml(value: Any) -> str:
-    if isinstance(value, bool):
-        return str(value).lower()
-    return f'"{value}"' if isinstance(value, str) else str(value)
-
-
-def _escape(text: str) -> str:
-    return text.replace("|", "\\|")

@@ -134,18 +134,8 @@ def _make_batch(
         draws = random_rows(config.seed, "distortions", first, count, DISTORTION_DRAWS)
         image = distort(image, draws, config.augment)
     if mask is None:
-        mask = _send(
-            draw_masks(
-                config.masks,
-                first,
-                count,
-                image.shape[-1],
-                batch_size=config.batch_size,
-                seed=config.seed,
-                shapes=shapes,
-            ),
-            device,
-        )
+        size, numbers = image.shape[-1], {"batch_size": config.batch_size, "seed": config.seed}
+        mask = _send(draw_masks(config.masks, first, count, size, **numbers, shapes=shapes), device)
     return Batch(image, mask, images_seen, rows)
 
 

@@ -35,14 +35,7 @@ def draw_masks(
     block = math.gcd(batch_size, _LARGEST_BLOCK)
     numbers = range(first // block, -(-(first + count) // block))
     masks = [
-        make_masks(
-            kind,
-            block,
-            size,
-            size,
-            make_generator(seed, "masks", number),
-            shapes=shapes,
-        )
+        make_masks(kind, block, size, size, make_generator(seed, "masks", number), shapes=shapes)
         for number in numbers
     ]
     start = first - numbers.start * block

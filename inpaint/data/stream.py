@@ -163,14 +163,9 @@ class _Maker(Dataset[Any]):
         image = torch.from_numpy(np.ascontiguousarray(np.stack(crops).transpose(0, 3, 1, 2)))
         mask = None
         if self._draws_masks:
+            numbers = {"batch_size": self._config.batch_size, "seed": self._config.seed}
             mask = draw_masks(
-                self._config.masks,
-                order.first,
-                len(crops),
-                order.size,
-                batch_size=self._config.batch_size,
-                seed=self._config.seed,
-                shapes=self._shapes,
+                self._config.masks, order.first, len(crops), order.size, **numbers, shapes=self._shapes
             ).byte()
         return Made(image, mask, broken, "")
 

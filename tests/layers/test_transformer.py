@@ -73,7 +73,7 @@ def test_attention_in_bfloat16_on_a_cpu_is_that_of_torch(masked):
     if masked:
         allowed = torch.rand(2, 1, 1, 40) > 0.5
         allowed[..., 0] = True
-    ours = _attend(*tensors, allowed)
+    ours = _attend(tensors[0], tensors[1], tensors[2], allowed)
     gradients = torch.autograd.grad(ours.float().square().sum(), tensors)
     exact = [tensor.detach().float().requires_grad_(True) for tensor in tensors]
     theirs = torch.nn.functional.scaled_dot_product_attention(*exact, attn_mask=allowed)

@@ -6,6 +6,7 @@ import functools
 import math
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -85,7 +86,7 @@ def watch_output(module: nn.Module, types: list[torch.dtype]) -> None:
 
 def test_bf16_leaves_fft_r1_and_losses_in_float32(every_loss, monkeypatch):
     config = every_loss(precision="bf16")
-    parts = AcrRecipe(config, ALONE)
+    parts: Any = AcrRecipe(config, ALONE)
     outputs: dict[str, list[torch.dtype]] = {}
     convolutions = {
         "down": parts.network.generator.downs[0],
@@ -219,7 +220,8 @@ def test_the_discriminator_counts_photos_once_with_r1_and_without(every_loss):
     """Real and fake for itself, fake and real for the generator: four updates in every step."""
     config = every_loss(r1_every=2)
     parts = AcrRecipe(config, ALONE)
-    counted = parts.adversaries[0].discriminator.norms[1].num_batches_tracked
+    discriminator: Any = parts.adversaries[0].discriminator
+    counted = discriminator.norms[1].num_batches_tracked
     with_penalty = parts.step(make_batch())
     assert "r1" in with_penalty and int(counted) == 4
     without = parts.step(make_batch(images_seen=4))
