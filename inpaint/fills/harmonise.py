@@ -15,6 +15,8 @@ from inpaint.fills.canvas import Bools, Colours
 
 LARGEST_OFFSET = 8 / 255
 """A fill's colour is moved by at most so much: larger steps are not the network's bias but its choice."""
+FLAT = 3 / 255
+"""Surroundings whose values differ by no more are flat, and so is the fill."""
 LEAST_GRAIN, MOST_GRAIN = 0.75 / 255, 12 / 255
 """Standard deviation of grain: none is added below, and above it is texture."""
 
@@ -33,7 +35,7 @@ def remove_step(fill: Colours, image: Colours, known: Bools, hole: Bools) -> Col
 
     The step is the difference of both sides' colours, each extrapolated to the rim from two narrow bands and
     averaged along it. Where the bands are smooth the fill is moved by it, less where they are textured; a
-    smooth membrane carries the correction into the hole.
+    smooth membrane carries the correction into the hole. In flat surroundings the fill is flat.
 
     Args:
         fill: prediction; read in the hole.
@@ -46,6 +48,10 @@ def remove_step(fill: Colours, image: Colours, known: Bools, hole: Bools) -> Col
     """
     if not hole.any() or not known.any():
         return fill
+    near = image[_near(known, hole)]
+    if near.size and np.ptp(near, axis=0).max() <= FLAT:  # a network's faint pattern would show
+        smooth = push_pull(_tensor(image), torch.from_numpy(~known)[None, None].float())
+        return np.where(hole[..., None], smooth[0].permute(1, 2, 0).numpy(), fill)
     outside, spread_outside, at_outside = _at_rim(image, known, ~hole)
     inside, spread_inside, at_inside = _at_rim(fill, hole, ~known)
     rim = hole & cv2.dilate(known.astype(np.uint8), np.ones((3, 3), np.uint8)).astype(bool)
@@ -58,8 +64,7 @@ def remove_step(fill: Colours, image: Colours, known: Bools, hole: Bools) -> Col
     step = np.where(rim[..., None], step.clip(-LARGEST_OFFSET, LARGEST_OFFSET), 0).astype(np.float32)
     rows, columns = (slice(values.min(), values.max() + 1) for values in np.nonzero(hole))
     offset = push_pull(
-        torch.from_numpy(step[rows, columns]).permute(2, 0, 1)[None],
-        torch.from_numpy(~rim[rows, columns])[None, None].float(),
+        _tensor(step[rows, columns]), torch.from_numpy(~rim[rows, columns])[None, None].float()
     )
     moved = fill.copy()
     membrane = cv2.GaussianBlur(offset[0].permute(1, 2, 0).numpy(), (0, 0), 2)
@@ -80,9 +85,7 @@ def add_grain(fill: Colours, image: Colours, known: Bools, hole: Bools, *, seed:
         hole: pixels that the fill is for.
         seed: the same seed gives the same grain.
     """
-    reach = 2 * _AROUND + 1
-    near = known & cv2.dilate(hole.astype(np.uint8), np.ones((reach, reach), np.uint8)).astype(bool)
-    theirs, correlation = measure_grain(image, near)
+    theirs, correlation = measure_grain(image, _near(known, hole))
     if not LEAST_GRAIN < theirs.mean() < MOST_GRAIN or correlation > _TEXTURE:
         return fill
     ours, _ = measure_grain(fill, hole)
@@ -113,6 +116,16 @@ def measure_grain(image: Colours, where: Bools) -> tuple[NDArray[np.float32], fl
     grey = fine[calm].mean(-1)
     beside = (grey[:, :, 1:] * grey[:, :, :-1]).mean((1, 2)) / np.maximum((grey**2).mean((1, 2)), 1e-12)
     return np.sqrt(np.median(power[calm], axis=0)).astype(np.float32), float(np.median(beside))
+
+
+def _near(known: Bools, hole: Bools) -> Bools:
+    """Known pixels around the hole."""
+    line = np.ones((1, 2 * _AROUND + 1), np.uint8)
+    return known & (cv2.dilate(cv2.dilate(hole.astype(np.uint8), line), line.T) > 0)
+
+
+def _tensor(image: Colours) -> torch.Tensor:
+    return torch.from_numpy(image).permute(2, 0, 1)[None]
 
 
 def _blocks(values: NDArray, rows: int, columns: int) -> NDArray:

@@ -41,6 +41,12 @@ def test_a_fill_that_fits_stays(image: np.ndarray) -> None:
     assert error(remove_step(image.astype(np.float32), image, ~HOLE, HOLE), image) < 0.2
 
 
+def test_in_flat_surroundings_the_fill_is_flat() -> None:
+    pattern = FLAT + np.float32(3 / 255) * np.sin(X / 3)[..., None]
+    assert error(remove_step(pattern.astype(np.float32), FLAT, ~HOLE, HOLE), FLAT) < 0.01
+    assert error(remove_step(pattern.astype(np.float32), RAMP, ~HOLE, HOLE), pattern) > 0.01
+
+
 def test_a_step_between_textures_is_the_networks_choice() -> None:
     texture = (FLAT + 0.2 * (np.sin(X / 3) * np.sin(Y / 4))[..., None]).astype(np.float32)
     assert error(remove_step(texture + np.float32(4 / 255), texture, ~HOLE, HOLE), texture) > 3
@@ -57,7 +63,9 @@ def test_nothing_moves_far_or_outside_the_hole(height: int, width: int, seed: in
     moved = remove_step(fill, image, known, hole)
     assert np.array_equal(moved, remove_step(fill, hidden, known, hole))  # what is unknown is not read
     assert np.array_equal(moved[~hole], fill[~hole])
-    assert np.abs(moved - fill).max() <= LARGEST_OFFSET + 1e-6
+    near_values = image[known]
+    if near_values.size and np.ptp(near_values, axis=0).max() > 0.1:
+        assert np.abs(moved - fill).max() <= LARGEST_OFFSET + 1e-6
     grained = add_grain(fill, image, known, hole)
     assert np.array_equal(grained, add_grain(fill, hidden, known, hole))
     assert np.array_equal(grained[~hole], fill[~hole])
