@@ -15,7 +15,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
-from inpaint import __version__
 from inpaint.errors import WeightsError
 from inpaint.weights.catalogue import PublishedFile
 
@@ -60,7 +59,7 @@ def download(file: PublishedFile, source: str, part: Path, hooks: Hooks) -> None
 
     mirror = os.environ.get("HF_ENDPOINT", "").rstrip("/")  # as huggingface_hub has it
     address = source.replace("https://huggingface.co", mirror, 1) if mirror else source
-    headers = {"User-Agent": f"mae-acr-inpaint/{__version__}", "Accept-Encoding": "identity"}
+    headers = {"User-Agent": "mae-acr-inpaint", "Accept-Encoding": "identity"}
     timeout = httpx.Timeout(READ_SECONDS, connect=CONNECT_SECONDS)
     try:
         with httpx.Client(follow_redirects=True, timeout=timeout, headers=headers) as client:
