@@ -14,7 +14,6 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import NamedTuple
 
-import jpeglib
 import numpy as np
 from numpy.typing import NDArray
 
@@ -137,6 +136,10 @@ def encode_changed_blocks(parts: JpegParts, filled: NDArray[np.uint8], changed: 
     """
     if parts.frame not in (0xC0, 0xC1, 0xC2):
         raise UnfitError(f"JPEG process {parts.frame - 0xC0} (arithmetic or lossless)")
+    try:
+        import jpeglib
+    except ImportError as error:  # no wheel for this machine
+        raise UnfitError("jpeglib is not installed") from error
     with _lock, tempfile.TemporaryDirectory(prefix="inpaint-") as folder:
         source, result = Path(folder) / "source.jpg", Path(folder) / "result.jpg"
         source.write_bytes(parts.coded)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import struct
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -302,3 +303,12 @@ def test_join_undoes_split() -> None:
     assert join(parts.metadata, parts.coded) == buffer.getvalue() and parts.has_end and not parts.trailer
     with pytest.raises(ValueError, match="start mark"):
         split(b"no JPEG")
+
+
+def test_without_jpeglib_the_tables_are_kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    save(tmp_path / "a.jpg", scene(), quality=63)
+    monkeypatch.setitem(sys.modules, "jpeglib", None)
+    (note,) = fill_file(tmp_path / "a.jpg", tmp_path / "b.jpg")
+    assert "with its own tables (jpeglib is not installed)" in note
+    with opened(tmp_path / "a.jpg") as one, opened(tmp_path / "b.jpg") as other:
+        assert one.quantization == other.quantization
