@@ -53,13 +53,6 @@ def composite(prediction: Tensor, image: Tensor, mask: Tensor) -> Tensor:
     return torch.where(mask >= 0.5, prediction, image)
 
 
-def dilate(mask: Tensor, radius: int) -> Tensor:
-    """Grow the hole by ``radius`` pixels in the eight directions (a square of side ``2 * radius + 1``)."""
-    if radius <= 0:
-        return mask
-    return F.max_pool2d(mask, 2 * radius + 1, stride=1, padding=radius)
-
-
 def shrink_to_grid(mask: Tensor, size: tuple[int, int]) -> Tensor:
     """Resize a mask to a coarse grid where a cell touching any hole pixel is a hole.
 

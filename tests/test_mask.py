@@ -11,7 +11,6 @@ from inpaint.mask import (
     binarize,
     check_pair,
     composite,
-    dilate,
     hole_fields,
     shrink_to_grid,
 )
@@ -33,14 +32,6 @@ def test_composite_keeps_known_values_bit_identical_even_next_to_nan():
     result = composite(torch.full_like(image, float("nan")), image, mask)
     assert torch.equal(result[..., 1:, :], image[..., 1:, :])
     assert result[..., 0, 0].isnan().all()
-
-
-def test_dilate_grows_a_point_to_a_square():
-    mask = torch.zeros(1, 1, 9, 9)
-    mask[..., 4, 4] = 1
-    grown = dilate(mask, 2)
-    assert grown.sum() == 25 and grown[0, 0, 2:7, 2:7].all()
-    assert torch.equal(dilate(mask, 0), mask)
 
 
 @settings(max_examples=30, deadline=None)

@@ -16,7 +16,6 @@ from torch import Tensor, nn
 
 from inpaint.checkpoint import save_checkpoint
 from inpaint.errors import CheckpointError, ImageError, InpaintError, MaskError
-from inpaint.mask import dilate
 from inpaint.models.inpainter import Inpainter
 from inpaint.models.presets import build_inpainter, build_mae
 from inpaint.pipeline import InpaintPipeline, read_hole
@@ -222,12 +221,6 @@ def test_colour_under_full_transparency_is_no_evidence() -> None:
     assert result.getpixel((25, 20)) == (200, 100, 50, 255)
     assert result.getpixel((15, 20)) == (200, 100, 50, 0)
     assert result.getpixel((5, 5)) == (0, 0, 0, 0)
-
-
-def test_dilation_is_the_square_of_the_mask_module() -> None:
-    image, mask = picture("RGB", 50, 60), mask_of(50, 60, (0, 5, 3, 6), (30, 30, 31, 35))
-    grown = dilate(torch.from_numpy(np.asarray(mask) > 0).float()[None, None], 4)
-    assert np.array_equal(read_hole(image, mask, 4), grown[0, 0].numpy() > 0)
 
 
 @pytest.mark.parametrize("mode", ["RGB", "RGBA", "L", "LA"])
