@@ -257,6 +257,22 @@ def test_results_are_kept_compared_continued_and_removed(page: Any, tmp_path: Pa
     assert right < 0.4 * 768 and bottom < 0.5 * 512
 
 
+def test_the_same_marks_are_filled_with_another_model(page: Any) -> None:
+    choose(page, EXAMPLE)
+    use_telea(page)
+    paint(page)
+    erase(page)
+    page.click("#model")
+    page.click("#models button[title^='lama-small.']")
+    page.click("#again")
+    page.wait_for_function("document.querySelectorAll('.result').length === 3")
+    fills = page.evaluate(
+        "() => window.inpaint.erase.photo.fills.map(({ model, parent, box }) => [model, parent, box])"
+    )
+    (first, *same), (second, *others) = fills
+    assert (first, second) == ("opencv-telea", "lama-small") and same == others and same[0] is None
+
+
 def test_holding_a_key_shows_the_photo_as_it_was(page: Any) -> None:
     choose(page, EXAMPLE)
     before = seen(page)
