@@ -63,7 +63,7 @@ class Drawing(Strict):
     """All that was drawn, in order, and by how much it grows (or shrinks) before it is filled."""
 
     operations: list[Annotated[Stroke | Layer | Invert, Field(discriminator="kind")]] = Field(max_length=5000)
-    grow: int = Field(0, ge=-MOST_GROWTH, le=MOST_GROWTH)
+    grow: int = Field(default=0, ge=-MOST_GROWTH, le=MOST_GROWTH)
 
 
 def draw(drawing: Drawing, height: int, width: int, read_layer: Callable[[str], Holes]) -> Holes:
@@ -178,7 +178,7 @@ class Rough(Strict):
     kind: Literal["box", "scribble"]
     points: list[tuple[Coordinate, Coordinate]] = Field(min_length=2, max_length=20_000)
     """Two opposite corners, or a line."""
-    radius: float = Field(1, ge=0.3, le=10_000)
+    radius: float = Field(default=1, ge=0.3, le=10_000)
     """Of the scribble's brush."""
 
 

@@ -101,7 +101,7 @@ class InspectRequest(Strict):
     model: Key
     fill: Key | None = None
     hiding: Hiding = "random"
-    seed: int = Field(0, ge=0, le=2**31 - 1)
+    seed: int = Field(default=0, ge=0, le=2**31 - 1)
 
 
 class BackboneRequest(Strict):
