@@ -175,10 +175,10 @@ def two_runs(folder: Path, share: float) -> Row:
 
 
 def full_disk(folder: Path, _share: float) -> Row:
-    """No room for results: files may not grow beyond 8 KiB."""
+    """No room for results: files may not grow beyond 4 KiB."""
     images = make_images(folder, 6)
     before = fingerprint(images)
-    limit = lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (8192, 8192))  # noqa: E731
+    limit = lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (4096, 4096))  # noqa: E731
     status, lines, rows = run_batch(folder, before=limit)
     wrong = traceback_in(lines) + (status != 1) + (fingerprint(images) != before)
     wrong += sum(not is_whole(path) for path in results(folder))
