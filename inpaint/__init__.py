@@ -24,6 +24,7 @@ if TYPE_CHECKING:
         ImageError,
         InpaintError,
         MaskError,
+        MaskWarning,
         ShapeError,
         WeightsError,
     )
@@ -40,6 +41,7 @@ __all__ = [
     "InpaintError",
     "InpaintPipeline",
     "MaskError",
+    "MaskWarning",
     "ShapeError",
     "WeightsError",
     "__version__",

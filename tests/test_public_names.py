@@ -52,7 +52,7 @@ def test_dir_lists_the_public_names() -> None:
 
 def test_every_error_is_an_inpaint_error() -> None:
     kinds = [value for value in vars(errors).values() if isinstance(value, type)]
-    assert all(issubclass(kind, errors.InpaintError) for kind in kinds)
+    assert all(issubclass(kind, errors.InpaintError | UserWarning) for kind in kinds)
 
 
 def test_the_installed_version_is_the_one_in_the_code() -> None:
