@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+import cv2
 import numpy as np
 import torch
 from torch import Tensor
@@ -26,11 +27,26 @@ def picture(array: np.ndarray) -> Tensor:
     return torch.from_numpy(array).permute(2, 0, 1)[None].double() / 255
 
 
+def has_pairs(case: Case) -> bool:
+    """Does the case hold images ``a_NAME`` and ``b_NAME``, and a table of their measures?"""
+    names = {key[:2] for key in case.entry["inputs"]}
+    return {"a_", "b_"} <= names and "official" in case.outputs
+
+
 def check_pictures(case: Case) -> dict[str, Any]:
-    """A table of pairs by columns, as the config names them."""
+    """A table of pairs by columns; every pair has a size of its own, and its two images may differ in it."""
     inputs = case.inputs
-    pairs = [(picture(inputs[f"a_{name}"]), picture(inputs[f"b_{name}"])) for name in case.config["pairs"]]
-    return {"official": [[_COLUMNS[name](*pair).item() for name in case.config["columns"]] for pair in pairs]}
+    stored = [key[2:] for key in case.entry["inputs"] if key.startswith("a_")]
+    listed = case.config.get("pairs", stored)
+    names = listed if set(map(str, listed)) == set(stored) else stored
+    columns = case.config.get("columns", list(_COLUMNS))
+    table = []
+    for name in names:
+        source, target = inputs[f"a_{name}"], inputs[f"b_{name}"]
+        if source.shape != target.shape:  # the script brings the target to the size of what it measures
+            target = cv2.resize(target, source.shape[1::-1])
+        table.append([_COLUMNS[column](picture(source), picture(target)).item() for column in columns])
+    return {"official": table}
 
 
 def check_frechet(case: Case) -> dict[str, Any]:

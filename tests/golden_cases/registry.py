@@ -25,7 +25,7 @@ _CHECKERS: list[tuple[Callable[[Case], bool], Checker]] = [
     (lambda case: "ngf" in case.config, lama.check_generator),
     (lambda case: "run_size_0" in case.outputs, data.check_sizes),
     (lambda case: "share_above_half" in case.outputs, masks.check_masks),
-    (lambda case: {"pairs", "columns"} <= case.config.keys(), measures.check_pictures),
+    (measures.has_pairs, measures.check_pictures),
     (lambda case: "fid" in case.outputs, measures.check_frechet),
     (lambda case: "resized_u8_sub" in case.outputs, measures.check_inception_input),
     (lambda case: "encoder_per_sample_grn" in case.outputs, convnext.check_pretraining),
