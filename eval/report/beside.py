@@ -14,7 +14,7 @@ CLOSE_HOLE_RATIOS = 0.02  # masks closer than this in their mean may be the same
 def comparison_sections(comparison: Comparison) -> list[Section]:
     """The table, what sets our numbers apart, why cells are empty, traps, and our rows in full."""
     table, main = comparison.table, comparison.main
-    methods = {row.method.key: row.method for row in table.rows}.values()
+    methods = {row.method: table.methods[row.method] for row in table.rows}.values()
     sections = [Section(table.title, table=comparison_table(comparison))]
     sections.append(Section("Not the same task", entries=tuple(_differences(comparison)), is_warning=True))
     if reasons := _reasons(comparison):

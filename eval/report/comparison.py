@@ -21,11 +21,13 @@ class Facet:
     """A column of the comparison: a measure, by the definition of the print or of the textbook.
 
     Attributes:
+        name: key of the measure.
         column: the published measure.
         protocol: ours of the same definition.
         as_printed: by the definition of the print.
     """
 
+    name: str
     column: PublishedColumn
     protocol: str
     as_printed: bool
@@ -40,11 +42,11 @@ class Facet:
     @property
     def key(self) -> str:
         """Name in data files, such as ``psnr_textbook``."""
-        return f"{self.column.key}_{'printed' if self.as_printed else 'textbook'}"
+        return f"{self.name}_{'printed' if self.as_printed else 'textbook'}"
 
     def printed(self, row: PublishedRow) -> Decimal | None:
         """A published row's value; None where it was not printed, or cannot be converted."""
-        value = row.scores.get(self.column.key)
+        value = row.scores.get(self.name)
         if value is None or self.as_printed:
             return value
         return None if self.column.too_high_by is None else corrected(value, self.column)
@@ -72,10 +74,10 @@ class Comparison:
     def facets(self) -> list[Facet]:
         """Each measure as printed and, where the print has a definition of its own, by the textbook's."""
         facets = []
-        for column in self.table.protocol.columns:
-            facets.append(Facet(column, self.table.protocol.scored_as, as_printed=True))
+        for name, column in self.table.protocol.columns.items():
+            facets.append(Facet(name, column, self.table.protocol.scored_as, as_printed=True))
             if column.own_definition:
-                facets.append(Facet(column, STANDARD, as_printed=False))
+                facets.append(Facet(name, column, STANDARD, as_printed=False))
         return facets
 
     def ours(self, facet: Facet, row: Row) -> tuple[Column, Value] | None:
@@ -83,9 +85,9 @@ class Comparison:
         report = self.reports.get(facet.protocol)
         if report is None:
             return None
-        column = next((column for column in report.columns if column.key == facet.column.key), None)
+        column = next((column for column in report.columns if column.key == facet.name), None)
         values = next((other.values for other in report.rows if other.name == row.name), {})
-        value = values.get(facet.column.key)
+        value = values.get(facet.name)
         return None if column is None or value is None else (column, value)
 
 
@@ -139,7 +141,7 @@ def comparison_to_plain(comparison: Comparison) -> dict[str, Any]:
     for row in table.rows:
         values = {facet.key: facet.printed(row) for facet in comparison.facets}
         numbers = {key: str(value) for key, value in values.items() if value is not None}
-        rows.append({"label": row.label, "method": row.method.key, **numbers})
+        rows.append({"label": row.label, "method": row.method, **numbers})
     return {
         "format": FORMAT,
         "table": table.key,

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
-import tempfile
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -14,6 +12,7 @@ from eval.report.markdown import comparison_to_markdown, to_markdown
 from eval.report.page import comparison_to_html, to_html
 from eval.report.sheets import to_csv, to_images_csv
 from eval.results import Report, to_plain
+from inpaint.atomic import atomic_write
 from inpaint.errors import InpaintError
 
 IMAGES_SUFFIXES = (".images.csv", ".pictures.csv")  # the second one is that of the first version
@@ -97,19 +96,11 @@ def write_text(text: str, path: Path) -> None:
     Raises:
         InpaintError: it cannot be written.
     """
-    temporary = None
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        with tempfile.NamedTemporaryFile(
-            "w", encoding="utf-8", errors="backslashreplace", newline="", dir=path.parent, delete=False
-        ) as file:
-            temporary = Path(file.name)
-            file.write(text)
-        temporary.chmod(0o644)  # temporary files are made private
-        os.replace(temporary, path)
+        with atomic_write(path) as file:
+            file.write(text.encode("utf-8", "backslashreplace"))
     except OSError as error:
-        if temporary is not None:
-            temporary.unlink(missing_ok=True)
         raise InpaintError(f"cannot write the report to {path}: {error.strerror}") from error
 
 

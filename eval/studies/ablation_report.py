@@ -174,7 +174,7 @@ def _against(report: Report, other: str) -> Section:
 
 def _beside_published(report: Report) -> Table | None:
     table = read_published()["ablation"]
-    titles = {column.key: column.title for column in table.protocol.columns}
+    titles = {key: column.title for key, column in table.protocol.columns.items()}
     printed = {row.label: row.scores for row in table.rows}
     names = {row.name for row in report.rows}
     columns = [column for column in report.columns if column.key in BESIDE]

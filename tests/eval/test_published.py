@@ -46,13 +46,13 @@ def test_the_printed_numbers_are_here_digit_by_digit(name: str) -> None:
     table = read_published()[name]
     keys = ("psnr", "ssim", "fid", "lpips_alex")
     assert {row.label: " ".join(str(row.scores[key]) for key in keys) for row in table.rows} == DECK[name]
-    assert [column.key for column in table.protocol.columns] == list(keys)
+    assert list(table.protocol.columns) == list(keys)
     assert table.protocol.scored_as == "mae-far" and table.n is None  # how many pictures is not known
 
 
 def test_the_corrected_psnr_is_one_decibel_lower_and_keeps_its_digits() -> None:
     table = read_published()["places2-512"]
-    psnr, ssim = table.protocol.columns[:2]
+    psnr, ssim = (table.protocol.columns[key] for key in ("psnr", "ssim"))
     assert [str(corrected(row.scores["psnr"], psnr)) for row in table.rows] == [
         "19.1",
         "21.0",
@@ -88,7 +88,11 @@ def test_every_table_says_what_is_known_and_what_is_not() -> None:
 
 
 def test_each_method_of_the_tables_has_its_page() -> None:
-    methods = {row.method.key: row.method for name in DECK for row in read_published()[name].rows}
+    methods = {
+        row.method: table.methods[row.method]
+        for table in map(read_published().get, DECK)
+        for row in table.rows
+    }
     assert set(methods) == {"co-mod", "edge-connect", "ctsdg", "hifill", "lama", "mae-far"}
     for method in methods.values():
         page = (ROOT / method.page).read_text(encoding="utf-8")
@@ -98,24 +102,24 @@ def test_each_method_of_the_tables_has_its_page() -> None:
 @pytest.mark.parametrize(
     ("old", "new", "message"),
     [
-        ('psnr = "25.2"', "psnr = 25.2", r"tables.ffhq-256, row 1: psnr is 25.2; expected str"),
+        ('psnr = "25.2"', "psnr = 25.2", r"tables.ffhq-256.rows\[0\].psnr is 25.2, expected a text"),
         ('psnr = "25.2"', 'psnr = "25,2"', "expected a number as printed"),
-        ('psnr = "25.2"', 'prsn = "25.2"', r"unknown keys \['prsn'\]; expected method, label, psnr"),
+        ('psnr = "25.2"', 'prsn = "25.2"', "row 1: column is 'prsn'; expected one of psnr"),
         ('{ method = "co-mod", psnr = "25.2", ssim = "0.889", fid = "5.85", lpips_alex = "0.085" }',
          '{ method = "co-mod" }', "row 1: got no score"),
         ('method = "lama", psnr = "26.6"', 'method = "lamb", psnr = "26.6"', "expected one of co-mod"),
-        ('title = "FFHQ, 256 x 256"', "", "tables.ffhq-256: title is None; expected str"),
-        ('title = "FFHQ, 256 x 256"', 'title = ""', "title is ''; expected str"),
-        ("size = 256\nprotocol", "size = true\nprotocol", "size is True; expected int"),
+        ('title = "FFHQ, 256 x 256"', "", "tables.ffhq-256.title is missing, expected a text"),
+        ('title = "FFHQ, 256 x 256"', 'title = ""', "title is '', expected a text"),
+        ("size = 256\nprotocol", "size = true\nprotocol", "size is True, expected a whole number"),
         ('protocol = "mae-far"\npictures = "FFHQ', 'protocol = "mae"\npictures = "FFHQ',
          "'mae'; expected one of mae-far, lama"),
-        ("n = 30000", 'n = "30000"', "n is '30000'; expected int"),
-        ("[methods.co-mod]", "[methods.co-mod]\ncolour = 1", r"methods.co-mod has unknown keys \['colour'\]"),
-        ("traps = []", "traps = [1]", "expected a list of texts"),
-        ("[methods.co-mod]", "[other]\n[methods.co-mod]", r"the file has unknown keys \['other'\]"),
-        ('too_high_by = "1.0"', "too_high_by = 1.0", "too_high_by is 1.0; expected str"),
+        ("n = 30000", 'n = "30000"', "n is '30000', expected a whole number"),
+        ("[methods.co-mod]", "[methods.co-mod]\ncolour = 1", "unknown key methods.co-mod.colour"),
+        ("traps = []", "traps = [1]", "expected a text"),
+        ("[methods.co-mod]", "[other]\n[methods.co-mod]", "unknown key other"),
+        ('too_high_by = "1.0"', "too_high_by = 1.0", "too_high_by is 1.0, expected a text"),
         ("[methods.co-mod]", "[[methods.co-mod]]", "methods.co-mod is .* expected a table"),
-        ("[methods.co-mod]", "[methods.co-mod", "cannot be read"),
+        ("[methods.co-mod]", "[methods.co-mod", "Expected"),
     ],
 )  # fmt: skip
 def test_a_slip_in_the_file_is_told(tmp_path: Path, old: str, new: str, message: str) -> None:
@@ -129,5 +133,5 @@ def test_a_slip_in_the_file_is_told(tmp_path: Path, old: str, new: str, message:
 
 
 def test_a_missing_file_is_told(tmp_path: Path) -> None:
-    with pytest.raises(DataError, match=r"none\.toml: cannot be read"):
+    with pytest.raises(DataError, match=r"none\.toml: .*No such file"):
         read_published(tmp_path / "none.toml")

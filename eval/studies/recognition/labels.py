@@ -12,13 +12,14 @@ from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 
 from eval.tasks.files import few
 from inpaint.data.sources import Files, Names, PhotoIndex, Shard, index_photos
 from inpaint.errors import ConfigError, DataError
+from inpaint.strict import read_table
 
 FILE, CLASS = "file", "class"
 
@@ -59,7 +60,7 @@ class Classes:
 
     column: str
     group_from: str
-    classes: Mapping[str, Mapping[str, re.Pattern[str]]]
+    classes: Mapping[str, Mapping[str, str]]
 
 
 def find_labelled(
@@ -166,10 +167,10 @@ def _rows_by(classes: Classes, table: _Table) -> list[Row]:
         if value(row) not in wanted:
             continue
         label, expression = wanted[value(row)]
-        match = expression.search(text(row))
+        match = re.search(expression, text(row))
         if match is None:
             raise DataError(
-                f"{table.path}: {classes.group_from} {text(row)!r} does not match {expression.pattern!r}, "
+                f"{table.path}: {classes.group_from} {text(row)!r} does not match {expression!r}, "
                 f"which names the groups of {value(row)}"
             )
         rows.append(Row(file(row), label, f"{value(row)}/{match[0]}"))
@@ -180,21 +181,14 @@ def _rows_by(classes: Classes, table: _Table) -> list[Row]:
 
 def _read_classes(path: Path) -> Classes:
     try:
-        content: dict[str, Any] = tomllib.loads(path.read_text(encoding="utf-8"))
-        classes = {
-            label: {value: re.compile(expression) for value, expression in values.items()}
-            for label, values in content.pop("classes").items()
-        }
-        found = Classes(content.pop("column"), content.pop("group_from"), classes)
+        found = read_table(tomllib.loads(path.read_text(encoding="utf-8")), Classes, path.parent)
+        for values in found.classes.values():
+            for expression in values.values():
+                re.compile(expression)
     except OSError as error:
         raise ConfigError(f"cannot read {path}: {error.strerror}") from error
-    except (KeyError, AttributeError, TypeError, ValueError, re.error) as error:
-        raise ConfigError(
-            f"{path} says no classes ({error}); expected column, group_from and [classes.NAME] with lines "
-            "VALUE = 'EXPRESSION', as in eval/studies/contents.toml"
-        ) from None
-    if content:
-        raise ConfigError(f"{path} has unknown keys: {', '.join(content)}")
+    except (ConfigError, ValueError, re.error) as error:
+        raise ConfigError(f"{path}: {error}; see eval/studies/contents.toml for an example") from None
     values = [value for values in found.classes.values() for value in values]
     if twice := {value for value in values if values.count(value) > 1}:
         raise ConfigError(f"{path} has {', '.join(sorted(twice))} in two classes; expected one")
