@@ -1,6 +1,6 @@
-"""The fixed validation protocol: which pictures, which masks, what size.
+"""The fixed validation protocol: which images, which masks, what size.
 
-Pictures of ``DATA/val/images`` sorted by name, centre-cropped to a square, resized to 256 x 256 (Lanczos).
+Images of ``DATA/val/images`` sorted by name, centre-cropped to a square, resized to 256 x 256 (Lanczos).
 Image i has mask i of ``DATA/masks/published-test-1000.zip`` sorted by name. A fill is rounded to 8 bits and
 composited before anything is measured, with the feature networks of ``DATA/metrics``.
 """
@@ -27,11 +27,11 @@ NETWORKS_FOLDER = Path("metrics")
 
 
 def find_validation_task(data: Path, limit: int | None = None) -> Task:
-    """The pictures and masks of the protocol.
+    """The images and masks of the protocol.
 
     Args:
         data: the training data folder.
-        limit: take only so many pictures, evenly spread over the sorted names; each keeps its own mask.
+        limit: take only so many images, evenly spread over the sorted names; each keeps its own mask.
 
     Raises:
         DataError: something is missing or cannot be read.

@@ -83,7 +83,7 @@ class PublishedTable:
         size: side of the images in pixels.
         protocol: the definitions behind its numbers.
         n: how many images.
-        pictures: which images, in words.
+        images: which images, in words.
         masks: which masks, in words.
         masks_hole_ratio: their mean hole ratio.
         source: where the numbers were read.

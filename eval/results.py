@@ -1,7 +1,7 @@
 """What a scoring run measured, as plain data: the scorer writes it, every report reads it.
 
-Nothing here computes. A report knows its protocol, which pictures and masks it is about (by hash), what could
-not be measured and why, and one row per method with every picture's values, so that tables, intervals, bins
+Nothing here computes. A report knows its protocol, which images and masks it is about (by hash), what could
+not be measured and why, and one row per method with every image's values, so that tables, intervals, bins
 and galleries can be made again without scoring again.
 """
 
@@ -30,7 +30,7 @@ class Column:
         title: name for people, such as ``hole PSNR``.
         digits: after the decimal point.
         higher_is_better: the direction of the arrow.
-        of_set: one number for all pictures together (FID), not a mean over pictures (PSNR).
+        of_set: one number for all images together (FID), not a mean over images (PSNR).
     """
 
     key: str
@@ -70,7 +70,7 @@ class Value:
 
 @dataclass(frozen=True)
 class ImageScores:
-    """One picture's values by column key; columns of the whole set are not among them."""
+    """One image's values by column key; columns of the whole set are not among them."""
 
     stem: str
     hole_ratio: float
@@ -79,7 +79,7 @@ class ImageScores:
 
 @dataclass(frozen=True)
 class Bin:
-    """Means over the pictures whose hole ratio lies in ``low <= ratio < high``."""
+    """Means over the images whose hole ratio lies in ``low <= ratio < high``."""
 
     low: float
     high: float
@@ -108,14 +108,14 @@ class Row:
 
     Attributes:
         name: as the tables print it.
-        kind: a fill without a network, a model run here, or picture files made elsewhere.
+        kind: a fill without a network, a model run here, or image files made elsewhere.
         values: by column key.
         bins: by hole ratio, rising.
         images: their scores, sorted by stem.
         known_change: None where the method cannot change the known region.
         seconds_per_image: of the fill alone; None for files.
-        folder: where its pictures lie, for galleries; None if they were not kept.
-        missing: stems of pictures it has no prediction for.
+        folder: where its images lie, for galleries; None if they were not kept.
+        missing: stems of images it has no prediction for.
     """
 
     name: str
@@ -136,9 +136,9 @@ class Report:
     Attributes:
         protocol: ``standard``, ``mae-far``, ``lama`` or ``validation``.
         definition: what was measured and how, in sentences for the reader.
-        n: pictures scored.
+        n: images scored.
         size: ``H x W``, or ``mixed``.
-        hole_ratio: mean over pictures.
+        hole_ratio: mean over images.
         images_hash: of the ground truth pixels; equal hashes, equal task.
         masks_hash: of the masks, as ``inpaint masks`` prints it.
         columns: what was measured, in the table's order.

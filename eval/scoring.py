@@ -1,8 +1,8 @@
-"""The scoring engine: pictures stream through, values land on disk, a killed run goes on where it stood.
+"""The scoring engine: images stream through, values land on disk, a killed run goes on where it stood.
 
 Threads decode a few batches ahead of the device. Every prediction is composited with the ground truth outside
 the hole before anything is measured; what it changed there is recorded first. Apart from names and numbers
-nothing is kept in memory, so pictures may be as many as there are.
+nothing is kept in memory, so images may be as many as there are.
 """
 
 from __future__ import annotations
@@ -32,11 +32,11 @@ from inpaint.errors import DataError, InpaintError
 from inpaint.images import tensor_to_image, write_image
 from inpaint.mask import composite
 
-# In pictures of 256 x 256: more than 4 at once cost a CPU a fifth of its time in fresh memory pages.
+# In images of 256 x 256: more than 4 at once cost a CPU a fifth of its time in fresh memory pages.
 PIXELS_AT_ONCE = {"cpu": 4 * 256 * 256, "cuda": 64 * 256 * 256, "mps": 16 * 256 * 256}
 
 OnProgress = Callable[[str, int, int], None]
-"""What is being scored, how many pictures are done, and of how many."""
+"""What is being scored, how many images are done, and of how many."""
 
 
 def no_progress(what: str, done: int, total: int) -> None:
@@ -58,7 +58,7 @@ def score(
     """Score methods on a task, or go on with it.
 
     Args:
-        task: pictures and masks.
+        task: images and masks.
         methods: rows of the table, in its order.
         measures: what to measure, on ``device``.
         protocol: name of what they measure, for the report.
@@ -92,7 +92,7 @@ def score(
 
 
 class _Run:
-    """What the passes over the pictures of one run share."""
+    """What the passes over the images of one run share."""
 
     def __init__(
         self,
@@ -117,7 +117,7 @@ class _Run:
 
     @torch.inference_mode()
     def measure_targets(self) -> ResultCache:
-        """Features of the ground truth, once for all methods, and what a report says of the pictures."""
+        """Features of the ground truth, once for all methods, and what a report says of the images."""
         cache = self._open("targets", {})
         for examples, image, _ in self._stream("ground truth", self._task.pairs, None, cache):
             entries = [
@@ -151,7 +151,7 @@ class _Run:
                 values = self._measures.per_image(filled, image, mask)
                 features = self._features(filled)
                 known_change = None if method.kind == "baseline" else _known_change(prediction, image, mask)
-                deque(written, maxlen=0)  # a line in the cache promises the picture
+                deque(written, maxlen=0)  # a line in the cache promises the image
                 cache.append(_entries(examples, values, known_change, seconds), features)
         return cache
 
@@ -200,11 +200,11 @@ def describe_device(device: torch.device) -> str:
 
 
 def _count_saved(pairs: Sequence[Pair], folder: Path) -> int:
-    """How many of the first pictures lie in a folder already; the folder is made."""
+    """How many of the first images lie in a folder already; the folder is made."""
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
-        raise DataError(f"cannot save pictures in {str(folder)!r}: {error.strerror}") from error
+        raise DataError(f"cannot save images in {str(folder)!r}: {error.strerror}") from error
     lacking = (i for i, pair in enumerate(pairs) if not (folder / f"{pair.stem}.png").is_file())
     return next(lacking, len(pairs))
 
@@ -238,7 +238,7 @@ def _write_picture(picture: Tensor, path: Path) -> None:
 
 
 def _known_change(prediction: Tensor, image: Tensor, mask: Tensor) -> list[dict[str, float]]:
-    """What a prediction changed in the known region and in the hole of each picture, in 8-bit levels."""
+    """What a prediction changed in the known region and in the hole of each image, in 8-bit levels."""
     levels = ((prediction - image).abs() * 255).round().to(torch.int64)
     hole = mask > 0.5
     known_levels = levels.masked_fill(hole, 0)

@@ -38,7 +38,7 @@ def summarise(
 
     Args:
         protocol: its name.
-        task: pictures and masks.
+        task: images and masks.
         measures: what was measured.
         targets: of the ground truth.
         caches: of the methods, in the table's order.
@@ -144,12 +144,12 @@ def _warn_of_task(task: Task, measures: Measures, truth: Sequence[Mapping[str, A
     warnings = []
     if task.missing:
         warnings.append(
-            f"{len(task.missing)} pictures have no mask and are left out: {few(sorted(task.missing))}."
+            f"{len(task.missing)} images have no mask and are left out: {few(sorted(task.missing))}."
         )
     whole = sorted(entry["stem"] for entry in truth if entry["hole_ratio"] == 0)
     if whole:
         warnings.append(
-            f"{len(whole)} pictures have no hole: {few(whole)}. What is measured over the hole leaves them "
+            f"{len(whole)} images have no hole: {few(whole)}. What is measured over the hole leaves them "
             "out; is white the hole in the masks?"
         )
     titles = {column.key: column.title for column in measures.columns}
@@ -169,7 +169,7 @@ def _warn_of_method(method: Method, row: Row, entries: Sequence[Mapping[str, Any
     predictions, warnings = method.source, []
     if predictions.missing:
         warnings.append(
-            f"{method.name}: {len(predictions.missing)} pictures have no prediction: "
+            f"{method.name}: {len(predictions.missing)} images have no prediction: "
             f"{few(predictions.missing)}. Its numbers are over the other {len(entries)}: compare them "
             "with no other row."
         )

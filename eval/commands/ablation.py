@@ -26,7 +26,7 @@ _PATH = click.Path(path_type=Path)
     metavar="N",
     help="Budget of each row, in place of the configs'; such runs get folders of their own.",
 )
-@click.option("--limit", type=click.IntRange(min=2), metavar="N", help="Score only N pictures.")
+@click.option("--limit", type=click.IntRange(min=2), metavar="N", help="Score only N images.")
 @click.option(
     "--jobs",
     type=click.IntRange(min=1),

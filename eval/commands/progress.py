@@ -16,7 +16,7 @@ def shown_progress() -> Iterator[Callable[[str, int, int], None]]:
     """Show progress on stderr for as long as the context lasts.
 
     Yields:
-        Call it with what is being scored, how many pictures are done, and of how many.
+        Call it with what is being scored, how many images are done, and of how many.
     """
     from rich.console import Console
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
@@ -44,7 +44,7 @@ def _told_in_lines() -> Callable[[str, int, int], None]:
     def tell(what: str, done: int, total: int) -> None:
         nonlocal told_what, told_at
         if what != told_what or time.monotonic() - told_at >= SECONDS_BETWEEN_LINES:
-            click.echo(f"{what}: {done} of {total} pictures", err=True)
+            click.echo(f"{what}: {done} of {total} images", err=True)
             told_what, told_at = what, time.monotonic()
 
     return tell

@@ -79,7 +79,7 @@ _OPTIONS = (
     click.option(
         "--size",
         type=click.IntRange(min=1),
-        help="Side of the pictures; default: what a network was trained on.",
+        help="Side of the images; default: what a network was trained on.",
     ),
     click.option(
         "--seeds",
@@ -131,7 +131,7 @@ def linear_probe(settings: Settings) -> None:
 def fine_tune(settings: Settings, steps: int, batch_size: int, learning_rate: float) -> None:
     """Train the whole encoder on the classes of photos for a few steps, and test it on the first fold.
 
-    Every encoder, pre-trained or random, gets the same steps, pictures and rates, once for each seed. A CUDA
+    Every encoder, pre-trained or random, gets the same steps, images and rates, once for each seed. A CUDA
     device multiplies in bfloat16. Finished runs are kept: a command that was stopped resumes.
     """
 
@@ -143,9 +143,9 @@ def fine_tune(settings: Settings, steps: int, batch_size: int, learning_rate: fl
 
     facts = {
         "How": "the whole encoder and a linear layer on its standardised features, AdamW, "
-        f"{steps} steps of {batch_size} pictures, learning rate {learning_rate:g} on a cosine; tested on the "
+        f"{steps} steps of {batch_size} images, learning rate {learning_rate:g} on a cosine; tested on the "
         "first fold, trained on the others",
-        "Runs": "one for each seed: random weights, last layer, order and crops of the pictures",
+        "Runs": "one for each seed: random weights, last layer, order and crops of the images",
     }
     _check_and_report("Fine-tune", settings, check, facts)
 

@@ -58,7 +58,7 @@ def table(
 ) -> None:
     """Print our rows beside those of a published table.
 
-    DATA/gt and DATA/mask hold pictures and masks of equal names, DATA/pred/METHOD what a method made of them.
+    DATA/gt and DATA/mask hold images and masks of equal names, DATA/pred/METHOD what a method made of them.
     All is scored twice, by the definitions of the print and by the standard ones, at the size of the table;
     the four fills without a network are always among the rows. What was not measured is a dash, with the
     reason; nothing is copied from the print.
@@ -90,7 +90,7 @@ def _score(
     models: tuple[str, ...],
     run: RunSettings,
 ) -> dict[str, Report]:
-    """Score everything by both protocols; pictures of fills are kept where a page will show them."""
+    """Score everything by both protocols; images of fills are kept where a page will show them."""
 
     def find_methods(task: Task, device: torch.device) -> list[Method]:
         from eval.tasks.methods import load_models
@@ -103,13 +103,13 @@ def _score(
     for protocol in dict.fromkeys((STANDARD, published.protocol.scored_as)):
         what = SetSettings(data / "gt", data / "mask", protocol, baselines=True, size=published.size)
         part = dataclasses.replace(run, cache_dir=None if cache_dir is None else cache_dir / protocol)
-        save = cache_dir / "pictures" if cache_dir is not None and shown and protocol == STANDARD else None
+        save = cache_dir / "images" if cache_dir is not None and shown and protocol == STANDARD else None
         reports[protocol] = score_task(what, part, find_methods, save)
     return reports
 
 
 def _read_reports(paths: Sequence[Path], published: PublishedTable) -> dict[str, Report]:
-    """Earlier reports by protocol, of one set of pictures and masks."""
+    """Earlier reports by protocol, of one set of images and masks."""
     from eval.results import read_report
 
     wanted = tuple(dict.fromkeys((STANDARD, published.protocol.scored_as)))
@@ -122,7 +122,7 @@ def _read_reports(paths: Sequence[Path], published: PublishedTable) -> dict[str,
         reports[report.protocol] = report
     if len({(report.images_hash, report.masks_hash) for report in reports.values()}) > 1:
         raise DataError(
-            f"the reports {', '.join(map(str, paths))} are of other pictures or masks than each other"
+            f"the reports {', '.join(map(str, paths))} are of other images or masks than each other"
         )
     return reports
 

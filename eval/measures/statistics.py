@@ -1,4 +1,4 @@
-"""Means over pictures and over bins of hole ratio; how sure a mean is, and a difference of two methods."""
+"""Means over images and over bins of hole ratio; how sure a mean is, and a difference of two methods."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from eval.results import Bin, Column, ImageScores, Report, Row, Value
 
 BIN_EDGES = (0.0, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 1.0)
 RESAMPLES = 2000
-INTERVAL = f"95 %, percentile bootstrap over pictures, {RESAMPLES:,} resamples"
+INTERVAL = f"95 %, percentile bootstrap over images, {RESAMPLES:,} resamples"
 
 
 @dataclass(frozen=True)
@@ -24,7 +24,7 @@ class Difference:
     Attributes:
         column: the measure.
         baseline: name of the best baseline of this measure.
-        value: method minus baseline, with the paired interval where the measure is of single pictures.
+        value: method minus baseline, with the paired interval where the measure is of single images.
         better: the method's side of zero is the good one.
     """
 
@@ -35,23 +35,23 @@ class Difference:
 
 
 def bootstrap_interval(values: ArrayLike, seed: int = 0) -> tuple[float, float]:
-    """95 % percentile interval of the mean over pictures.
+    """95 % percentile interval of the mean over images.
 
     Args:
         values: ``(N,)``.
         seed: of the resampling.
 
     Returns:
-        Lower and upper end; NaN without a value, or where one is not finite (a picture filled perfectly).
+        Lower and upper end; NaN without a value, or where one is not finite (an image filled perfectly).
     """
     ((low, high),) = bootstrap_intervals(np.asarray(values, dtype=np.float64)[:, None], seed)
     return float(low), float(high)
 
 
 def bootstrap_intervals(values: ArrayLike, seed: int = 0) -> NDArray[np.float64]:
-    """95 % percentile intervals of several measures' means, all from the same resampled pictures.
+    """95 % percentile intervals of several measures' means, all from the same resampled images.
 
-    The same seed draws the same pictures for every measure and method of equal N. Memory stays at a few
+    The same seed draws the same images for every measure and method of equal N. Memory stays at a few
     vectors of length N.
 
     Args:
@@ -77,18 +77,18 @@ def bootstrap_intervals(values: ArrayLike, seed: int = 0) -> NDArray[np.float64]
 
 
 def means_of(pictures: Sequence[ImageScores], columns: Sequence[Column]) -> dict[str, Value]:
-    """Mean and interval of each measure of single pictures, over the pictures that have it.
+    """Mean and interval of each measure of single images, over the images that have it.
 
     Args:
-        pictures: of one method.
+        pictures: scores of one method.
         columns: measures; those of the whole set are passed over.
 
     Returns:
-        By column key; without an interval where a value is infinite, and NaN where no picture has one.
+        By column key; without an interval where a value is infinite, and NaN where no image has one.
     """
     means = {}
     values = {column.key: _values(pictures, column) for column in columns if not column.of_set}
-    # Measures that all pictures have share their resamples: drawing them is the larger part of the work.
+    # Measures that all images have share their resamples: drawing them is the larger part of the work.
     shared = [key for key, found in values.items() if len(found) == len(pictures)]
     table = bootstrap_intervals(np.array([values[key] for key in shared]).reshape(len(shared), -1).T)
     intervals = dict(zip(shared, table.tolist(), strict=True))
@@ -100,10 +100,10 @@ def means_of(pictures: Sequence[ImageScores], columns: Sequence[Column]) -> dict
 
 
 def bins_of(pictures: Sequence[ImageScores], columns: Sequence[Column]) -> tuple[Bin, ...]:
-    """Means by hole ratio: 0-10, 10-20, ... 50-60, 60-100 %; bins without a picture are left out."""
+    """Means by hole ratio: 0-10, 10-20, ... 50-60, 60-100 %; bins without an image are left out."""
     bins = []
     for low, high in itertools.pairwise(BIN_EDGES):
-        last = high == BIN_EDGES[-1]  # a picture that is all hole belongs to it
+        last = high == BIN_EDGES[-1]  # an image that is all hole belongs to it
         inside = [p for p in pictures if low <= p.hole_ratio and (last or p.hole_ratio < high)]
         found = {column.key: _values(inside, column) for column in columns if not column.of_set}
         if inside:
@@ -113,7 +113,7 @@ def bins_of(pictures: Sequence[ImageScores], columns: Sequence[Column]) -> tuple
 
 
 def paired_difference(row: Row, other: Row, column: Column) -> Value | None:
-    """``row`` minus ``other`` in one measure, picture by picture over those that both have.
+    """``row`` minus ``other`` in one measure, image by image over those that both have.
 
     Args:
         row: a method.
@@ -121,9 +121,9 @@ def paired_difference(row: Row, other: Row, column: Column) -> Value | None:
         column: the measure.
 
     Returns:
-        The difference; with its paired interval where the measure is of single pictures. None where one of
-        them was not measured, where they share no picture, or where a measure of the whole set was taken of
-        different pictures.
+        The difference; with its paired interval where the measure is of single images. None where one of
+        them was not measured, where they share no image, or where a measure of the whole set was taken of
+        different images.
     """
     if column.key not in row.values or column.key not in other.values:
         return None
@@ -140,7 +140,7 @@ def paired_difference(row: Row, other: Row, column: Column) -> Value | None:
     if not pairs:
         return None
     first, second = np.array(pairs, dtype=np.float64).T
-    # Equal values differ by zero, also where both pictures were filled perfectly (infinity minus infinity).
+    # Equal values differ by zero, also where both images were filled perfectly (infinity minus infinity).
     differences = np.subtract(first, second, out=np.zeros_like(first), where=first != second)
     low, high = bootstrap_interval(differences)
     return Value(float(differences.mean()), low, high)
@@ -154,7 +154,7 @@ def best_row(rows: Sequence[Row], column: Column) -> Row | None:
 
 
 def against_baselines(report: Report) -> dict[str, tuple[Difference, ...]]:
-    """Compare every method that is no baseline with the best baseline of each measure, picture by picture.
+    """Compare every method that is no baseline with the best baseline of each measure, image by image.
 
     Args:
         report: with or without baselines.
@@ -187,5 +187,5 @@ def _value(row: Row, column: Column) -> float:
 
 
 def _values(pictures: Sequence[ImageScores], column: Column) -> NDArray[np.float64]:
-    """A measure of the pictures that have it: a picture without a hole has no hole PSNR."""
+    """A measure of the images that have it: an image without a hole has no hole PSNR."""
     return np.array([p.values[column.key] for p in pictures if column.key in p.values], dtype=np.float64)

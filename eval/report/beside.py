@@ -29,7 +29,7 @@ def comparison_sections(comparison: Comparison) -> list[Section]:
 
 
 def _introduce(name: str, paper: str, page: str) -> str:
-    return f"{name}. {paper}." + (f" How to make its pictures: {page}" if page else "")
+    return f"{name}. {paper}." + (f" How to make its images: {page}" if page else "")
 
 
 def _differences(comparison: Comparison) -> Iterable[tuple[str, str]]:
@@ -39,11 +39,11 @@ def _differences(comparison: Comparison) -> Iterable[tuple[str, str]]:
         theirs = "the printed rows' is not known" if table.n is None else f"{table.n:,} printed"
         yield (
             "N",
-            f"{report.n:,} pictures here, {theirs}. FID falls as N grows: compare it with no printed one.",
+            f"{report.n:,} images here, {theirs}. FID falls as N grows: compare it with no printed one.",
         )
     if report.size != (size := f"{table.size} x {table.size}"):
         yield "Size", f"{report.size} here, {size} printed: no measure compares."
-    yield "Pictures", f"hash {report.images_hash[:16]} here; printed: {table.pictures}."
+    yield "Images", f"hash {report.images_hash[:16]} here; printed: {table.pictures}."
     ours = f"hash {report.masks_hash[:16]}, mean hole ratio {100 * report.hole_ratio:.1f} % here"
     theirs = f"printed: {table.masks}"
     if table.masks_hole_ratio is not None:

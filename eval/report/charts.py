@@ -60,7 +60,7 @@ class Chart:
 
 
 def bin_charts(report: Report) -> tuple[Chart, ...]:
-    """A chart for each measure of single pictures; none with fewer than two bins."""
+    """A chart for each measure of single images; none with fewer than two bins."""
     limits = bin_limits(report)
     if len(limits) < 2:
         return ()

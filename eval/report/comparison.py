@@ -54,14 +54,14 @@ class Facet:
 
 @dataclass(frozen=True)
 class Comparison:
-    """A published table, and our reports on one set of pictures and masks, by protocol."""
+    """A published table, and our reports on one set of images and masks, by protocol."""
 
     table: PublishedTable
     reports: Mapping[str, Report]
 
     @property
     def main(self) -> Report:
-        """The report of which pictures and details are shown."""
+        """The report of which images and details are shown."""
         return self.reports.get(STANDARD) or next(iter(self.reports.values()))
 
     @property
@@ -148,7 +148,7 @@ def comparison_to_plain(comparison: Comparison) -> dict[str, Any]:
         "published": {
             "source": table.source,
             "n": table.n,
-            "pictures": table.pictures,
+            "images": table.pictures,
             "masks": table.masks,
             "rows": rows,
         },

@@ -1,4 +1,4 @@
-"""Pictures side by side: the original, what a method saw, what each one made of it, and where it is wrong."""
+"""Images side by side: the original, what a method saw, what each one made of it, and where it is wrong."""
 
 from __future__ import annotations
 
@@ -19,8 +19,8 @@ from eval.tasks.pairs import Pair, Predictions, Task, find_predictions, find_tas
 from inpaint.errors import InpaintError
 
 MOST_CASES = 24
-MOST_BYTES = 9_000_000  # of all pictures together, in the page; further cases are left out, and that is said
-SIDE = 256  # larger pictures are shrunk to this, for the page only
+MOST_BYTES = 9_000_000  # of all images together, in the page; further cases are left out, and that is said
+SIDE = 256  # larger images are shrunk to this, for the page only
 QUALITY = 82
 AMPLIFIED = 4
 DIFFERENCE_NOTE = (
@@ -31,13 +31,13 @@ DIFFERENCE_NOTE = (
 
 @dataclass(frozen=True)
 class Result:
-    """What one method made of a picture.
+    """What one method made of an image.
 
     Attributes:
         name: of the method.
         kind: ``baseline`` or empty.
         values: titles and texts.
-        composite: data URI; empty where there is no picture, then ``note`` says why.
+        composite: data URI; empty where there is no image, then ``note`` says why.
         difference: data URI.
         note: what is not shown, and why.
     """
@@ -52,7 +52,7 @@ class Result:
 
 @dataclass(frozen=True)
 class Case:
-    """One picture with all methods; ``note`` says why original and masked picture are empty."""
+    """One image with all methods; ``note`` says why original and masked image are empty."""
 
     rank: Rank
     original: str
@@ -71,13 +71,13 @@ class Gallery:
 
 
 def build_gallery(report: Report) -> Gallery:
-    """Read the pictures of the worst cases; whatever is missing on disk is said, not raised.
+    """Read the images of the worst cases; whatever is missing on disk is said, not raised.
 
     Args:
         report: its folders are read as they are now.
 
     Returns:
-        At most ``MOST_CASES`` cases, fewer where their pictures would be too much for one page.
+        At most ``MOST_CASES`` cases, fewer where their images would be too much for one page.
     """
     rule, ranks = worst_first(report)
     album = _Album(report, ranks)
@@ -91,12 +91,12 @@ def build_gallery(report: Report) -> Gallery:
         cases.append(case)
     remarks = list(album.remarks)
     if len(cases) < len(ranks):
-        remarks.append(f"{len(cases)} of {len(ranks)} pictures are shown, so that the page stays small.")
+        remarks.append(f"{len(cases)} of {len(ranks)} images are shown, so that the page stays small.")
     return Gallery(rule, tuple(cases), tuple(remarks))
 
 
 class _Album:
-    """The pictures of a report on disk, as far as they are there."""
+    """The images of a report on disk, as far as they are there."""
 
     def __init__(self, report: Report, ranks: list[Rank]) -> None:
         self.report = report
@@ -105,13 +105,13 @@ class _Album:
         self.pairs = {} if self.task is None else {pair.stem: pair for pair in self.task.pairs}
         self.predictions = {row.name: self._find_predictions(row) for row in report.rows}
         if self.task is not None and (names := [row.name for row in report.rows if row.folder is None]):
-            self.remarks.append(f"Not kept, so not shown: the pictures of {', '.join(names)}.")
+            self.remarks.append(f"Not kept, so not shown: the images of {', '.join(names)}.")
 
     def case(self, rank: Rank) -> Case:
-        """Everything about one picture."""
+        """Everything about one image."""
         pair = self.pairs.get(rank.stem)
         if self.task is None or pair is None:
-            note = "" if self.task is None else "this picture or its mask is no longer there"
+            note = "" if self.task is None else "this image or its mask is no longer there"
             return Case(rank, "", "", note, tuple(self._result(row, rank.stem) for row in self.report.rows))
         try:
             image, hole = self.task.read(pair)
@@ -139,7 +139,7 @@ class _Album:
         if pair is None or image is None or hole is None or predictions is None:
             return Result(name, kind, texts)
         if stem not in predictions.files:
-            return Result(name, kind, texts, note="its picture is no longer there")
+            return Result(name, kind, texts, note="its image is no longer there")
         try:
             prediction = predictions.read(pair, image.shape[:2])
         except InpaintError as error:
@@ -174,7 +174,7 @@ class _Album:
         try:
             return find_predictions(Path(row.folder), self.task, allow_missing=True)
         except InpaintError as error:
-            self.remarks.append(f"{row.name}: its pictures are not shown: {error}.")
+            self.remarks.append(f"{row.name}: its images are not shown: {error}.")
             return None
 
 
@@ -200,7 +200,7 @@ def difference_map(
 
 
 def picture_uri(pixels: NDArray[np.uint8]) -> str:
-    """A picture as a data URI: WebP, at most ``SIDE`` pixels a side."""
+    """An image as a data URI: WebP, at most ``SIDE`` pixels a side."""
     picture = Image.fromarray(pixels)
     picture.thumbnail(
         (SIDE, SIDE), Image.Resampling.BOX if picture.mode == "RGBA" else Image.Resampling.LANCZOS
@@ -211,7 +211,7 @@ def picture_uri(pixels: NDArray[np.uint8]) -> str:
 
 
 def _hatched(image: NDArray[np.uint8], hole: NDArray[np.bool_]) -> NDArray[np.uint8]:
-    """The picture with stripes in the hole: no photo has them, so they read as missing."""
+    """The image with stripes in the hole: no photo has them, so they read as missing."""
     rows, columns = np.indices(hole.shape)
     width = max(4, min(hole.shape) // 32)
     stripes = np.where((rows + columns) // width % 2, 244, 214).astype(np.uint8)
@@ -219,7 +219,7 @@ def _hatched(image: NDArray[np.uint8], hole: NDArray[np.bool_]) -> NDArray[np.ui
 
 
 def _possible_tasks(images: Path, masks: Path, size: str) -> Iterator[Task | InpaintError]:
-    """The ways in which pictures and masks may have been paired: a report does not say which it was."""
+    """The ways in which images and masks may have been paired: a report does not say which it was."""
     height, _, width = size.partition(" x ")
     side = int(height) if height.isdigit() and height == width else None
     for cycle_masks in (False, True):

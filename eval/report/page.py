@@ -1,4 +1,4 @@
-"""A report as one HTML file that asks for nothing else: tables, charts and pictures side by side."""
+"""A report as one HTML file that asks for nothing else: tables, charts and images side by side."""
 
 from __future__ import annotations
 
@@ -23,13 +23,13 @@ NOT_IN_HTML = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f\ud800-\udfff]")
 
 
 def to_html(report: Report) -> str:
-    """The page of a report; its pictures are read from the folders that the report names.
+    """The page of a report; its images are read from the folders that the report names.
 
     Args:
         report: what a scorer measured.
 
     Returns:
-        A whole HTML document, style sheet and pictures inside.
+        A whole HTML document, style sheet and images inside.
     """
     first = [Section("Scores", table=scores_table(report)), *warnings_of(report), *against_of(report)]
     return render(f"Scores by the {report.protocol} protocol", summary(report), first, report)
@@ -42,7 +42,7 @@ def comparison_to_html(comparison: Comparison) -> str:
         comparison: our rows and the printed ones.
 
     Returns:
-        A whole HTML document, style sheet and pictures inside.
+        A whole HTML document, style sheet and images inside.
     """
     lead = f"Ours: {summary(comparison.main)}"
     first = comparison_sections(comparison)
@@ -51,17 +51,17 @@ def comparison_to_html(comparison: Comparison) -> str:
 
 def summary(report: Report) -> str:
     """What was scored, in a line."""
-    return f"{report.n} pictures, {report.size}, mean hole ratio {100 * report.hole_ratio:.0f} %"
+    return f"{report.n} images, {report.size}, mean hole ratio {100 * report.hole_ratio:.0f} %"
 
 
 def render(title: str, lead: str, first: Sequence[Section], report: Report) -> str:
-    """A page: ``first``, then the pictures of a report, then what stands behind its scores.
+    """A page: ``first``, then the images of a report, then what stands behind its scores.
 
     Args:
         title: of the page.
         lead: a line under it.
-        first: sections before the pictures.
-        report: whose pictures are shown.
+        first: sections before the images.
+        report: whose images are shown.
     """
     gallery: Gallery = build_gallery(report)
     page = _template().render(

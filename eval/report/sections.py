@@ -15,7 +15,7 @@ SMALL_NETWORKS_NOTE = (
     "N: compare only at equal N. Neither is LPIPS or FID."
 )
 KNOWN_CHANGE_NOTE = (
-    "What each method changed where the picture was known. The scores do not see it: a prediction is "
+    "What each method changed where the image was known. The scores do not see it: a prediction is "
     "composited, so that outside the hole it is the original."
 )
 
@@ -83,8 +83,8 @@ def _facts(report: Report) -> tuple[tuple[str, str], ...]:
         "Protocol": pictures,
         "Definitions": report.definition,
         "Small networks": SMALL_NETWORKS_NOTE if small_networks else "",
-        "Intervals": f"{INTERVAL}; differences are paired by picture",
-        "Hash of the pictures": report.images_hash,
+        "Intervals": f"{INTERVAL}; differences are paired by image",
+        "Hash of the images": report.images_hash,
         "Hash of the masks": report.masks_hash,
         **report.notes,
     }
@@ -92,7 +92,7 @@ def _facts(report: Report) -> tuple[tuple[str, str], ...]:
 
 
 def _against(name: str, differences: Sequence[Difference]) -> Section:
-    named: dict[str, list[str]] = {"better": [], "worse": [], "within the noise": []}
+    named: dict[str, list[str]] = {"better": [], "worse": [], "within sampling error": []}
     entries = []
     for difference in differences:
         column, value = difference.column, difference.value
@@ -111,5 +111,5 @@ def _judgement(difference: Difference) -> str:
     """An interval that holds zero decides nothing; without one, the sign does."""
     low, high = difference.value.low, difference.value.high
     if difference.value.value == 0 or (low is not None and high is not None and low <= 0 <= high):
-        return "within the noise"
+        return "within sampling error"
     return "better" if difference.better else "worse"

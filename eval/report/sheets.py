@@ -1,4 +1,4 @@
-"""A report as CSV: a line for each method, or a line for each method and picture."""
+"""A report as CSV: a line for each method, or a line for each method and image."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def to_csv(report: Report) -> str:
 
 
 def to_images_csv(report: Report) -> str:
-    """One line for each method and picture: what a plot or a test of one's own starts from.
+    """One line for each method and image: what a plot or a test of one's own starts from.
 
     Args:
         report: what a scorer measured.
@@ -39,11 +39,11 @@ def to_images_csv(report: Report) -> str:
     """
     keys = [column.key for column in report.columns if not column.of_set]
     lines = [
-        {"method": row.name, "picture": picture.stem, "hole_ratio": picture.hole_ratio, **picture.values}
+        {"method": row.name, "image": picture.stem, "hole_ratio": picture.hole_ratio, **picture.values}
         for row in report.rows
         for picture in row.images
     ]
-    return write_sheet(lines, ["method", "picture", "hole_ratio", *keys])
+    return write_sheet(lines, ["method", "image", "hole_ratio", *keys])
 
 
 def write_sheet(lines: Sequence[Mapping[str, Any]], fields: Sequence[str]) -> str:

@@ -108,7 +108,7 @@ def interval_text(value: Value, column: Column, *, signed: bool = False) -> str:
 
 
 def pictures_of(row: Row, report: Report) -> int:
-    """How many pictures a row's numbers are of."""
+    """How many images a row's numbers are of."""
     return report.n - len(row.missing)
 
 
@@ -118,7 +118,7 @@ def remark_of(row: Row) -> str:
 
 
 def bin_limits(report: Report) -> list[tuple[float, float]]:
-    """The bins of hole ratio that hold a picture of any row, rising."""
+    """The bins of hole ratio that hold an image of any row, rising."""
     return sorted({(entry.low, entry.high) for row in report.rows for entry in row.bins if entry.n})
 
 

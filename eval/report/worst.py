@@ -1,4 +1,4 @@
-"""Which pictures to look at first: those where the methods under test do worst."""
+"""Which images to look at first: those where the methods under test do worst."""
 
 from __future__ import annotations
 
@@ -8,15 +8,15 @@ from dataclasses import dataclass
 
 from eval.results import Column, Report, Row
 
-RANKED_BY = ("hole_psnr", "psnr")  # the first that was measured; else the first measure of single pictures
+RANKED_BY = ("hole_psnr", "psnr")  # the first that was measured; else the first measure of single images
 
 
 @dataclass(frozen=True)
 class Rank:
-    """A picture's place in the order.
+    """An image's place in the order.
 
     Attributes:
-        stem: of the picture.
+        stem: of the image.
         hole_ratio: of its mask.
         reason: why it stands here, in words.
     """
@@ -27,21 +27,21 @@ class Rank:
 
 
 def worst_first(report: Report) -> tuple[str, list[Rank]]:
-    """Order the pictures by how far a method lies behind the best row, the widest gap first.
+    """Order the images by how far a method lies behind the best row, the widest gap first.
 
     The methods judged are those that are no baselines; images on which none of them lies behind follow by
     their values. With a single method, or with baselines alone, the images stand by the best row's value, the
     worst first.
 
     Args:
-        report: with values of single pictures.
+        report: with values of single images.
 
     Returns:
-        The rule in words, and the pictures; no pictures without a measure of single pictures.
+        The rule in words, and the images; no images without a measure of single images.
     """
     column = _ranking_column(report)
     if column is None:
-        return "No measure of single pictures, so no order.", []
+        return "No measure of single images, so no order.", []
     judged = [row for row in report.rows if row.kind != "baseline"]
     of_row = {row.name: {picture.stem: picture.values for picture in row.images} for row in report.rows}
     ranked = []
@@ -68,7 +68,7 @@ def _pictures(rows: Sequence[Row]) -> dict[str, float]:
 def _rank(
     stem: str, hole_ratio: float, values: dict[str, float], judged: Sequence[Row], column: Column
 ) -> tuple[tuple[float, float, str], Rank]:
-    """The key to sort by, smallest first, and the picture."""
+    """The key to sort by, smallest first, and the image."""
     sign = 1 if column.higher_is_better else -1
     best = max(values, key=lambda name: sign * values[name])
     # Equal values are no gap, also where both are infinite.

@@ -209,7 +209,7 @@ def score_ablation(
         ablation: all trained.
         data: the training data folder.
         device: where to score.
-        limit: only so many pictures, evenly spread.
+        limit: only so many images, evenly spread.
         command: what repeats all this, for the report.
         on_progress: see :func:`eval.protocol.validate_methods`.
     """

@@ -19,7 +19,7 @@ from eval.studies.ablation import BASE, REFERENCE, REPEATED, TITLES, AblationRes
 
 TITLE = "Ablation"
 SEED_NOTE = (
-    "An interval covers the choice of pictures, not the luck of training: every row was trained once. "
+    "An interval covers the choice of images, not the luck of training: every row was trained once. "
     f"{REPEATED} is {REFERENCE} with another seed; a difference no larger than theirs is called chance, "
     "which two runs can only hint at."
 )
@@ -37,7 +37,7 @@ PUBLISHED_ROWS = {
 BESIDE = {"psnr": "psnr", "ssim": "ssim", "sqd": "lpips_alex", "fmd": "fid"}
 """Our columns and the published ones that stand beside them."""
 
-BETTER, WORSE, NOISE, CHANCE, UNJUDGED = "better", "worse", "within the noise", "chance", "not judged"
+BETTER, WORSE, NOISE, CHANCE, UNJUDGED = "better", "worse", "within sampling error", "chance", "no interval"
 
 
 @dataclass(frozen=True)
@@ -46,9 +46,9 @@ class Difference:
 
     Attributes:
         column: the measure.
-        value: row minus other, with the paired interval where the measure is of single pictures.
-        verdict: better, worse, within the noise (the interval holds zero), chance (no larger than between two
-            seeds), or not judged (a measure of the whole set has no paired interval).
+        value: row minus other, with the paired interval where the measure is of single images.
+        verdict: better, worse, within sampling error (the interval holds zero), chance (no larger than between
+            two seeds), or no interval (a measure of the whole set).
     """
 
     column: Column
@@ -68,7 +68,7 @@ def compare(report: Report, row: str, other: str) -> tuple[Difference, ...]:
 
 
 def sentence(row: str, other: str, differences: tuple[Difference, ...]) -> str:
-    """In words, such as "layer6 against base: better in SSIM; within the noise in PSNR, sqd"."""
+    """In words, such as "layer6 against base: better in SSIM; within sampling error in PSNR, sqd"."""
     parts = []
     for verdict in (BETTER, WORSE, NOISE, CHANCE, UNJUDGED):
         if titles := [found.column.title for found in differences if found.verdict == verdict]:
@@ -198,7 +198,7 @@ def _beside_published(report: Report) -> Table | None:
 
 
 def _direction(published: float, found: Difference) -> str:
-    """Do both point the same way? A measure that is not judged is compared by its sign."""
+    """Do both point the same way? A measure that is no interval is compared by its sign."""
     if found.verdict in (NOISE, CHANCE):
         return found.verdict
     return "same way" if (found.value.value > 0) == (published > 0) else "other way"

@@ -54,7 +54,7 @@ def load_encoder(path: Path, device: torch.device) -> FullyConvolutionalAutoenco
 
 @torch.inference_mode()
 def measure_collapse(model: FullyConvolutionalAutoencoder, images: Iterable[Tensor]) -> list[BlockDistance]:
-    """Send whole pictures, nothing hidden, through an encoder.
+    """Send whole images, nothing hidden, through an encoder.
 
     Args:
         model: whose encoder is measured.

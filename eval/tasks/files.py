@@ -23,7 +23,7 @@ _TOLD = 3  # names in a message; the count says how many there are
 
 @dataclass(frozen=True, slots=True)
 class PictureFile:
-    """A picture on disk, or in a zip that is kept open.
+    """An image on disk, or in a zip that is kept open.
 
     Attributes:
         path: in a zip the archive's path and the member's.
@@ -41,7 +41,7 @@ class PictureFile:
         """Open it as Pillow does: header only, not turned upright.
 
         Raises:
-            OSError: it is no picture.
+            OSError: it is no image.
         """
         return Image.open(self.path if self.archive is None else io.BytesIO(self.archive.read(self.member)))
 
@@ -70,7 +70,7 @@ class PictureFile:
 
 
 def list_pictures(source: Path, what: str, *, zips: bool = False) -> dict[str, PictureFile]:
-    """The picture files of a folder or zip by stem, sorted by file name."""
+    """The image files of a folder or zip by stem, sorted by file name."""
     if zips and source.is_file() and zipfile.is_zipfile(source):
         files = _files_of_zip(source)
     elif source.is_dir():
@@ -104,7 +104,7 @@ def read_headers(files: Iterable[PictureFile], what: str) -> tuple[dict[Path, tu
             broken.append(file.path.name)
     if broken:
         raise DataError(
-            f"{len(broken)} of the {what} cannot be read as a picture: {few(broken)}; get them again"
+            f"{len(broken)} of the {what} cannot be read as an image: {few(broken)}; get them again"
         )
     return shapes, jpegs
 

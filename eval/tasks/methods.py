@@ -1,4 +1,4 @@
-"""What can be scored: fills without a network, models run here, and picture files made elsewhere."""
+"""What can be scored: fills without a network, models run here, and image files made elsewhere."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ class Method:
 
     Attributes:
         name: as the table prints it.
-        kind: a baseline, a model run here, or picture files.
+        kind: a baseline, a model run here, or image files.
         source: what fills the holes, or the files in which they are filled.
         identity: another one means other predictions: a checkpoint's hash, the files' fingerprint.
     """
@@ -99,7 +99,7 @@ def check_names(methods: Sequence[Method]) -> None:
 
 @torch.inference_mode()
 def fill_in_8_bits(method: Method, image: Tensor, mask: Tensor) -> Tensor:
-    """What a fill makes of pictures, as a lossless file would keep it.
+    """What a fill makes of images, as a lossless file would keep it.
 
     What lies under the hole is greyed before the fill sees it: it is the answer.
 

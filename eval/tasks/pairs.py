@@ -1,7 +1,7 @@
 """Which files a scoring run is about: ground truth, masks and predictions, matched by stem.
 
 A source is one folder (its subfolders are not searched), for masks also a zip. Everything that can be wrong
-with names, formats and sizes is told before the first picture is scored; only headers are read for that.
+with names, formats and sizes is told before the first image is scored; only headers are read for that.
 """
 
 from __future__ import annotations
@@ -21,10 +21,10 @@ from inpaint.errors import DataError
 
 @dataclass(frozen=True, slots=True)
 class Pair:
-    """A ground truth picture and the mask that belongs to it.
+    """A ground truth image and the mask that belongs to it.
 
     Attributes:
-        stem: of the picture.
+        stem: of the image.
         image: ground truth.
         mask: white = hole.
         shape: ``(H, W)`` that the header names; what is scored together has one shape.
@@ -45,9 +45,9 @@ class Task:
         masks: folder or zip of the masks.
         size: side of the square everything is brought to, or None for native sizes.
         pairs: equal shapes beside each other, by stem within.
-        chosen_from: how many pictures the folder has.
-        cycled: masks belong to pictures by order, not by name.
-        missing: stems of pictures without a mask, left out.
+        chosen_from: how many images the folder has.
+        cycled: masks belong to images by order, not by name.
+        missing: stems of images without a mask, left out.
     """
 
     images: Path
@@ -65,19 +65,19 @@ class Task:
 
     @property
     def notes(self) -> dict[str, str]:
-        """What a reader needs beside the two folders to find the same pictures and masks."""
+        """What a reader needs beside the two folders to find the same images and masks."""
         size = f"centre squares, {self.size} x {self.size}" if self.size else "at their own sizes"
         spread = (
             ", evenly spread over the sorted names"
             if len(self.pairs) + len(self.missing) < self.chosen_from
             else ""
         )
-        masks = "in order of their names, in turn" if self.cycled else "by the picture's name"
+        masks = "in order of their names, in turn" if self.cycled else "by the image's name"
         pictures = f"{len(self.pairs)} of {self.chosen_from}{spread}; {size}"
-        return {"pictures": pictures, "masks": masks}
+        return {"images": pictures, "masks": masks}
 
     def read(self, pair: Pair) -> tuple[NDArray[np.uint8], NDArray[np.bool_]]:
-        """Read a picture and its hole as they are scored: with a size, cropped to the centre and resized.
+        """Read an image and its hole as they are scored: with a size, cropped to the centre and resized.
 
         Returns:
             ``(H, W, 3)`` RGB and ``(H, W)``, True = hole.
@@ -95,13 +95,13 @@ class Task:
         return image, hole
 
     def masks_once(self) -> Iterable[PictureFile]:
-        """Every mask file in use, once, also where several pictures share it."""
+        """Every mask file in use, once, also where several images share it."""
         return {pair.mask.path: pair.mask for pair in self.pairs}.values()
 
 
 @dataclass(frozen=True)
 class Predictions:
-    """One method's picture files.
+    """One method's image files.
 
     Attributes:
         folder: where they lie.
@@ -142,16 +142,16 @@ def find_task(
     allow_missing: bool = False,
     limit: int | None = None,
 ) -> Task:
-    """Find the ground truth pictures and the mask of each.
+    """Find the ground truth images and the mask of each.
 
     Args:
-        images: folder of ground truth pictures.
+        images: folder of ground truth images.
         masks: folder or zip of masks.
-        size: crop to the centre square and resize (pictures Lanczos, masks nearest), as published.
-        cycle_masks: picture i of the sorted names gets mask i modulo their count, instead of the mask of its
+        size: crop to the centre square and resize (images Lanczos, masks nearest), as published.
+        cycle_masks: image i of the sorted names gets mask i modulo their count, instead of the mask of its
             own stem.
-        allow_missing: leave pictures without a mask out instead of refusing.
-        limit: take only so many pictures, evenly spread over the sorted names; each keeps its own mask.
+        allow_missing: leave images without a mask out instead of refusing.
+        limit: take only so many images, evenly spread over the sorted names; each keeps its own mask.
 
     Raises:
         DataError: naming the first few files in the way, and how many there are.
@@ -170,13 +170,13 @@ def find_task(
     missing = tuple(picture.stem for picture in chosen if picture.stem not in mask_of)
     if not mask_of:
         raise DataError(
-            f"no mask in {str(masks)!r} is named like a picture: got {few(found)} for {few(missing)}; "
+            f"no mask in {str(masks)!r} is named like an image: got {few(found)} for {few(missing)}; "
             "name them alike, or pair them in order with --cycle-masks"
         )
     if missing and not allow_missing:
         raise DataError(
-            f"{len(missing)} of {len(chosen)} pictures have no mask in {str(masks)!r}: {few(missing)}; "
-            "add them, or leave these pictures out with --allow-missing"
+            f"{len(missing)} of {len(chosen)} images have no mask in {str(masks)!r}: {few(missing)}; "
+            "add them, or leave these images out with --allow-missing"
         )
     chosen = [picture for picture in chosen if picture.stem in mask_of]
     shapes, _ = read_headers(chosen, "ground truth")
@@ -194,7 +194,7 @@ def find_task(
 
 
 def find_predictions(folder: Path, task: Task, *, allow_missing: bool = False) -> Predictions:
-    """Find a method's predictions for the pictures of a task, by stem; other files are passed over.
+    """Find a method's predictions for the images of a task, by stem; other files are passed over.
 
     Raises:
         DataError: naming the first few files in the way, and how many there are.
@@ -206,12 +206,12 @@ def find_predictions(folder: Path, task: Task, *, allow_missing: bool = False) -
     missing = tuple(sorted(pair.stem for pair in task.pairs if pair.stem not in files))
     if not files:
         raise DataError(
-            f"no prediction in {str(folder)!r} is named like a picture: got {few(found)} for "
+            f"no prediction in {str(folder)!r} is named like an image: got {few(found)} for "
             f"{few(missing)}; name them alike"
         )
     if missing and not allow_missing:
         raise DataError(
-            f"{len(missing)} of {len(task.pairs)} pictures have no prediction in {str(folder)!r}: "
+            f"{len(missing)} of {len(task.pairs)} images have no prediction in {str(folder)!r}: "
             f"{few(missing)}; add them, or count them with --allow-missing"
         )
     shapes, jpegs = read_headers(files.values(), "predictions")
@@ -233,13 +233,13 @@ def _centre_square(
 
 
 def _may_be_equal(one: Sequence[int], other: Sequence[int]) -> bool:
-    """Whether two headers may give pictures of one shape: EXIF may still turn one of them on its side."""
+    """Whether two headers may give images of one shape: EXIF may still turn one of them on its side."""
     return sorted(one) == sorted(other)
 
 
 def _say_mask_size(mask: str, mask_shape: Sequence[int], picture: str, shape: Sequence[int]) -> str:
     return (
-        f"got mask {mask} of {mask_shape[0]} x {mask_shape[1]} for picture {picture} of "
+        f"got mask {mask} of {mask_shape[0]} x {mask_shape[1]} for image {picture} of "
         f"{shape[0]} x {shape[1]}; expected equal sizes: resize the mask, or bring all to one with --size"
     )
 

@@ -1,4 +1,4 @@
-"""Pictures from disk in batches of one shape, decoded ahead by threads, never more than a few at once."""
+"""Images from disk in batches of one shape, decoded ahead by threads, never more than a few at once."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ Result = TypeVar("Result")
 
 
 class Example(NamedTuple):
-    """One picture, decoded."""
+    """One image, decoded."""
 
     pair: Pair
     image: NDArray[np.uint8]
@@ -77,13 +77,13 @@ def read_ahead(
 def read_batches(
     task: Task, pairs: Iterable[Pair], predictions: Predictions | None, pixels_at_once: int
 ) -> Iterator[list[Example]]:
-    """Read pictures of a task in order, in batches of neighbours of one shape.
+    """Read images of a task in order, in batches of neighbours of one shape.
 
     Args:
         task: that the pairs belong to.
         pairs: what to read.
         predictions: read along, where a method is files.
-        pixels_at_once: a batch has no more, unless one picture alone does.
+        pixels_at_once: a batch has no more, unless one image alone does.
 
     Raises:
         InpaintError: a file cannot be read, or has another size than its partner.
@@ -111,7 +111,7 @@ def read_batches(
 
 
 def image_tensor(pictures: Iterable[NDArray[np.uint8]], device: torch.device) -> Tensor:
-    """Pictures of one shape as ``(B, 3, H, W)`` float in [0, 1]."""
+    """Images of one shape as ``(B, 3, H, W)`` float in [0, 1]."""
     pixels = torch.from_numpy(np.stack(list(pictures))).to(device)
     return pixels.permute(0, 3, 1, 2).contiguous().float() / 255
 

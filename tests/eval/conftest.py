@@ -1,4 +1,4 @@
-"""A training data folder in small: three pictures, three masks, feature networks with random weights."""
+"""A training data folder in small: three images, three masks, feature networks with random weights."""
 
 from __future__ import annotations
 
@@ -54,7 +54,7 @@ class PictureSet:
     def predict(
         self, name: str, change: Callable[[np.ndarray, np.ndarray], np.ndarray], suffix: str = ".png"
     ) -> Path:
-        """Write what ``change`` makes of every picture and its hole, clipped to 8 bits."""
+        """Write what ``change`` makes of every image and its hole, clipped to 8 bits."""
         folder = self.root / name
         folder.mkdir()
         for path in self.gt.iterdir():
@@ -65,7 +65,7 @@ class PictureSet:
 
 @pytest.fixture
 def make_set(tmp_path: Path) -> Callable[..., PictureSet]:
-    """Make ``count`` smooth pictures ``p00``, ``p01``, ... of given (height, width), with boxes as holes."""
+    """Make ``count`` smooth images ``p00``, ``p01``, ... of given (height, width), with boxes as holes."""
 
     def make(count: int = 6, shapes: Sequence[tuple[int, int]] = ((24, 32),)) -> PictureSet:
         for folder in ("gt", "masks"):

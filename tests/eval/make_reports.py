@@ -1,4 +1,4 @@
-"""Reports made by hand: small, with known numbers, and with their pictures on disk."""
+"""Reports made by hand: small, with known numbers, and with their images on disk."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def make_row(
     folder: Path | None = None,
     bins: tuple[Bin, ...] = (),
 ) -> Row:
-    """A row whose hole PSNR lies 5 dB below its PSNR on every picture."""
+    """A row whose hole PSNR lies 5 dB below its PSNR on every image."""
     pictures = tuple(
         ImageScores(stem, 0.25, {"psnr": value, "hole_psnr": value - 5, "l1": l1})
         for stem, value in zip(STEMS, psnr, strict=False)
@@ -39,7 +39,7 @@ def make_row(
 
 
 def make_report(*rows: Row, folder: Path | None = None, protocol: str = "standard") -> Report:
-    """A report of three pictures; with a folder, of those :func:`write_pictures` puts there."""
+    """A report of three images; with a folder, of those :func:`write_pictures` puts there."""
     return Report(
         protocol=protocol,
         definition="PSNR: as in the textbook.",
@@ -51,7 +51,7 @@ def make_report(*rows: Row, folder: Path | None = None, protocol: str = "standar
         columns=COLUMNS,
         unmeasured=(Unmeasured("LPIPS", "weights are missing; get them with python -m eval weights"),),
         rows=rows,
-        warnings=("FID of 3 pictures is biased upward.",),
+        warnings=("FID of 3 images is biased upward.",),
         notes={"device": "by hand"},
         images=None if folder is None else str(folder / "gt"),
         masks=None if folder is None else str(folder / "mask"),
@@ -59,7 +59,7 @@ def make_report(*rows: Row, folder: Path | None = None, protocol: str = "standar
 
 
 def write_pictures(folder: Path, predictions: Mapping[str, int], size: int = 8) -> None:
-    """Pictures of level 100, holes in the upper left quarter, and predictions of one level each."""
+    """Images of level 100, holes in the upper left quarter, and predictions of one level each."""
     hole = np.zeros((size, size), np.uint8)
     hole[: size // 2, : size // 2] = 255
     for stem in STEMS:

@@ -12,7 +12,7 @@ CLASSES = ("green", "red", "striped")
 
 
 def write_picture(path: Path, kind: str, seed: int, side: int = 40) -> Path:
-    """A noisy picture of one class, told by its seed."""
+    """A noisy image of one class, told by its seed."""
     generator = np.random.default_rng(seed)
     colours = {"red": (200, 40, 40), "green": (40, 200, 40), "striped": (120, 120, 120)}
     pixels = np.tile(np.array(colours[kind], np.int64), (side, side, 1))

@@ -276,14 +276,14 @@ def test_a_pair_is_better_worse_or_within_the_noise():
         make_row("mixed", (25, 21, 18)),
     )
     assert verdicts(report, "ahead", "base") == {
-        "psnr": "better", "hole_psnr": "better", "l1": "within the noise", "fid": "not judged",
+        "psnr": "better", "hole_psnr": "better", "l1": "within sampling error", "fid": "no interval",
     }  # fmt: skip
     behind = verdicts(report, "behind", "base")
     assert behind["psnr"] == "worse" and behind["l1"] == "better"
-    assert verdicts(report, "mixed", "base")["psnr"] == "within the noise"
+    assert verdicts(report, "mixed", "base")["psnr"] == "within sampling error"
     words = sentence("ahead", "base", compare(report, "ahead", "base"))
     assert words == (
-        "ahead against base: better in PSNR, hole PSNR; within the noise in L1; not judged in FID."
+        "ahead against base: better in PSNR, hole PSNR; within sampling error in L1; no interval in FID."
     )
 
 
@@ -312,7 +312,7 @@ def test_the_report_puts_the_published_direction_beside_ours(tmp_path):
     text = to_markdown(AblationResult(report, costs))
     assert "| no_attention | -0.17 | -1.000, same way |" in text
     assert "| random_prior | -0.12 | +1.000, other way |" in text
-    assert "| contextual | -0.38 | +0.167, within the noise |" in text
+    assert "| contextual | -0.38 | +0.167, within sampling error |" in text
     assert "took 2 minutes, after 60 minutes for the priors" in text
     write_ablation(AblationResult(report, costs), tmp_path / "r.json")
     assert json.loads((tmp_path / "r.json").read_text())["costs"][1]["minutes"] == 1.5

@@ -1,4 +1,4 @@
-"""What a killed run leaves behind is cut back to its last whole picture; other runs' files are refused."""
+"""What a killed run leaves behind is cut back to its last whole image; other runs' files are refused."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import pytest
 from eval.tasks.cache import ResultCache
 from inpaint.errors import DataError
 
-IDENTITY = {"pictures": "a", "predictions": "b"}
+IDENTITY = {"images": "a", "predictions": "b"}
 SIZES = {"fid": 3}
 
 
@@ -72,12 +72,12 @@ def test_a_ledger_can_be_cut(tmp_path: Path, cache: ResultCache) -> None:
 
 def test_a_header_torn_as_the_run_began_is_written_again(tmp_path: Path) -> None:
     (tmp_path / "work").mkdir()
-    (tmp_path / "work/m.jsonl").write_bytes(b'{"pictures": "a", "pred')
+    (tmp_path / "work/m.jsonl").write_bytes(b'{"images": "a", "pred')
     assert len(reopened(tmp_path)) == 0
     assert len(reopened(tmp_path)) == 0
 
 
-@pytest.mark.parametrize("header", ['{"pictures": "a", "predictions": "other"}', "[1]", "no json", "{}"])
+@pytest.mark.parametrize("header", ['{"images": "a", "predictions": "other"}', "[1]", "no json", "{}"])
 def test_another_runs_ledger_is_refused(tmp_path: Path, cache: ResultCache, header: str) -> None:
     path = tmp_path / "work/m.jsonl"
     lines = path.read_text(encoding="utf-8").splitlines(keepends=True)

@@ -76,7 +76,7 @@ def test_the_command(pictures, tmp_path):
     ]
     result = CliRunner().invoke(main, ["collapse", *models, *options])
     assert result.exit_code == 0, result.output
-    assert result.stdout.startswith("2 of 3 pictures\n")
+    assert result.stdout.startswith("2 of 3 images\n")
     assert "| stage.block | plain, after GELU | plain, after GRN | whole, after GELU |" in result.stdout
     assert len(result.stdout.splitlines()) == 2 + 2 + 3 + 1
     save_checkpoint(tmp_path / "mae.safetensors", build_mae("mae-tiny"))

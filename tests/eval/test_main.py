@@ -27,7 +27,7 @@ def run(*arguments: object) -> Result:
 def test_baselines_and_a_model(data: Path, tiny_checkpoint: Callable[[str], Path], tmp_path: Path) -> None:
     result = run(
         "--data", data, "--baselines", "--model", tiny_checkpoint("small"), "--device", "cpu",
-        "--out", tmp_path / "r.json", "--out", tmp_path / "r.md", "--save", tmp_path / "pictures",
+        "--out", tmp_path / "r.json", "--out", tmp_path / "r.md", "--save", tmp_path / "images",
     )  # fmt: skip
     assert result.exit_code == 0, result.output
     assert result.stdout == (tmp_path / "r.md").read_text(encoding="utf-8")
@@ -35,11 +35,11 @@ def test_baselines_and_a_model(data: Path, tiny_checkpoint: Callable[[str], Path
     assert [row.name for row in report.rows] == [*BASELINES, "small"]
     assert [column.key for column in report.columns] == ["psnr", "hole_psnr", "ssim", "sqd", "fmd"]
     assert (report.protocol, report.n, report.size) == ("validation", 3, "256 x 256")
-    # What was measured is what was saved: known pixels are the picture's own.
+    # What was measured is what was saved: known pixels are the image's own.
     task = find_validation_task(data)
     for pair, picture in zip(task.pairs, report.row("small").images, strict=True):
         target, hole = task.read(pair)
-        saved = np.array(Image.open(tmp_path / f"pictures/small/{pair.stem}.png"))
+        saved = np.array(Image.open(tmp_path / f"images/small/{pair.stem}.png"))
         assert np.array_equal(saved[~hole], target[~hole])
         error = np.square(saved[hole].astype(float) - target[hole]).mean()
         assert picture.values["hole_psnr"] == pytest.approx(10 * np.log10(255**2 / error), rel=1e-6)

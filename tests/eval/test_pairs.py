@@ -1,4 +1,4 @@
-"""Which mask and which prediction belong to a picture, and what is told about files that do not fit."""
+"""Which mask and which prediction belong to an image, and what is told about files that do not fit."""
 
 from __future__ import annotations
 
@@ -54,7 +54,7 @@ def test_files_are_matched_by_stem_whatever_their_suffix(root: Path) -> None:
     write_mask(root / "masks/extra.png")
     (root / "masks/a.png").rename(root / "masks/a.bmp")
     (root / "pred/b.png").rename(root / "pred/b.webp")
-    (root / "gt/notes.txt").write_text("no picture")
+    (root / "gt/notes.txt").write_text("no image")
     write(root / "gt/deeper/d.png")  # subfolders are not searched
     task = task_of(root)
     assert [(pair.stem, pair.mask.path.name) for pair in task.pairs] == [
@@ -129,14 +129,14 @@ def test_missing_files_are_counted_and_the_first_ones_named(root: Path) -> None:
     for stem in "defg":
         write(root / f"gt/{stem}.png")
     message = told(lambda: task_of(root))
-    assert "4 of 7 pictures have no mask" in message and "d, e, f, ..." in message
+    assert "4 of 7 images have no mask" in message and "d, e, f, ..." in message
     assert "--allow-missing" in message
     task = task_of(root, allow_missing=True)
     assert [pair.stem for pair in task.pairs] == ["a", "b", "c"] and task.missing == ("d", "e", "f", "g")
 
     (root / "pred/b.png").unlink()
     message = told(lambda: find_predictions(root / "pred", task))
-    assert "1 of 3 pictures have no prediction" in message and "pred': b;" in message
+    assert "1 of 3 images have no prediction" in message and "pred': b;" in message
     predictions = find_predictions(root / "pred", task, allow_missing=True)
     assert predictions.missing == ("b",) and list(predictions.files) == ["a", "c"]
 
@@ -176,7 +176,7 @@ def test_a_file_is_no_folder(root: Path) -> None:
 
 @pytest.mark.parametrize("folder", ["gt", "masks", "pred"])
 def test_unreadable_files_are_told_before_anything_is_scored(root: Path, folder: str) -> None:
-    (root / folder / "a.png").write_bytes(b"no picture")
+    (root / folder / "a.png").write_bytes(b"no image")
     (root / folder / "c.png").write_bytes(b"")
     message = told(lambda: find_predictions(root / "pred", task_of(root)))
     assert message.startswith("2 of the") and "a.png, c.png" in message
@@ -202,7 +202,7 @@ def test_unequal_sizes_are_told_before_anything_is_scored(root: Path) -> None:
     )
     write_mask(root / "masks/c.png", 6, 8)
     message = told(lambda: task_of(root))
-    assert "mask c.png of 6 x 8 for picture c of 12 x 16" in message and "--size" in message
+    assert "mask c.png of 6 x 8 for image c of 12 x 16" in message and "--size" in message
 
 
 def test_pictures_on_their_side_are_told_as_they_are_read(root: Path) -> None:

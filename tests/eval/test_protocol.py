@@ -1,4 +1,4 @@
-"""The fixed validation protocol: which picture meets which mask, and what is measured of a fill."""
+"""The fixed validation protocol: which image meets which mask, and what is measured of a fill."""
 
 from __future__ import annotations
 

@@ -47,7 +47,7 @@ def test_the_printed_numbers_are_here_digit_by_digit(name: str) -> None:
     keys = ("psnr", "ssim", "fid", "lpips_alex")
     assert {row.label: " ".join(str(row.scores[key]) for key in keys) for row in table.rows} == DECK[name]
     assert list(table.protocol.columns) == list(keys)
-    assert table.protocol.scored_as == "mae-far" and table.n is None  # how many pictures is not known
+    assert table.protocol.scored_as == "mae-far" and table.n is None  # how many images is not known
 
 
 def test_the_corrected_psnr_is_one_decibel_lower_and_keeps_its_digits() -> None:
@@ -59,7 +59,7 @@ def test_the_corrected_psnr_is_one_decibel_lower_and_keeps_its_digits() -> None:
         "23.1",
         "23.3",
     ]
-    assert corrected(Decimal("0.843"), ssim) == Decimal("0.843")  # its offset depends on the picture
+    assert corrected(Decimal("0.843"), ssim) == Decimal("0.843")  # its offset depends on the image
 
 
 def test_spot_checks_of_the_other_tables() -> None:

@@ -219,7 +219,7 @@ def test_an_interval_has_the_width_of_the_binomial_and_knows_groups():
     assert accuracy_of(outcome(correct))[0] == correct.mean()
     deviation = np.sqrt(correct.mean() * (1 - correct.mean()) / 400)
     assert alone == pytest.approx(2 * 1.96 * deviation, rel=0.1)
-    # Four copies of each picture are no more evidence than one.
+    # Four copies of each image are no more evidence than one.
     copies, groups = np.repeat(correct, 4), np.repeat(np.arange(400), 4)
     assert width_of(outcome(copies, groups)) == pytest.approx(alone, rel=0.1)
     assert width_of(outcome(copies)) == pytest.approx(alone / 2, rel=0.1)
@@ -245,7 +245,7 @@ def test_differences_are_paired_and_of_one_architecture():
     assert (found.name, found.other) == ("mine", "random")
     value = found.values["accuracy"]
     assert value.low is not None and value.high is not None
-    # Pictures both know cancel: far narrower than either share's own interval.
+    # Images both know cancel: far narrower than either share's own interval.
     assert value.value == pytest.approx((better & ~correct).mean()) and value.low >= 0 and value.high < 0.03
     rows[1] = outcome(correct, name="mine")
     (same,) = differences_of(rows, 0)
@@ -319,7 +319,7 @@ def test_the_probe_from_the_command_line(photos, checkpoints, tmp_path):
     assert result.stdout == (tmp_path / "r.md").read_text(encoding="utf-8")
     for told in ("| mae | 1 | 27 | **1.000**", "| random, as mae | 2 | 27 |", "mae minus random, as mae"):
         assert told in result.stdout, told
-    assert "within the noise in accuracy: +0.000 [+0.000, +0.000]" in result.stdout
+    assert "within sampling error in accuracy: +0.000 [+0.000, +0.000]" in result.stdout
     assert "--data DATA --folds 3 --model" in result.stdout and str(photos) not in result.stdout
     report = json.loads((tmp_path / "r.json").read_text(encoding="utf-8"))
     assert [score["values"]["accuracy"]["value"] for score in report["scores"]][-2:] == [1, 1]
@@ -336,14 +336,14 @@ def test_the_fine_tune_from_the_command_line(photos, checkpoints, tmp_path):
     )  # fmt: skip
     result = run("fine-tune", *words)
     assert result.exit_code == 0, result.output
-    assert "2 steps of 3 pictures, learning rate 0.001" in result.stdout
+    assert "2 steps of 3 images, learning rate 0.001" in result.stdout
     assert "| acr | 1 | 6 |" in result.stdout and "acr minus random, as acr" in result.stdout
     assert run("fine-tune", *words).stdout == result.stdout
 
 
 def test_a_broken_photo_costs_a_line(checkpoints, tmp_path):
     write_classes(tmp_path / "photos", count=4)
-    (tmp_path / "photos/red/broken.png").write_bytes(b"no picture")
+    (tmp_path / "photos/red/broken.png").write_bytes(b"no image")
     result = run(
         "linear-probe",
         "--data",

@@ -43,7 +43,7 @@ def test_markdown_has_a_row_for_each_method_with_its_interval_below() -> None:
 def test_markdown_compares_each_method_with_the_best_baseline() -> None:
     text = to_markdown(REPORT)
     assert "Better in PSNR, hole PSNR, FID; worse in L1." in text
-    assert "- PSNR: +1.000 [+1.000, +1.000] (push-pull)" in text  # paired: the same gain on every picture
+    assert "- PSNR: +1.000 [+1.000, +1.000] (push-pull)" in text  # paired: the same gain on every image
     assert "- L1: +0.1500 [+0.1500, +0.1500] (Telea)" in text
     assert "- FID: -10.00 (push-pull)" in text
     assert "best baseline" not in to_markdown(make_report(OURS))
@@ -53,20 +53,22 @@ def test_a_difference_within_its_interval_is_called_so() -> None:
     unsure = make_row("unsure", [21.0, 23.0, 23.5])
     text = to_markdown(make_report(SMOOTH, unsure))
     assert "PSNR: +0.500 [-0.500, +1.000]" in text
-    assert "Within the noise in PSNR, hole PSNR, L1, FID." in text  # equal L1 and FID decide nothing either
+    assert (
+        "Within sampling error in PSNR, hole PSNR, L1, FID." in text
+    )  # equal L1 and FID decide nothing either
 
 
 def test_markdown_says_what_a_reader_needs() -> None:
     text = to_markdown(REPORT)
     for part in (
-        "FID of 3 pictures is biased upward.",
+        "FID of 3 images is biased upward.",
         "LPIPS: weights are missing; get them with python -m eval weights",
         "standard, 8 x 8, N = 3, mean hole ratio 25.0 %",
         "PSNR: as in the textbook.",
         "1" * 64,
         "2" * 64,
         "device: by hand",
-        "percentile bootstrap over pictures",
+        "percentile bootstrap over images",
         "| push-pull (baseline) | 20-30 % | 3 | 22.000 | - | - |",
     ):
         assert part in text, part
@@ -125,7 +127,7 @@ def test_csv_gives_every_number_back_exactly() -> None:
 def test_csv_of_pictures_gives_every_picture_back() -> None:
     lines = list(csv.DictReader(io.StringIO(to_images_csv(REPORT))))
     assert len(lines) == 9 and "fid" not in lines[0]
-    assert [line["picture"] for line in lines if line["method"] == "acr"] == ["a", "b", "c"]
+    assert [line["image"] for line in lines if line["method"] == "acr"] == ["a", "b", "c"]
     assert [float(line["psnr"]) for line in lines if line["method"] == "acr"] == [21, 23, 25]
     assert {float(line["hole_ratio"]) for line in lines} == {0.25}
 

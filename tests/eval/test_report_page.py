@@ -1,4 +1,4 @@
-"""The HTML report: one whole file that asks for nothing, with the worst pictures first."""
+"""The HTML report: one whole file that asks for nothing, with the worst images first."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ def pixels(uri: str) -> np.ndarray:
 
 @pytest.fixture
 def report(tmp_path: Path) -> Report:
-    """A baseline, and a method that lies behind it by 1 dB on picture a, 9 on b and not at all on c."""
+    """A baseline, and a method that lies behind it by 1 dB on image a, 9 on b and not at all on c."""
     write_pictures(tmp_path, {"baseline": 104, "ours": 132})
     bins = tuple(Bin(low, low + 0.1, 1, {"psnr": 20 - 40 * low, "l1": low}) for low in (0.1, 0.2, 0.3))
     baseline = make_row(
@@ -126,7 +126,7 @@ def test_equal_infinities_are_no_gap_and_lower_may_be_better() -> None:
     rule, ranks = worst_first(only_l1)
     assert "L1" in rule and ranks[0].reason == "b: L1 0.3000, 0.2000 behind a"
     assert worst_first(dataclasses.replace(report, columns=report.columns[3:])) == (
-        "No measure of single pictures, so no order.",
+        "No measure of single images, so no order.",
         [],
     )
 
@@ -163,8 +163,8 @@ def test_large_pictures_are_shrunk_for_the_page() -> None:
 def test_pictures_that_are_gone_are_told_and_nothing_fails(report: Report, tmp_path: Path) -> None:
     (tmp_path / "pred" / "ours" / "b.png").unlink()
     result = build_gallery(report).cases[0].results[1]
-    assert (result.composite, result.note) == ("", "its picture is no longer there")
-    (tmp_path / "pred" / "ours" / "b.png").write_bytes(b"no picture")
+    assert (result.composite, result.note) == ("", "its image is no longer there")
+    (tmp_path / "pred" / "ours" / "b.png").write_bytes(b"no image")
     assert "cannot be read" in " ".join(build_gallery(report).remarks)
     (tmp_path / "gt" / "b.png").unlink()
     assert "no longer there" in build_gallery(report).cases[0].note
@@ -180,7 +180,7 @@ def test_pictures_that_are_gone_are_told_and_nothing_fails(report: Report, tmp_p
 def test_rows_without_pictures_are_named_once(report: Report) -> None:
     rows = tuple(dataclasses.replace(row, folder=None) for row in report.rows)
     remarks = build_gallery(dataclasses.replace(report, rows=rows)).remarks
-    assert remarks == ("Not kept, so not shown: the pictures of baseline, ours.",)
+    assert remarks == ("Not kept, so not shown: the images of baseline, ours.",)
 
 
 def test_other_masks_than_the_scored_ones_are_not_shown(report: Report) -> None:
@@ -206,7 +206,7 @@ def test_the_page_stays_small(report: Report, monkeypatch: pytest.MonkeyPatch) -
     monkeypatch.setattr(gallery, "MOST_BYTES", 1)
     shown = build_gallery(report)
     assert len(shown.cases) == 1  # one is always shown
-    assert shown.remarks == ("1 of 3 pictures are shown, so that the page stays small.",)
+    assert shown.remarks == ("1 of 3 images are shown, so that the page stays small.",)
     monkeypatch.undo()
     monkeypatch.setattr(gallery, "MOST_CASES", 2)
     assert len(build_gallery(report).cases) == 2

@@ -59,7 +59,7 @@ def test_predictions_and_baselines_make_a_table_and_files(pictures: Any, tmp_pat
     assert report.protocol == "standard" and report.images == str(pictures.gt)
     masks = ((path.stem, np.array(Image.open(path)) > 0) for path in pictures.masks.iterdir())
     assert report.masks_hash == hash_masks(masks)
-    assert "mine: 0 of 6 pictures" in result.stderr
+    assert "mine: 0 of 6 images" in result.stderr
     assert (tmp_path / "r.cache/method-the-other.jsonl").is_file()  # beside the first report
 
 
@@ -118,7 +118,7 @@ def test_masks_may_be_cycled_and_pictures_cropped(make_set: Callable, tmp_path: 
     assert report.size == "16 x 16" and report.n == 5
     ratios = [picture.hole_ratio for picture in report.rows[0].images]
     assert ratios[0] == ratios[2] == ratios[4] != ratios[1] == ratios[3]
-    assert "in turn" in report.notes["masks"] and "16 x 16" in report.notes["pictures"]
+    assert "in turn" in report.notes["masks"] and "16 x 16" in report.notes["images"]
 
 
 def test_missing_files_stop_or_are_counted(pictures: Any, tmp_path: Path) -> None:
@@ -127,7 +127,7 @@ def test_missing_files_stop_or_are_counted(pictures: Any, tmp_path: Path) -> Non
     (pictures.masks / "p04.png").unlink()
     arguments = ["score", *inputs(pictures), "--pred", f"mine={folder}", "--out", tmp_path / "r.json"]
     result = call(*arguments)
-    assert result.exit_code == 2 and "1 of 6 pictures have no mask" in result.stderr
+    assert result.exit_code == 2 and "1 of 6 images have no mask" in result.stderr
     result = call(*arguments, "--allow-missing")
     assert result.exit_code == 0, result.output
     report = read_report(tmp_path / "r.json")
@@ -192,7 +192,7 @@ def test_a_stop_by_hand_says_how_to_go_on(
     assert result.exit_code == 2 and "stopped; the same command resumes" in result.stderr
     assert not (tmp_path / "r.json").exists()
     result = call("run", *inputs(pictures), "--baselines", "--out", tmp_path / "r.json")
-    assert result.exit_code == 0 and "push-pull pyramid: 6 of 6 pictures" in result.stderr
+    assert result.exit_code == 0 and "push-pull pyramid: 6 of 6 images" in result.stderr
 
 
 def test_lines_of_progress_are_few(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture) -> None:
@@ -200,12 +200,12 @@ def test_lines_of_progress_are_few(monkeypatch: pytest.MonkeyPatch, capsys: pyte
         for done in range(100):
             show("a", done, 100)
         show("b", 0, 100)
-    assert capsys.readouterr().err.splitlines() == ["a: 0 of 100 pictures", "b: 0 of 100 pictures"]
+    assert capsys.readouterr().err.splitlines() == ["a: 0 of 100 images", "b: 0 of 100 images"]
     monkeypatch.setattr(progress, "SECONDS_BETWEEN_LINES", 0)
     with progress.shown_progress() as show:
         show("a", 0, 100)
         show("a", 50, 100)
-    assert capsys.readouterr().err.splitlines()[-1] == "a: 50 of 100 pictures"
+    assert capsys.readouterr().err.splitlines()[-1] == "a: 50 of 100 images"
 
 
 def test_a_terminal_gets_a_bar(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture) -> None:
@@ -235,7 +235,7 @@ def test_a_killed_run_goes_on_to_the_same_report(make_set: Callable, tmp_path: P
 
     result = call(*command, tmp_path / "killed.json")  # the same command goes on
     assert result.exit_code == 0, result.output
-    assert "ground truth: 10 of 10 pictures" in result.stderr
+    assert "ground truth: 10 of 10 images" in result.stderr
     assert lines.read_bytes().startswith(before.rpartition(b"\n")[0])  # nothing was measured twice
     result = call(*command, tmp_path / "whole.json")
     assert result.exit_code == 0, result.output

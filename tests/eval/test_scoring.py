@@ -27,7 +27,7 @@ ALWAYS = 10**9
 
 
 class MeanColours:
-    """Measures of a known answer: a picture's error, and the mean colours of the whole set in their order."""
+    """Measures of a known answer: an image's error, and the mean colours of the whole set in their order."""
 
     columns = (Column("l1", "L1", 4, False), Column("fid", "FID", 2, False, of_set=True))
     unmeasured = ()
@@ -47,7 +47,7 @@ class MeanColours:
 
 
 class ManyFeatures(MeanColours):
-    """More features than there are pictures."""
+    """More features than there are images."""
 
     feature_sizes: Mapping[str, int] = {"fid": 12}
 
@@ -173,11 +173,11 @@ def test_models_may_change_what_baselines_cannot(pictures: Any) -> None:
     assert known_change.pixels > 0.9 and known_change.mean > 1
     assert report.row("grey").seconds_per_image
     assert report.notes["SHA-256 of models"] == "grey (abcabcabcabcabca)"
-    assert report.notes["pictures"] == "6 of 6; at their own sizes"
+    assert report.notes["images"] == "6 of 6; at their own sizes"
 
 
 class Interrupted:
-    """A fill that is stopped before its ``n``-th call, once; it counts the pictures it filled."""
+    """A fill that is stopped before its ``n``-th call, once; it counts the images it filled."""
 
     def __init__(self, before: int | None, fill: Fill = grey) -> None:
         self.before, self.fill, self.filled = before, fill, 0
@@ -258,7 +258,7 @@ def test_composites_are_saved_and_those_that_were_lost_are_made_again(pictures: 
 
 def test_a_folder_that_cannot_be_saved_to_is_named(pictures: Any) -> None:
     (pictures.root / "saved").write_text("a file")
-    with pytest.raises(DataError, match=r"cannot save pictures in .*saved"):
+    with pytest.raises(DataError, match=r"cannot save images in .*saved"):
         run(pictures, [Method("m", "model", grey)], MeanColours(), save=pictures.root / "saved")
 
 
@@ -270,8 +270,8 @@ def test_missing_predictions_are_counted_and_the_rest_is_compared_with_its_own_t
     report = run(pictures, [files("some", folder, task, allow_missing=True)], MeanColours())
     row = report.row("some")
     assert row.missing == ("p00", "p03") and [p.stem for p in row.images] == ["p01", "p02", "p04", "p05"]
-    assert row.values["fid"].value == 0  # features of the same pictures, in the same order
-    assert any("some: 2 pictures have no prediction: p00, p03" in warning for warning in report.warnings)
+    assert row.values["fid"].value == 0  # features of the same images, in the same order
+    assert any("some: 2 images have no prediction: p00, p03" in warning for warning in report.warnings)
 
 
 def test_masks_of_the_other_polarity_are_told(pictures: Any) -> None:
@@ -309,7 +309,7 @@ def test_pictures_without_a_hole_are_told_and_left_out_of_hole_measures(pictures
     Image.new("L", (32, 24)).save(pictures.masks / "p02.png")
     report = run(pictures, [Method("m", "model", grey)])
     (warning,) = report.warnings
-    assert warning.startswith("1 pictures have no hole: p02")
+    assert warning.startswith("1 images have no hole: p02")
     row = report.row("m")
     assert set(row.images[2].values) == {"psnr", "ssim", "l1"} and np.isinf(row.images[2].values["psnr"])
     assert np.isfinite(row.values["hole_psnr"].value)

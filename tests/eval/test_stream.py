@@ -1,4 +1,4 @@
-"""Pictures come in order, in batches of one shape, and only a few of them are ever waiting."""
+"""Images come in order, in batches of one shape, and only a few of them are ever waiting."""
 
 from __future__ import annotations
 

@@ -88,7 +88,7 @@ def test_a_missing_score_is_a_dash_with_its_reason() -> None:
 def test_it_says_what_does_not_compare() -> None:
     told = words_of(comparison(), "Not the same task")
     assert (
-        "N: 3 pictures here, the printed rows' is not known" in told
+        "N: 3 images here, the printed rows' is not known" in told
         and "compare it with no printed one" in told
     )
     assert (
@@ -100,7 +100,7 @@ def test_it_says_what_does_not_compare() -> None:
     assert "Size: 256 x 256 here, 512 x 512 printed: no measure compares." in other
     lama = read_published()["lama-places2-512-wide"]
     few = report_of("lama", 24.0, hole_ratio=0.3)
-    assert "3 pictures here, 30,000 printed" in words_of(Comparison(lama, {"lama": few}), "Not the same task")
+    assert "3 images here, 30,000 printed" in words_of(Comparison(lama, {"lama": few}), "Not the same task")
     all_of_them = dataclasses.replace(few, n=30_000, size="512 x 512")
     told = words_of(Comparison(lama, {"lama": all_of_them}), "Not the same task")
     assert "N:" not in told and "Size" not in told and "Masks" in told
@@ -114,7 +114,7 @@ def test_markdown_holds_table_traps_sources_and_our_own_report() -> None:
         "the paper's own table was not seen",
         "docs/methods/co-mod.md",
         "ours against the best baseline",
-        "FID of 3 pictures is biased upward.",
+        "FID of 3 images is biased upward.",
         "### What was measured",
     ):
         assert part in text, part
@@ -154,7 +154,7 @@ def test_csv_and_json_hold_exact_numbers(tmp_path: Path) -> None:
 
 @pytest.fixture
 def root(tmp_path: Path) -> Path:
-    """Two pictures with a hole, and a method that is off by 10 levels in it."""
+    """Two images with a hole, and a method that is off by 10 levels in it."""
     hole = np.zeros((SIZE, SIZE), np.uint8)
     hole[80:160, 80:160] = 255
     noise = np.random.default_rng(0).integers(60, 180, (2, 8, 8, 3))
@@ -193,7 +193,7 @@ def test_a_folder_is_scored_by_both_definitions(root: Path, tiny_checkpoint: Cal
     assert "| mine | 2 |" in result.stdout and "| MAE-FAR (published) | ? | 24.5 |" in result.stdout
     assert "is not in torch.hub; get it" in result.stdout  # why LPIPS and FID are dashes
     page = outputs[1].read_text(encoding="utf-8")
-    assert page.count("<img") == 2 * (2 + 2 * 7)  # the pictures of baselines and models were kept for it
+    assert page.count("<img") == 2 * (2 + 2 * 7)  # the images of baselines and models were kept for it
     for protocol in reports:
         path = root / f"{protocol}.json"
         path.write_text(json.dumps(plain["reports"][protocol]))
@@ -209,7 +209,7 @@ def test_masks_in_turn_and_other_sizes_are_brought_to_the_table(root: Path) -> N
     result = call("ablation", "--data", root, "--cycle-masks", "--allow-missing", "--device", "cpu")
     assert result.exit_code == 0, result.output
     assert "| mine | 1 |" in result.stdout and "Size" not in result.stdout
-    assert "1 pictures have no prediction" in result.stdout
+    assert "1 images have no prediction" in result.stdout
     assert "trainable contextual attention (published)" in result.stdout
 
 
@@ -231,7 +231,7 @@ def write_report_file(path: Path, report: Report) -> Path:
             "report by the standard protocol; expected one",
         ),
         (["--report", "lama.json"], "report by the lama protocol; expected one each of standard and mae-far"),
-        (["--report", "standard.json", "--report", "mae-far.json"], "other pictures or masks"),
+        (["--report", "standard.json", "--report", "mae-far.json"], "other images or masks"),
         (["--report", "none.json"], "cannot be read as a report"),
         (["--data", "nowhere"], "no such folder for the ground truth"),
         (["--data", "ROOT", "--pred", "mine"], "expected NAME=DIR"),

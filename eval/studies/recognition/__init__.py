@@ -1,1 +1,1 @@
-"""Recognition: what a pre-trained encoder knows of pictures' contents, against random initialisation."""
+"""Recognition: what a pre-trained encoder knows of images' contents, against random initialisation."""

@@ -1,4 +1,4 @@
-"""What is probed: the encoder of a masked autoencoder that sees the whole picture, one vector a picture."""
+"""What is probed: the encoder of a masked autoencoder that sees the whole image, one vector an image."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ Autoencoder = MaskedAutoencoder | FullyConvolutionalAutoencoder
 
 
 class PictureEncoder(nn.Module):
-    """The encoder of a masked autoencoder with nothing hidden, and its features averaged over the picture.
+    """The encoder of a masked autoencoder with nothing hidden, and its features averaged over the image.
 
     Of a transformer it is the mean of the encoder's normed output tokens, without a class token. Of a
     convolutional one it is the mean over positions of the last stage, standardised over channels, as where
@@ -44,7 +44,7 @@ class PictureEncoder(nn.Module):
         self.width = preset.width if isinstance(preset, MaePreset) else preset.widths[-1]
 
     def forward(self, image: Tensor) -> Tensor:
-        """Map pictures ``(B, 3, H, W)`` in [0, 1], brought to the encoder's square, to ``(B, D)``."""
+        """Map images ``(B, 3, H, W)`` in [0, 1], brought to the encoder's square, to ``(B, D)``."""
         network, side = self.autoencoder, self.autoencoder.image_size
         if image.shape[-2:] != (side, side):
             image = F.interpolate(image, (side, side), mode="bilinear", antialias=True)
@@ -78,7 +78,7 @@ class Candidate:
 
     @property
     def size(self) -> int:
-        """Side of the pictures it sees."""
+        """Side of the images it sees."""
         return self._autoencoder.image_size
 
     def build(self, seed: int) -> PictureEncoder:
@@ -97,7 +97,7 @@ def load_candidates(
 
     Args:
         names: masked autoencoders, or inpainting networks, of which the prior is taken.
-        size: side of the pictures they are to see, in place of what they were trained on.
+        size: side of the images they are to see, in place of what they were trained on.
         random: also give each architecture once without training.
 
     Raises:
@@ -135,7 +135,7 @@ def _autoencoder_of(path: Path) -> Autoencoder:
 
 
 def _resized(autoencoder: Autoencoder, size: int | None, path: Path) -> Autoencoder:
-    """The same weights for pictures of another size: what depends on it is computed, not learned."""
+    """The same weights for images of another size: what depends on it is computed, not learned."""
     preset: Any = autoencoder.preset
     if size is None or size == preset.image_size:
         return autoencoder

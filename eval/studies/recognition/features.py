@@ -1,4 +1,4 @@
-"""One vector a picture: of an encoder, kept on disk as it is computed, or of colour and sharpness alone."""
+"""One vector an image: of an encoder, kept on disk as it is computed, or of colour and sharpness alone."""
 
 from __future__ import annotations
 
@@ -28,15 +28,15 @@ def encode_pictures(
     device: torch.device,
     on_progress: OnProgress = no_progress,
 ) -> NDArray[np.float32]:
-    """The features of every picture, in float32; what an earlier run kept is not computed again.
+    """The features of every image, in float32; what an earlier run kept is not computed again.
 
     Args:
-        task: the pictures.
+        task: the images.
         candidate: the encoder.
         seed: of its weights, where they are random.
         cache_dir: folder for the features.
         device: where to compute.
-        on_progress: called with what is being done, how many pictures are done, and of how many.
+        on_progress: called with what is being done, how many images are done, and of how many.
 
     Returns:
         ``(N, D)``.
@@ -48,7 +48,7 @@ def encode_pictures(
     identity = {
         "encoder": candidate.identity + (f" seed {seed}" if candidate.kind == "random" else ""),
         "architecture": candidate.architecture,
-        "pictures": task.pictures_hash,
+        "images": task.pictures_hash,
     }
     name = f"features-{hashlib.sha256(repr(identity).encode()).hexdigest()[:16]}"
     cache = ResultCache(cache_dir, name, identity, {"features": encoder.width})
@@ -57,7 +57,7 @@ def encode_pictures(
         end = min(start + _PICTURES_AT_ONCE, len(task))
         image = task.photos.photos[start:end].to(device).float() / 255
         features = encoder(image).float().cpu().numpy()
-        cache.append([{"picture": name} for name in task.photos.names[start:end]], {"features": features})
+        cache.append([{"image": name} for name in task.photos.names[start:end]], {"features": features})
     on_progress(f"features of {candidate.name}, seed {seed}", len(task), len(task))
     return np.array(cache.features()["features"])
 

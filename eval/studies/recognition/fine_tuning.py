@@ -1,7 +1,7 @@
 """A short fine-tune: the whole encoder learns the classes, with a linear layer on its pooled features.
 
 Features are standardised by the batch before that layer, as He et al. (CVPR 2022, appendix A) do for their
-probe: between pictures those of a trained encoder may differ by a tenth of their size, which a short run
+probe: between images those of a trained encoder may differ by a tenth of their size, which a short run
 would hardly come to see.
 """
 
@@ -65,10 +65,10 @@ def fine_tune_candidates(
         task: its first fold is held out, the others are learned from.
         candidates: the encoders.
         settings: of every run.
-        seeds: of random weights, of the last layer, and of the order and crops of the pictures.
+        seeds: of random weights, of the last layer, and of the order and crops of the images.
         cache_dir: folder that keeps what finished runs predicted; they are not done again.
         device: where to train; a CUDA device multiplies in bfloat16, others in float32.
-        on_progress: called with what is being done, how many pictures it has seen, and of how many.
+        on_progress: called with what is being done, how many images it has seen, and of how many.
 
     Raises:
         DataError: the predictions cannot be kept.
@@ -95,7 +95,7 @@ def fine_tune(
     """Fine-tune one encoder; arguments as of :func:`fine_tune_candidates`.
 
     Returns:
-        ``(T,)``: the class it gives each picture held out.
+        ``(T,)``: the class it gives each image held out.
     """
     # -- network
     encoder = candidate.build(seed).train()
@@ -156,7 +156,7 @@ def _kept_run(
     identity = {
         "encoder": candidate.identity,
         "architecture": candidate.architecture,
-        "pictures": task.pictures_hash,
+        "images": task.pictures_hash,
         "split": task.split_hash,
         "settings": f"{asdict(settings)} seed {seed} {device.type}",
     }

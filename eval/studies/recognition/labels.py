@@ -1,6 +1,6 @@
 """Photos with a class each: of a folder of folders, or of a list beside photos or tar shards.
 
-A group is what must stay on one side of a split: crops of one photo, pictures of one person or one house.
+A group is what must stay on one side of a split: crops of one photo, images of one person or one house.
 """
 
 from __future__ import annotations
@@ -71,7 +71,7 @@ def find_labelled(
     per_class: int | None = None,
     seed: int = 0,
 ) -> LabelledPhotos:
-    """List photos and their classes; no picture is read.
+    """List photos and their classes; no image is read.
 
     Args:
         source: a folder with one sub-folder per class, searched with its subfolders; or a CSV file with

@@ -1,6 +1,6 @@
-"""Which pictures were recognised, in how many runs, and how sure the shares are.
+"""Which images were recognised, in how many runs, and how sure the shares are.
 
-An interval covers what would have been otherwise: the pictures, drawn again by whole groups, and the runs,
+An interval covers what would have been otherwise: the images, drawn again by whole groups, and the runs,
 drawn again among those there are.
 """
 
@@ -22,8 +22,8 @@ COLUMNS = (
     Column("balanced_accuracy", "balanced accuracy", 3, higher_is_better=True),
 )
 INTERVAL = (
-    f"95 %, percentile bootstrap, {RESAMPLES:,} resamples over groups of pictures and over a row's runs; "
-    "differences are of the same pictures"
+    f"95 %, percentile bootstrap, {RESAMPLES:,} resamples over groups of images and over a row's runs; "
+    "differences are of the same images"
 )
 Measured = NDArray[np.float64]
 """``(R, 2)`` or ``(2,)``: accuracy and balanced accuracy."""
@@ -31,13 +31,13 @@ Measured = NDArray[np.float64]
 
 @dataclass(frozen=True, eq=False)
 class Outcome:
-    """One row: S runs, tested on T pictures.
+    """One row: S runs, tested on T images.
 
     Attributes:
         name: as the tables print it.
         kind: what stands behind it.
         correct: (S, T) bool.
-        labels: (T,) classes of the pictures tested.
+        labels: (T,) classes of the images tested.
         groups: (T,) which belong together.
         architecture: of the network; empty for a baseline.
     """
@@ -59,7 +59,7 @@ class Outcome:
         tested: NDArray[np.bool_],
         architecture: str = "",
     ) -> Self:
-        """Compare each run's predictions ``(T,)`` with the truth; ``tested`` ``(N,)`` are their pictures."""
+        """Compare each run's predictions ``(T,)`` with the truth; ``tested`` ``(N,)`` are their images."""
         labels = task.labels[tested]
         correct = np.stack([prediction == labels for prediction in predictions])
         return cls(name, kind, correct, labels, task.groups[tested], architecture)
@@ -73,7 +73,7 @@ class Outcome:
     def resample(self, seed: int) -> Measured:
         """Both measures of each resample ``(R, 2)``.
 
-        A seed draws the same pictures for every outcome of them, and runs of the same numbers for every
+        A seed draws the same images for every outcome of them, and runs of the same numbers for every
         outcome of equally many.
         """
         labels, label_numbers = np.unique(self.labels, return_inverse=True)
@@ -113,7 +113,7 @@ def values_of(outcome: Outcome, seed: int) -> dict[str, Value]:
 
 
 def differences_of(outcomes: Sequence[Outcome], seed: int) -> tuple[Difference, ...]:
-    """Every pre-trained encoder against the random one of its architecture, on the same pictures."""
+    """Every pre-trained encoder against the random one of its architecture, on the same images."""
     return tuple(
         Difference(
             outcome.name,

@@ -39,7 +39,7 @@ def probe_candidates(
     """Probe encoders and what stands below them: the majority class, and colour and sharpness alone.
 
     Args:
-        task: every picture is tested once, by a probe that learned from the other folds.
+        task: every image is tested once, by a probe that learned from the other folds.
         candidates: pre-trained encoders are probed once, random ones with every seed.
         seeds: of random weights.
         cache_dir: folder that keeps features.
@@ -68,7 +68,7 @@ def baselines_of(task: RecognitionTask, tested: NDArray[np.bool_]) -> list[Outco
     """What needs no network: the majority class, and a probe of colour and sharpness alone.
 
     Args:
-        task: the pictures.
+        task: the images.
         tested: (N,) those that count.
     """
     baselines = {
@@ -82,13 +82,13 @@ def baselines_of(task: RecognitionTask, tested: NDArray[np.bool_]) -> list[Outco
 
 
 def predict_by_fold(features: NDArray[np.float32], task: RecognitionTask) -> NDArray[np.int64]:
-    """The class that the probe of the other folds gives each picture, ``(N,)``.
+    """The class that the probe of the other folds gives each image, ``(N,)``.
 
     How strong the penalty is, the folds learned from decide among themselves, each tested by the others.
 
     Args:
         features: ``(N, D)``.
-        task: of the same pictures.
+        task: of the same images.
     """
     predicted = np.empty(len(task), np.int64)
     for fold in range(task.fold_count):
@@ -102,6 +102,6 @@ def predict_by_fold(features: NDArray[np.float32], task: RecognitionTask) -> NDA
 
 
 def majority_by_fold(task: RecognitionTask) -> NDArray[np.int64]:
-    """The most frequent class among the other folds, for each picture, ``(N,)``."""
+    """The most frequent class among the other folds, for each image, ``(N,)``."""
     others = [np.bincount(task.labels[task.folds != fold]).argmax() for fold in range(task.fold_count)]
     return np.array(others)[task.folds]

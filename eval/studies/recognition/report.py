@@ -44,7 +44,7 @@ class RecognitionReport:
 
     Attributes:
         title: of the check.
-        tested: pictures that the shares are of.
+        tested: images that the shares are of.
         scores: baselines first.
         differences: pre-trained minus random.
         facts: how it was measured, and what it takes to repeat it.
@@ -69,7 +69,7 @@ def make_report(
 
     Args:
         title: of the check.
-        outcomes: all of the same pictures.
+        outcomes: all of the same images.
         task: that they are of.
         seed: of the resamples.
         facts: what the reader must know beside what the task says itself.
@@ -83,12 +83,12 @@ def make_report(
         scores=tuple(Score(o.name, o.kind, len(o.correct), values_of(o, seed)) for o in outcomes),
         differences=differences_of(outcomes, seed),
         facts={
-            "Pictures": f"N = {len(task)} ({classes}), centre squares at {size} x {size}; "
+            "Images": f"N = {len(task)} ({classes}), centre squares at {size} x {size}; "
             f"{task.photos.skipped} could not be read",
             "Split": f"{task.fold_count} folds, {len(np.unique(task.groups))} groups that stay together",
             **facts,
             "Intervals": INTERVAL,
-            "Hash of the pictures": task.pictures_hash,
+            "Hash of the images": task.pictures_hash,
             "Hash of classes and split": task.split_hash,
             "Versions": f"torch {torch.__version__}, scikit-learn {sklearn.__version__}",
         },
@@ -139,5 +139,5 @@ def _judge(difference: Value) -> str:
     """An interval that holds zero decides nothing."""
     assert difference.low is not None and difference.high is not None
     if difference.low <= 0 <= difference.high:
-        return "within the noise"
+        return "within sampling error"
     return "better" if difference.value > 0 else "worse"
