@@ -47,8 +47,8 @@ class Difference:
     Attributes:
         column: the measure.
         value: row minus other, with the paired interval where the measure is of single images.
-        verdict: better, worse, within sampling error (the interval holds zero), chance (no larger than between
-            two seeds), or no interval (a measure of the whole set).
+        verdict: better, worse, within sampling error (the interval holds zero), chance (no larger than
+            between two seeds), or no interval (a measure of the whole set).
     """
 
     column: Column

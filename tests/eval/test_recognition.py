@@ -122,7 +122,7 @@ def test_another_size_has_the_same_weights(checkpoints):
 
 def test_colours_and_stripes_are_told_apart_by_every_probe(task, checkpoints, tmp_path):
     (candidate,) = load_candidates([str(checkpoints / "mae.safetensors")])
-    features = encode_pictures(task, candidate, 0, work=tmp_path, device=CPU)
+    features = encode_pictures(task, candidate, 0, cache_dir=tmp_path, device=CPU)
     for found in (features, picture_statistics(task)):
         assert np.array_equal(predict_by_fold(found, task), task.labels)
 
@@ -161,7 +161,7 @@ def test_statistics_are_of_colour_and_sharpness(tmp_path):
 def test_an_interrupted_run_goes_on_and_gives_the_same(task, checkpoints, tmp_path, monkeypatch):
     (candidate,) = load_candidates([str(checkpoints / "mae.safetensors")])
     monkeypatch.setattr("eval.studies.recognition.features._PICTURES_AT_ONCE", 8)
-    whole = encode_pictures(task, candidate, 0, work=tmp_path / "whole", device=CPU)
+    whole = encode_pictures(task, candidate, 0, cache_dir=tmp_path / "whole", device=CPU)
     seen: list[int] = []
     forward = PictureEncoder.forward
 
@@ -175,10 +175,10 @@ def test_an_interrupted_run_goes_on_and_gives_the_same(task, checkpoints, tmp_pa
 
     monkeypatch.setattr(PictureEncoder, "forward", counted)
     with pytest.raises(KeyboardInterrupt):
-        encode_pictures(task, candidate, 0, work=tmp_path / "torn", device=CPU, on_progress=stop)
+        encode_pictures(task, candidate, 0, cache_dir=tmp_path / "torn", device=CPU, on_progress=stop)
     assert sum(seen) == 16
     for _ in range(2):
-        again = encode_pictures(task, candidate, 0, work=tmp_path / "torn", device=CPU)
+        again = encode_pictures(task, candidate, 0, cache_dir=tmp_path / "torn", device=CPU)
         assert np.array_equal(again, whole) and sum(seen) == len(task)
 
 
@@ -259,7 +259,7 @@ def test_fine_tuning_learns_what_can_be_learned_and_repeats(task, checkpoints, t
     candidates = load_candidates([str(checkpoints / "mae.safetensors")], random=True)
     tuning = FineTuning(steps=40, batch_size=6, learning_rate=3e-3)
     majority, statistics, mine, random = fine_tune_candidates(
-        task, candidates, tuning, seeds=range(2), work=tmp_path, device=CPU
+        task, candidates, tuning, seeds=range(2), cache_dir=tmp_path, device=CPU
     )
     tested = task.folds == fine_tuning.HELD_OUT
     assert np.array_equal(mine.labels, task.labels[tested]) and mine.correct.shape == (2, tested.sum())
@@ -269,7 +269,7 @@ def test_fine_tuning_learns_what_can_be_learned_and_repeats(task, checkpoints, t
         again = fine_tuning.fine_tune(task, candidates[0], tuning, seed, CPU)
         assert np.array_equal(again == mine.labels, mine.correct[seed])
     monkeypatch.setattr(fine_tuning, "fine_tune", pytest.fail)  # finished runs are kept
-    kept = fine_tune_candidates(task, candidates, tuning, seeds=range(2), work=tmp_path, device=CPU)
+    kept = fine_tune_candidates(task, candidates, tuning, seeds=range(2), cache_dir=tmp_path, device=CPU)
     assert np.array_equal(kept[2].correct, mine.correct)
 
 
@@ -279,7 +279,7 @@ def test_a_convolutional_encoder_is_checked_alike(task, tmp_path):
     save_checkpoint(path, build_fcmae(replace(FCMAE_PRESETS["fcmae-tiny"], image_size=32)))
     mine, twin = load_candidates([str(path)], random=True)
     for candidate in (mine, twin):
-        features = encode_pictures(task, candidate, 0, work=tmp_path, device=CPU)
+        features = encode_pictures(task, candidate, 0, cache_dir=tmp_path, device=CPU)
         assert (predict_by_fold(features, task) == task.labels).mean() > 0.9
         predicted = fine_tuning.fine_tune(task, candidate, FineTuning(40, 6, 3e-3), 0, CPU)
         assert (predicted == task.labels[task.folds == fine_tuning.HELD_OUT]).mean() > 0.9
@@ -292,7 +292,7 @@ def test_on_a_gpu_both_checks_tell_the_classes(task, checkpoints, tmp_path):
     (candidate,) = load_candidates([str(checkpoints / "mae.safetensors")])
     place = torch.device("cuda")
     there, here = (
-        encode_pictures(task, candidate, 0, work=tmp_path / device.type, device=device)
+        encode_pictures(task, candidate, 0, cache_dir=tmp_path / device.type, device=device)
         for device in (place, CPU)
     )
     np.testing.assert_allclose(there, here, atol=1e-2)
