@@ -63,7 +63,8 @@ def shrink_to_grid(mask: Tensor, size: tuple[int, int]) -> Tensor:
     Returns:
         ``(B, 1, h, w)`` of 0 and 1.
     """
-    return F.adaptive_max_pool2d(binarize(mask), size)
+    hole = binarize(mask)
+    return hole if hole.shape[-2:] == size else F.adaptive_max_pool2d(hole, size)
 
 
 def hole_fields(mask: Tensor, grid: int = 32) -> HoleFields:

@@ -1,6 +1,7 @@
-"""The command line: ``inpaint run | batch | serve | masks | models | backbones | convert | train``.
+"""The command line: ``inpaint run | batch | serve | masks | models | backbones | convert | export | train``.
 
-A command ``NAME`` is the attribute ``NAME`` of the module ``inpaint.cli.NAME``, imported when it is called.
+A command ``NAME`` is the attribute ``NAME`` of the module ``inpaint.cli.NAME``, imported when it is called;
+``export`` is in ``inpaint.cli.convert``.
 Those modules import torch and the like inside their functions only, so that ``--help`` is immediate.
 """
 
@@ -17,7 +18,7 @@ import click
 from inpaint import __version__
 from inpaint.errors import InpaintError
 
-COMMANDS = ("run", "batch", "serve", "masks", "models", "backbones", "convert", "train")
+COMMANDS = ("run", "batch", "serve", "masks", "models", "backbones", "convert", "export", "train")
 
 
 class _Commands(click.Group):
@@ -29,7 +30,8 @@ class _Commands(click.Group):
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
         if cmd_name not in COMMANDS:
             return None
-        return getattr(import_module(f"inpaint.cli.{cmd_name}"), cmd_name)
+        module = {"export": "convert"}.get(cmd_name, cmd_name)
+        return getattr(import_module(f"inpaint.cli.{module}"), cmd_name)
 
     def main(  # type: ignore[override]
         self, args: Sequence[str] | None = None, prog_name: str | None = None, **options: Any

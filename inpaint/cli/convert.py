@@ -1,4 +1,4 @@
-"""``inpaint convert``: bring published weights into our format."""
+"""``inpaint convert`` brings published weights into our format, ``inpaint export`` writes ONNX."""
 
 from __future__ import annotations
 
@@ -8,7 +8,9 @@ from typing import Any
 
 import click
 
+from inpaint.cli.options import accept_licence_option
 from inpaint.errors import CheckpointError
+from inpaint.weights.terminal import locate_in_terminal
 
 
 @click.command()
@@ -77,3 +79,28 @@ def _write_official(ours: tuple[Path, ...], out: Path) -> None:
         tensors = official_classifier(tensors)
     write_tensors(out, tensors, {"format": "pt"})
     click.echo(f"{out}: {len(tensors)} tensors in the published layout, from {ours[0].name}")
+
+
+@click.command(short_help="Write a model as an ONNX file.")
+@click.argument("model")
+@click.argument("out", type=click.Path(path_type=Path))
+@accept_licence_option
+def export(model: str, out: Path, accept_licence: bool) -> None:
+    """Write MODEL, a name from `inpaint models` or the path of a checkpoint, to OUT.onnx.
+
+    Inputs are `image`, (B, 3, H, W) float32 RGB in [0, 1], and `mask`, (B, 1, H, W) float32, 1 = hole; H and
+    W are multiples of 16. The result `output`, (B, 3, H, W) in [0, 1], predicts the known region too: take it
+    in the hole alone. Needs: pip install 'mae-acr-inpaint[onnx]'.
+    """
+    if out.suffix != ".onnx":
+        raise CheckpointError(f"got {out.name!r}, expected a name that ends in .onnx")
+    from inpaint.checkpoint import load_checkpoint
+    from inpaint.convert.onnx import export_onnx
+    from inpaint.models.inpainter import Inpainter
+
+    path = locate_in_terminal(model, "inpainter", accept_licence=accept_licence)
+    network = None if path.suffix == ".onnx" else load_checkpoint(path)
+    if not isinstance(network, Inpainter):
+        raise CheckpointError(f"{path} holds no inpainting network of ours; there is nothing to export")
+    export_onnx(network, out)
+    click.echo(f"{click.format_filename(out)}: {network.preset.name}, {out.stat().st_size / 1e6:.1f} MB")

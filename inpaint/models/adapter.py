@@ -57,8 +57,8 @@ class PriorAdapter(nn.Module):
         height, width = size[0] // 16, size[1] // 16
         if features.shape[-2:] != (height, width):
             features = F.interpolate(features, (height, width), mode="bilinear", align_corners=False)
-        rows = _centres(height, features).view(1, 1, height, 1).expand(len(features), 1, height, width)
-        columns = _centres(width, features).view(1, 1, 1, width).expand(len(features), 1, height, width)
+        rows = _centres(height, features).view(1, 1, height, 1).expand(features.shape[0], 1, height, width)
+        columns = _centres(width, features).view(1, 1, 1, width).expand(features.shape[0], 1, height, width)
         return torch.cat([features, rows, columns], dim=1)
 
 
