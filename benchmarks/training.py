@@ -355,7 +355,7 @@ def describe(device: torch.device) -> str:
 
 
 TITLES = (
-    "config", "batch", "images/s", "on cached batches", "loader alone", "GFLOP/image", "share of peak",
+    "config", "precision", "batch", "images/s", "on cached batches", "loader alone", "GFLOP/image", "share of peak",
     "GPU busy", "memory", "most time in",
 )  # fmt: skip
 
@@ -364,6 +364,7 @@ def cells(row: Row) -> tuple[str, ...]:
     """A row under the titles."""
     return (
         f"{row.config}, compiled" if row.compiled else row.config,
+        row.precision,
         str(row.batch),
         f"{row.loaded:.4g}",
         f"{row.cached:.4g}",
