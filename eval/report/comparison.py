@@ -107,14 +107,7 @@ def comparison_table(comparison: Comparison) -> Table:
 
 
 def comparison_to_csv(comparison: Comparison) -> str:
-    """One line for each row, ours first, with the intervals beside our values.
-
-    Args:
-        comparison: our rows and the printed ones.
-
-    Returns:
-        CSV with a header; an empty field is a number that there is not.
-    """
+    """One line for each row, ours first, with the intervals beside our values."""
     facets, lines = comparison.facets, list[dict[str, Any]]()
     for row in comparison.rows:
         line: dict[str, Any] = {"method": row.name, "kind": row.kind, "n": pictures_of(row, comparison.main)}

@@ -25,10 +25,6 @@ def write_report(report: Report, path: Path) -> None:
     A name ending in ``.images.csv`` gets a line for each method and image, another ``.csv`` one for each
     method. JSON holds everything, and ``eval.results.read_report`` reads it back.
 
-    Args:
-        report: what a scorer measured.
-        path: ends in .md, .json, .csv or .html; missing folders are made.
-
     Raises:
         InpaintError: another suffix, or the file cannot be written.
     """
@@ -45,10 +41,6 @@ def write_report(report: Report, path: Path) -> None:
 def write_comparison(comparison: Comparison, path: Path) -> None:
     """Write our rows beside the printed ones, as Markdown, JSON, CSV or HTML by the file's suffix; atomic.
 
-    Args:
-        comparison: our rows and the printed ones.
-        path: ends in .md, .json, .csv or .html; missing folders are made.
-
     Raises:
         InpaintError: another suffix, or the file cannot be written.
     """
@@ -64,11 +56,6 @@ def write_comparison(comparison: Comparison, path: Path) -> None:
 def write_form(content: Any, path: Path, forms: Mapping[str, Callable[[Any], str]]) -> None:
     """Write ``content`` in the form that belongs to the file's suffix; atomic.
 
-    Args:
-        content: what the forms take.
-        path: where to.
-        forms: suffix to a function that makes text of ``content``.
-
     Raises:
         InpaintError: another suffix, or the file cannot be written.
     """
@@ -78,10 +65,6 @@ def write_form(content: Any, path: Path, forms: Mapping[str, Callable[[Any], str
 
 def check_suffix(path: Path, allowed: Sequence[str] = SUFFIXES) -> None:
     """Refuse a report file of an unknown form; worth doing before the minutes of scoring.
-
-    Args:
-        path: where a report is to be written.
-        allowed: suffixes of the forms there are.
 
     Raises:
         InpaintError: the suffix is none of them.

@@ -12,26 +12,12 @@ from eval.results import Report
 
 
 def to_markdown(report: Report) -> str:
-    """The whole report: scores with intervals, baselines, bins, what is unmeasured, and how to repeat it.
-
-    Args:
-        report: what a scorer measured.
-
-    Returns:
-        Markdown, ending in a newline.
-    """
+    """The whole report: scores with intervals, baselines, bins, what is unmeasured, and how to repeat it."""
     return sections_to_markdown(sections_of(report))
 
 
 def comparison_to_markdown(comparison: Comparison) -> str:
-    """Our rows beside the printed ones, what compares and what does not, and our report below.
-
-    Args:
-        comparison: our rows and the printed ones.
-
-    Returns:
-        Markdown, ending in a newline.
-    """
+    """Our rows beside the printed ones, what compares and what does not, and our report below."""
     return sections_to_markdown([*comparison_sections(comparison), *details_of(comparison.main)])
 
 

@@ -23,27 +23,13 @@ NOT_IN_HTML = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f\ud800-\udfff]")
 
 
 def to_html(report: Report) -> str:
-    """The page of a report; its images are read from the folders that the report names.
-
-    Args:
-        report: what a scorer measured.
-
-    Returns:
-        A whole HTML document, style sheet and images inside.
-    """
+    """The page of a report; its images are read from the folders that the report names."""
     first = [Section("Scores", table=scores_table(report)), *warnings_of(report), *against_of(report)]
     return render(f"Scores by the {report.protocol} protocol", summary(report), first, report)
 
 
 def comparison_to_html(comparison: Comparison) -> str:
-    """The page of our rows beside the printed ones.
-
-    Args:
-        comparison: our rows and the printed ones.
-
-    Returns:
-        A whole HTML document, style sheet and images inside.
-    """
+    """The page of our rows beside the printed ones."""
     lead = f"Ours: {summary(comparison.main)}"
     first = comparison_sections(comparison)
     return render(f"{comparison.table.title}: ours beside the printed", lead, first, comparison.main)
@@ -55,14 +41,7 @@ def summary(report: Report) -> str:
 
 
 def render(title: str, lead: str, first: Sequence[Section], report: Report) -> str:
-    """A page: ``first``, then the images of a report, then what stands behind its scores.
-
-    Args:
-        title: of the page.
-        lead: a line under it.
-        first: sections before the images.
-        report: whose images are shown.
-    """
+    """A page: ``first``, then the images of a report, then what stands behind its scores."""
     gallery: Gallery = build_gallery(report)
     page = _template().render(
         title=title,

@@ -17,26 +17,12 @@ _DETAILS = (
 
 
 def to_csv(report: Report) -> str:
-    """One line for each method, with every number at full precision.
-
-    Args:
-        report: what a scorer measured.
-
-    Returns:
-        CSV with a header; an empty field is a number that there is not. ``inf`` is infinite.
-    """
+    """One line for each method, with every number at full precision."""
     return write_sheet([_method(row, report) for row in report.rows], _method_fields(report))
 
 
 def to_images_csv(report: Report) -> str:
-    """One line for each method and image: what a plot or a test of one's own starts from.
-
-    Args:
-        report: what a scorer measured.
-
-    Returns:
-        CSV with a header.
-    """
+    """One line for each method and image: what a plot or a test of one's own starts from."""
     keys = [column.key for column in report.columns if not column.of_set]
     lines = [
         {"method": row.name, "image": picture.stem, "hole_ratio": picture.hole_ratio, **picture.values}
