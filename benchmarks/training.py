@@ -355,8 +355,8 @@ def describe(device: torch.device) -> str:
 
 
 TITLES = (
-    "config", "precision", "batch", "images/s", "on cached batches", "loader alone", "GFLOP/image", "share of peak",
-    "GPU busy", "memory", "most time in",
+    "config", "precision", "batch", "images/s", "on cached batches", "loader alone", "GFLOP/image",
+    "share of peak", "GPU busy", "memory", "most time in",
 )  # fmt: skip
 
 
