@@ -25,7 +25,7 @@ def test_training_speed_is_measured_on_cached_and_on_loaded_batches(tmp_path):
     options = ["--batch", "2", "--seconds", "0.01", "--device", "cpu", "--out", str(tmp_path / "out.json")]
     result = CliRunner().invoke(training.main, [*paths, *options], catch_exceptions=False)
     assert result.exit_code == 0
-    assert "| config | batch | images/s |" in result.stdout
+    assert "| config | precision | batch | images/s |" in result.stdout
     written = json.loads((tmp_path / "out.json").read_text())
     assert written["peak_tflops"] > 0 and written["decode_per_core"] > 0
     assert [row["config"] for row in written["rows"]] == ["smoke_mae", "smoke_fcmae", "smoke_acr"]
