@@ -49,14 +49,12 @@ def main(
     )
     for key in TABLES:
         table = read_published()[key]
-        columns = [
-            column for column in table.protocol.columns if any(column.key in r.scores for r in table.rows)
-        ]
-        click.echo(f"\n{table.title} ({table.source})\n\n| method | {' | '.join(c.title for c in columns)} |")
+        columns = [name for name in table.protocol.columns if any(name in row.scores for row in table.rows)]
+        click.echo(f"\n{table.title} ({table.source})\n\n| method | {' | '.join(columns)} |")
         click.echo(f"| --- |{' --- |' * len(columns)}")
         for row in table.rows:
-            scores = [str(row.scores.get(column.key, "")) for column in columns]
-            ours = METHODS.get(row.method.key)
+            scores = [str(row.scores.get(column, "")) for column in columns]
+            ours = METHODS.get(row.method)
             label = f"{row.label} (here {ours})" if ours else row.label
             click.echo(f"| {label} | {' | '.join(scores)} |")
 

@@ -100,13 +100,14 @@ def test_one_fill_with_and_without_the_prior(pipeline: InpaintPipeline) -> None:
 def test_attention_by_layer_averages_to_what_the_generator_is_given(pipeline: InpaintPipeline) -> None:
     photo, hole = noise(90, 120), hole_of(90, 120, (30, 40, 60, 80))
     found = inspect.inspect_fill(pipeline.model, photo, hole, "cpu")
+    prior = pipeline.require_prior()
     layers = found.attention
     assert layers is not None and found.mean_difference > 0
     assert torch.allclose(layers.sum(dim=-1), torch.ones(layers.shape[:2]), atol=1e-4)
-    assert len(layers) == (1 if found.is_similarity else len(pipeline.model.prior.decoder))
+    assert len(layers) == (1 if found.is_similarity else len(prior.decoder))  # type: ignore[arg-type]
     image, mask = inspect._pair(photo, hole, (90, 120), "cpu")
     with torch.inference_mode():
-        averaged = pipeline.model.prior(image, mask).attention[0]
+        averaged = prior(image, mask).attention[0]
     assert torch.allclose(layers.mean(dim=0), averaged, atol=1e-6)
     middle = inspect.view_attention(found, 60, 45)
     assert middle.image.size == (120, 90) and middle.in_hole

@@ -170,7 +170,7 @@ def test_the_validation_protocol_is_what_it_was(data: Path, empty_hub: Path) -> 
     assert torch.equal(values["psnr"], metrics.psnr_db(composite, target))
     assert torch.equal(values["hole_psnr"], metrics.hole_psnr_db(composite, target, mask))
     assert torch.equal(values["ssim"], metrics.ssim(composite, target))
-    assert torch.equal(values["sqd"], squeezenet.feature_distance(composite, target).double())
+    assert torch.equal(values["sqd"], squeezenet.feature_distance(composite, target).double())  # type: ignore[operator]
     fake, real = sets_of(measures, composite, target)
     expected = frechet_distance(mobilenet(composite), mobilenet(target)).item()
     assert measures.of_sets(fake, real)["fmd"].value == pytest.approx(expected, rel=1e-6)
