@@ -244,6 +244,7 @@ def _read_by_pillow(path: Path, name: str, data: bytes, max_pixels: int) -> Imag
         _check_size(opened.size, max_pixels, frames)
         natives, timing = [], []
         for image in ImageSequence.Iterator(opened) if frames > 1 else [opened]:
+            _check_size(image.size, max_pixels, frames)  # a damaged GIF's frame may reach far out
             image.load()  # PNG may carry EXIF after its pixels
             natives.append(image.copy())
             timing.append(image.info.get("duration", 0))

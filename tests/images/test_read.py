@@ -23,6 +23,7 @@ from inpaint.images import (
     image_to_tensor,
     mask_from_image,
     plain_image,
+    read_file,
     read_image,
     write_image,
 )
@@ -434,3 +435,15 @@ def test_a_bomb_is_refused_before_it_is_unpacked(tmp_path: Path) -> None:
     data[29:33] = struct.pack(">I", zlib.crc32(b"IHDR" + header))
     (tmp_path / "bomb.png").write_bytes(data)
     assert "30000 x 30000 pixels, limit 200,000,000" in one_line(lambda: read_image(tmp_path / "bomb.png"))
+
+
+def test_a_gif_whose_second_frame_reaches_far_out_is_refused_before_it_is_decoded(tmp_path: Path) -> None:
+    path = tmp_path / "a.gif"
+    frames = [Image.new("P", (8, 6), colour) for colour in (0, 1)]
+    frames[0].save(path, save_all=True, append_images=frames[1:])
+    data = bytearray(path.read_bytes())
+    place = data.rindex(b"\x2c\0\0\0\0") + 1  # left, top, width, height of the second frame
+    data[place : place + 8] = b"\xff\xf0" * 4
+    path.write_bytes(data)
+    with pytest.raises(ImageError, match=r"pixels in each of 2 frames, limit 200,000,000"):
+        read_file(path)
