@@ -439,7 +439,7 @@ def test_a_bomb_is_refused_before_it_is_unpacked(tmp_path: Path) -> None:
 
 def test_a_gif_whose_second_frame_reaches_far_out_is_refused_before_it_is_decoded(tmp_path: Path) -> None:
     path = tmp_path / "a.gif"
-    frames = [Image.new("P", (8, 6), colour) for colour in (0, 1)]
+    frames = [Image.new("RGB", (8, 6), colour) for colour in ("red", "blue")]
     frames[0].save(path, save_all=True, append_images=frames[1:])
     data = bytearray(path.read_bytes())
     place = data.rindex(b"\x2c\0\0\0\0") + 1  # left, top, width, height of the second frame
