@@ -23,10 +23,11 @@ class MobileNetPyramid(FrozenNetwork):
     channels: ClassVar = (24, 32, 96, 320)
     TAPS = (3, 6, 13, 17)
 
-    def __init__(self) -> None:
+    def __init__(self, taps: tuple[int, ...] = TAPS) -> None:
         from torchvision.models import mobilenet_v2
 
         super().__init__()
+        self.taps = taps
         self.features = mobilenet_v2(weights=None).features[:18]
         self.register_buffer("mean", torch.tensor((0.485, 0.456, 0.406)).view(1, 3, 1, 1), persistent=False)
         self.register_buffer("std", torch.tensor((0.229, 0.224, 0.225)).view(1, 3, 1, 1), persistent=False)
@@ -38,7 +39,7 @@ class MobileNetPyramid(FrozenNetwork):
         features, maps = (image - self.mean) / self.std, []
         for index, block in enumerate(self.features):
             features = block(features)
-            if index in self.TAPS:
+            if index in self.taps:
                 maps.append(features)
         return maps
 

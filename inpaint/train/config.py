@@ -144,6 +144,9 @@ class LossWeights:
         projected: of the projected discriminator; 0 leaves that discriminator out.
         feature_matching: between the patch discriminator's activations.
         perceptual: distance between features of `perceptual_network`.
+        style: distance between Gram matrices, in the hole, of the first three of those features.
+        mobilenet: distance between block outputs of MobileNetV2 (`mobilenet_weights`).
+        mobilenet_means: distance between the means of those outputs over positions.
         l1_known: absolute error of known pixels.
         l1_hole: absolute error of hole pixels.
         r1: gradient penalty of the patch discriminator.
@@ -153,6 +156,9 @@ class LossWeights:
     projected: float = at_least(0, default=0.0)
     feature_matching: float = at_least(0, default=100.0)
     perceptual: float = at_least(0, default=30.0)
+    style: float = at_least(0, default=0.0)
+    mobilenet: float = at_least(0, default=0.0)
+    mobilenet_means: float = at_least(0, default=0.0)
     l1_known: float = at_least(0, default=10.0)
     l1_hole: float = at_least(0, default=0.0)
     r1: float = at_least(0, default=0.001)
@@ -213,6 +219,7 @@ class AcrRunConfig(RunConfig):
         adversarial_after_images: images seen before the discriminators join.
         perceptual_network: whose features the perceptual loss compares; "ade20k" is the published one.
         perceptual_weights: that network's file; "squeezenet" or "ade20k" fetches the published one.
+        mobilenet_weights: MobileNetV2 with torchvision's key names, as .safetensors.
         channels_last: memory layout of convolutions.
     """
 
@@ -237,6 +244,7 @@ class AcrRunConfig(RunConfig):
     adversarial_after_images: int = at_least(0, default=0)
     perceptual_network: PerceptualNetwork = "squeezenet"
     perceptual_weights: Path | None = None
+    mobilenet_weights: Path | None = None
     channels_last: bool = False
 
     def with_every_loss(self) -> Self:
@@ -390,6 +398,13 @@ def _check_together(config: RunConfig) -> None:
                 f"weights.perceptual is {config.weights.perceptual} without perceptual_weights, expected "
                 f"perceptual_weights = 'FILE' ({PERCEPTUAL_FILES[config.perceptual_network]}), "
                 "or weights.perceptual = 0 to train without"
+            )
+        if config.weights.style > 0 and not config.weights.perceptual:
+            raise ConfigError("weights.style is given without weights.perceptual, expected both")
+        if config.weights.mobilenet + config.weights.mobilenet_means > 0 and config.mobilenet_weights is None:
+            raise ConfigError(
+                "weights.mobilenet or mobilenet_means is given without mobilenet_weights, expected "
+                "mobilenet_weights = 'FILE' (MobileNetV2 as .safetensors with torchvision's key names)"
             )
         if config.weights.projected > 0 and config.projected_weights is None:
             raise ConfigError(

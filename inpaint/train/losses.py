@@ -138,6 +138,47 @@ def feature_matching_loss(
     return torch.stack(levels).mean()
 
 
+def style_loss(activations: Sequence[Tensor], target_activations: Sequence[Tensor], mask: Tensor) -> Tensor:
+    """Compare textures in the hole: distance of Gram matrices, relative to the target's energy.
+
+    Source: Gatys et al. (CVPR 2016), section 2.2; for holes Liu et al., *Partial Convolutions* (ECCV 2018).
+
+    Args:
+        activations: levels (B, C, h, w) of the composite; a position counts by its share of hole.
+        target_activations: the same of the photo, without gradients.
+        mask: (B, 1, H, W), 1 = hole.
+    """
+    levels = []
+    for ours, theirs in zip(activations, target_activations, strict=True):
+        weights = F.adaptive_avg_pool2d(mask, ours.shape[2:]).flatten(2)
+        count = weights.sum(2, keepdim=True).clamp(min=4.0)
+        ours, theirs = ours.flatten(2), theirs.flatten(2)
+        gram = (ours * weights) @ ours.transpose(1, 2) / count
+        target = (theirs * weights) @ theirs.transpose(1, 2) / count
+        energy = target.diagonal(dim1=1, dim2=2).sum(1).clamp(min=1e-3)
+        distance = (gram - target).square().sum((1, 2)).add(1e-12).sqrt()  # finite gradient where equal
+        levels.append((distance / energy).mean())
+    return torch.stack(levels).mean()
+
+
+def block_losses(
+    activations: Sequence[Tensor], target_activations: Sequence[Tensor]
+) -> tuple[Tensor, Tensor]:
+    """Compare block outputs of a frozen network, levels (B, C, h, w), averaged over levels.
+
+    Returns:
+        Squared distance of the outputs, each position scaled to unit length over channels; and squared
+        distance of their means over positions, relative to the target's.
+    """
+    distances, means = [], []
+    for ours, theirs in zip(activations, target_activations, strict=True):
+        units = F.normalize(ours, dim=1, eps=1e-3) - F.normalize(theirs, dim=1, eps=1e-3)
+        distances.append(units.square().sum(1).mean())
+        mean, target = ours.mean((2, 3)), theirs.mean((2, 3))
+        means.append(((mean - target).square().sum(1) / target.square().sum(1).clamp(min=1e-3)).mean())
+    return torch.stack(distances).mean(), torch.stack(means).mean()
+
+
 def region_weights(mask: Tensor, *, known: float, hole: float) -> Tensor:
     """Give each pixel the weight of its region, (B, 1, H, W)."""
     return known * (1 - mask) + hole * mask

@@ -16,6 +16,7 @@ from torch import Tensor, nn
 
 from inpaint.data.batches import Batch
 from inpaint.data.randomness import image_seed
+from inpaint.features.pyramids import MobileNetPyramid
 from inpaint.mask import composite
 from inpaint.models.inpainter import Inpainter
 from inpaint.models.presets import vary_preset
@@ -23,7 +24,7 @@ from inpaint.train.averaging import Ema
 from inpaint.train.compute import autocast, compile_each
 from inpaint.train.config import AcrRunConfig
 from inpaint.train.distributed import Processes
-from inpaint.train.losses import weighted_l1
+from inpaint.train.losses import block_losses, style_loss, weighted_l1
 from inpaint.train.recipes.adversary import Adversary, PatchAdversary, build_adversaries
 from inpaint.train.recipes.initialise import initialise_inpainter
 from inpaint.train.recipes.perceptual import load_perceptual
@@ -63,6 +64,10 @@ class AcrRecipe:
         if config.perceptual_weights is not None and config.weights.perceptual > 0:
             self.features = load_perceptual(config.perceptual_network, config.perceptual_weights)
             self.features.to(processes.device)
+        self.blocks = None
+        if config.mobilenet_weights is not None:
+            self.blocks = MobileNetPyramid.from_file(config.mobilenet_weights, (1, *MobileNetPyramid.TAPS))
+            self.blocks.to(processes.device, memory_format=torch.channels_last)
         self.optimizer = torch.optim.Adam(
             _alphas_apart(self.network),
             config.learning_rate,
@@ -130,11 +135,29 @@ class AcrRecipe:
         if self.features is not None:
             values["perceptual"] = self.features.feature_distance(seen, image).mean()
             loss = loss + weights.perceptual * values["perceptual"]
+        for name, (weight, value) in self._texture_losses(seen, image, mask).items():
+            values[name] = value
+            loss = loss + weight * value
         for adversary in adversaries:
             for name, (weight, value) in adversary.generator_losses(seen, image, mask).items():
                 values[name] = value
                 loss = loss + weight * value
         return values | {"loss": loss}
+
+    def _texture_losses(self, seen: Tensor, image: Tensor, mask: Tensor) -> dict[str, tuple[float, Tensor]]:
+        """Weight and value of what compares textures, for the networks that there are."""
+        weights, losses = self.config.weights, {}
+        if self.features is not None and weights.style:
+            with torch.no_grad():
+                target = self.features(image)[:3]
+            losses["style"] = (weights.style, style_loss(self.features(seen)[:3], target, mask))
+        if self.blocks is not None:
+            with torch.no_grad():
+                target = self.blocks(image)
+            distance, means = block_losses(self.blocks(seen), target)
+            losses["mobilenet"] = (weights.mobilenet, distance)
+            losses["mobilenet_means"] = (weights.mobilenet_means, means)
+        return losses
 
     @torch.no_grad()
     def sample_columns(self, batch: Batch) -> dict[str, Tensor]:
