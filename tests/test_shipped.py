@@ -1,4 +1,4 @@
-"""What a newcomer gets: the shipped model repairs the shipped photo through the README's command."""
+"""What a newcomer gets: the shipped model fills the shipped photo through the README's command."""
 
 from __future__ import annotations
 
@@ -25,8 +25,8 @@ def test_the_shipped_model_is_trained():
     assert locate("acr-small").stat().st_size <= 22e6
 
 
-def test_the_example_is_repaired_and_nothing_else_is_touched(tmp_path):
-    output, prior = tmp_path / "out.png", tmp_path / "prior"
+def test_the_example_is_filled_and_nothing_else_is_touched(tmp_path):
+    output, prior, filled = tmp_path / "out.png", tmp_path / "prior", tmp_path / "filled.png"
     photo, mask = EXAMPLES / "photo.jpg", EXAMPLES / "mask.png"
     arguments = [
         "run",
@@ -38,12 +38,16 @@ def test_the_example_is_repaired_and_nothing_else_is_touched(tmp_path):
         "cpu",
         "--save-prior",
         str(prior),
+        "--save-mask",
+        str(filled),
     ]
     result = CliRunner().invoke(main, arguments)
     assert result.exit_code == 0, result.output
     before = np.asarray(Image.open(photo).convert("RGB")).astype(int)
     after = np.asarray(Image.open(output)).astype(int)
-    hole = np.asarray(Image.open(mask).convert("L")) > 127
+    hole = np.asarray(Image.open(filled)) > 0
+    asked = np.asarray(Image.open(mask).convert("L")) > 127
+    assert hole[asked].all() and hole.sum() < 1.3 * asked.sum()
     assert after.shape == before.shape
     assert (after[~hole] == before[~hole]).all()
     assert np.abs(after[hole] - before[hole]).mean() > 2

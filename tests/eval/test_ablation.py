@@ -188,7 +188,7 @@ def test_an_error_of_a_worker_arrives_as_text(configs, monkeypatch):
 
 
 @pytest.mark.slow
-def test_the_whole_ablation_in_small(data, configs, tmp_path, monkeypatch):
+def test_the_whole_ablation_in_small(data, configs, tmp_path, monkeypatch, any_weights):
     reports = [tmp_path / f"report{suffix}" for suffix in (".md", ".json", ".html", ".csv")]
     result = run(data, configs, *(word for path in reports for word in ("--out", path)))
     assert result.exit_code == 0, result.output

@@ -64,7 +64,7 @@ def stop(kind: str, config: RunConfig, path: Path) -> None:
     assert stopped.returncode == 128 + signal.SIGTERM
     latest = load_latest_state(config.out)
     assert latest is not None and 0 < latest["images_seen"] < config.images
-    assert f"stopped at {latest['images_seen']} of {config.images} images; the same command goes on" in said
+    assert f"stopped at {latest['images_seen']} of {config.images} images; the same command resumes" in said
     assert "Traceback" not in said
 
 
