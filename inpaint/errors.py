@@ -1,7 +1,7 @@
 """The errors a caller can meet, as a small tree.
 
     InpaintError
-    ├── ImageError        a picture cannot be read or written
+    ├── ImageError        an image cannot be read or written
     ├── MaskError         a mask is unusable: empty, wrong size, unreadable
     ├── ShapeError        a tensor has the wrong shape (also a ValueError)
     ├── CheckpointError   a weights file cannot be read or does not fit
@@ -20,11 +20,11 @@ class InpaintError(Exception):
 
 
 class ImageError(InpaintError):
-    """A picture cannot be read, written or used."""
+    """An image cannot be read, written or used."""
 
 
 class MaskError(InpaintError):
-    """A mask cannot be used with its picture."""
+    """A mask cannot be used with its image."""
 
 
 class MaskWarning(UserWarning):

@@ -41,7 +41,7 @@ class Box:
 def pad_to_multiple(tensor: Tensor, multiple: int) -> Tensor:
     """Pad the right and bottom edges so that height and width divide by ``multiple``.
 
-    Reflects where the picture is large enough for it and repeats the edge otherwise.
+    Reflects where the image is large enough for it and repeats the edge otherwise.
 
     Args:
         tensor: ``(B, C, H, W)`` float.

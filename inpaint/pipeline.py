@@ -1,7 +1,7 @@
-"""One photo, end to end: picture and mask in, picture out, in the picture's own depth.
+"""One photo, end to end: image and mask in, image out, in the image's own depth.
 
 Every hole is filled at its own scale: fine damage in small windows, holes that the network can span in
-larger ones, both at the picture's own scale; thicker holes are shown smaller, with their surroundings, and
+larger ones, both at the image's own scale; thicker holes are shown smaller, with their surroundings, and
 take their detail from there. Fills are pasted into the holes alone: pixels outside are never touched.
 """
 
@@ -45,9 +45,9 @@ THICKEST = 0.5
 """How thick a hole may be where the network sees it, in working sizes: thicker ones are shown smaller."""
 MARGIN, LARGEST = 0.5, 3.0
 """Known surroundings of other holes, and the largest window, in working sizes."""
-# Windows of one shape run together while their pixels fit into this many pictures of the working size.
+# Windows of one shape run together while their pixels fit into this many images of the working size.
 MOST_TOGETHER = 16
-# Smaller windows (of small pictures) are mirrored up to this side: the network cannot halve less.
+# Smaller windows (of small images) are mirrored up to this side: the network cannot halve less.
 SMALLEST_SIDE = 32
 
 AnyImage = TypeVar("AnyImage", Image.Image, NDArray[Any])
@@ -104,7 +104,7 @@ class InpaintPipeline:
 
     @property
     def working_size(self) -> int:
-        """Side in pixels of the pictures the network was trained on."""
+        """Side in pixels of the images the network was trained on."""
         return self.model.preset.working_size  # type: ignore[union-attr, return-value]
 
     @torch.inference_mode()
@@ -117,17 +117,17 @@ class InpaintPipeline:
         harmonise: bool = True,
         strict: bool = False,
     ) -> AnyImage:
-        """Fill the holes of one picture.
+        """Fill the holes of one image.
 
         Args:
             image: a Pillow image in mode RGB, RGBA, L or LA; or an array of its own depth, ``(H, W)`` or
                 ``(H, W, C)`` with C = 2 (grey, alpha), 3 (RGB) or 4 (RGB, alpha), integers or floats, whose
                 range :func:`inpaint.images.depth.find_range` finds. Pixels in the holes are not read, nor is
                 colour under full transparency.
-            mask: the picture's size, any mode; white or opaque = hole, as in :mod:`inpaint.images`. Its soft
+            mask: the image's size, any mode; white or opaque = hole, as in :mod:`inpaint.images`. Its soft
                 rim belongs to the hole.
             dilate: grow the holes by this many pixels first; 0 takes the mask as it is, None grows thick
-                holes by a little that follows the picture's size, see :func:`inpaint.fills.holes.find_hole`.
+                holes by a little that follows the image's size, see :func:`inpaint.fills.holes.find_hole`.
             harmonise: remove steps of colour at the rim, and add grain where the surroundings have it.
             strict: an implausible mask is an error, not a :class:`inpaint.errors.MaskWarning`.
 
@@ -136,7 +136,7 @@ class InpaintPipeline:
             :func:`read_hole` gives them, are bit-identical, and so is the whole alpha channel.
 
         Raises:
-            ImageError: the picture's mode, channels or range of values are not supported.
+            ImageError: the image's mode, channels or range of values are not supported.
             MaskError: the mask has another size or marks nothing, ``dilate`` is negative, or, with
                 ``strict``, the mask is implausible.
             InpaintError: the device ran out of memory, or the network gave values that are not finite.
@@ -307,10 +307,10 @@ class InpaintPipeline:
 
 
 def read_hole(image: AnyImage, mask: Image.Image, dilate: int | None = None) -> Bools:
-    """Check that picture and mask go together, and return the pixels to fill as ``(H, W)`` bool.
+    """Check that image and mask go together, and return the pixels to fill as ``(H, W)`` bool.
 
     Raises:
-        ImageError: the picture's mode is not supported.
+        ImageError: the image's mode is not supported.
         MaskError: the mask has another size or marks nothing, or ``dilate`` is negative.
     """
     check_image(image, mask)

@@ -142,7 +142,7 @@ def test_nothing_is_dropped_silently(folder: Callable[..., Path]) -> None:
     assert "several masks: c.jpg, c.png" in found["c.png"]
     assert "no mask named d.*" in found["d.png"]
     assert "e_mask.png is there" in found["e.png"]
-    assert "f.psd is there, but .psd pictures cannot be read" in found["f.png"]
+    assert "f.psd is there, but .psd images cannot be read" in found["f.png"]
     assert "convert it" in found["raw.CR2"]
 
 
@@ -161,7 +161,7 @@ def test_hidden_files_and_subfolders_are_left_alone(folder: Callable[..., Path])
         ("images", "none", MaskError, "no such file or folder for the masks"),
         ("images", "images", MaskError, "images and masks are both"),
         ("images/a.png", "images/a.png", MaskError, "images and masks are both"),
-        ("empty", "masks", ImageError, "no pictures in"),
+        ("empty", "masks", ImageError, "no images in"),
         ("images", "empty", MaskError, "no masks in"),
     ],
 )
@@ -214,7 +214,7 @@ def test_a_tree_is_paired_folder_by_folder(folder: Callable[..., Path], tmp_path
 def test_pictures_in_subfolders_alone_are_pointed_out(folder: Callable[..., Path]) -> None:
     images = folder("images")
     folder("images/shoes", "a.png")
-    with pytest.raises(ImageError, match=r"no pictures in .* in its subfolders, search them too"):
+    with pytest.raises(ImageError, match=r"no images in .* in its subfolders, search them too"):
         pair_files(images, folder("masks", "a.png"))
 
 

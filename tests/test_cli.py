@@ -115,7 +115,7 @@ BAD_RUNS = [
     (("folder", "mask.png", "-o", "out.png"), "'folder' is a folder"),
     (("text.png", "mask.png", "-o", "out.png"), "'text.png'"),
     (("photo.png", "text.png", "-o", "out.png"), "cannot read the mask"),
-    (("photo.png", "tall.png", "-o", "out.png"), "the mask is 50 x 41 pixels, the picture 50 x 40"),
+    (("photo.png", "tall.png", "-o", "out.png"), "the mask is 50 x 41 pixels, the image 50 x 40"),
     (("photo.png", "empty.png", "-o", "out.png"), "the mask is empty"),
     (("photo.png", "mask.png", "-o", "photo.png"), "'photo.png' is the image itself"),
     (("photo.png", "mask.png", "-o", "mask.png"), "'mask.png' is the mask itself"),

@@ -253,7 +253,7 @@ def test_a_model_without_a_prior_says_so() -> None:
 def test_refusals_say_what_was_got_and_what_to_do() -> None:
     pipeline = InpaintPipeline(Painter(), device="cpu")
     image, mask = picture("RGB", 20, 30), mask_of(20, 30, (1, 1, 2, 2))
-    with pytest.raises(MaskError, match="mask is 30 x 21 pixels, the picture 30 x 20"):
+    with pytest.raises(MaskError, match="mask is 30 x 21 pixels, the image 30 x 20"):
         pipeline(image, mask_of(21, 30, (1, 1, 2, 2)))
     with pytest.raises(MaskError, match="empty"):
         pipeline(image, mask_of(20, 30))

@@ -1,4 +1,4 @@
-"""Which mask belongs to which picture."""
+"""Which mask belongs to which image."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from inpaint.errors import ImageError, MaskError
 from inpaint.images import READABLE_SUFFIXES
 from inpaint.images.formats import sniff
 
-# Pictures to a person, but not to this program: named in the report instead of being passed over.
+# Images to a person, but not to this program: named in the report instead of being passed over.
 _UNREADABLE_SUFFIXES = tuple(
     ".psd .svg .eps .pdf .xcf .ico .raw .dng .cr2 .cr3 .nef .arw .orf .rw2 .raf .psb .ai .mp4 .mov".split()
 )
@@ -21,7 +21,7 @@ _UNREADABLE_SUFFIXES = tuple(
 
 @dataclass(frozen=True)
 class Pair:
-    """A picture, the mask that belongs to it, and the folder within the images folder it lies in."""
+    """An image, the mask that belongs to it, and the folder within the images folder it lies in."""
 
     image: Path
     mask: Path
@@ -38,7 +38,7 @@ class Problem:
 
 
 _Key = tuple[Path, str]
-"""What a picture and its mask have in common: folder and stem."""
+"""What an image and its mask have in common: folder and stem."""
 
 
 def pair_files(
@@ -49,27 +49,27 @@ def pair_files(
     mask_suffix: str = "",
     leave_out: Sequence[Path] = (),
 ) -> tuple[list[Pair], list[Problem]]:
-    """Find the mask of each picture.
+    """Find the mask of each image.
 
     Two folders are paired by equal stems (``a.jpg`` and ``a.png``), case-sensitively, subfolder by subfolder;
-    one mask file serves all pictures. Hidden files and folders are left alone.
+    one mask file serves all images. Hidden files and folders are left alone.
 
     Args:
-        images: folder of pictures, or one picture file.
-        masks: folder of masks, or one mask file. Where it lies among the pictures it is not taken for one.
+        images: folder of images, or one image file.
+        masks: folder of masks, or one mask file. Where it lies among the images it is not taken for one.
         recursive: look into subfolders too; without it they are left alone.
-        mask_suffix: what a mask's stem has beyond its picture's: with ``_mask``, ``a_mask.png`` belongs to
+        mask_suffix: what a mask's stem has beyond its image's: with ``_mask``, ``a_mask.png`` belongs to
             ``a.jpg``. Then both may lie in one folder.
         leave_out: folders that are not searched, such as that of earlier results.
 
     Returns:
-        Pairs and problems, each sorted by path. A problem is a picture without mask, with several masks, with
-        the same stem as another picture, or in a format that cannot be read; or a folder that cannot be. A
-        file that is not an image and a mask without picture are harmless problems.
+        Pairs and problems, each sorted by path. A problem is an image without mask, with several masks, with
+        the same stem as another image, or in a format that cannot be read; or a folder that cannot be. A
+        file that is not an image and a mask without image are harmless problems.
 
     Raises:
-        ImageError: ``images`` is missing or holds no pictures.
-        MaskError: ``masks`` is missing or holds no pictures, or is the same as ``images`` without a suffix.
+        ImageError: ``images`` is missing or holds no images.
+        MaskError: ``masks`` is missing or holds no images, or is the same as ``images`` without a suffix.
     """
     images, masks = Path(images), Path(masks)
     for path, what, error in ((images, "images", ImageError), (masks, "masks", MaskError)):
@@ -79,7 +79,7 @@ def pair_files(
     if together and not (mask_suffix and images.is_dir()):
         raise MaskError(
             f"images and masks are both {str(images)!r}: masks need a file or folder of their own, or a "
-            "suffix that tells them from the pictures"
+            "suffix that tells them from the images"
         )
     left_out = {identity(path) for path in leave_out}
     pictures, problems = _find_pictures(
@@ -92,7 +92,7 @@ def pair_files(
         advice = (
             "there are some in its subfolders, search them too (recursive)" if below else "check the folder"
         )
-        raise ImageError(f"no pictures in {str(images)!r}, expected {' '.join(READABLE_SUFFIXES)}: {advice}")
+        raise ImageError(f"no images in {str(images)!r}, expected {' '.join(READABLE_SUFFIXES)}: {advice}")
     if not masks.is_dir():
         return [Pair(path, masks, _folder(path, images)) for path in pictures], problems
     mask_files, unreadable = _find_pictures(masks, recursive, left_out)
@@ -139,14 +139,14 @@ def _unused(
 def _find_pictures(
     path: Path, recursive: bool, left_out: set[tuple[int, int] | Path]
 ) -> tuple[list[Path], list[Problem]]:
-    """List the pictures in a folder by path, or the one file itself; a problem for all that is unreadable."""
+    """List the images in a folder by path, or the one file itself; a problem for all that is unreadable."""
     if not path.is_dir():
         return [path], []
     pictures, problems = [], []
     for file in _files(path, recursive, left_out, problems):
         suffix = file.suffix.lower()
         if suffix in _UNREADABLE_SUFFIXES:
-            problems.append(Problem(file, f"{file.suffix} pictures cannot be read: convert it to .png"))
+            problems.append(Problem(file, f"{file.suffix} images cannot be read: convert it to .png"))
         elif suffix not in READABLE_SUFFIXES and not _is_image(file):
             problems.append(Problem(file, "not an image file", harmless=True))
         elif identity(file) not in left_out:
@@ -208,7 +208,7 @@ def _by_key(files: Sequence[Path], root: Path) -> dict[_Key, list[Path]]:
 
 
 def _say_no_mask(image: Path, wanted: Path, files: Sequence[Path], unreadable: Sequence[Problem]) -> str:
-    """Say that a picture has no mask, and name the file that may have been meant."""
+    """Say that an image has no mask, and name the file that may have been meant."""
     begin, hint = _stem(image).casefold(), "add one"
     for file in files:
         if _stem(file).casefold().startswith(begin):

@@ -1,4 +1,4 @@
-"""Detail for a fill that was made small and enlarged: taken from where the small picture looks alike.
+"""Detail for a fill that was made small and enlarged: taken from where the small image looks alike.
 
 Arrays are ``(H, W, 3)`` float32 RGB in [0, 1] and ``(H, W)`` bool.
 """
@@ -13,26 +13,26 @@ from numpy.typing import NDArray
 from inpaint.fills.canvas import Bools, Colours
 
 PATCH = 7
-"""Side of the patches that are compared, in pixels of the small picture."""
+"""Side of the patches that are compared, in pixels of the small image."""
 BLOCK = 4
-"""Side of the blocks that take their detail from one place, in pixels of the small picture."""
+"""Side of the blocks that take their detail from one place, in pixels of the small image."""
 MOST_SOURCES = 16_384
 """Places that are compared with every block."""
 _AT_ONCE = 1024  # blocks
 
 
 def add_detail(fill: Colours, small: Colours, small_hole: Bools, image: Colours, known: Bools) -> Colours:
-    """Give an enlarged fill the detail that known surroundings have beyond the small picture.
+    """Give an enlarged fill the detail that known surroundings have beyond the small image.
 
     Contextual residual aggregation (Yi et al., "Contextual Residual Aggregation for Ultra High-Resolution
     Image Inpainting", CVPR 2020) with patch distances in the place of attention: what enlarging loses of the
     known pixels is their residual; every block of the hole takes the residual of the known block that is most
-    like it in the small, filled picture. The coarse fill decides what is there, the residual its texture, in
+    like it in the small, filled image. The coarse fill decides what is there, the residual its texture, in
     all octaves between the two sizes.
 
     Args:
         fill: ``small`` enlarged to ``(H, W, 3)``.
-        small: the filled picture, ``(h, w, 3)``.
+        small: the filled image, ``(h, w, 3)``.
         small_hole: its cells that were filled or unknown, ``(h, w)``.
         image: pixels, read where ``known``.
         known: ``(H, W)``, pixels of evidence.

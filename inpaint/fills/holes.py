@@ -28,7 +28,7 @@ LARGEST_SHARE = 0.8
 _FAINT_REACH = 8  # pixels beyond the hole where coverage below FAINTEST_RIM is a rim's end, not noise
 _THICKNESS_PER_GROWTH = 8  # a hole grows by default where it is at least so many times as thick
 _LOOK_SIDE = 512  # an image and its mask are compared at about this size
-_ALIKE = 0.7  # correlation of fine detail above which a grey mask is taken for a picture
+_ALIKE = 0.7  # correlation of fine detail above which a grey mask is taken for an image
 
 Hole = NDArray[np.bool_]
 Coverage = NDArray[np.uint8]
@@ -44,7 +44,7 @@ def check_image(image: Image.Image | NDArray[Any], mask: Image.Image) -> None:
     if isinstance(image, Image.Image):
         if image.mode not in MODES:
             raise ImageError(
-                f"got a picture in mode {image.mode}, expected {', '.join(MODES)}; use inpaint.read_image"
+                f"got an image in mode {image.mode}, expected {', '.join(MODES)}; use inpaint.read_image"
             )
         width, height = image.size
     else:
@@ -53,8 +53,8 @@ def check_image(image: Image.Image | NDArray[Any], mask: Image.Image) -> None:
         height, width = image.shape[:2]
     if mask.size != (width, height):
         raise MaskError(
-            f"the mask is {mask.width} x {mask.height} pixels, the picture {width} x {height}; "
-            "give a mask of the picture's size"
+            f"the mask is {mask.width} x {mask.height} pixels, the image {width} x {height}; "
+            "give a mask of the image's size"
         )
 
 
@@ -116,12 +116,12 @@ def doubt_mask(image: Image.Image | NDArray[Any], mask: Image.Image, hole: Hole)
     if abs(likeness) > _ALIKE:
         what = "a negative of the photo" if likeness < 0 else "the photo itself"
         return (
-            f"the mask looks like {what}: {share:.0%} of the picture would be filled; give an image that is "
+            f"the mask looks like {what}: {share:.0%} of the image would be filled; give an image that is "
             "white in the holes and black elsewhere, or the other way round with --invert-mask"
         )
     if share > LARGEST_SHARE:
         return (
-            f"the mask marks {share:.0%} of the picture as holes, so nearly all of it is replaced; if its "
+            f"the mask marks {share:.0%} of the image as holes, so nearly all of it is replaced; if its "
             "white is what should stay, use --invert-mask"
         )
     return None

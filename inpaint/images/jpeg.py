@@ -51,7 +51,7 @@ class JpegParts:
     Attributes:
         metadata: APPn and COM segments before the first scan, in order.
         coded: all the rest from tables to the last scan, as a file of its own with SOI and EOI.
-        trailer: what follows the end mark: gain maps, second pictures, motion photos.
+        trailer: what follows the end mark: gain maps, second images, motion photos.
         frame: the SOF marker: 0xC0 baseline, 0xC1 extended, 0xC2 progressive; others are rare.
         has_end: whether the file had its end mark.
     """
@@ -64,7 +64,7 @@ class JpegParts:
 
     @property
     def is_progressive(self) -> bool:
-        """Whether the picture comes in several scans of growing detail."""
+        """Whether the image comes in several scans of growing detail."""
         return self.frame == 0xC2
 
 
@@ -107,7 +107,7 @@ def split(data: bytes) -> JpegParts:
 
 
 def join(metadata: list[Segment], coded: bytes) -> bytes:
-    """Put metadata back in front of a coded picture, whose own APPn and COM segments are left out."""
+    """Put metadata back in front of a coded image, whose own APPn and COM segments are left out."""
     body, position = [], 2
     while True:
         marker, (length,) = coded[position + 1], struct.unpack_from(">H", coded, position + 2)
@@ -128,7 +128,7 @@ def encode_changed_blocks(parts: JpegParts, filled: NDArray[np.uint8], changed: 
         changed: ``(H, W)``, True where ``filled`` is to be taken.
 
     Returns:
-        A coded picture like ``parts.coded``: the same tables and sampling, progressive or not, Huffman tables
+        A coded image like ``parts.coded``: the same tables and sampling, progressive or not, Huffman tables
         optimised.
 
     Raises:
@@ -186,7 +186,7 @@ def _encode_component(
     """
     rows, columns = blocks.shape[0] * 8 * step[0], blocks.shape[1] * 8 * step[1]
     shape = (blocks.shape[0], 8, step[0], blocks.shape[1], 8, step[1])
-    # What lies beyond the picture's edge repeats it, lest the erased be seen there.
+    # What lies beyond the image's edge repeats it, lest the erased be seen there.
     beyond = [(0, max(0, rows - changed.shape[0])), (0, max(0, columns - changed.shape[1]))]
     inside = np.pad(changed[:rows, :columns], beyond, mode="edge").reshape(shape)
     y, x = np.nonzero(inside.any(axis=(1, 2, 4, 5)))

@@ -178,7 +178,7 @@ def tensor_to_image(tensor: Tensor) -> Image.Image:
     """
     single = tensor[0] if tensor.ndim == 4 and len(tensor) == 1 else tensor
     if single.ndim != 3 or len(single) != 3:
-        raise ShapeError(f"got {tuple(tensor.shape)}, expected (3, H, W) or (1, 3, H, W): pass one picture")
+        raise ShapeError(f"got {tuple(tensor.shape)}, expected (3, H, W) or (1, 3, H, W): pass one image")
     pixels = single.detach().float().clamp(0, 1).mul(255).round().to(torch.uint8)
     return Image.fromarray(pixels.permute(1, 2, 0).cpu().contiguous().numpy())
 

@@ -290,7 +290,7 @@ def _metadata(image: Image.Image) -> tuple[Metadata, int]:
 def _with_end_mark(data: bytes, notes: list[str]) -> bytes:
     """Add the end mark that a JPEG lacks, unless more than that is missing.
 
-    What the last bytes decode to tells: in a whole picture they belong to its last rows.
+    What the last bytes decode to tells: in a whole image they belong to its last rows.
     """
     parts = split(data)
     if parts.has_end:

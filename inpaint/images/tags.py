@@ -1,4 +1,4 @@
-"""TIFF directories, which EXIF and the index of second pictures in a JPEG are as well."""
+"""TIFF directories, which EXIF and the index of second images in a JPEG are as well."""
 
 from __future__ import annotations
 
@@ -121,7 +121,7 @@ def _append_ifd(out: bytearray, ifd: Ifd, order: str) -> int:
 
 
 def clean_exif(exif: bytes, dropped: list[str], *, upright: bool = False) -> bytes:
-    """Remove the thumbnail, and maker notes that hold a picture; all else stays where it is, byte for byte.
+    """Remove the thumbnail, and maker notes that hold an image; all else stays where it is, byte for byte.
 
     Args:
         exif: from its byte order mark on, perhaps empty. EXIF that cannot be parsed is dropped as a whole.
@@ -146,7 +146,7 @@ def clean_exif(exif: bytes, dropped: list[str], *, upright: bool = False) -> byt
         if MAKER_NOTE in inner and JPEG_START in inner[MAKER_NOTE].value:
             note = inner[MAKER_NOTE]
             data[note.place : note.place + note.count] = bytes(note.count)
-            dropped.append("maker notes with a picture")
+            dropped.append("maker notes with an image")
         if upright and ORIENTATION in ifd:
             struct.pack_into(order + "H", data, ifd[ORIENTATION].place, 1)
             if orientation_of(exif) >= 5 and all(side in inner for side in EXIF_SIDES):

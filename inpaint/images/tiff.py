@@ -97,7 +97,7 @@ def open_tiff(data: bytes, notes: list[str]) -> TiffPages:
         for inner in (entry.child for entry in ifd.values() if entry.child):
             if MAKER_NOTE in inner and JPEG_START in inner[MAKER_NOTE].value:
                 del inner[MAKER_NOTE]
-                dropped.append("maker notes with a picture")
+                dropped.append("maker notes with an image")
         if not kind & 4:  # else a mask of transparency
             tiff.pages.append(len(tiff.ifds))
         tiff.ifds.append(ifd)

@@ -87,7 +87,7 @@ def erased(image: Image.Image) -> Image.Image:
 @pytest.mark.parametrize(
     ("mask", "told"),
     [
-        (inverse(disc()), "marks 95% of the picture"),
+        (inverse(disc()), "marks 95% of the image"),
         (photo(), "looks like the photo itself"),
         (photo().convert("L"), "looks like the photo itself"),
         (inverse(photo()), "looks like a negative of the photo"),
