@@ -124,7 +124,7 @@ def run_batch(
     begun, busy = time.perf_counter(), 0.0
     waiting = deque(enumerate(jobs))
     reads: deque[tuple[int, Future[_Attempt]]] = deque()
-    writes: deque[tuple[int, Future[JobResult]]] = deque()
+    writes: dict[int, Future[JobResult]] = {}
 
     def finish(number: int, result: JobResult) -> None:
         done[number] = result
@@ -148,14 +148,16 @@ def run_batch(
                 start = time.perf_counter()
                 attempt = _fill(attempt, inpaint)
                 busy += time.perf_counter() - start
-                writes.append((number, writer.submit(_write, jobs[number], attempt, options)))
-                while writes and (len(writes) > ahead or writes[0][1].done()):
-                    number, written = writes.popleft()
-                    finish(number, written.result())
+                writes[number] = writer.submit(_write, jobs[number], attempt, options)
+                for number in list(writes):
+                    if len(writes) > ahead or writes[number].done():
+                        finish(number, writes[number].result())
+                        del writes[number]  # only now: Ctrl-C may come at any line
         except KeyboardInterrupt:
             reader.shutdown(wait=False, cancel_futures=True)
-        for number, written in writes:
-            finish(number, written.result())
+        for number, written in writes.items():
+            if number not in done:
+                finish(number, written.result())
     results = tuple(done[number] for number in sorted(done))
     unfinished = tuple(job for number, job in enumerate(jobs) if number not in done)
     return BatchReport(results, tuple(problems), unfinished, busy / (time.perf_counter() - begun))
