@@ -37,8 +37,8 @@ def test_the_smallest_config_has_the_published_defaults():
     assert (mae.mask_ratio, mae.weight_decay, mae.betas) == (0.75, 0.05, (0.9, 0.95)) and mae.mixed_masks
     acr: Any = config_from_table({**ACR, "weights": {}, "perceptual_weights": "f.safetensors"})
     assert dataclasses.asdict(acr.weights) == {
-        "adversarial": 10, "projected": 0, "feature_matching": 100, "perceptual": 30,
-        "l1_known": 10, "l1_hole": 0, "r1": 0.001,
+        "adversarial": 10, "projected": 0, "feature_matching": 100, "perceptual": 30, "style": 0,
+        "mobilenet": 0, "mobilenet_means": 0, "l1_known": 10, "l1_hole": 0, "r1": 0.001,
     }  # fmt: skip
     assert acr.ema_decay == 0.998 and acr.discriminator_input == "prediction"
 
