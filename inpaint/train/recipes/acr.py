@@ -67,7 +67,7 @@ class AcrRecipe:
         self.blocks = None
         if config.mobilenet_weights is not None:
             self.blocks = MobileNetPyramid.from_file(config.mobilenet_weights, (1, *MobileNetPyramid.TAPS))
-            self.blocks.to(processes.device, memory_format=torch.channels_last)
+            self.blocks.to(processes.device).to(memory_format=torch.channels_last)
         self.optimizer = torch.optim.Adam(
             _alphas_apart(self.network),
             config.learning_rate,
