@@ -150,7 +150,7 @@ def style_loss(activations: Sequence[Tensor], target_activations: Sequence[Tenso
     """
     levels = []
     for ours, theirs in zip(activations, target_activations, strict=True):
-        weights = F.adaptive_avg_pool2d(mask, list(ours.shape[2:])).flatten(2)
+        weights = F.adaptive_avg_pool2d(mask, (ours.shape[2], ours.shape[3])).flatten(2)
         count = weights.sum(2, keepdim=True).clamp(min=4.0)
         ours, theirs = ours.flatten(2), theirs.flatten(2)
         gram = (ours * weights) @ ours.transpose(1, 2) / count
