@@ -132,7 +132,8 @@ def batch(
     files = FileOptions(invert_mask, fit_mask, quality=quality, strip_metadata=strip_metadata)
     build = partial(_build_inpaint, device=device, precision=precision, **settings)
     weights = locate_in_terminal(model, "inpainter", accept_licence=accept_licence)
-    inpaint = build(str(weights))  # also with --cluster: it tells here what is wrong with the model
+    # With --cluster it only tells here what is wrong with the model; GPUs may be on other machines.
+    inpaint = build(str(weights), **({"device": "cpu"} if cluster else {}))
     with claim_folder(output, jobs):
         if watch:
             report = _watch(plan, inpaint, files, as_json)
