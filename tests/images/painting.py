@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import cv2
 import numpy as np
+import pytest
 from PIL import Image
 
+from inpaint.errors import ImageError
 from inpaint.images import hole_from_mask, read_file, write_file
 from inpaint.images.depth import find_range
 
@@ -61,3 +64,25 @@ def fill_file(source: Path, target: Path, *masks: Image.Image, **options: Any) -
     width, height = file.size
     file.fill(paint, masks or [mask_of(height, width)])
     return write_file(file, target, **options)
+
+
+def noise(*shape: int, seed: int = 0) -> np.ndarray:
+    """Random bytes of this shape."""
+    return np.random.default_rng(seed).integers(0, 256, shape, dtype=np.uint8)
+
+
+def save(tmp_path: Path, image: Image.Image, name: str, **options: Any) -> Path:
+    """Save an image under a name; gives its path."""
+    path = tmp_path / name
+    image.save(path, **options)
+    return path
+
+
+def one_line(call: Callable[[], object], error: type[Exception] = ImageError) -> str:
+    """The message of the error that a call must raise: one line, of exactly this class."""
+    with pytest.raises(error) as caught:
+        call()
+    assert type(caught.value) is error
+    message = str(caught.value)
+    assert message and "\n" not in message
+    return message

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -10,25 +9,9 @@ import numpy as np
 import pytest
 from PIL import ExifTags, Image
 
-from inpaint.errors import ImageError, MaskError
+from inpaint.errors import MaskError
 from inpaint.images import hole_from_mask, mask_from_image, read_mask, read_masks
-from tests.images.painting import mask_of
-
-
-def save(tmp_path: Path, image: Image.Image, name: str, **options: Any) -> Path:
-    path = tmp_path / name
-    image.save(path, **options)
-    return path
-
-
-def one_line(call: Callable[[], object], error: type[Exception] = ImageError) -> str:
-    with pytest.raises(error) as caught:
-        call()
-    assert type(caught.value) is error
-    message = str(caught.value)
-    assert message and "\n" not in message
-    return message
-
+from tests.images.painting import mask_of, one_line, save
 
 # Masks
 

@@ -6,7 +6,6 @@ import io
 import struct
 import threading
 import zlib
-from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -27,6 +26,7 @@ from inpaint.images import (
     read_image,
     write_image,
 )
+from tests.images.painting import noise, one_line, save
 
 ORIENTATION = ExifTags.Base.Orientation
 # Six different greys: every one of the eight orientations shows another arrangement.
@@ -42,16 +42,6 @@ UPRIGHT = {
     8: np.rot90(STORED),
 }
 SRGB = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
-
-
-def noise(*shape: int, seed: int = 0) -> np.ndarray:
-    return np.random.default_rng(seed).integers(0, 256, shape, dtype=np.uint8)
-
-
-def save(tmp_path: Path, image: Image.Image, name: str, **options: Any) -> Path:
-    path = tmp_path / name
-    image.save(path, **options)
-    return path
 
 
 def palette_image(*, transparent: bool) -> tuple[Image.Image, dict[str, object]]:
@@ -339,15 +329,6 @@ def test_exif_too_long_for_jpeg_is_dropped(tmp_path: Path) -> None:
 
 
 # Bad files: one line
-
-
-def one_line(call: Callable[[], object], error: type[Exception] = ImageError) -> str:
-    with pytest.raises(error) as caught:
-        call()
-    assert type(caught.value) is error
-    message = str(caught.value)
-    assert message and "\n" not in message
-    return message
 
 
 def test_missing_folder_empty_and_foreign_files(tmp_path: Path) -> None:

@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import io
 import os
-from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
@@ -23,26 +21,7 @@ from inpaint.images import (
     tensor_to_image,
     write_image,
 )
-
-
-def noise(*shape: int, seed: int = 0) -> np.ndarray:
-    return np.random.default_rng(seed).integers(0, 256, shape, dtype=np.uint8)
-
-
-def save(tmp_path: Path, image: Image.Image, name: str, **options: Any) -> Path:
-    path = tmp_path / name
-    image.save(path, **options)
-    return path
-
-
-def one_line(call: Callable[[], object], error: type[Exception] = ImageError) -> str:
-    with pytest.raises(error) as caught:
-        call()
-    assert type(caught.value) is error
-    message = str(caught.value)
-    assert message and "\n" not in message
-    return message
-
+from tests.images.painting import noise, one_line, save
 
 # Writing
 
