@@ -106,8 +106,11 @@ class TapNetwork(FrozenNetwork):
             raise ShapeError(
                 f"got images of {tuple(prediction.shape)} and {tuple(target.shape)}, expected equal shapes"
             )
-        taps: Iterator[Sequence[Tensor]] = zip(self(prediction), self(target), strict=True)
-        return torch.stack([self.compare(a, b) for a, b in taps])
+        return self.compare_all(self(prediction), self(target))
+
+    def compare_all(self, first: Sequence[Tensor], second: Sequence[Tensor]) -> Tensor:
+        """The distances ``(depths, B)`` of the activations of two batches of images."""
+        return torch.stack([self.compare(a, b) for a, b in zip(first, second, strict=True)])
 
 
 def check_images(image: Tensor, smallest: int = 1) -> None:

@@ -399,8 +399,10 @@ def _check_together(config: RunConfig) -> None:
                 f"perceptual_weights = 'FILE' ({PERCEPTUAL_FILES[config.perceptual_network]}), "
                 "or weights.perceptual = 0 to train without"
             )
-        if config.weights.style > 0 and not config.weights.perceptual:
-            raise ConfigError("weights.style is given without weights.perceptual, expected both")
+        if config.weights.style > 0 and (
+            not config.weights.perceptual or config.perceptual_network != "squeezenet"
+        ):
+            raise ConfigError("weights.style needs weights.perceptual and perceptual_network = 'squeezenet'")
         if config.weights.mobilenet + config.weights.mobilenet_means > 0 and config.mobilenet_weights is None:
             raise ConfigError(
                 "weights.mobilenet or mobilenet_means is given without mobilenet_weights, expected "

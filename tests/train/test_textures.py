@@ -55,7 +55,7 @@ def test_a_run_learns_from_them(photos, tmp_path: Path, perceptual_weights):
     fit(config)
     last = stats(config.out)[-1]
     assert last["style"] > 0 and last["mobilenet"] > 0 and last["mobilenet_means"] > 0
-    with pytest.raises(ConfigError, match=r"style is given without weights\.perceptual"):
+    with pytest.raises(ConfigError, match=r"style needs weights\.perceptual"):
         change_config(config, weights=LossWeights(**weights | {"perceptual": 0}))
     with pytest.raises(ConfigError, match="without mobilenet_weights"):
         change_config(config, mobilenet_weights=None)

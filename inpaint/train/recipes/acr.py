@@ -65,7 +65,7 @@ class AcrRecipe:
             self.features = load_perceptual(config.perceptual_network, config.perceptual_weights)
             self.features.to(processes.device)
         self.blocks = None
-        if config.mobilenet_weights is not None:
+        if config.mobilenet_weights is not None and config.weights.mobilenet + config.weights.mobilenet_means:
             self.blocks = MobileNetPyramid.from_file(config.mobilenet_weights, (1, *MobileNetPyramid.TAPS))
             self.blocks.to(processes.device).to(memory_format=torch.channels_last)
         self.optimizer = torch.optim.Adam(
@@ -132,10 +132,7 @@ class AcrRecipe:
         hole = weights.l1_hole if until is None or images_seen < until else 0.0
         values = {"l1": weighted_l1(prediction, image, mask, known=weights.l1_known, hole=hole)}
         loss = values["l1"]
-        if self.features is not None:
-            values["perceptual"] = self.features.feature_distance(seen, image).mean()
-            loss = loss + weights.perceptual * values["perceptual"]
-        for name, (weight, value) in self._texture_losses(seen, image, mask).items():
+        for name, (weight, value) in self._frozen_losses(seen, image, mask).items():
             values[name] = value
             loss = loss + weight * value
         for adversary in adversaries:
@@ -144,17 +141,19 @@ class AcrRecipe:
                 loss = loss + weight * value
         return values | {"loss": loss}
 
-    def _texture_losses(self, seen: Tensor, image: Tensor, mask: Tensor) -> dict[str, tuple[float, Tensor]]:
-        """Weight and value of what compares textures, for the networks that there are."""
+    def _frozen_losses(self, seen: Tensor, image: Tensor, mask: Tensor) -> dict[str, tuple[float, Tensor]]:
+        """Weight and value of each loss on features of a frozen network, for the networks that there are."""
         weights, losses = self.config.weights, {}
-        if self.features is not None and weights.style:
-            with torch.no_grad():
-                target = self.features(image)[:3]
-            losses["style"] = (weights.style, style_loss(self.features(seen)[:3], target, mask))
+        if self.features is not None:
+            if weights.style:  # both losses from one pass
+                activations, targets = self.features(seen), self.features(image)
+                losses["style"] = (weights.style, style_loss(activations[:3], targets[:3], mask))
+                distance = self.features.compare_all(activations, targets).mean()
+            else:
+                distance = self.features.feature_distance(seen, image).mean()
+            losses["perceptual"] = (weights.perceptual, distance)
         if self.blocks is not None:
-            with torch.no_grad():
-                target = self.blocks(image)
-            distance, means = block_losses(self.blocks(seen), target)
+            distance, means = block_losses(self.blocks(seen), self.blocks(image))
             losses["mobilenet"] = (weights.mobilenet, distance)
             losses["mobilenet_means"] = (weights.mobilenet_means, means)
         return losses
