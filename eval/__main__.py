@@ -7,15 +7,11 @@ from typing import Any
 
 import click
 
-from eval.commands.ablation import ablation
-from eval.commands.collapse import collapse
 from eval.commands.options import ALIASES
 from eval.commands.recognition import fine_tune, linear_probe
-from eval.commands.roadmap import roadmap
-from eval.commands.run import run
-from eval.commands.score import score
+from eval.commands.score import run, score, validate
+from eval.commands.studies import ablation, collapse, roadmap
 from eval.commands.table import table
-from eval.commands.validate import validate
 from eval.commands.weights import weights
 from inpaint.errors import InpaintError
 

@@ -10,12 +10,13 @@ from __future__ import annotations
 import tempfile
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import torch
 
 from eval.measures.build import build_measures
 from eval.results import Report
-from eval.scoring import OnProgress, no_progress, score
+from eval.scoring import score
 from eval.tasks.methods import Method
 from eval.tasks.pairs import Task, find_task
 
@@ -27,15 +28,7 @@ NETWORKS_FOLDER = Path("metrics")
 
 
 def find_validation_task(data: Path, limit: int | None = None) -> Task:
-    """The images and masks of the protocol.
-
-    Args:
-        data: the training data folder.
-        limit: take only so many images, evenly spread over the sorted names; each keeps its own mask.
-
-    Raises:
-        DataError: something is missing or cannot be read.
-    """
+    """The images and masks of the protocol, of a training data folder; see :func:`find_task`."""
     return find_task(data / IMAGES_FOLDER, data / MASKS_FILE, size=SIZE, cycle_masks=True, limit=limit)
 
 
@@ -45,11 +38,10 @@ def validate_methods(
     device: torch.device,
     *,
     limit: int | None = None,
-    save: Path | None = None,
     weights: Sequence[Path] = (),
     lpips: Sequence[str] = (),
     fid: Sequence[str] = (),
-    on_progress: OnProgress = no_progress,
+    **options: Any,
 ) -> Report:
     """Score methods by the fixed validation protocol.
 
@@ -58,11 +50,10 @@ def validate_methods(
         methods: rows of the table, in its order.
         device: where the fills compute, and the measures.
         limit: only so many images, evenly spread.
-        save: folder for the composites as PNG, one folder a method.
         weights: folders of feature networks, searched before ``DATA/metrics``.
         lpips: networks of the LPIPS columns in place of the protocol's own.
         fid: features of the FID columns in place of the protocol's own.
-        on_progress: called with what is scored, how many images are done, and of how many.
+        options: ``save`` and ``on_progress`` of :func:`eval.scoring.score`.
 
     Raises:
         InpaintError: data are missing or cannot be read, or a fill fails.
@@ -71,13 +62,7 @@ def validate_methods(
     folders = (*weights, data / NETWORKS_FOLDER)
     measures = build_measures(PROTOCOL, weights=folders, lpips=lpips, fid=fid, device=device)
     with tempfile.TemporaryDirectory() as temporary:
+        cache_dir = Path(temporary)
         return score(
-            task,
-            methods,
-            measures,
-            protocol=PROTOCOL,
-            cache_dir=Path(temporary),
-            device=device,
-            save=save,
-            on_progress=on_progress,
+            task, methods, measures, protocol=PROTOCOL, cache_dir=cache_dir, device=device, **options
         )

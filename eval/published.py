@@ -21,15 +21,7 @@ _NUMBER = re.compile(r"\d+\.\d+")
 
 @dataclass(frozen=True)
 class PublishedMethod:
-    """A method of a paper.
-
-    Attributes:
-        label: as tables print it.
-        name: in full.
-        paper: authors, title, venue.
-        code: ``owner/name`` of its public code; empty where it has no page here.
-        page: of these docs, on how to produce its outputs; empty for none.
-    """
+    """A method of a paper: its label in tables, full name, paper, and code and page of these docs, if any."""
 
     label: str
     name: str
@@ -75,35 +67,35 @@ class PublishedRow:
 
 @dataclass(frozen=True)
 class PublishedTable:
-    """A table of a paper; ``n`` and the hole ratio are None where they are not known.
+    """A table of a paper.
 
     Attributes:
         key: its name on the command line.
         title: for people.
         size: side of the images in pixels.
         protocol: the definitions behind its numbers.
-        n: how many images.
         images: which images, in words.
         masks: which masks, in words.
-        masks_hole_ratio: their mean hole ratio.
         source: where the numbers were read.
         traps: of this table, beside those of its protocol.
         rows: in the printed order.
         methods: of the rows, by key.
+        n: how many images; None where that is not known.
+        masks_hole_ratio: mean of the masks; None where it is not known.
     """
 
     key: str
     title: str
     size: int
     protocol: PublishedProtocol
-    n: int | None
-    pictures: str
+    images: str
     masks: str
-    masks_hole_ratio: float | None
     source: str
     traps: tuple[str, ...]
     rows: tuple[PublishedRow, ...]
     methods: Mapping[str, PublishedMethod]
+    n: int | None
+    masks_hole_ratio: float | None
 
 
 @dataclass(frozen=True)
@@ -113,7 +105,7 @@ class _Table:
     title: str
     size: int
     protocol: str
-    pictures: str
+    images: str
     masks: str
     source: str
     traps: tuple[str, ...]

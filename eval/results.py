@@ -1,8 +1,7 @@
 """What a scoring run measured, as plain data: the scorer writes it, every report reads it.
 
-Nothing here computes. A report knows its protocol, which images and masks it is about (by hash), what could
-not be measured and why, and one row per method with every image's values, so that tables, intervals, bins
-and galleries can be made again without scoring again.
+Nothing here computes. A report has every image's values, so that tables, intervals, bins and galleries can be
+made again without scoring again.
 """
 
 from __future__ import annotations
@@ -14,6 +13,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
+
+import cattrs
 
 from inpaint.errors import DataError
 
@@ -191,14 +192,10 @@ def from_plain(values: Mapping[str, Any]) -> Report:
     """
     if values.get("format") != FORMAT:
         raise DataError(f"got a report of format {values.get('format')!r}; expected {FORMAT}")
+    content = {key: value for key, value in values.items() if key != "format"}
     try:
-        content = {key: value for key, value in values.items() if key != "format"}
-        content["columns"] = tuple(Column(**column) for column in values["columns"])
-        content["unmeasured"] = tuple(Unmeasured(**entry) for entry in values["unmeasured"])
-        content["rows"] = tuple(_row(row) for row in values["rows"])
-        content["warnings"] = tuple(values["warnings"])
-        return Report(**content)
-    except (KeyError, TypeError, ValueError) as error:
+        return _CONVERTER.structure(content, Report)
+    except Exception as error:  # cattrs passes on whatever a value of another kind raises
         raise DataError(f"this is no whole report ({error}); write it again with --out NAME.json") from None
 
 
@@ -217,22 +214,4 @@ def read_report(path: Path | str) -> Report:
     return from_plain(values)
 
 
-def _row(values: Mapping[str, Any]) -> Row:
-    content = dict(values)
-    content["values"] = {key: Value(**_read_back(entry)) for key, entry in values["values"].items()}
-    content["bins"] = tuple(Bin(**{**entry, "values": _numbers(entry["values"])}) for entry in values["bins"])
-    content["images"] = tuple(
-        ImageScores(**{**entry, "values": _numbers(entry["values"])}) for entry in values["images"]
-    )
-    content["known_change"] = KnownChange(**values["known_change"]) if values["known_change"] else None
-    content["missing"] = tuple(values["missing"])
-    return Row(**content)
-
-
-def _numbers(values: Mapping[str, Any]) -> dict[str, float]:
-    return {key: float(value) for key, value in values.items()}
-
-
-def _read_back(values: Mapping[str, Any]) -> dict[str, Any]:
-    """Infinity and NaN became text; what is missing stays None."""
-    return {key: float(value) if isinstance(value, str) else value for key, value in values.items()}
+_CONVERTER = cattrs.Converter(detailed_validation=False, forbid_extra_keys=True)

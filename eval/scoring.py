@@ -68,9 +68,6 @@ def score(
         pixels_at_once: size of a batch; as suits the device.
         on_progress: called after each batch.
 
-    Returns:
-        The report; its numbers do not depend on interruptions.
-
     Raises:
         InpaintError: names clash, ``cache_dir`` holds another run, a file cannot be read or written, or a
             fill fails.
@@ -109,16 +106,11 @@ class _Run:
         self._device = device
         self._pixels_at_once = pixels_at_once
         self._on_progress = on_progress
-        made_of = f"{measures.definition} {measures.columns} {dict(measures.feature_sizes)} {measures.files}"
-        self._identity = {
-            "images or masks": task.fingerprint,
-            "measures": hashlib.sha256(made_of.encode()).hexdigest()[:16],
-        }
 
     @torch.inference_mode()
     def measure_targets(self) -> ResultCache:
         """Features of the ground truth, once for all methods, and what a report says of the images."""
-        cache = self._open("targets", {})
+        cache = self._open("targets")
         for examples, image, _ in self._stream("ground truth", self._task.pairs, None, cache):
             entries = [
                 {
@@ -135,7 +127,7 @@ class _Run:
     @torch.inference_mode()
     def measure(self, method: Method, save: Path | None) -> ResultCache:
         """Values and features of one method's composites; those of a fill are saved where ``save`` says."""
-        cache = self._open(f"method-{method.slug}", {"predictions": method.identity})
+        cache = self._open(f"method-{method.slug}", method.identity)
         pairs: Sequence[Pair] = self._task.pairs
         predictions = method.source if isinstance(method.source, Predictions) else None
         if predictions is not None:
@@ -147,7 +139,7 @@ class _Run:
                 prediction, seconds = self._predict(method, examples, image, mask)
                 filled = composite(prediction, image, mask)
                 files = [] if save is None else [save / f"{example.pair.stem}.png" for example in examples]
-                written = writers.map(_write_picture, filled.cpu(), files) if files else ()
+                written = writers.map(_write_filled, filled.cpu(), files) if files else ()
                 values = self._measures.per_image(filled, image, mask)
                 features = self._features(filled)
                 known_change = None if method.kind == "baseline" else _known_change(prediction, image, mask)
@@ -155,10 +147,15 @@ class _Run:
                 cache.append(_entries(examples, values, known_change, seconds), features)
         return cache
 
-    def _open(self, name: str, identity: Mapping[str, str]) -> ResultCache:
-        return ResultCache(
-            self._cache_dir, name, {**self._identity, **identity}, self._measures.feature_sizes
-        )
+    def _open(self, name: str, predictions: str = "") -> ResultCache:
+        measures = self._measures
+        made_of = f"{measures.definition} {measures.columns} {dict(measures.feature_sizes)} {measures.files}"
+        identity = {
+            "images or masks": self._task.fingerprint,
+            "measures": hashlib.sha256(made_of.encode()).hexdigest()[:16],
+            "predictions": predictions,
+        }
+        return ResultCache(self._cache_dir, name, identity, measures.feature_sizes)
 
     def _stream(
         self, what: str, pairs: Sequence[Pair], predictions: Predictions | None, cache: ResultCache
@@ -178,22 +175,19 @@ class _Run:
         if isinstance(method.source, Predictions):
             files = [example.prediction for example in examples if example.prediction is not None]
             return image_tensor(files, self._device), None
-        self._wait()
+        synchronise = torch.cuda.synchronize if self._device.type == "cuda" else lambda: None
+        synchronise()
         start = time.perf_counter()
         prediction = fill_in_8_bits(method, image, mask)
-        self._wait()
+        synchronise()
         return prediction, (time.perf_counter() - start) / len(examples)
-
-    def _wait(self) -> None:
-        if self._device.type == "cuda":
-            torch.cuda.synchronize(self._device)
 
     def _features(self, image: Tensor) -> dict[str, NDArray[np.float32]]:
         return {key: feature.numpy() for key, feature in self._measures.features(image).items()}
 
 
 def describe_device(device: torch.device) -> str:
-    """The processor's name, for a report."""
+    """The name of a GPU, or a CPU's threads, for a report."""
     if device.type == "cuda":
         return torch.cuda.get_device_name(device)
     return f"{device.type}, {torch.get_num_threads()} thread(s)"
@@ -233,8 +227,8 @@ def _entries(
     return entries
 
 
-def _write_picture(picture: Tensor, path: Path) -> None:
-    write_image(tensor_to_image(picture), path)
+def _write_filled(image: Tensor, path: Path) -> None:
+    write_image(tensor_to_image(image), path)
 
 
 def _known_change(prediction: Tensor, image: Tensor, mask: Tensor) -> list[dict[str, float]]:

@@ -15,12 +15,14 @@ from eval.measures.build import Measures
 from eval.measures.statistics import bins_of, means_of
 from eval.results import ImageScores, KnownChange, Report, Row, Value
 from eval.tasks.cache import ResultCache
-from eval.tasks.files import PictureFile, few
+from eval.tasks.files import ImageFile, few
 from eval.tasks.methods import Method
 from eval.tasks.pairs import Predictions, Task
 from eval.tasks.stream import read_ahead
 from inpaint.errors import DataError
 from inpaint.mask_sets import hash_masks
+
+Entries = Sequence[Mapping[str, Any]]
 
 
 def summarise(
@@ -51,17 +53,30 @@ def summarise(
     rows, warnings = [], _warn_of_task(task, measures, truth)
     for method, cache in caches.items():
         entries = list(cache)
-        _check_stems(task, method, entries, cache_dir)
-        values = _measure_sets(measures, task, method, cache, targets)
-        rows.append(_row(method, entries, values, measures, save))
-        warnings += _warn_of_method(method, rows[-1], entries)
+        files = method.source if isinstance(method.source, Predictions) else None
+        stems = [pair.stem for pair in task.pairs if files is None or pair.stem in files.files]
+        if [entry["stem"] for entry in entries] != stems:  # what two runs wrote at the same time
+            raise DataError(
+                f"got the scores of {method.name} mixed up in {str(cache_dir)!r}, as by two runs at once; "
+                "delete the folder, and give each run its own with --cache-dir"
+            )
+        features = targets.features()
+        if len(stems) < len(task.pairs):
+            kept = set(stems)
+            numbers = np.array([i for i, pair in enumerate(task.pairs) if pair.stem in kept])
+            features = {key: vectors[numbers] for key, vectors in features.items()}
+        of_sets = measures.of_sets(cache.features(), features)
+        rows.append(_row(method, entries, of_sets, measures, save))
+        if files is not None:
+            warnings += _warn_of_files(method.name, files, entries)
+    lines = sorted(f"{entry['stem']}\0{entry['shape']}\0{entry['sha256']}\n" for entry in truth)
     return Report(
         protocol=protocol,
         definition=measures.definition,
         n=len(truth),
         size=" x ".join(map(str, shapes.pop())) if len(shapes) == 1 else "mixed",
         hole_ratio=math.fsum(entry["hole_ratio"] for entry in truth) / len(truth),
-        images_hash=_hash_images(truth),
+        images_hash=hashlib.sha256("".join(lines).encode()).hexdigest(),
         masks_hash=hash_masks(read_ahead(task.masks_once(), _stem_and_hole)),
         columns=measures.columns,
         unmeasured=measures.unmeasured,
@@ -73,23 +88,8 @@ def summarise(
     )
 
 
-def _check_stems(task: Task, method: Method, entries: Sequence[Mapping[str, Any]], cache_dir: Path) -> None:
-    """Refuse what two runs wrote into one folder at the same time."""
-    files = method.source.files if isinstance(method.source, Predictions) else None
-    expected = [pair.stem for pair in task.pairs if files is None or pair.stem in files]
-    if [entry["stem"] for entry in entries] != expected:
-        raise DataError(
-            f"got the scores of {method.name} mixed up in {str(cache_dir)!r}, as by two runs at once; "
-            "delete the folder, and give each run its own with --cache-dir"
-        )
-
-
 def _row(
-    method: Method,
-    entries: Sequence[Mapping[str, Any]],
-    of_sets: Mapping[str, Value],
-    measures: Measures,
-    save: Path | None,
+    method: Method, entries: Entries, of_sets: Mapping[str, Value], measures: Measures, save: Path | None
 ) -> Row:
     images = tuple(
         ImageScores(entry["stem"], entry["hole_ratio"], entry["values"])
@@ -114,33 +114,21 @@ def _row(
     )
 
 
-def _measure_sets(
-    measures: Measures, task: Task, method: Method, cache: ResultCache, targets: ResultCache
-) -> dict[str, Value]:
-    """Compare a method's images with the ground truth of the same images, all together."""
-    truth = targets.features()
-    if isinstance(method.source, Predictions) and method.source.missing:
-        rows = np.array([i for i, pair in enumerate(task.pairs) if pair.stem in method.source.files])
-        truth = {key: features[rows] for key, features in truth.items()}
-    return measures.of_sets(cache.features(), truth)
+def _known_change(entries: Entries) -> KnownChange:
+    changes = [entry["known_change"] for entry in entries]
+    known = sum(change["known"] for change in changes)
+    pixels = sum(change["pixels"] for change in changes) / max(1, known)
+    worst = max(change["worst"] for change in changes)
+    return KnownChange(pixels, _mean_change(entries, "known"), worst)
 
 
-def _known_change(entries: Sequence[Mapping[str, Any]]) -> KnownChange:
-    known = sum(entry["known_change"]["known"] for entry in entries)
-    return KnownChange(
-        pixels=sum(entry["known_change"]["pixels"] for entry in entries) / max(1, known),
-        mean=_mean_change(entries, "known"),
-        worst=max(entry["known_change"]["worst"] for entry in entries),
-    )
-
-
-def _mean_change(entries: Sequence[Mapping[str, Any]], region: str) -> float:
+def _mean_change(entries: Entries, region: str) -> float:
     """Mean absolute difference over a region before compositing, in 8-bit levels."""
     pixels = sum(entry["known_change"][region] for entry in entries)
     return sum(entry["known_change"][f"{region}_sum"] for entry in entries) / max(1, 3 * pixels)
 
 
-def _warn_of_task(task: Task, measures: Measures, truth: Sequence[Mapping[str, Any]]) -> list[str]:
+def _warn_of_task(task: Task, measures: Measures, truth: Entries) -> list[str]:
     warnings = []
     if task.missing:
         warnings.append(
@@ -163,35 +151,26 @@ def _warn_of_task(task: Task, measures: Measures, truth: Sequence[Mapping[str, A
     return warnings
 
 
-def _warn_of_method(method: Method, row: Row, entries: Sequence[Mapping[str, Any]]) -> list[str]:
-    if not isinstance(method.source, Predictions):
-        return []
-    predictions, warnings = method.source, []
+def _warn_of_files(name: str, predictions: Predictions, entries: Entries) -> list[str]:
+    warnings = []
     if predictions.missing:
         warnings.append(
-            f"{method.name}: {len(predictions.missing)} images have no prediction: "
-            f"{few(predictions.missing)}. Its numbers are over the other {len(entries)}: compare them "
-            "with no other row."
+            f"{name}: {len(predictions.missing)} images have no prediction: {few(predictions.missing)}. Its "
+            f"numbers are over the other {len(entries)}: compare them with no other row."
         )
     if predictions.jpegs:
         warnings.append(
-            f"{method.name}: {predictions.jpegs} predictions are JPEG, which changes pixels as it saves "
-            "them; save PNG."
+            f"{name}: {predictions.jpegs} predictions are JPEG, which changes pixels as it saves them; save "
+            "PNG."
         )
     known, hole = _mean_change(entries, "known"), _mean_change(entries, "hole")
     if known > hole:
         warnings.append(
-            f"{method.name}: the known region differs more from the truth ({known:.2f} levels) than the hole "
-            f"does ({hole:.2f}): was it made with masks of the other polarity (white must be the hole)?"
+            f"{name}: the known region differs more from the truth ({known:.2f} levels) than the hole does "
+            f"({hole:.2f}): was it made with masks of the other polarity (white must be the hole)?"
         )
     return warnings
 
 
-def _hash_images(truth: Sequence[Mapping[str, Any]]) -> str:
-    """SHA-256 over the stems in sorted order, each with the hash of its size and pixels."""
-    lines = sorted(f"{entry['stem']}\0{entry['shape']}\0{entry['sha256']}\n" for entry in truth)
-    return hashlib.sha256("".join(lines).encode()).hexdigest()
-
-
-def _stem_and_hole(mask: PictureFile) -> tuple[str, NDArray[np.bool_]]:
+def _stem_and_hole(mask: ImageFile) -> tuple[str, NDArray[np.bool_]]:
     return mask.stem, mask.read_hole()

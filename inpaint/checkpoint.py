@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from pathlib import Path
+from typing import TypeVar
 
 import torch
 from safetensors import SafetensorError, safe_open
@@ -22,6 +23,7 @@ from inpaint.models.patch_autoencoder import PatchAutoencoder
 from inpaint.models.presets import build_described, describe_preset
 
 FORMAT = "inpaint-1"
+Autoencoder = TypeVar("Autoencoder", bound=PatchAutoencoder)
 
 
 def save_checkpoint(
@@ -85,6 +87,25 @@ def load_checkpoint(path: str | Path, device: str | torch.device = "cpu") -> Inp
     model = build_described(description)
     fit_state(model, tensors, str(path))
     return model.eval().to(device)
+
+
+def load_autoencoder(
+    path: str | Path, kind: type[Autoencoder] = PatchAutoencoder, device: str | torch.device = "cpu"
+) -> Autoencoder:
+    """Read a masked autoencoder from its own checkpoint, or from that of an inpainter whose prior it is.
+
+    Raises:
+        CheckpointError: as :func:`load_checkpoint`, or the file holds no autoencoder of this kind.
+    """
+    model = load_checkpoint(path, device)
+    found = model.prior if isinstance(model, Inpainter) else model
+    if not isinstance(found, kind):
+        holds = "an inpainter without a prior" if found is None else type(found).__name__
+        raise CheckpointError(
+            f"{path} holds no {kind.__name__}, got {holds}; expected a checkpoint of such a masked "
+            "autoencoder, or of an inpainter whose prior is one"
+        )
+    return found
 
 
 def read_notes(path: str | Path) -> dict[str, str]:

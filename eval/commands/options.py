@@ -1,31 +1,23 @@
-"""What the commands share: their options, and the way from images to reports."""
+"""What the commands share: options, progress, and where values are kept between runs."""
 
 from __future__ import annotations
 
-import functools
 import tempfile
+import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, fields
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import click
 
-from eval.commands.progress import shown_progress
 from inpaint.cli.options import device_option
 from inpaint.errors import InpaintError
-
-if TYPE_CHECKING:
-    import torch
-
-    from eval.results import Report
-    from eval.tasks.methods import Method
-    from eval.tasks.pairs import Task
 
 PROTOCOLS = ("standard", "mae-far", "lama")
 ALIASES = {"floors": "baselines", "work": "cache-dir", "feature-networks": "weights", "to": "weights"}
 """Options of the first version, which still work."""
+SECONDS_BETWEEN_LINES = 10.0
 PATH = click.Path(path_type=Path)
 
 baselines_option = click.option(
@@ -33,6 +25,13 @@ baselines_option = click.option(
 )
 models_option = click.option(
     "--model", "models", multiple=True, help="Model name or checkpoint file (also an MAE alone); repeatable."
+)
+predictions_option = click.option(
+    "--pred",
+    "predictions",
+    multiple=True,
+    metavar="NAME=DIR",
+    help="A method's name in the table, and the folder of its predictions; repeatable.",
 )
 reports_option = click.option(
     "--out", "reports", type=PATH, multiple=True, help="Report: .md, .json, .csv or .html; repeatable."
@@ -53,6 +52,15 @@ cache_option = click.option(
     help="Cache directory for resuming. Default: REPORT.cache beside the first report; without any report "
     "nothing is kept.",
 )
+
+
+def limit_option(least: int) -> Callable[..., Any]:
+    """``--limit``, of at least so many images."""
+    return click.option(
+        "--limit", type=click.IntRange(min=least), metavar="N", help="Only N images, evenly spread."
+    )
+
+
 MEASURES_OPTIONS = (
     weights_option,
     click.option(
@@ -88,7 +96,7 @@ RUN_OPTIONS = (
         help="Image i of the sorted names gets mask i modulo their count, not the mask of its own name.",
     ),
     click.option("--allow-missing", is_flag=True, help="Count missing masks and predictions; do not stop."),
-    click.option("--limit", type=click.IntRange(min=1), metavar="N", help="Only N images, evenly spread."),
+    limit_option(1),
     *MEASURES_OPTIONS,
     reports_option,
     cache_option,
@@ -96,109 +104,15 @@ RUN_OPTIONS = (
 )
 
 
-@dataclass(frozen=True)
-class SetSettings:
-    """Values of ``SET_OPTIONS``: what is scored, and by which protocol."""
+def with_options(*options: Callable[..., Any]) -> Callable[..., Any]:
+    """Add options to a command, in this order."""
 
-    images: Path
-    masks: Path
-    protocol: str
-    baselines: bool
-    size: int | None
-
-
-@dataclass(frozen=True)
-class RunSettings:
-    """Values of ``RUN_OPTIONS``."""
-
-    cycle_masks: bool
-    allow_missing: bool
-    limit: int | None
-    weights: tuple[Path, ...]
-    lpips: tuple[str, ...]
-    fid: tuple[str, ...]
-    reports: tuple[Path, ...]
-    cache_dir: Path | None
-    device: str
-
-
-def with_options(kind: type[Any], options: Sequence[Callable[..., Any]]) -> Callable[..., Any]:
-    """Add options to a command, which gets their values as one more positional argument, a ``kind``."""
-
-    def decorate(command: Callable[..., None]) -> Callable[..., None]:
-        @functools.wraps(command)
-        def run(*before: Any, **values: Any) -> None:
-            settings = kind(**{field.name: values.pop(field.name) for field in fields(kind)})
-            command(*before, settings, **values)
-
+    def decorate(command: Callable[..., Any]) -> Callable[..., Any]:
         for option in reversed(options):
-            run = option(run)
-        return run
+            command = option(command)
+        return command
 
     return decorate
-
-
-def score_and_report(
-    what: SetSettings,
-    run: RunSettings,
-    find_methods: Callable[[Task, torch.device], list[Method]],
-    save: Path | None = None,
-) -> None:
-    """Score methods, write the reports, print the table; arguments as of :func:`score_task`."""
-    from eval.report.files import check_suffix, write_report
-    from eval.report.markdown import to_markdown
-
-    for path in run.reports:
-        check_suffix(path)
-    report = score_task(what, run, find_methods, save)
-    for path in run.reports:
-        write_report(report, path)
-    click.echo(to_markdown(report), nl=False)
-
-
-def score_task(
-    what: SetSettings,
-    run: RunSettings,
-    find_methods: Callable[[Task, torch.device], list[Method]],
-    save: Path | None = None,
-) -> Report:
-    """Score methods on the images and masks of a command line.
-
-    Args:
-        what: images, masks and protocol.
-        run: how.
-        find_methods: makes the rows beside the baselines, once images and masks are known to be whole.
-        save: folder for the composites of fills.
-    """
-    from eval.measures.build import build_measures
-    from eval.scoring import score
-    from eval.tasks.methods import baseline_methods, check_names
-    from eval.tasks.pairs import find_task
-    from inpaint.device import choose_device
-
-    device = choose_device(run.device)
-    task = find_task(
-        what.images,
-        what.masks,
-        size=what.size,
-        cycle_masks=run.cycle_masks,
-        allow_missing=run.allow_missing,
-        limit=run.limit,
-    )
-    methods = (baseline_methods() if what.baselines else []) + find_methods(task, device)
-    check_names(methods)
-    measures = build_measures(what.protocol, weights=run.weights, lpips=run.lpips, fid=run.fid, device=device)
-    with cache_folder(run.cache_dir, run.reports) as cache_dir, shown_progress() as on_progress:
-        return score(
-            task,
-            methods,
-            measures,
-            protocol=what.protocol,
-            cache_dir=cache_dir,
-            device=device,
-            save=save,
-            on_progress=on_progress,
-        )
 
 
 def default_cache(cache_dir: Path | None, reports: Sequence[Path]) -> Path | None:
@@ -222,3 +136,36 @@ def cache_folder(cache_dir: Path | None, reports: Sequence[Path]) -> Iterator[Pa
         yield kept
     except KeyboardInterrupt:
         raise InpaintError(f"stopped; the same command resumes from {str(kept)!r}") from None
+
+
+@contextmanager
+def shown_progress() -> Iterator[Callable[[str, int, int], None]]:
+    """Show progress on stderr while the context lasts: a bar on a terminal, elsewhere a line now and then.
+
+    Yields:
+        Call it with what is being scored, how many images are done, and of how many.
+    """
+    from rich.console import Console
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
+
+    console = Console(stderr=True)
+    told: dict[str, float] = {}
+    bars: dict[str, TaskID] = {}
+
+    def tell(what: str, done: int, total: int) -> None:
+        if what not in told or time.monotonic() - told[what] >= SECONDS_BETWEEN_LINES:
+            click.echo(f"{what}: {done} of {total} images", err=True)
+            told[what] = time.monotonic()
+
+    if not console.is_terminal:
+        yield tell
+        return
+    columns = (TextColumn("{task.description}", markup=False), BarColumn(), MofNCompleteColumn())
+    with Progress(*columns, TimeRemainingColumn(), console=console) as progress:
+
+        def show(what: str, done: int, total: int) -> None:
+            if what not in bars:
+                bars[what] = progress.add_task(what, total=total)
+            progress.update(bars[what], completed=done)
+
+        yield show

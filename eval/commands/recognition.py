@@ -4,15 +4,13 @@ from __future__ import annotations
 
 import importlib.util
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 from click.core import ParameterSource
 
-from eval.commands.options import PATH, cache_folder, cache_option, with_options
-from eval.commands.progress import shown_progress
+from eval.commands.options import PATH, cache_folder, cache_option, shown_progress, with_options
 from inpaint.cli.options import device_option
 from inpaint.errors import InpaintError
 
@@ -20,31 +18,6 @@ if TYPE_CHECKING:
     from eval.studies.recognition.encoders import Candidate
     from eval.studies.recognition.outcomes import Outcome
     from eval.studies.recognition.task import RecognitionTask
-
-
-@dataclass(frozen=True)
-class Settings:
-    """Values of the options that both commands have."""
-
-    data: Path
-    classes: Path | None
-    group_column: str | None
-    per_class: int | None
-    folds: int
-    models: tuple[str, ...]
-    random: bool
-    size: int | None
-    seeds: int
-    seed: int
-    reports: tuple[Path, ...]
-    cache_dir: Path | None
-    device: str
-
-    @property
-    def runs(self) -> range:
-        """The seeds of the runs."""
-        return range(self.seed, self.seed + self.seeds)
-
 
 _OPTIONS = (
     click.option(
@@ -102,44 +75,43 @@ _OPTIONS = (
 
 
 @click.command("linear-probe")
-@with_options(Settings, _OPTIONS)
-def linear_probe(settings: Settings) -> None:
+@with_options(*_OPTIONS)
+def linear_probe(**options: Any) -> None:
     """Tell the classes of photos by logistic regression on an encoder's frozen features.
 
     Every photo is tested once, by a probe that learned from the other folds. Features are kept: a run that
     was stopped resumes, and a new checkpoint beside old ones costs its own features only.
     """
 
-    def check(task: RecognitionTask, candidates: list[Candidate], **place: Any) -> list[Outcome]:
+    def measure(task: RecognitionTask, candidates: list[Candidate], **how: Any) -> list[Outcome]:
         from eval.studies.recognition.probe import probe_candidates
 
-        return probe_candidates(task, candidates, seeds=settings.runs, **place)
+        return probe_candidates(task, candidates, **how)
 
     facts = {
-        "How": "frozen features, standardised; multinomial logistic regression whose penalty the folds "
-        "learned from choose; every photo tested once, by a probe of the other folds",
+        "How": "frozen features, standardised; multinomial logistic regression, its penalty chosen by "
+        "cross-validation on the training folds; every photo tested once, by a probe of the other folds",
         "Runs": "a pre-trained encoder is frozen and probed once, a random one with every seed",
     }
-    _check_and_report("Linear probe", settings, check, facts)
+    _measure_and_report("Linear probe", measure, facts, **options)
 
 
 @click.command("fine-tune")
-@with_options(Settings, _OPTIONS)
+@with_options(*_OPTIONS)
 @click.option("--steps", type=click.IntRange(min=1), default=100, show_default=True, help="Of each run.")
 @click.option("--batch-size", type=click.IntRange(min=2), default=16, show_default=True)
 @click.option("--learning-rate", type=click.FloatRange(min=0, min_open=True), default=1e-3, show_default=True)
-def fine_tune(settings: Settings, steps: int, batch_size: int, learning_rate: float) -> None:
+def fine_tune(steps: int, batch_size: int, learning_rate: float, **options: Any) -> None:
     """Train the whole encoder on the classes of photos for a few steps, and test it on the first fold.
 
     Every encoder, pre-trained or random, gets the same steps, images and rates, once for each seed. A CUDA
     device multiplies in bfloat16. Finished runs are kept: a command that was stopped resumes.
     """
 
-    def check(task: RecognitionTask, candidates: list[Candidate], **place: Any) -> list[Outcome]:
+    def measure(task: RecognitionTask, candidates: list[Candidate], **how: Any) -> list[Outcome]:
         from eval.studies.recognition.fine_tuning import FineTuning, fine_tune_candidates
 
-        tuning = FineTuning(steps, batch_size, learning_rate)
-        return fine_tune_candidates(task, candidates, tuning, seeds=settings.runs, **place)
+        return fine_tune_candidates(task, candidates, FineTuning(steps, batch_size, learning_rate), **how)
 
     facts = {
         "How": "the whole encoder and a linear layer on its standardised features, AdamW, "
@@ -147,11 +119,25 @@ def fine_tune(settings: Settings, steps: int, batch_size: int, learning_rate: fl
         "first fold, trained on the others",
         "Runs": "one for each seed: random weights, last layer, order and crops of the images",
     }
-    _check_and_report("Fine-tune", settings, check, facts)
+    _measure_and_report("Fine-tune", measure, facts, **options)
 
 
-def _check_and_report(
-    title: str, settings: Settings, check: Callable[..., list[Outcome]], facts: Mapping[str, str]
+def _measure_and_report(
+    title: str,
+    measure: Callable[..., list[Outcome]],
+    facts: Mapping[str, str],
+    *,
+    data: Path,
+    folds: int,
+    models: tuple[str, ...],
+    random: bool,
+    size: int | None,
+    seeds: int,
+    seed: int,
+    reports: tuple[Path, ...],
+    cache_dir: Path | None,
+    device: str,
+    **selection: Any,
 ) -> None:
     """Load what the options name, measure, write the reports, print the Markdown."""
     if importlib.util.find_spec("sklearn") is None:
@@ -162,46 +148,35 @@ def _check_and_report(
     from eval.scoring import describe_device
     from eval.studies.recognition.encoders import load_candidates
     from eval.studies.recognition.labels import find_labelled
-    from eval.studies.recognition.report import SUFFIXES, make_report, to_markdown, write_report
+    from eval.studies.recognition.outcomes import SUFFIXES, make_report, to_markdown, write_report
     from eval.studies.recognition.task import load_task
     from inpaint.device import choose_device
 
-    for path in settings.reports:
+    for path in reports:
         check_suffix(path, SUFFIXES)
-    device = choose_device(settings.device)
-    candidates = load_candidates(settings.models, size=settings.size, random=settings.random)
-    labelled = find_labelled(
-        settings.data,
-        classes=settings.classes,
-        group_column=settings.group_column,
-        per_class=settings.per_class,
-        seed=settings.seed,
-    )
-    size = max(candidate.size for candidate in candidates)
+    place = choose_device(device)
+    candidates = load_candidates(models, size=size, random=random)
+    labelled = find_labelled(data, seed=seed, **selection)
+    side = max(candidate.size for candidate in candidates)
     task = load_task(
-        labelled,
-        size,
-        folds=settings.folds,
-        seed=settings.seed,
-        on_problem=lambda line: click.echo(line, err=True),
+        labelled, side, folds=folds, seed=seed, on_problem=lambda line: click.echo(line, err=True)
     )
     try:
-        with cache_folder(settings.cache_dir, settings.reports) as cache_dir, shown_progress() as on_progress:
-            outcomes = check(task, candidates, cache_dir=cache_dir, device=device, on_progress=on_progress)
+        with cache_folder(cache_dir, reports) as kept, shown_progress() as on_progress:
+            how = {"seeds": range(seed, seed + seeds), "cache_dir": kept, "device": place}
+            outcomes = measure(task, candidates, **how, on_progress=on_progress)
     except torch.OutOfMemoryError as error:
         raise InpaintError(
-            f"out of memory on {device}; expected a smaller --size or --batch-size, or --device cpu"
+            f"out of memory on {place}; expected a smaller --size or --batch-size, or --device cpu"
         ) from error
-    facts = {
-        **facts,
+    hashes = [f"{c.name} ({c.identity[:16]})" for c in candidates if c.kind == "pre-trained"]
+    repeat = {
         "Command": _command(),
-        "Device": describe_device(device),
-        "SHA-256 of models": ", ".join(
-            f"{c.name} ({c.identity[:16]})" for c in candidates if c.kind == "pre-trained"
-        ),
+        "Device": describe_device(place),
+        "SHA-256 of models": ", ".join(hashes),
     }
-    report = make_report(title, outcomes, task, seed=settings.seed, facts=facts)
-    for path in settings.reports:
+    report = make_report(title, outcomes, task, seed=seed, facts={**facts, **repeat})
+    for path in reports:
         write_report(report, path)
     click.echo(to_markdown(report), nl=False)
 

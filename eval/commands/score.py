@@ -1,49 +1,144 @@
-"""``python -m eval score``: score image files made elsewhere."""
+"""``python -m eval score``, ``run`` and ``validate``."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from eval.commands.options import (
+    MEASURES_OPTIONS,
+    PATH,
     RUN_OPTIONS,
     SET_OPTIONS,
-    RunSettings,
-    SetSettings,
-    score_and_report,
+    baselines_option,
+    cache_folder,
+    limit_option,
+    models_option,
+    predictions_option,
+    reports_option,
+    save_option,
+    shown_progress,
     with_options,
 )
+from inpaint.cli.options import device_option
 from inpaint.errors import InpaintError
 
 if TYPE_CHECKING:
+    import torch
+
+    from eval.results import Report
     from eval.tasks.methods import Method
     from eval.tasks.pairs import Task
 
+    FindMethods = Callable[[Task, torch.device], list[Method]]
+
 
 @click.command()
-@with_options(SetSettings, SET_OPTIONS)
-@with_options(RunSettings, RUN_OPTIONS)
-@click.option(
-    "--pred",
-    "predictions",
-    multiple=True,
-    metavar="NAME=DIR",
-    help="A method's name in the table, and the folder of its predictions; repeatable.",
-)
-def score(what: SetSettings, run: RunSettings, predictions: tuple[str, ...]) -> None:
+@with_options(*SET_OPTIONS, *RUN_OPTIONS, predictions_option)
+def score(predictions: tuple[str, ...], **options: Any) -> None:
     """Score predictions on disk against the ground truth.
 
     An image, its mask and its predictions have the same name, whatever their suffixes; subfolders are not
     searched. Outside the hole every prediction is replaced by the ground truth before it is measured; the
     report says what it had changed there. A run that was stopped resumes when the same command is given.
     """
-    if not predictions and not what.baselines:
+    if not predictions and not options["baselines"]:
         raise InpaintError("nothing to score; give --pred NAME=DIR or --baselines")
     folders = [name_and_folder(text) for text in predictions]
-    score_and_report(what, run, lambda task, device: methods_of_files(folders, task, run.allow_missing))
+
+    def find_methods(task: Task, device: torch.device) -> list[Method]:
+        return methods_of_files(folders, task, options["allow_missing"])
+
+    _write_and_print(options["reports"], lambda: score_task(find_methods, **options))
+
+
+@click.command()
+@with_options(*SET_OPTIONS, *RUN_OPTIONS, models_option, save_option)
+def run(models: tuple[str, ...], **options: Any) -> None:
+    """Inpaint images with models, and score the results.
+
+    An image and its mask have the same name, whatever their suffixes; subfolders are not searched. Models
+    never see what lies under the hole. A run that was stopped resumes when the same command is given.
+    """
+    _check_work(models, options["baselines"])
+
+    def find_methods(task: Task, device: torch.device) -> list[Method]:
+        from eval.tasks.methods import load_models
+
+        return load_models(models, device)
+
+    _write_and_print(options["reports"], lambda: score_task(find_methods, **options))
+
+
+@click.command()
+@click.option("--data", type=PATH, required=True, help="Training data folder.")
+@with_options(models_option, baselines_option, reports_option, limit_option(2), save_option)
+@with_options(device_option, *MEASURES_OPTIONS)
+def validate(
+    models: tuple[str, ...], baselines: bool, reports: tuple[Path, ...], device: str, **options: Any
+) -> None:
+    """Run the fixed validation protocol (DATA/val with the published masks, 256 x 256).
+
+    Feature networks are looked for in DATA/metrics and in every --weights.
+    """
+    from eval.protocol import validate_methods
+    from eval.tasks.methods import baseline_methods, load_models
+    from inpaint.device import choose_device
+
+    _check_work(models, baselines)
+
+    def score_rows() -> Report:
+        place = choose_device(device)
+        # All models are loaded before any is scored: a wrong name must not cost the minutes before it.
+        rows = (baseline_methods() if baselines else []) + load_models(models, place)
+        with shown_progress() as on_progress:
+            return validate_methods(methods=rows, device=place, on_progress=on_progress, **options)
+
+    _write_and_print(reports, score_rows)
+
+
+def score_task(
+    find_methods: FindMethods,
+    *,
+    images: Path,
+    masks: Path,
+    protocol: str,
+    baselines: bool,
+    size: int | None,
+    cycle_masks: bool,
+    allow_missing: bool,
+    limit: int | None,
+    weights: tuple[Path, ...],
+    lpips: tuple[str, ...],
+    fid: tuple[str, ...],
+    reports: tuple[Path, ...],
+    cache_dir: Path | None,
+    device: str,
+    save: Path | None = None,
+) -> Report:
+    """Score methods on the images and masks of a command line.
+
+    ``find_methods`` makes the rows beside the baselines, once images and masks are known to be whole; the
+    other arguments are the options of ``SET_OPTIONS`` and ``RUN_OPTIONS``.
+    """
+    from eval.measures.build import build_measures
+    from eval.scoring import score
+    from eval.tasks.methods import baseline_methods, check_names
+    from eval.tasks.pairs import find_task
+    from inpaint.device import choose_device
+
+    place = choose_device(device)
+    pairing = {"size": size, "cycle_masks": cycle_masks, "allow_missing": allow_missing, "limit": limit}
+    task = find_task(images, masks, **pairing)
+    methods = (baseline_methods() if baselines else []) + find_methods(task, place)
+    check_names(methods)
+    measures = build_measures(protocol, weights=weights, lpips=lpips, fid=fid, device=place)
+    with cache_folder(cache_dir, reports) as kept, shown_progress() as on_progress:
+        where = {"cache_dir": kept, "device": place, "save": save}
+        return score(task, methods, measures, protocol=protocol, on_progress=on_progress, **where)
 
 
 def methods_of_files(folders: Sequence[tuple[str, Path]], task: Task, allow_missing: bool) -> list[Method]:
@@ -68,3 +163,21 @@ def name_and_folder(text: str) -> tuple[str, Path]:
     if not (name and separator and folder):
         raise InpaintError(f"got --pred {text}; expected NAME=DIR, such as lama=results/lama")
     return name, Path(folder)
+
+
+def _check_work(models: tuple[str, ...], baselines: bool) -> None:
+    if not models and not baselines:
+        raise InpaintError("nothing to score; give --model NAME_OR_PATH or --baselines")
+
+
+def _write_and_print(reports: tuple[Path, ...], make_report: Callable[[], Report]) -> None:
+    """Check the names of the reports, make the report, write it and print it as Markdown."""
+    from eval.report.files import check_suffix, write_report
+    from eval.report.sections import to_markdown
+
+    for path in reports:
+        check_suffix(path)
+    report = make_report()
+    for path in reports:
+        write_report(report, path)
+    click.echo(to_markdown(report), nl=False)

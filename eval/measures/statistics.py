@@ -17,33 +17,28 @@ RESAMPLES = 2000
 INTERVAL = f"95 %, percentile bootstrap over images, {RESAMPLES:,} resamples"
 
 
+BETTER, WORSE, NOISE = "better", "worse", "within sampling error"
+
+
 @dataclass(frozen=True)
 class Difference:
-    """A method against the best baseline of one measure.
+    """A row minus another in one measure.
 
     Attributes:
         column: the measure.
-        baseline: name of the best baseline of this measure.
-        value: method minus baseline, with the paired interval where the measure is of single images.
-        better: the method's side of zero is the good one.
+        other: name of the other row.
+        value: with the paired interval where the measure is of single images.
+        verdict: better, worse or within sampling error.
     """
 
     column: Column
-    baseline: str
+    other: str
     value: Value
-    better: bool
+    verdict: str
 
 
 def bootstrap_interval(values: ArrayLike, seed: int = 0) -> tuple[float, float]:
-    """95 % percentile interval of the mean over images.
-
-    Args:
-        values: ``(N,)``.
-        seed: of the resampling.
-
-    Returns:
-        Lower and upper end; NaN without a value, or where one is not finite (an image filled perfectly).
-    """
+    """95 % percentile interval of the mean of ``(N,)`` values; NaN without any or with one not finite."""
     ((low, high),) = bootstrap_intervals(np.asarray(values, dtype=np.float64)[:, None], seed)
     return float(low), float(high)
 
@@ -76,20 +71,15 @@ def bootstrap_intervals(values: ArrayLike, seed: int = 0) -> NDArray[np.float64]
     return intervals
 
 
-def means_of(pictures: Sequence[ImageScores], columns: Sequence[Column]) -> dict[str, Value]:
-    """Mean and interval of each measure of single images, over the images that have it.
+def means_of(images: Sequence[ImageScores], columns: Sequence[Column]) -> dict[str, Value]:
+    """Mean and interval of each measure of single images, over the images that have it, by column key.
 
-    Args:
-        pictures: scores of one method.
-        columns: measures; those of the whole set are passed over.
-
-    Returns:
-        By column key; without an interval where a value is infinite, and NaN where no image has one.
+    There is no interval where a value is infinite; the mean is NaN where no image has one.
     """
     means = {}
-    values = {column.key: _values(pictures, column) for column in columns if not column.of_set}
+    values = {column.key: _values(images, column) for column in columns if not column.of_set}
     # Measures that all images have share their resamples: drawing them is the larger part of the work.
-    shared = [key for key, found in values.items() if len(found) == len(pictures)]
+    shared = [key for key, found in values.items() if len(found) == len(images)]
     table = bootstrap_intervals(np.array([values[key] for key in shared]).reshape(len(shared), -1).T)
     intervals = dict(zip(shared, table.tolist(), strict=True))
     for key, found in values.items():
@@ -99,12 +89,12 @@ def means_of(pictures: Sequence[ImageScores], columns: Sequence[Column]) -> dict
     return means
 
 
-def bins_of(pictures: Sequence[ImageScores], columns: Sequence[Column]) -> tuple[Bin, ...]:
+def bins_of(images: Sequence[ImageScores], columns: Sequence[Column]) -> tuple[Bin, ...]:
     """Means by hole ratio: 0-10, 10-20, ... 50-60, 60-100 %; bins without an image are left out."""
     bins = []
     for low, high in itertools.pairwise(BIN_EDGES):
         last = high == BIN_EDGES[-1]  # an image that is all hole belongs to it
-        inside = [p for p in pictures if low <= p.hole_ratio and (last or p.hole_ratio < high)]
+        inside = [image for image in images if low <= image.hole_ratio and (last or image.hole_ratio < high)]
         found = {column.key: _values(inside, column) for column in columns if not column.of_set}
         if inside:
             means = {key: float(values.mean()) for key, values in found.items() if len(values)}
@@ -114,11 +104,6 @@ def bins_of(pictures: Sequence[ImageScores], columns: Sequence[Column]) -> tuple
 
 def paired_difference(row: Row, other: Row, column: Column) -> Value | None:
     """``row`` minus ``other`` in one measure, image by image over those that both have.
-
-    Args:
-        row: a method.
-        other: the method it is compared with.
-        column: the measure.
 
     Returns:
         The difference; with its paired interval where the measure is of single images. None where one of
@@ -131,61 +116,60 @@ def paired_difference(row: Row, other: Row, column: Column) -> Value | None:
         if row.missing != other.missing:
             return None
         return Value(row.values[column.key].value - other.values[column.key].value)
-    others = {picture.stem: picture.values for picture in other.images}
+    others = {image.stem: image.values for image in other.images}
     pairs = [
-        (picture.values[column.key], others[picture.stem][column.key])
-        for picture in row.images
-        if column.key in picture.values and column.key in others.get(picture.stem, {})
+        (image.values[column.key], others[image.stem][column.key])
+        for image in row.images
+        if column.key in image.values and column.key in others.get(image.stem, {})
     ]
     if not pairs:
         return None
     first, second = np.array(pairs, dtype=np.float64).T
     # Equal values differ by zero, also where both images were filled perfectly (infinity minus infinity).
     differences = np.subtract(first, second, out=np.zeros_like(first), where=first != second)
-    low, high = bootstrap_interval(differences)
-    return Value(float(differences.mean()), low, high)
+    return Value(float(differences.mean()), *bootstrap_interval(differences))
+
+
+def verdict_of(value: Value, column: Column) -> str:
+    """Whether a difference is for the better; an interval that holds zero decides nothing.
+
+    Without an interval the sign decides.
+    """
+    low, high = value.low, value.high
+    if value.value == 0 or (low is not None and high is not None and low <= 0 <= high):
+        return NOISE
+    return BETTER if (value.value if column.higher_is_better else -value.value) > 0 else WORSE
 
 
 def best_row(rows: Sequence[Row], column: Column) -> Row | None:
     """The row with the best value of a measure; None where no row has one."""
-    measured = [row for row in rows if not math.isnan(_value(row, column))]
     sign = 1 if column.higher_is_better else -1
-    return max(measured, key=lambda row: sign * _value(row, column), default=None)
+    values = {row.name: row.values[column.key].value for row in rows if column.key in row.values}
+    measured = [row for row in rows if not math.isnan(values.get(row.name, math.nan))]
+    return max(measured, key=lambda row: sign * values[row.name], default=None)
 
 
 def against_baselines(report: Report) -> dict[str, tuple[Difference, ...]]:
     """Compare every method that is no baseline with the best baseline of each measure, image by image.
 
-    Args:
-        report: with or without baselines.
-
     Returns:
         By the method's name, in the order of the report's columns; empty without baselines.
     """
     baselines = [row for row in report.rows if row.kind == "baseline"]
-    return {
-        row.name: tuple(_differences(row, baselines, report.columns))
-        for row in report.rows
-        if baselines and row.kind != "baseline"
-    }
+    compared = {}
+    for row in report.rows if baselines else ():
+        if row.kind == "baseline":
+            continue
+        found = []
+        for column in report.columns:
+            baseline = best_row(baselines, column)
+            value = None if baseline is None else paired_difference(row, baseline, column)
+            if baseline is not None and value is not None:
+                found.append(Difference(column, baseline.name, value, verdict_of(value, column)))
+        compared[row.name] = tuple(found)
+    return compared
 
 
-def _differences(row: Row, baselines: Sequence[Row], columns: Sequence[Column]) -> list[Difference]:
-    found = []
-    for column in columns:
-        baseline = best_row(baselines, column)
-        value = None if baseline is None else paired_difference(row, baseline, column)
-        if baseline is not None and value is not None:
-            gain = value.value if column.higher_is_better else -value.value
-            found.append(Difference(column, baseline.name, value, better=gain > 0))
-    return found
-
-
-def _value(row: Row, column: Column) -> float:
-    value = row.values.get(column.key)
-    return math.nan if value is None else value.value
-
-
-def _values(pictures: Sequence[ImageScores], column: Column) -> NDArray[np.float64]:
+def _values(images: Sequence[ImageScores], column: Column) -> NDArray[np.float64]:
     """A measure of the images that have it: an image without a hole has no hole PSNR."""
-    return np.array([p.values[column.key] for p in pictures if column.key in p.values], dtype=np.float64)
+    return np.array([i.values[column.key] for i in images if column.key in i.values], dtype=np.float64)

@@ -1,19 +1,31 @@
-"""Our rows beside the printed ones of a paper's table, as cells, CSV and plain data."""
+"""Our rows beside the printed ones of a paper's table: as a table, in words, as CSV and as plain data."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from decimal import Decimal
 from typing import Any
 
 from eval.published import PublishedColumn, PublishedRow, PublishedTable, corrected
-from eval.report.sheets import write_sheet
-from eval.report.tables import DASH, Cell, Line, Table, pictures_of, remark_of, value_cell
+from eval.report.sections import Section, against_of, details_of, sections_to_markdown, warnings_of
+from eval.report.tables import (
+    DASH,
+    Cell,
+    Line,
+    Table,
+    images_of,
+    interval_fields,
+    remark_of,
+    scores_table,
+    value_cell,
+    write_csv,
+)
 from eval.results import Column, Report, Row, Value, to_plain
 
 STANDARD = "standard"
 FORMAT = 1
+CLOSE_HOLE_RATIOS = 0.02  # masks closer than this in their mean may be the same
 
 
 @dataclass(frozen=True)
@@ -97,7 +109,7 @@ def comparison_table(comparison: Comparison) -> Table:
     for row in comparison.rows:
         found = [comparison.ours(facet, row) for facet in comparison.facets]
         cells = [Cell(DASH) if ours is None else value_cell(ours[1], ours[0]) for ours in found]
-        lines.append(Line(row.name, remark_of(row), (Cell(str(pictures_of(row, comparison.main))), *cells)))
+        lines.append(Line(row.name, remark_of(row), (Cell(str(images_of(row, comparison.main))), *cells)))
     n = "?" if comparison.table.n is None else str(comparison.table.n)
     for row in comparison.table.rows:
         values = [facet.printed(row) for facet in comparison.facets]
@@ -106,25 +118,47 @@ def comparison_table(comparison: Comparison) -> Table:
     return Table(("method", "N", *(facet.heading for facet in comparison.facets)), tuple(lines))
 
 
+def comparison_sections(comparison: Comparison) -> list[Section]:
+    """The table, what sets our numbers apart, why cells are empty, traps, and our rows in full."""
+    table, main = comparison.table, comparison.main
+    sections = [Section(table.title, table=comparison_table(comparison))]
+    sections.append(
+        Section("Not the same task", entries=tuple(_task_differences(table, main)), is_warning=True)
+    )
+    if reasons := _reasons(comparison):
+        sections.append(Section("Where there is a dash", entries=reasons))
+    traps = tuple(("", trap) for trap in (*table.protocol.traps, *table.traps))
+    sections.append(Section("The printed numbers", text=f"{table.source}.", entries=traps))
+    sections += warnings_of(main)
+    sections.append(Section(f"Our rows by the {main.protocol} protocol", table=scores_table(main)))
+    sections += against_of(main)
+    entries = []
+    for method in {row.method: table.methods[row.method] for row in table.rows}.values():
+        page = f" How to make its images: {method.page}" if method.page else ""
+        entries.append((method.label, f"{method.name}. {method.paper}.{page}"))
+    return [*sections, Section("The printed methods", entries=tuple(entries))]
+
+
+def comparison_to_markdown(comparison: Comparison) -> str:
+    """Our rows beside the printed ones, what compares and what does not, and our report below."""
+    return sections_to_markdown([*comparison_sections(comparison), *details_of(comparison.main)])
+
+
 def comparison_to_csv(comparison: Comparison) -> str:
     """One line for each row, ours first, with the intervals beside our values."""
-    facets, lines = comparison.facets, list[dict[str, Any]]()
+    lines = []
     for row in comparison.rows:
-        line: dict[str, Any] = {"method": row.name, "kind": row.kind, "n": pictures_of(row, comparison.main)}
-        for facet in facets:
-            if (ours := comparison.ours(facet, row)) is not None:
-                value = ours[1]
-                line |= {
-                    facet.key: value.value,
-                    f"{facet.key}_low": value.low,
-                    f"{facet.key}_high": value.high,
-                }
+        line: dict[str, Any] = {"method": row.name, "kind": row.kind, "n": images_of(row, comparison.main)}
+        for facet in comparison.facets:
+            ours = comparison.ours(facet, row)
+            line |= interval_fields(facet.key, None if ours is None else ours[1])
         lines.append(line)
     for row in comparison.table.rows:
-        printed = {facet.key: facet.printed(row) for facet in facets}
-        lines.append({"method": row.label, "kind": "published", "n": comparison.table.n, **printed})
-    numbers = [name for facet in facets for name in (facet.key, f"{facet.key}_low", f"{facet.key}_high")]
-    return write_sheet(lines, ["method", "kind", "n", *numbers])
+        line = {"method": row.label, "kind": "published", "n": comparison.table.n}
+        for facet in comparison.facets:
+            line |= interval_fields(facet.key, None) | {facet.key: facet.printed(row)}
+        lines.append(line)
+    return write_csv(lines)
 
 
 def comparison_to_plain(comparison: Comparison) -> dict[str, Any]:
@@ -141,9 +175,48 @@ def comparison_to_plain(comparison: Comparison) -> dict[str, Any]:
         "published": {
             "source": table.source,
             "n": table.n,
-            "images": table.pictures,
+            "images": table.images,
             "masks": table.masks,
             "rows": rows,
         },
         "reports": {name: to_plain(report) for name, report in comparison.reports.items()},
     }
+
+
+def _task_differences(table: PublishedTable, report: Report) -> Iterable[tuple[str, str]]:
+    """What sets our numbers apart from the printed ones, beside the methods themselves."""
+    if table.n != report.n:
+        theirs = "the printed rows' is not known" if table.n is None else f"{table.n:,} printed"
+        yield (
+            "N",
+            f"{report.n:,} images here, {theirs}. FID falls as N grows: compare it with no printed one.",
+        )
+    if report.size != (size := f"{table.size} x {table.size}"):
+        yield "Size", f"{report.size} here, {size} printed: no measure compares."
+    yield "Images", f"hash {report.images_hash[:16]} here; printed: {table.images}."
+    ours = f"hash {report.masks_hash[:16]}, mean hole ratio {100 * report.hole_ratio:.1f} % here"
+    theirs = f"printed: {table.masks}"
+    if table.masks_hole_ratio is not None:
+        theirs += f", mean hole ratio {100 * table.masks_hole_ratio:.1f} %"
+        gap = report.hole_ratio - table.masks_hole_ratio
+        if abs(gap) > CLOSE_HOLE_RATIOS:
+            theirs += f"; ours are {'larger, so harder' if gap > 0 else 'smaller, so easier'}"
+    yield "Masks", f"{ours}; {theirs}. No hash was printed, so nothing shows that they are the same."
+
+
+def _reasons(comparison: Comparison) -> tuple[tuple[str, str], ...]:
+    """Why a column has dashes: nothing is ever filled in from elsewhere."""
+    reasons = []
+    for facet in comparison.facets:
+        report = comparison.reports.get(facet.protocol)
+        texts = []
+        if report is None:
+            texts.append(f"ours were not scored by the {facet.protocol} protocol")
+        elif any(comparison.ours(facet, row) is None for row in comparison.rows):
+            why = [entry.why for entry in report.unmeasured if entry.title == facet.column.title]
+            texts += why or ["not measured in all of ours"]
+        if any(facet.printed(row) is None for row in comparison.table.rows):
+            texts.append("not printed" if facet.as_printed else "no printed value can be converted")
+        if texts:
+            reasons.append((facet.heading, "; ".join(texts)))
+    return tuple(reasons)

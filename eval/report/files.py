@@ -7,10 +7,15 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from eval.report.comparison import Comparison, comparison_to_csv, comparison_to_plain
-from eval.report.markdown import comparison_to_markdown, to_markdown
+from eval.report.comparison import (
+    Comparison,
+    comparison_to_csv,
+    comparison_to_markdown,
+    comparison_to_plain,
+)
 from eval.report.page import comparison_to_html, to_html
-from eval.report.sheets import to_csv, to_images_csv
+from eval.report.sections import to_markdown
+from eval.report.tables import to_csv, to_images_csv
 from eval.results import Report, to_plain
 from inpaint.atomic import atomic_write
 from inpaint.errors import InpaintError
@@ -19,48 +24,32 @@ IMAGES_SUFFIXES = (".images.csv", ".pictures.csv")  # the second one is that of 
 SUFFIXES = (".md", ".json", ".csv", ".html")
 
 
-def write_report(report: Report, path: Path) -> None:
-    """Write a report as Markdown, JSON, CSV or HTML, by the file's suffix; atomic.
+def write_report(content: Report | Comparison, path: Path) -> None:
+    """Write a report or a comparison as Markdown, JSON, CSV or HTML, by the file's suffix; atomic.
 
-    A name ending in ``.images.csv`` gets a line for each method and image, another ``.csv`` one for each
-    method. JSON holds everything, and ``eval.results.read_report`` reads it back.
-
-    Raises:
-        InpaintError: another suffix, or the file cannot be written.
-    """
-    csv = to_images_csv if path.name.endswith(IMAGES_SUFFIXES) else to_csv
-    forms = {
-        ".md": to_markdown,
-        ".json": lambda report: to_json(to_plain(report)),
-        ".csv": csv,
-        ".html": to_html,
-    }
-    write_form(report, path, forms)
-
-
-def write_comparison(comparison: Comparison, path: Path) -> None:
-    """Write our rows beside the printed ones, as Markdown, JSON, CSV or HTML by the file's suffix; atomic.
+    A report gets a line for each method and image where the name ends in ``.images.csv``. Its JSON holds
+    everything, and ``eval.results.read_report`` reads it back.
 
     Raises:
         InpaintError: another suffix, or the file cannot be written.
     """
-    forms = {
-        ".md": comparison_to_markdown,
-        ".json": lambda comparison: to_json(comparison_to_plain(comparison)),
-        ".csv": comparison_to_csv,
-        ".html": comparison_to_html,
-    }
-    write_form(comparison, path, forms)
+    if isinstance(content, Comparison):
+        writers = (comparison_to_markdown, comparison_to_plain, comparison_to_csv, comparison_to_html)
+    else:
+        csv = to_images_csv if path.name.endswith(IMAGES_SUFFIXES) else to_csv
+        writers = (to_markdown, to_plain, csv, to_html)
+    write_form(content, path, dict(zip(SUFFIXES, writers, strict=True)))
 
 
-def write_form(content: Any, path: Path, forms: Mapping[str, Callable[[Any], str]]) -> None:
-    """Write ``content`` in the form that belongs to the file's suffix; atomic.
+def write_form(content: Any, path: Path, forms: Mapping[str, Callable[[Any], Any]]) -> None:
+    """Write ``content`` in the form that belongs to the file's suffix, plain values as JSON; atomic.
 
     Raises:
         InpaintError: another suffix, or the file cannot be written.
     """
     check_suffix(path, tuple(forms))
-    write_text(forms[path.suffix.lower()](content), path)
+    text = forms[path.suffix.lower()](content)
+    write_text(text if isinstance(text, str) else to_json(text), path)
 
 
 def check_suffix(path: Path, allowed: Sequence[str] = SUFFIXES) -> None:

@@ -1,23 +1,24 @@
-"""Images side by side: the original, what a method saw, what each one made of it, and where it is wrong."""
+"""Images side by side, the worst first: original, masked image, each method's fill and its error."""
 
 from __future__ import annotations
 
 import base64
 import io
+import math
 from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
 from eval.report.tables import remark_of
-from eval.report.worst import Rank, worst_first
 from eval.results import Report, Row
 from eval.tasks.pairs import Pair, Predictions, Task, find_predictions, find_task
 from inpaint.errors import InpaintError
 
+RANKED_BY = ("hole_psnr", "psnr")  # the first that was measured; else the first measure of single images
 MOST_CASES = 24
 MOST_BYTES = 9_000_000  # of all images together, in the page; further cases are left out, and that is said
 SIDE = 256  # larger images are shrunk to this, for the page only
@@ -29,8 +30,15 @@ DIFFERENCE_NOTE = (
 )
 
 
-@dataclass(frozen=True)
-class Result:
+class Rank(NamedTuple):
+    """An image's place in the order, its hole ratio, and why it stands there, in words."""
+
+    stem: str
+    hole_ratio: float
+    reason: str
+
+
+class Result(NamedTuple):
     """What one method made of an image.
 
     Attributes:
@@ -50,8 +58,7 @@ class Result:
     note: str = ""
 
 
-@dataclass(frozen=True)
-class Case:
+class Case(NamedTuple):
     """One image with all methods; ``note`` says why original and masked image are empty."""
 
     rank: Rank
@@ -61,8 +68,7 @@ class Case:
     results: tuple[Result, ...]
 
 
-@dataclass(frozen=True)
-class Gallery:
+class Gallery(NamedTuple):
     """Cases, worst first, the rule of the order, and what could not be shown."""
 
     rule: str
@@ -80,102 +86,71 @@ def build_gallery(report: Report) -> Gallery:
         At most ``MOST_CASES`` cases, fewer where their images would be too much for one page.
     """
     rule, ranks = worst_first(report)
-    album = _Album(report, ranks)
+    remarks: list[str] = []
+    task = _find_task(report, ranks, remarks)
+    predictions = {row.name: _find_predictions(row, task, remarks) for row in report.rows}
+    if task is not None and (names := [row.name for row in report.rows if row.folder is None]):
+        remarks.append(f"Not kept, so not shown: the images of {', '.join(names)}.")
+    pairs = {} if task is None else {pair.stem: pair for pair in task.pairs}
     cases: list[Case] = []
     size = 0
     for rank in ranks[:MOST_CASES]:
-        case = album.case(rank)
-        size += sum(map(len, _pictures_of(case)))
+        case = _case(report, rank, task, pairs.get(rank.stem), predictions)
+        uris = (
+            case.original,
+            case.masked,
+            *(uri for r in case.results for uri in (r.composite, r.difference)),
+        )
+        size += sum(map(len, uris))
         if cases and size > MOST_BYTES:
             break
         cases.append(case)
-    remarks = list(album.remarks)
     if len(cases) < len(ranks):
         remarks.append(f"{len(cases)} of {len(ranks)} images are shown, so that the page stays small.")
     return Gallery(rule, tuple(cases), tuple(remarks))
 
 
-class _Album:
-    """The images of a report on disk, as far as they are there."""
+def worst_first(report: Report) -> tuple[str, list[Rank]]:
+    """Order the images by how far a method is behind the best row, the widest gap first.
 
-    def __init__(self, report: Report, ranks: list[Rank]) -> None:
-        self.report = report
-        self.remarks: list[str] = []
-        self.task = self._find_task(ranks)
-        self.pairs = {} if self.task is None else {pair.stem: pair for pair in self.task.pairs}
-        self.predictions = {row.name: self._find_predictions(row) for row in report.rows}
-        if self.task is not None and (names := [row.name for row in report.rows if row.folder is None]):
-            self.remarks.append(f"Not kept, so not shown: the images of {', '.join(names)}.")
+    Baselines are not judged; images on which no method is behind follow by their values. With a single
+    method, or with baselines alone, the images stand by the best row's value, the worst first.
 
-    def case(self, rank: Rank) -> Case:
-        """Everything about one image."""
-        pair = self.pairs.get(rank.stem)
-        if self.task is None or pair is None:
-            note = "" if self.task is None else "this image or its mask is no longer there"
-            return Case(rank, "", "", note, tuple(self._result(row, rank.stem) for row in self.report.rows))
-        try:
-            image, hole = self.task.read(pair)
-        except InpaintError as error:
-            results = tuple(self._result(row, rank.stem) for row in self.report.rows)
-            return Case(rank, "", "", str(error), results)
-        results = tuple(self._result(row, rank.stem, pair, image, hole) for row in self.report.rows)
-        return Case(rank, picture_uri(image), picture_uri(_hatched(image, hole)), "", results)
-
-    def _result(
-        self,
-        row: Row,
-        stem: str,
-        pair: Pair | None = None,
-        image: NDArray[np.uint8] | None = None,
-        hole: NDArray[np.bool_] | None = None,
-    ) -> Result:
-        values = next((picture.values for picture in row.images if picture.stem == stem), None)
-        columns = self.report.columns
-        texts = tuple((c.title, c.format(values.get(c.key))) for c in columns if values and not c.of_set)
-        name, kind = row.name, remark_of(row)
-        predictions = self.predictions[row.name]
-        if values is None:
-            return Result(name, kind, texts, note="no prediction")
-        if pair is None or image is None or hole is None or predictions is None:
-            return Result(name, kind, texts)
-        if stem not in predictions.files:
-            return Result(name, kind, texts, note="its image is no longer there")
-        try:
-            prediction = predictions.read(pair, image.shape[:2])
-        except InpaintError as error:
-            return Result(name, kind, texts, note=str(error))
-        composite = np.where(hole[..., None], prediction, image)
-        return Result(
-            name, kind, texts, picture_uri(composite), picture_uri(difference_map(composite, image, hole))
-        )
-
-    def _find_task(self, ranks: list[Rank]) -> Task | None:
-        images, masks = self.report.images, self.report.masks
-        if images is None or masks is None:
-            self.remarks.append("Originals and masks are not shown: the report does not say where they lie.")
-            return None
-        hole_ratios = {rank.stem: rank.hole_ratio for rank in ranks}
-        problem = "its masks are not those that were scored"
-        for task in _possible_tasks(Path(images), Path(masks), self.report.size):
-            try:
-                if isinstance(task, InpaintError):
-                    raise task
-                pair = next((pair for pair in task.pairs if pair.stem in hole_ratios), None)
-                if pair and abs(task.read(pair)[1].mean() - hole_ratios[pair.stem]) < 1e-6:
-                    return task
-            except InpaintError as error:
-                problem = str(error)
-        self.remarks.append(f"Originals and masks are not shown: {problem}.")
-        return None
-
-    def _find_predictions(self, row: Row) -> Predictions | None:
-        if self.task is None or row.folder is None:
-            return None
-        try:
-            return find_predictions(Path(row.folder), self.task, allow_missing=True)
-        except InpaintError as error:
-            self.remarks.append(f"{row.name}: its images are not shown: {error}.")
-            return None
+    Returns:
+        The rule in words, and the images; no images without a measure of single images.
+    """
+    columns = {column.key: column for column in report.columns if not column.of_set}
+    column = next((columns[key] for key in RANKED_BY if key in columns), next(iter(columns.values()), None))
+    if column is None:
+        return "No measure of single images, so no order.", []
+    sign = 1 if column.higher_is_better else -1
+    judged = [row.name for row in report.rows if row.kind != "baseline"]
+    found: dict[str, dict[str, float]] = {}
+    hole_ratios = {}
+    for row in report.rows:
+        for image in row.images:
+            if not math.isnan(value := image.values.get(column.key, math.nan)):
+                found.setdefault(image.stem, {})[row.name] = value
+                hole_ratios[image.stem] = image.hole_ratio
+    ranked = []
+    for stem, values in found.items():
+        best = max(values, key=lambda name: sign * values[name])
+        # Equal values are no gap, also where both are infinite.
+        gaps = {
+            name: 0.0 if values[name] == values[best] else sign * (values[best] - values[name])
+            for name in judged
+            if name in values
+        }
+        last = max(gaps, key=lambda name: gaps[name], default=best)
+        gap = gaps.get(last, 0.0)
+        text = f"{last}: {column.title} {column.format(values[last])}"
+        if gap > 0:
+            text += f", {column.format(gap)} behind {best}"
+        ranked.append(((-gap, sign * values[last], stem), Rank(stem, hole_ratios[stem], text)))
+    ranked.sort()
+    by_gap = bool(judged) and len(report.rows) > 1
+    rule = f"by the gap in {column.title} to the best row" if by_gap else f"by {column.title}"
+    return f"Worst first, {rule}.", [rank for _, rank in ranked]
 
 
 def difference_map(
@@ -193,21 +168,100 @@ def difference_map(
     """
     error = np.abs(composite.astype(np.float32) - image).mean(axis=-1, keepdims=True)
     heat = np.clip(AMPLIFIED * error / 255, 0, 1)
-    colours = np.clip(3 * heat - np.arange(3), 0, 1)
-    return np.concatenate([np.rint(255 * colours), np.where(hole[..., None], 255, 0)], axis=-1).astype(
-        np.uint8
-    )
+    colours = np.rint(255 * np.clip(3 * heat - np.arange(3), 0, 1))
+    return np.concatenate([colours, np.where(hole[..., None], 255, 0)], axis=-1).astype(np.uint8)
 
 
-def picture_uri(pixels: NDArray[np.uint8]) -> str:
+def image_uri(pixels: NDArray[np.uint8]) -> str:
     """An image as a data URI: WebP, at most ``SIDE`` pixels a side."""
-    picture = Image.fromarray(pixels)
-    picture.thumbnail(
-        (SIDE, SIDE), Image.Resampling.BOX if picture.mode == "RGBA" else Image.Resampling.LANCZOS
-    )
+    image = Image.fromarray(pixels)
+    image.thumbnail((SIDE, SIDE), Image.Resampling.BOX if image.mode == "RGBA" else Image.Resampling.LANCZOS)
     file = io.BytesIO()
-    picture.save(file, "WEBP", quality=QUALITY)
+    image.save(file, "WEBP", quality=QUALITY)
     return "data:image/webp;base64," + base64.b64encode(file.getvalue()).decode()
+
+
+def _case(
+    report: Report,
+    rank: Rank,
+    task: Task | None,
+    pair: Pair | None,
+    predictions: dict[str, Predictions | None],
+) -> Case:
+    original, masked, note, truth = "", "", "", None
+    try:
+        if task is not None and pair is not None:
+            truth = image, hole = task.read(pair)
+            original, masked = image_uri(image), image_uri(_hatched(image, hole))
+        elif task is not None:
+            note = "this image or its mask is no longer there"
+    except InpaintError as error:
+        note = str(error)
+    results = []
+    for row in report.rows:
+        values = next((image.values for image in row.images if image.stem == rank.stem), None)
+        texts = tuple(
+            (c.title, c.format(values.get(c.key))) for c in report.columns if values and not c.of_set
+        )
+        result, files = Result(row.name, remark_of(row), texts), predictions[row.name]
+        if values is None:
+            result = result._replace(note="no prediction")
+        elif pair is not None and truth is not None and files is not None:
+            result = result._replace(**_shown(files, pair, *truth))
+        results.append(result)
+    return Case(rank, original, masked, note, tuple(results))
+
+
+def _shown(
+    predictions: Predictions, pair: Pair, image: NDArray[np.uint8], hole: NDArray[np.bool_]
+) -> dict[str, str]:
+    """Composite and difference of a prediction, or a note that says why there are none."""
+    if pair.stem not in predictions.files:
+        return {"note": "its image is no longer there"}
+    try:
+        composite = np.where(hole[..., None], predictions.read(pair, hole.shape), image)
+    except InpaintError as error:
+        return {"note": str(error)}
+    difference = difference_map(composite, image, hole)
+    return {"composite": image_uri(composite), "difference": image_uri(difference)}
+
+
+def _find_task(report: Report, ranks: list[Rank], remarks: list[str]) -> Task | None:
+    """The task that was scored: of those it may have been, one whose masks have the reported hole ratios."""
+    if report.images is None or report.masks is None:
+        remarks.append("Originals and masks are not shown: the report does not say where they lie.")
+        return None
+    hole_ratios = {rank.stem: rank.hole_ratio for rank in ranks}
+    problem = "its masks are not those that were scored"
+    for cycle_masks, size in _possible_pairings(report.size):
+        try:
+            images, masks = Path(report.images), Path(report.masks)
+            task = find_task(images, masks, size=size, cycle_masks=cycle_masks, allow_missing=True)
+            pair = next((pair for pair in task.pairs if pair.stem in hole_ratios), None)
+            if pair and abs(task.read(pair)[1].mean() - hole_ratios[pair.stem]) < 1e-6:
+                return task
+        except InpaintError as error:
+            problem = str(error)
+    remarks.append(f"Originals and masks are not shown: {problem}.")
+    return None
+
+
+def _possible_pairings(size: str) -> Iterator[tuple[bool, int | None]]:
+    """Whether masks were cycled, and the side that images were brought to: a report does not say."""
+    height, _, width = size.partition(" x ")
+    side = int(height) if height.isdigit() and height == width else None
+    for cycle_masks in (False, True):
+        yield from ((cycle_masks, square) for square in dict.fromkeys((None, side)))
+
+
+def _find_predictions(row: Row, task: Task | None, remarks: list[str]) -> Predictions | None:
+    if task is None or row.folder is None:
+        return None
+    try:
+        return find_predictions(Path(row.folder), task, allow_missing=True)
+    except InpaintError as error:
+        remarks.append(f"{row.name}: its images are not shown: {error}.")
+        return None
 
 
 def _hatched(image: NDArray[np.uint8], hole: NDArray[np.bool_]) -> NDArray[np.uint8]:
@@ -216,19 +270,3 @@ def _hatched(image: NDArray[np.uint8], hole: NDArray[np.bool_]) -> NDArray[np.ui
     width = max(4, min(hole.shape) // 32)
     stripes = np.where((rows + columns) // width % 2, 244, 214).astype(np.uint8)
     return np.where(hole[..., None], stripes[..., None], image)
-
-
-def _possible_tasks(images: Path, masks: Path, size: str) -> Iterator[Task | InpaintError]:
-    """The ways in which images and masks may have been paired: a report does not say which it was."""
-    height, _, width = size.partition(" x ")
-    side = int(height) if height.isdigit() and height == width else None
-    for cycle_masks in (False, True):
-        for square in dict.fromkeys((None, side)):
-            try:
-                yield find_task(images, masks, size=square, cycle_masks=cycle_masks, allow_missing=True)
-            except InpaintError as error:
-                yield error
-
-
-def _pictures_of(case: Case) -> list[str]:
-    return [case.original, case.masked, *(uri for r in case.results for uri in (r.composite, r.difference))]

@@ -10,10 +10,9 @@ from typing import Any
 
 import jinja2
 
-from eval.report.beside import comparison_sections
 from eval.report.charts import FRAME
-from eval.report.comparison import Comparison
-from eval.report.gallery import DIFFERENCE_NOTE, Gallery, build_gallery
+from eval.report.comparison import Comparison, comparison_sections
+from eval.report.gallery import DIFFERENCE_NOTE, build_gallery
 from eval.report.sections import Section, against_of, details_of, warnings_of
 from eval.report.tables import scores_table
 from eval.results import Report
@@ -25,29 +24,22 @@ NOT_IN_HTML = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f\ud800-\udfff]")
 def to_html(report: Report) -> str:
     """The page of a report; its images are read from the folders that the report names."""
     first = [Section("Scores", table=scores_table(report)), *warnings_of(report), *against_of(report)]
-    return render(f"Scores by the {report.protocol} protocol", summary(report), first, report)
+    return render(f"Scores by the {report.protocol} protocol", first, report)
 
 
 def comparison_to_html(comparison: Comparison) -> str:
     """The page of our rows beside the printed ones."""
-    lead = f"Ours: {summary(comparison.main)}"
-    first = comparison_sections(comparison)
-    return render(f"{comparison.table.title}: ours beside the printed", lead, first, comparison.main)
+    title = f"{comparison.table.title}: ours beside the printed"
+    return render(title, comparison_sections(comparison), comparison.main, "Ours: ")
 
 
-def summary(report: Report) -> str:
-    """What was scored, in a line."""
-    return f"{report.n} images, {report.size}, mean hole ratio {100 * report.hole_ratio:.0f} %"
-
-
-def render(title: str, lead: str, first: Sequence[Section], report: Report) -> str:
+def render(title: str, first: Sequence[Section], report: Report, lead: str = "") -> str:
     """A page: ``first``, then the images of a report, then what stands behind its scores."""
-    gallery: Gallery = build_gallery(report)
     page = _template().render(
         title=title,
-        lead=lead,
+        lead=f"{lead}{report.n} images, {report.size}, mean hole ratio {100 * report.hole_ratio:.0f} %",
         first=first,
-        gallery=gallery,
+        gallery=build_gallery(report),
         difference_note=DIFFERENCE_NOTE,
         details=details_of(report),
         frame=FRAME,

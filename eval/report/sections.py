@@ -1,11 +1,11 @@
-"""A report as sections of words and tables: what the Markdown file and the page both say."""
+"""A report as sections of words and tables, and those as Markdown: what the file and the page both say."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable
 from dataclasses import dataclass
 
-from eval.measures.statistics import INTERVAL, Difference, against_baselines
+from eval.measures.statistics import BETTER, INTERVAL, NOISE, WORSE, against_baselines
 from eval.report.charts import Chart, bin_charts
 from eval.report.tables import Table, bins_table, interval_text, known_change_table, scores_table
 from eval.results import Report
@@ -41,14 +41,10 @@ class Section:
     charts: tuple[Chart, ...] = ()
 
 
-def sections_of(report: Report) -> list[Section]:
-    """Everything a report says in words and tables, in reading order."""
-    return [
-        Section("", table=scores_table(report)),
-        *warnings_of(report),
-        *against_of(report),
-        *details_of(report),
-    ]
+def to_markdown(report: Report) -> str:
+    """The whole report: scores with intervals, baselines, bins, what is unmeasured, and how to repeat it."""
+    scores = Section("", table=scores_table(report))
+    return sections_to_markdown([scores, *warnings_of(report), *against_of(report), *details_of(report)])
 
 
 def warnings_of(report: Report) -> list[Section]:
@@ -59,7 +55,23 @@ def warnings_of(report: Report) -> list[Section]:
 
 def against_of(report: Report) -> list[Section]:
     """Each method that is no baseline against the best baseline of each measure."""
-    return [_against(name, found) for name, found in against_baselines(report).items() if found]
+    sections = []
+    for name, differences in against_baselines(report).items():
+        entries = []
+        for found in differences:
+            numbers = found.column.format(found.value.value, signed=True)
+            interval = interval_text(found.value, found.column, signed=True)
+            text = " ".join(filter(None, (numbers, interval, f"({found.other})")))
+            entries.append((found.column.title, text))
+        parts = []
+        for verdict in (BETTER, WORSE, NOISE):
+            if titles := [found.column.title for found in differences if found.verdict == verdict]:
+                parts.append(f"{verdict} in {', '.join(titles)}")
+        if parts:
+            text = "; ".join(parts)
+            title = f"{name} against the best baseline of each measure"
+            sections.append(Section(title, text=f"{text[0].upper()}{text[1:]}.", entries=tuple(entries)))
+    return sections
 
 
 def details_of(report: Report) -> list[Section]:
@@ -71,16 +83,10 @@ def details_of(report: Report) -> list[Section]:
         sections.append(Section("By hole ratio", table=bins, charts=bin_charts(report)))
     if known_change := known_change_table(report):
         sections.append(Section("Outside the hole", text=KNOWN_CHANGE_NOTE, table=known_change))
-    return [*sections, Section("What was measured", entries=_facts(report))]
-
-
-def _facts(report: Report) -> tuple[tuple[str, str], ...]:
     small_networks = any(column.key in ("sqd", "fmd") for column in report.columns)
-    pictures = (
-        f"{report.protocol}, {report.size}, N = {report.n}, mean hole ratio {100 * report.hole_ratio:.1f} %"
-    )
-    found = {
-        "Protocol": pictures,
+    facts = {
+        "Protocol": f"{report.protocol}, {report.size}, N = {report.n}, mean hole ratio "
+        f"{100 * report.hole_ratio:.1f} %",
         "Definitions": report.definition,
         "Small networks": SMALL_NETWORKS_NOTE if small_networks else "",
         "Intervals": f"{INTERVAL}; differences are paired by image",
@@ -88,28 +94,44 @@ def _facts(report: Report) -> tuple[tuple[str, str], ...]:
         "Hash of the masks": report.masks_hash,
         **report.notes,
     }
-    return tuple((title, text) for title, text in found.items() if text)
+    entries = tuple((title, text) for title, text in facts.items() if text)
+    return [*sections, Section("What was measured", entries=entries)]
 
 
-def _against(name: str, differences: Sequence[Difference]) -> Section:
-    named: dict[str, list[str]] = {"better": [], "worse": [], "within sampling error": []}
-    entries = []
-    for difference in differences:
-        column, value = difference.column, difference.value
-        texts = (column.format(value.value, signed=True), interval_text(value, column, signed=True))
-        entries.append((column.title, f"{' '.join(filter(None, texts))} ({difference.baseline})"))
-        named[_judgement(difference)].append(column.title)
-    text = "; ".join(f"{judgement} in {', '.join(titles)}" for judgement, titles in named.items() if titles)
-    return Section(
-        f"{name} against the best baseline of each measure",
-        text=f"{text[:1].upper()}{text[1:]}.",
-        entries=tuple(entries),
-    )
+def sections_to_markdown(sections: Iterable[Section]) -> str:
+    """Sections one after the other, ending in a newline."""
+    parts = []
+    for section in sections:
+        title = f"### {escaped(section.title)}" if section.title else ""
+        table = table_to_markdown(section.table) if section.table else ""
+        entries = [
+            f"{escaped(word)}: {_prose(text)}" if word else _prose(text) for word, text in section.entries
+        ]
+        items = "\n".join(f"- {entry}" for entry in entries)
+        parts += [part for part in (title, _prose(section.text), table, items) if part]
+    return "\n\n".join(parts) + "\n"
 
 
-def _judgement(difference: Difference) -> str:
-    """An interval that holds zero decides nothing; without one, the sign does."""
-    low, high = difference.value.low, difference.value.high
-    if difference.value.value == 0 or (low is not None and high is not None and low <= 0 <= high):
-        return "within sampling error"
-    return "better" if difference.better else "worse"
+def table_to_markdown(table: Table) -> str:
+    """A table; where a line has intervals, they stand in a line of their own under it."""
+    lines = [_line(table.headings), "|---" + "|--:" * (len(table.headings) - 1) + "|"]
+    for line in table.lines:
+        name = f"{escaped(line.name)} ({line.kind})" if line.kind else escaped(line.name)
+        lines.append(_line([name, *(f"**{cell.text}**" if cell.best else cell.text for cell in line.cells)]))
+        if any(cell.interval for cell in line.cells):
+            lines.append(_line(["95 %", *(cell.interval for cell in line.cells)]))
+    return "\n".join(lines)
+
+
+def escaped(text: str) -> str:
+    """Text on one line that means nothing to Markdown: names come from folders, and may hold anything."""
+    return "".join(f"\\{sign}" if sign in "\\`*<|" else sign for sign in " ".join(text.split()))
+
+
+def _prose(text: str) -> str:
+    """A sentence on one line: it may quote commands, but not bring HTML."""
+    return " ".join(text.split()).replace("<", "\\<")
+
+
+def _line(cells: Iterable[str]) -> str:
+    return "| " + " | ".join(cells) + " |"

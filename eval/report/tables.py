@@ -1,9 +1,13 @@
-"""The tables of a report, as text in cells."""
+"""The tables of a report, as text in cells, and as CSV."""
 
 from __future__ import annotations
 
+import csv
+import io
 import math
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from eval.measures.statistics import best_row
 from eval.results import Column, Report, Row, Value
@@ -44,16 +48,10 @@ def scores_table(report: Report) -> Table:
     nothing without it.
     """
     timed = any(row.seconds_per_image is not None for row in report.rows)
-    headings = [
-        "method",
-        "N",
-        *(column.heading for column in report.columns),
-        *(["s/image"] if timed else []),
-    ]
     best = {column.key: best_row(report.rows, column) for column in report.columns}
     lines = []
     for row in report.rows:
-        count = pictures_of(row, report)
+        count = images_of(row, report)
         cells = [Cell(str(count))]
         for column in report.columns:
             value = row.values.get(column.key)
@@ -63,7 +61,8 @@ def scores_table(report: Report) -> Table:
         if timed:
             cells.append(Cell(DASH if row.seconds_per_image is None else f"{row.seconds_per_image:.3f}"))
         lines.append(Line(row.name, remark_of(row), tuple(cells)))
-    return Table(tuple(headings), tuple(lines))
+    headings = ("method", "N", *(column.heading for column in report.columns))
+    return Table((*headings, "s/image") if timed else headings, tuple(lines))
 
 
 def bins_table(report: Report) -> Table | None:
@@ -74,9 +73,9 @@ def bins_table(report: Report) -> Table | None:
         for row in report.rows:
             for entry in row.bins:
                 if (entry.low, entry.high) == (low, high) and entry.n:
-                    values = [Cell(column.format(entry.values.get(column.key))) for column in columns]
-                    cells = (Cell(bin_name(low, high)), Cell(str(entry.n)), *values)
-                    lines.append(Line(row.name, remark_of(row), cells))
+                    values = (column.format(entry.values.get(column.key)) for column in columns)
+                    cells = map(Cell, (bin_name(low, high), str(entry.n), *values))
+                    lines.append(Line(row.name, remark_of(row), tuple(cells)))
     headings = ("method", "hole ratio", "N", *(column.heading for column in columns))
     return Table(headings, tuple(lines)) if lines else None
 
@@ -88,7 +87,7 @@ def known_change_table(report: Report) -> Table | None:
     for row in report.rows:
         if (change := row.known_change) is not None:
             texts = (f"{100 * change.pixels:.1f} %", f"{change.mean:.2f}", f"{change.worst:.0f}")
-            lines.append(Line(row.name, remark_of(row), tuple(Cell(text) for text in texts)))
+            lines.append(Line(row.name, remark_of(row), tuple(map(Cell, texts))))
     return Table(headings, tuple(lines)) if lines else None
 
 
@@ -107,7 +106,7 @@ def interval_text(value: Value, column: Column, *, signed: bool = False) -> str:
     return f"[{low}, {high}]"
 
 
-def pictures_of(row: Row, report: Report) -> int:
+def images_of(row: Row, report: Report) -> int:
     """How many images a row's numbers are of."""
     return report.n - len(row.missing)
 
@@ -125,3 +124,53 @@ def bin_limits(report: Report) -> list[tuple[float, float]]:
 def bin_name(low: float, high: float) -> str:
     """Such as ``20-30 %``."""
     return f"{100 * low:.0f}-{100 * high:.0f} %"
+
+
+def to_csv(report: Report) -> str:
+    """One line for each method, with every number at full precision."""
+    lines = []
+    for row in report.rows:
+        line = {"method": row.name, "kind": row.kind, "n": images_of(row, report)}
+        for column in report.columns:
+            line |= interval_fields(column.key, row.values.get(column.key))
+        change = row.known_change
+        line |= {
+            "seconds_per_image": row.seconds_per_image,
+            "known_pixels_changed": change and change.pixels,
+            "known_change_mean": change and change.mean,
+            "known_change_worst": change and change.worst,
+            "protocol": report.protocol,
+            "size": report.size,
+            "images_hash": report.images_hash,
+            "masks_hash": report.masks_hash,
+        }
+        lines.append(line)
+    return write_csv(lines)
+
+
+def to_images_csv(report: Report) -> str:
+    """One line for each method and image: what a plot or a test of one's own starts from."""
+    keys = [column.key for column in report.columns if not column.of_set]
+    return write_csv(
+        {"method": row.name, "image": image.stem, "hole_ratio": image.hole_ratio}
+        | {key: image.values.get(key) for key in keys}
+        for row in report.rows
+        for image in row.images
+    )
+
+
+def interval_fields(key: str, value: Value | None) -> dict[str, Any]:
+    """A value and the ends of its interval by field name; None for what is not there."""
+    fields = (key, f"{key}_low", f"{key}_high")
+    numbers = (None, None, None) if value is None else (value.value, value.low, value.high)
+    return dict(zip(fields, numbers, strict=True))
+
+
+def write_csv(lines: Sequence[Mapping[str, Any]] | Any) -> str:
+    """CSV text of lines that have the same fields; None is an empty one."""
+    lines = list(lines)
+    text = io.StringIO()
+    writer = csv.DictWriter(text, list(lines[0]) if lines else [], lineterminator="\n")
+    writer.writeheader()
+    writer.writerows(lines)
+    return text.getvalue()

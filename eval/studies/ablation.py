@@ -1,14 +1,17 @@
 """An ablation for real: every row trained on an equal budget from one base, and scored.
 
 A row is a config of a folder such as ``configs/ablation``; ``mae_*.toml`` are the priors some rows build on.
-What a row starts from, another config of the folder makes: runs are put in order by that alone.
-:mod:`eval.studies.ablation_training` trains them.
+What a row starts from, another config of the folder makes: runs are put in order by that alone. What is
+finished is not repeated, and what was stopped goes on.
 """
 
 from __future__ import annotations
 
 import json
+import multiprocessing
+import os
 from collections.abc import Sequence
+from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import Any
@@ -21,9 +24,13 @@ from eval.scoring import OnProgress, no_progress
 from eval.tasks.methods import Method, load_models
 from inpaint.checkpoint import read_notes
 from inpaint.device import choose_device
-from inpaint.errors import CheckpointError, ConfigError
+from inpaint.errors import CheckpointError, ConfigError, InpaintError
 from inpaint.train.config import AcrRunConfig, MaeRunConfig, plain_config, read_config
+from inpaint.train.fit import fit
+from inpaint.train.monitor import Progress
+from inpaint.train.state import read_stats
 
+POLL_S = 2.0
 BASE = "base"
 REFERENCE = "mixed_prior"
 REPEATED = "mixed_prior_again"
@@ -51,10 +58,9 @@ _OF_THE_MACHINE = {
 
 @dataclass(frozen=True)
 class Run:
-    """One training run of an ablation: a prior, the base, or a row."""
+    """One training run of an ablation, named after its config file: a prior, the base, or a row."""
 
     name: str
-    """Of its config file, without suffix."""
     config: AcrRunConfig | MaeRunConfig
 
     @property
@@ -83,29 +89,35 @@ class Run:
 
     def images_seen(self) -> int:
         """How far it is, by its own log."""
-        return max((record["images_seen"] for record in self._log()), default=0)
+        return max((record["images_seen"] for record in read_stats(self._stats)), default=0)
 
     def minutes(self) -> float:
         """Time it took to train, by its own log."""
         seconds, before = 0.0, 0
-        for record in self._log():
+        for record in read_stats(self._stats):
             seconds += (record["images_seen"] - before) / max(record["images_per_second"], 1e-9)
             before = record["images_seen"]
         return seconds / 60
 
-    def _log(self) -> list[dict[str, Any]]:
-        try:
-            text = (self.config.out / "stats.jsonl").read_text(encoding="utf-8")
-        except FileNotFoundError:
-            return []
-        # The last line may be in the middle of being written.
-        return [json.loads(line) for line in text.splitlines(keepends=True) if line.endswith("\n")]
+    def hardware(self) -> str:
+        """What it was made on, as it noted itself."""
+        noted = self._noted()
+        device = choose_device(noted["device"])
+        if device.type == "cuda":
+            return torch.cuda.get_device_name(device)
+        return f"{device.type.upper()}, {noted['threads'] or torch.get_num_threads()} thread(s)"
+
+    @property
+    def _stats(self) -> Path:
+        return self.config.out / "stats.jsonl"
+
+    def _noted(self) -> dict[str, Any]:
+        """The config that its folder records; empty before it began."""
+        path = self.config.out / "config.json"
+        return json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
 
     def _check_same_settings(self) -> None:
-        recorded = self.config.out / "config.json"
-        if not recorded.is_file():
-            return
-        before, ours = json.loads(recorded.read_text(encoding="utf-8")), plain_config(self.config)
+        before, ours = self._noted(), plain_config(self.config)
         for field in fields(self.config):
             name = field.name
             if name in _OF_THE_MACHINE or _holds_paths(getattr(self.config, name)):
@@ -169,11 +181,8 @@ def plan_ablation(
     names = [name for name, run in found.items() if isinstance(run.config, AcrRunConfig)]
     if unknown := sorted(set(rows) - set(names)):
         raise ConfigError(f"got row {', '.join(unknown)}; {folder} has {', '.join(names) or 'no row'}")
-    known = list(TITLES)
-    wanted = sorted(
-        {*rows, *(name for name in names if name == BASE)} if rows else names,
-        key=lambda name: (known.index(name) if name in TITLES else len(known), name),
-    )
+    known = [*TITLES, *sorted(set(names) - set(TITLES))]
+    wanted = [name for name in known if name in names and (not rows or name in (*rows, BASE))]
     if not wanted:
         raise ConfigError(f"got no config of a row in {folder}; expected files such as {REFERENCE}.toml")
     makers = {run.checkpoint: run for run in found.values()}
@@ -194,6 +203,31 @@ def plan_ablation(
     return Ablation(tuple(ordered.values()), tuple(wanted))
 
 
+def train_ablation(ablation: Ablation, on_progress: OnProgress = no_progress, *, jobs: int = 1) -> None:
+    """Train what is not trained yet.
+
+    Args:
+        ablation: of :func:`plan_ablation`.
+        on_progress: called with a run's name, the images it has seen, and of how many.
+        jobs: runs at the same time, each in a process of its own with its share of the CPU cores. 1 trains
+            here, with the configs' threads.
+
+    Raises:
+        InpaintError: a run cannot start, diverges, or was stopped; the same command goes on from there.
+    """
+    unfinished = [run for run in ablation.runs if not run.is_finished()]
+    if jobs > 1:
+        _train_together(unfinished, on_progress, jobs)
+        return
+    for run in unfinished:
+
+        def tell(progress: Progress, name: str = run.name) -> None:
+            on_progress(name, progress.images_seen, progress.images)
+
+        on_progress(run.name, 0, run.config.images)
+        fit(run.config, tell)
+
+
 def score_ablation(
     ablation: Ablation,
     data: Path,
@@ -211,7 +245,7 @@ def score_ablation(
         device: where to score.
         limit: only so many images, evenly spread.
         command: what repeats all this, for the report.
-        on_progress: see :func:`eval.protocol.validate_methods`.
+        on_progress: see :func:`eval.scoring.score`.
     """
     methods: list[Method] = []
     for name in ablation.rows:
@@ -219,7 +253,7 @@ def score_ablation(
         methods.append(replace(model, name=name))
     report = validate_methods(data, methods, device, limit=limit, on_progress=on_progress)
     report = replace(report, notes={"Command": command, **report.notes})
-    costs = [Cost(run.name, run.config.images, run.minutes(), _hardware(run)) for run in ablation.runs]
+    costs = [Cost(run.name, run.config.images, run.minutes(), run.hardware()) for run in ablation.runs]
     return AblationResult(report, tuple(costs))
 
 
@@ -246,10 +280,31 @@ def _shared(value: Any, other: Any) -> Any:
     return value
 
 
-def _hardware(run: Run) -> str:
-    """What the run was made on, as it noted itself."""
-    noted = json.loads((run.config.out / "config.json").read_text(encoding="utf-8"))
-    device = choose_device(noted["device"])
-    if device.type == "cuda":
-        return torch.cuda.get_device_name(device)
-    return f"{device.type.upper()}, {noted['threads'] or torch.get_num_threads()} thread(s)"
+def _fit_alone(config: AcrRunConfig | MaeRunConfig) -> None:
+    """In a worker process, whose errors travel home as text."""
+    try:
+        fit(config)
+    except InpaintError as error:
+        raise InpaintError(str(error)) from None
+
+
+def _train_together(runs: Sequence[Run], on_progress: OnProgress, jobs: int) -> None:
+    """Start each run as soon as what it starts from is there and a worker is free."""
+    waiting, running = list(runs), dict[Future[None], Run]()
+    threads = max(1, (os.cpu_count() or 1) // jobs)
+    with ProcessPoolExecutor(jobs, multiprocessing.get_context("spawn")) as pool:
+        try:
+            while waiting or running:
+                unmade = {run.checkpoint for run in (*waiting, *running.values())}
+                ready = [run for run in waiting if unmade.isdisjoint(run.starts_from)]
+                for run in ready[: jobs - len(running)]:
+                    waiting.remove(run)
+                    running[pool.submit(_fit_alone, replace(run.config, threads=threads))] = run
+                done, _ = wait(running, POLL_S, FIRST_COMPLETED)
+                for future, run in list(running.items()):
+                    on_progress(run.name, run.images_seen(), run.config.images)
+                    if future in done:
+                        del running[future]
+                        future.result()
+        finally:
+            pool.shutdown(cancel_futures=True)

@@ -2,24 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from collections.abc import Sequence
+from dataclasses import asdict, replace
 from pathlib import Path
+from typing import Any
 
-from eval.measures.statistics import paired_difference
+from eval.measures.statistics import BETTER, NOISE, WORSE, Difference, paired_difference, verdict_of
 from eval.published import read_published
-from eval.report.files import to_json, write_form
-from eval.report.markdown import sections_to_markdown
-from eval.report.page import render, summary
-from eval.report.sections import Section, details_of, warnings_of
-from eval.report.sheets import to_csv
-from eval.report.tables import Cell, Line, Table, interval_text, scores_table
-from eval.results import Column, Report, Value, to_plain
+from eval.report.files import write_form
+from eval.report.page import render
+from eval.report.sections import Section, details_of, sections_to_markdown, warnings_of
+from eval.report.tables import Cell, Line, Table, interval_text, scores_table, to_csv
+from eval.results import Report, to_plain
 from eval.studies.ablation import BASE, REFERENCE, REPEATED, TITLES, AblationResult
 
 TITLE = "Ablation"
 SEED_NOTE = (
-    "An interval covers the choice of images, not the luck of training: every row was trained once. "
+    "Every row was trained once: an interval covers the choice of images, not the randomness of training. "
     f"{REPEATED} is {REFERENCE} with another seed; a difference no larger than theirs is called chance, "
     "which two runs can only hint at."
 )
@@ -37,40 +36,32 @@ PUBLISHED_ROWS = {
 BESIDE = {"psnr": "psnr", "ssim": "ssim", "sqd": "lpips_alex", "fmd": "fid"}
 """Our columns and the published ones that stand beside them."""
 
-BETTER, WORSE, NOISE, CHANCE, UNJUDGED = "better", "worse", "within sampling error", "chance", "no interval"
-
-
-@dataclass(frozen=True)
-class Difference:
-    """One row against another in one measure.
-
-    Attributes:
-        column: the measure.
-        value: row minus other, with the paired interval where the measure is of single images.
-        verdict: better, worse, within sampling error (the interval holds zero), chance (no larger than
-            between two seeds), or no interval (a measure of the whole set).
-    """
-
-    column: Column
-    value: Value
-    verdict: str
+CHANCE, NO_INTERVAL = "chance", "no interval"
 
 
 def compare(report: Report, row: str, other: str) -> tuple[Difference, ...]:
-    """``row`` against ``other`` in every measure both have."""
-    chance = _between_seeds(report) if {row, other} != {REFERENCE, REPEATED} else {}
-    found = []
-    for column in report.columns:
-        value = paired_difference(report.row(row), report.row(other), column)
-        if value is not None:
-            found.append(Difference(column, value, _judge(column, value, chance.get(column.key, 0.0))))
-    return tuple(found)
+    """``row`` minus ``other`` in every measure both have.
+
+    Beside the usual verdicts there is chance (no larger than between two seeds) and no interval (a measure of
+    the whole set).
+    """
+    found = _differences(report, row, other)
+    chance = {}
+    if {row, other} != {REFERENCE, REPEATED} and {REFERENCE, REPEATED} <= {row.name for row in report.rows}:
+        seeds = _differences(report, REPEATED, REFERENCE)
+        chance = {each.column.key: abs(each.value.value) for each in seeds}
+    return tuple(
+        replace(each, verdict=CHANCE)
+        if each.verdict in (BETTER, WORSE) and abs(each.value.value) <= chance.get(each.column.key, 0.0)
+        else each
+        for each in found
+    )
 
 
-def sentence(row: str, other: str, differences: tuple[Difference, ...]) -> str:
+def sentence(row: str, other: str, differences: Sequence[Difference]) -> str:
     """In words, such as "layer6 against base: better in SSIM; within sampling error in PSNR, sqd"."""
     parts = []
-    for verdict in (BETTER, WORSE, NOISE, CHANCE, UNJUDGED):
+    for verdict in (BETTER, WORSE, NOISE, CHANCE, NO_INTERVAL):
         if titles := [found.column.title for found in differences if found.verdict == verdict]:
             word = "no further apart than two seeds" if verdict == CHANCE else verdict
             parts.append(f"{word} in {', '.join(titles)}")
@@ -95,7 +86,7 @@ def sections_of(result: AblationResult) -> list[Section]:
         source = read_published()["ablation"].source
         text = f"{PUBLISHED_NOTE} Published: {source}."
         sections.append(Section("Beside the published ablation", text=text, table=published))
-    return [*sections, Section("What it cost", text=_sum_of_costs(result), table=_costs(result))]
+    return [*sections, _costs(result)]
 
 
 def to_markdown(result: AblationResult) -> str:
@@ -111,14 +102,14 @@ def write_ablation(result: AblationResult, path: Path) -> None:
     """
     forms = {
         ".md": to_markdown,
-        ".json": _to_json,
+        ".json": _to_plain,
         ".csv": lambda result: to_csv(result.report),
-        ".html": lambda result: render(TITLE, summary(result.report), sections_of(result), result.report),
+        ".html": lambda result: render(TITLE, sections_of(result), result.report),
     }
     write_form(result, path, forms)
 
 
-def _to_json(result: AblationResult) -> str:
+def _to_plain(result: AblationResult) -> dict[str, Any]:
     report = result.report
     names = [row.name for row in report.rows]
     comparisons = [
@@ -128,28 +119,17 @@ def _to_json(result: AblationResult) -> str:
         if other in names and row != other
     ]
     costs = [asdict(cost) for cost in result.costs]
-    return to_json({"report": to_plain(report), "comparisons": comparisons, "costs": costs})
+    return {"report": to_plain(report), "comparisons": comparisons, "costs": costs}
 
 
-def _judge(column: Column, value: Value, chance: float) -> str:
-    if value.low is None or value.high is None:
-        return UNJUDGED
-    if not (value.low > 0 or value.high < 0):
-        return NOISE
-    if abs(value.value) <= chance:
-        return CHANCE
-    return BETTER if (value.value > 0) == column.higher_is_better else WORSE
-
-
-def _between_seeds(report: Report) -> Mapping[str, float]:
-    """How far two runs that differ in the seed alone lie apart, by column key; empty without them."""
-    if not {REFERENCE, REPEATED} <= {row.name for row in report.rows}:
-        return {}
-    pairs = [
-        (column.key, paired_difference(report.row(REPEATED), report.row(REFERENCE), column))
-        for column in report.columns
-    ]
-    return {key: abs(value.value) for key, value in pairs if value is not None}
+def _differences(report: Report, row: str, other: str) -> list[Difference]:
+    found = []
+    for column in report.columns:
+        value = paired_difference(report.row(row), report.row(other), column)
+        if value is not None:
+            verdict = NO_INTERVAL if value.low is None else verdict_of(value, column)
+            found.append(Difference(column, other, value, verdict))
+    return found
 
 
 def _against(report: Report, other: str) -> Section:
@@ -158,14 +138,11 @@ def _against(report: Report, other: str) -> Section:
         if row.name == other:
             continue
         differences = compare(report, row.name, other)
-        cells = [
-            Cell(
-                found.column.format(found.value.value, signed=True),
-                interval_text(found.value, found.column, signed=True),
-                best=found.verdict == BETTER,
-            )
-            for found in differences
-        ]
+        cells = []
+        for found in differences:
+            text = found.column.format(found.value.value, signed=True)
+            interval = interval_text(found.value, found.column, signed=True)
+            cells.append(Cell(text, interval, best=found.verdict == BETTER))
         lines.append(Line(row.name, "", tuple(cells)))
         sentences.append(("", sentence(row.name, other, differences)))
     headings = ("row minus " + other, *(column.heading for column in report.columns))
@@ -174,47 +151,43 @@ def _against(report: Report, other: str) -> Section:
 
 def _beside_published(report: Report) -> Table | None:
     table = read_published()["ablation"]
-    titles = {key: column.title for key, column in table.protocol.columns.items()}
     printed = {row.label: row.scores for row in table.rows}
     names = {row.name for row in report.rows}
-    columns = [column for column in report.columns if column.key in BESIDE]
-    if REFERENCE not in names:
-        return None
     lines = []
     for name, label in PUBLISHED_ROWS.items():
-        if name == REFERENCE or name not in names:
+        if name == REFERENCE or not {name, REFERENCE} <= names:
             continue
         cells = []
         for found in compare(report, name, REFERENCE):
             if (key := BESIDE.get(found.column.key)) is not None:
                 published = printed[label][key] - printed[PUBLISHED_ROWS[REFERENCE]][key]
+                # A measure without an interval is compared by its sign alone.
+                same = (found.value.value > 0) == (published > 0)
+                way = (
+                    found.verdict
+                    if found.verdict in (NOISE, CHANCE)
+                    else f"{'same' if same else 'other'} way"
+                )
                 ours = found.column.format(found.value.value, signed=True)
-                cells += [Cell(f"{published:+}"), Cell(f"{ours}, {_direction(float(published), found)}")]
+                cells += [Cell(f"{published:+}"), Cell(f"{ours}, {way}")]
         lines.append(Line(name, "", tuple(cells)))
     headings = ["row minus " + REFERENCE]
-    for column in columns:
-        headings += [f"{titles[BESIDE[column.key]]}, published", f"{column.title}, here"]
+    for column in report.columns:
+        if column.key in BESIDE:
+            title = table.protocol.columns[BESIDE[column.key]].title
+            headings += [f"{title}, published", f"{column.title}, here"]
     return Table(tuple(headings), tuple(lines)) if lines else None
 
 
-def _direction(published: float, found: Difference) -> str:
-    """Do both point the same way? A measure that is no interval is compared by its sign."""
-    if found.verdict in (NOISE, CHANCE):
-        return found.verdict
-    return "same way" if (found.value.value > 0) == (published > 0) else "other way"
-
-
-def _costs(result: AblationResult) -> Table:
-    lines = [
-        Line(cost.name, "", (Cell(f"{cost.images:,}"), Cell(f"{cost.minutes:.1f}"), Cell(cost.hardware)))
-        for cost in result.costs
-    ]
-    return Table(("run", "images", "minutes", "hardware"), tuple(lines))
-
-
-def _sum_of_costs(result: AblationResult) -> str:
+def _costs(result: AblationResult) -> Section:
     rows = {row.name for row in result.report.rows}
     ours = sum(cost.minutes for cost in result.costs if cost.name in rows)
     priors = sum(cost.minutes for cost in result.costs if cost.name not in rows)
     before = f", after {priors:.0f} minutes for the priors they build on" if priors else ""
-    return f"Training all rows took {ours:.0f} minutes{before}, by the runs' own logs."
+    text = f"Training all rows took {ours:.0f} minutes{before}, by the runs' own logs."
+    lines = [
+        Line(cost.name, "", (Cell(f"{cost.images:,}"), Cell(f"{cost.minutes:.1f}"), Cell(cost.hardware)))
+        for cost in result.costs
+    ]
+    table = Table(("run", "images", "minutes", "hardware"), tuple(lines))
+    return Section("What it cost", text=text, table=table)

@@ -8,22 +8,17 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
-from pathlib import Path
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
 
 from eval.report.tables import DASH, Cell, Line, Table
 from inpaint.backbones.feature_maps import channel_distance
-from inpaint.checkpoint import load_checkpoint
-from inpaint.errors import CheckpointError
 from inpaint.models.fcmae import FullyConvolutionalAutoencoder
-from inpaint.models.inpainter import Inpainter
 
 
-@dataclass(frozen=True)
-class BlockDistance:
+class BlockDistance(NamedTuple):
     """Mean over images of :func:`~inpaint.backbones.feature_maps.channel_distance` in one block's wide layer.
 
     Attributes:
@@ -35,21 +30,6 @@ class BlockDistance:
     name: str
     after_gelu: float
     after_grn: float | None
-
-
-def load_encoder(path: Path, device: torch.device) -> FullyConvolutionalAutoencoder:
-    """Load a convolutional autoencoder, alone or as the prior of a whole network.
-
-    Raises:
-        CheckpointError: the file holds no such thing, or cannot be read.
-    """
-    model = load_checkpoint(path, device)
-    prior = model.prior if isinstance(model, Inpainter) else model
-    if not isinstance(prior, FullyConvolutionalAutoencoder):
-        raise CheckpointError(
-            f"{path} holds no convolutional encoder, expected a checkpoint of inpaint train fcmae"
-        )
-    return prior
 
 
 @torch.inference_mode()
@@ -80,37 +60,27 @@ def measure_collapse(model: FullyConvolutionalAutoencoder, images: Iterable[Tens
         for hook in hooks:
             hook.remove()
     means = {name: sum(values) / len(values) for name, values in found.items()}
-    return [
-        BlockDistance(
-            f"{stage}.{block}",
-            means[f"stages.{stage - 1}.blocks.{block - 1}.mlp.act"],
-            means.get(f"stages.{stage - 1}.blocks.{block - 1}.mlp.grn"),
-        )
-        for stage, depth in enumerate(model.preset.depths, start=1)
-        for block in range(1, depth + 1)
-    ]
+    blocks = []
+    for stage, depth in enumerate(model.preset.depths):
+        for block in range(depth):
+            mlp = f"stages.{stage}.blocks.{block}.mlp"
+            distances = means[f"{mlp}.act"], means.get(f"{mlp}.grn")
+            blocks.append(BlockDistance(f"{stage + 1}.{block + 1}", *distances))
+    return blocks
 
 
 def collapse_table(measured: Mapping[str, Sequence[BlockDistance]]) -> Table:
-    """One line a block and one of their mean, two columns a model.
-
-    Args:
-        measured: blocks of each model by its name.
-    """
+    """One line a block and one of their mean, two columns a model; blocks are those of each model by name."""
     headings = [f"{name}, after {layer}" for name in measured for layer in ("GELU", "GRN")]
     columns: list[dict[str, float | None]] = []
     for blocks in measured.values():
         columns += [{b.name: b.after_gelu for b in blocks}, {b.name: b.after_grn for b in blocks}]
-    names = sorted(
-        {name for column in columns for name in column},
-        key=lambda name: [int(part) for part in name.split(".")],
-    )
-    lines = [Line(name, "", tuple(_cell(column.get(name)) for column in columns)) for name in names]
-    means = []
-    for column in columns:
-        numbers = [value for value in column.values() if value is not None]
-        means.append(_cell(sum(numbers) / len(numbers) if numbers else None))
-    return Table(("stage.block", *headings), (*lines, Line("mean", "", tuple(means))))
+    names = {name for column in columns for name in column}
+    in_order = sorted(names, key=lambda name: [int(part) for part in name.split(".")])
+    lines = [Line(name, "", tuple(_cell(column.get(name)) for column in columns)) for name in in_order]
+    numbers = [[value for value in column.values() if value is not None] for column in columns]
+    means = tuple(_cell(sum(found) / len(found) if found else None) for found in numbers)
+    return Table(("stage.block", *headings), (*lines, Line("mean", "", means)))
 
 
 def _cell(value: float | None) -> Cell:

@@ -2,31 +2,30 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
 from typing import Any
 
-from eval.report.markdown import sections_to_markdown
-from eval.report.sections import Section
+from eval.report.sections import Section, sections_to_markdown
 from eval.report.tables import DASH, Cell, Line, Table
 from inpaint.backbones.roadmap import Road, Stop, walk_road
 
 TITLES: dict[Road, str] = {"tiny": "ResNet-50 to ConvNeXt-T", "base": "ResNet-200 to ConvNeXt-B"}
 HEADINGS = ("step", "config", "M parameters", "GFLOPs", "printed", "apart", "top-1", "gain")
-WORDS = (
+NOTE = (
     "GFLOPs are billions of MACs at 224 pixels, counted on the network. Nothing was trained: the "
-    "accuracies, and the GFLOPs beside ours, are printed in Liu et al. 2022, tables 10 and 11. A gain is "
-    "over the last step that was kept; what was only tried is marked."
+    "accuracies, and the printed GFLOPs, are those of Liu et al. 2022, tables 10 and 11. A gain is relative "
+    "to the last step that was kept; steps that were only tried are marked."
 )
 
 
 def road_to_markdown() -> str:
-    """Both roads: a table each, and what does not agree below it.
-
-    Returns:
-        Markdown, ending in a newline.
-    """
-    roads = [_section(title, walk_road(road)) for road, title in TITLES.items()]
-    return sections_to_markdown([*roads, Section("", text=WORDS)])
+    """Both roads: a table each, and what does not agree below it; Markdown, ending in a newline."""
+    sections = []
+    for road, title in TITLES.items():
+        stops = walk_road(road)
+        lines = (Line(stop.step.name, "" if stop.step.kept else "tried", _cells(stop)) for stop in stops)
+        doubts = tuple((stop.step.name, stop.doubt) for stop in stops if stop.doubt)
+        sections.append(Section(title, table=Table(HEADINGS, tuple(lines)), entries=doubts))
+    return sections_to_markdown([*sections, Section("", text=NOTE)])
 
 
 def road_to_plain() -> dict[str, Any]:
@@ -37,18 +36,9 @@ def road_to_plain() -> dict[str, Any]:
     }
 
 
-def _section(title: str, stops: Sequence[Stop]) -> Section:
-    lines = [
-        Line(stop.step.name, "" if stop.step.kept else "tried", tuple(map(Cell, _cells(stop))))
-        for stop in stops
-    ]
-    doubts = tuple((stop.step.name, stop.doubt) for stop in stops if stop.doubt)
-    return Section(title, table=Table(HEADINGS, tuple(lines)), entries=doubts)
-
-
-def _cells(stop: Stop) -> tuple[str, ...]:
-    return (
-        _config(stop.change),
+def _cells(stop: Stop) -> tuple[Cell, ...]:
+    texts = (
+        " ".join(f"`{name}={value!r}`" for name, value in stop.change.items()),
         f"{stop.parameters:.2f}",
         f"{stop.gigamacs:.3f}",
         f"{stop.printed.gigamacs:.2f}",
@@ -56,10 +46,7 @@ def _cells(stop: Stop) -> tuple[str, ...]:
         f"{stop.printed.accuracy:.2f}",
         DASH if stop.gain is None else f"{stop.gain:+.2f}",
     )
-
-
-def _config(change: Mapping[str, Any]) -> str:
-    return " ".join(f"`{name}={value!r}`" for name, value in change.items())
+    return tuple(map(Cell, texts))
 
 
 def _plain(stop: Stop) -> dict[str, Any]:

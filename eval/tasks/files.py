@@ -1,11 +1,9 @@
-"""ImageScores files of a folder or zip: listed by stem, told apart and opened, whatever they are for."""
+"""Image files of a folder or zip, whatever they are for: listed, named and opened."""
 
 from __future__ import annotations
 
 import io
-import unicodedata
 import zipfile
-from collections import defaultdict
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -15,6 +13,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from inpaint.batch import READABLE_SUFFIXES
+from inpaint.batch.pairing import find_images, match_files, normal_stem
 from inpaint.errors import DataError
 from inpaint.images import hole_from_mask, plain_image, read_image, read_mask
 
@@ -22,7 +21,7 @@ _TOLD = 3  # names in a message; the count says how many there are
 
 
 @dataclass(frozen=True, slots=True)
-class PictureFile:
+class ImageFile:
     """An image on disk, or in a zip that is kept open.
 
     Attributes:
@@ -38,19 +37,11 @@ class PictureFile:
     member: str = ""
 
     def open(self) -> Image.Image:
-        """Open it as Pillow does: header only, not turned upright.
-
-        Raises:
-            OSError: it is no image.
-        """
+        """Open it as Pillow does: header only, not turned upright; OSError if it is no image."""
         return Image.open(self.path if self.archive is None else io.BytesIO(self.archive.read(self.member)))
 
     def read(self) -> NDArray[np.uint8]:
-        """Its upright pixels, ``(H, W, 3)`` RGB.
-
-        Raises:
-            ImageError: it cannot be read.
-        """
+        """Its upright pixels, ``(H, W, 3)`` RGB; ImageError if it cannot be read."""
         return np.array(read_image(self.path).convert("RGB"))
 
     def read_hole(self) -> NDArray[np.bool_]:
@@ -63,43 +54,49 @@ class PictureFile:
         if self.archive is None:
             return hole_from_mask(read_mask(self.path))
         try:
-            with self.open() as picture:
-                return hole_from_mask(plain_image(picture))
+            with self.open() as image:
+                return hole_from_mask(plain_image(image))
         except Exception as error:  # decoders raise nearly anything on damaged data
             raise DataError(f"{str(self.path)!r} cannot be read ({error}); make the zip again") from error
 
 
-def list_pictures(source: Path, what: str, *, zips: bool = False) -> dict[str, PictureFile]:
-    """The image files of a folder or zip by stem, sorted by file name."""
+def list_images(source: Path, what: str, *, zips: bool = False) -> list[ImageFile]:
+    """The image files of a folder or zip, sorted by file name; ``what`` they are is for messages.
+
+    Raises:
+        DataError: there are none, or two of one stem.
+    """
     if zips and source.is_file() and zipfile.is_zipfile(source):
         files = _files_of_zip(source)
     elif source.is_dir():
-        files = _files_of_folder(source)
+        files = []
+        for path in find_images(source)[0]:
+            status = path.stat()
+            stamp = f"{path.name} {status.st_size} {status.st_mtime_ns}"
+            files.append(ImageFile(path, normal_stem(path), stamp))
     else:
         got = f"got a file for the {what}" if source.exists() else f"no such folder for the {what}"
         raise DataError(f"{got}: {str(source)!r}; expected a folder{' or a zip' if zips else ''}")
     if not files:
         expected = " ".join(READABLE_SUFFIXES)
         raise DataError(f"no {what} in {str(source)!r}; expected {expected} (subfolders are not searched)")
-    of_stem: dict[str, list[PictureFile]] = defaultdict(list)
-    for file in files:
-        of_stem[file.stem].append(file)
-    twins = [" and ".join(f.path.name for f in group) for group in of_stem.values() if len(group) > 1]
-    if twins:
+    if twins := match_files(files, (), lambda file: file.stem).twins:
+        names = {file.stem: " and ".join(f.path.name for f in (file, *rest)) for file, rest in twins[::-1]}
         raise DataError(
-            f"{len(twins)} names twice among the {what} in {str(source)!r}: {few(twins)}; keep one of each"
+            f"{len(names)} names twice among the {what} in {str(source)!r}: {few([*names.values()][::-1])}; "
+            "keep one of each"
         )
-    return {stem: group[0] for stem, group in of_stem.items()}
+    return files
 
 
-def read_headers(files: Iterable[PictureFile], what: str) -> tuple[dict[Path, tuple[int, int]], int]:
+def read_headers(files: Iterable[ImageFile], what: str) -> tuple[dict[Path, tuple[int, int]], int]:
     """The (H, W) each header names, and how many files are JPEG."""
     shapes, jpegs, broken = {}, 0, []
     for file in files:
         try:
-            with file.open() as picture:
-                shapes[file.path] = (picture.height, picture.width)
-                jpegs += picture.format in ("JPEG", "MPO")
+            with file.open() as image:
+                shapes[file.path] = (image.height, image.width)
+                jpegs += image.format in ("JPEG", "MPO")
         except Exception:  # decoders raise nearly anything on damaged data
             broken.append(file.path.name)
     if broken:
@@ -115,17 +112,7 @@ def few(names: Iterable[str]) -> str:
     return ", ".join(told[:_TOLD]) + (", ..." if len(told) > _TOLD else "")
 
 
-def _files_of_folder(folder: Path) -> list[PictureFile]:
-    files = []
-    for path in sorted(folder.iterdir(), key=lambda path: path.name):
-        if path.suffix.lower() in READABLE_SUFFIXES and not path.name.startswith(".") and path.is_file():
-            status = path.stat()
-            stamp = f"{path.name} {status.st_size} {status.st_mtime_ns}"
-            files.append(PictureFile(path, _stem(path), stamp))
-    return files
-
-
-def _files_of_zip(path: Path) -> list[PictureFile]:
+def _files_of_zip(path: Path) -> list[ImageFile]:
     archive = zipfile.ZipFile(path)
     files = []
     for member in sorted(archive.infolist(), key=lambda member: member.filename):
@@ -133,9 +120,5 @@ def _files_of_zip(path: Path) -> list[PictureFile]:
         hidden = name.name.startswith(".") or "__MACOSX" in name.parts
         if name.suffix.lower() in READABLE_SUFFIXES and not hidden:
             stamp = f"{member.filename} {member.CRC}"
-            files.append(PictureFile(path / name, _stem(name), stamp, archive, member.filename))
+            files.append(ImageFile(path / name, normal_stem(name), stamp, archive, member.filename))
     return files
-
-
-def _stem(path: Path) -> str:
-    return unicodedata.normalize("NFC", path.stem)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import re
 from collections import Counter
 from collections.abc import Callable, Sequence
@@ -20,6 +19,7 @@ from inpaint.checkpoint import load_checkpoint
 from inpaint.convert.migan import Migan
 from inpaint.errors import DataError, InpaintError
 from inpaint.models.patch_autoencoder import PatchAutoencoder
+from inpaint.weights.cache import digest_of
 from inpaint.weights.terminal import locate_in_terminal
 
 Fill = Callable[[Tensor, Tensor], Tensor]
@@ -67,20 +67,22 @@ def baseline_methods() -> list[Method]:
 
 
 def load_models(names: Sequence[str], device: torch.device) -> list[Method]:
-    """Load models by name or checkpoint file; a model is called by its file's stem where that is unique.
+    """Load models by name or checkpoint file.
 
     Raises:
         WeightsError, CheckpointError: a model is not here, or its file does not fit.
     """
+    paths = [locate_in_terminal(name, "inpainter", "prior") for name in names]
+    return [
+        Method(title, "model", _load_fill(path, device), digest_of(path))
+        for title, path in zip(short_names(names), paths, strict=True)
+    ]
+
+
+def short_names(names: Sequence[str]) -> list[str]:
+    """Models by name or path, called by the file's stem where that is unique."""
     stems = Counter(Path(name).stem for name in names)
-    methods = []
-    for name in names:
-        path = locate_in_terminal(name, "inpainter", "prior")
-        with path.open("rb") as file:
-            digest = hashlib.file_digest(file, "sha256").hexdigest()
-        title = Path(name).stem if stems[Path(name).stem] == 1 else name
-        methods.append(Method(title, "model", _load_fill(path, device), digest))
-    return methods
+    return [Path(name).stem if stems[Path(name).stem] == 1 else name for name in names]
 
 
 def check_names(methods: Sequence[Method]) -> None:
@@ -131,7 +133,7 @@ def _load_fill(path: Path, device: torch.device) -> Fill:
         return model
 
     def reconstruct(image: Tensor, mask: Tensor) -> Tensor:
-        picture = model.reconstruct(image, mask)
-        return F.interpolate(picture, size=image.shape[-2:], mode="bilinear", align_corners=False)
+        filled = model.reconstruct(image, mask)
+        return F.interpolate(filled, size=image.shape[-2:], mode="bilinear", align_corners=False)
 
     return reconstruct

@@ -15,7 +15,8 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from eval.tasks.files import PictureFile, few, list_pictures, read_headers
+from eval.tasks.files import ImageFile, few, list_images, read_headers
+from inpaint.batch.pairing import match_files
 from inpaint.errors import DataError
 
 
@@ -31,8 +32,8 @@ class Pair:
     """
 
     stem: str
-    image: PictureFile
-    mask: PictureFile
+    image: ImageFile
+    mask: ImageFile
     shape: tuple[int, int]
 
 
@@ -67,14 +68,10 @@ class Task:
     def notes(self) -> dict[str, str]:
         """What a reader needs beside the two folders to find the same images and masks."""
         size = f"centre squares, {self.size} x {self.size}" if self.size else "at their own sizes"
-        spread = (
-            ", evenly spread over the sorted names"
-            if len(self.pairs) + len(self.missing) < self.chosen_from
-            else ""
-        )
+        limited = len(self.pairs) + len(self.missing) < self.chosen_from
+        spread = ", evenly spread over the sorted names" if limited else ""
         masks = "in order of their names, in turn" if self.cycled else "by the image's name"
-        pictures = f"{len(self.pairs)} of {self.chosen_from}{spread}; {size}"
-        return {"images": pictures, "masks": masks}
+        return {"images": f"{len(self.pairs)} of {self.chosen_from}{spread}; {size}", "masks": masks}
 
     def read(self, pair: Pair) -> tuple[NDArray[np.uint8], NDArray[np.bool_]]:
         """Read an image and its hole as they are scored: with a size, cropped to the centre and resized.
@@ -91,10 +88,10 @@ class Task:
             image = _centre_square(image, self.size, Image.Resampling.LANCZOS)
             hole = _centre_square(hole, self.size, Image.Resampling.NEAREST)
         elif hole.shape != image.shape[:2]:
-            raise DataError(_say_mask_size(pair.mask.path.name, hole.shape, pair.stem, image.shape[:2]))
+            raise _mask_size_error(pair.mask, hole.shape, pair.stem, image.shape[:2])
         return image, hole
 
-    def masks_once(self) -> Iterable[PictureFile]:
+    def masks_once(self) -> Iterable[ImageFile]:
         """Every mask file in use, once, also where several images share it."""
         return {pair.mask.path: pair.mask for pair in self.pairs}.values()
 
@@ -111,7 +108,7 @@ class Predictions:
     """
 
     folder: Path
-    files: dict[str, PictureFile]
+    files: dict[str, ImageFile]
     missing: tuple[str, ...]
     jpegs: int
 
@@ -120,7 +117,7 @@ class Predictions:
         """As of a task."""
         return _digest(f"{stem} {file.stamp}" for stem, file in self.files.items())
 
-    def read(self, pair: Pair, shape: tuple[int, int]) -> NDArray[np.uint8]:
+    def read(self, pair: Pair, shape: Sequence[int]) -> NDArray[np.uint8]:
         """Read the prediction for a pair, ``(H, W, 3)`` RGB.
 
         Raises:
@@ -128,8 +125,8 @@ class Predictions:
             DataError: it has not the shape of the ground truth.
         """
         pixels = self.files[pair.stem].read()
-        if pixels.shape[:2] != shape:
-            raise DataError(_say_prediction_size(self.files[pair.stem].path, pixels.shape[:2], shape))
+        if pixels.shape[:2] != tuple(shape):
+            raise _prediction_size_error(self.files[pair.stem].path, pixels.shape[:2], shape)
         return pixels
 
 
@@ -156,41 +153,30 @@ def find_task(
     Raises:
         DataError: naming the first few files in the way, and how many there are.
     """
-    pictures = list(list_pictures(images, "ground truth").values())
-    found = list_pictures(masks, "masks", zips=True)
-    numbers: Sequence[int] = range(len(pictures))
-    if limit is not None and limit < len(pictures):
-        numbers = [index * len(pictures) // limit for index in range(limit)]
-    chosen = [pictures[number] for number in numbers]
+    found = list_images(images, "ground truth")
+    mask_files = list_images(masks, "masks", zips=True)
+    count = len(found) if limit is None else min(limit, len(found))
+    numbers = [index * len(found) // count for index in range(count)]
+    chosen = [found[number] for number in numbers]
     if cycle_masks:
-        in_order = list(found.values())
-        mask_of = {pictures[n].stem: in_order[n % len(in_order)] for n in numbers}
+        mask_of = {found[number].stem: mask_files[number % len(mask_files)] for number in numbers}
+        missing: tuple[str, ...] = ()
     else:
-        mask_of = {picture.stem: found[picture.stem] for picture in chosen if picture.stem in found}
-    missing = tuple(picture.stem for picture in chosen if picture.stem not in mask_of)
-    if not mask_of:
-        raise DataError(
-            f"no mask in {str(masks)!r} is named like an image: got {few(found)} for {few(missing)}; "
-            "name them alike, or pair them in order with --cycle-masks"
-        )
-    if missing and not allow_missing:
-        raise DataError(
-            f"{len(missing)} of {len(chosen)} images have no mask in {str(masks)!r}: {few(missing)}; "
-            "add them, or leave these images out with --allow-missing"
-        )
-    chosen = [picture for picture in chosen if picture.stem in mask_of]
+        hint = ", or pair them in order with --cycle-masks"
+        mask_of, missing = _match(chosen, mask_files, "mask", masks, hint, allow_missing)
+    chosen = [image for image in chosen if image.stem in mask_of]
     shapes, _ = read_headers(chosen, "ground truth")
     mask_shapes, _ = read_headers({mask.path: mask for mask in mask_of.values()}.values(), "masks")
     pairs = []
-    for picture in chosen:
-        mask, shape = mask_of[picture.stem], shapes[picture.path]
+    for image in chosen:
+        mask, shape = mask_of[image.stem], shapes[image.path]
         if size is not None:
             shape = (size, size)
         elif not _may_be_equal(mask_shapes[mask.path], shape):
-            raise DataError(_say_mask_size(mask.path.name, mask_shapes[mask.path], picture.stem, shape))
-        pairs.append(Pair(picture.stem, picture, mask, shape))
+            raise _mask_size_error(mask, mask_shapes[mask.path], image.stem, shape)
+        pairs.append(Pair(image.stem, image, mask, shape))
     pairs.sort(key=lambda pair: (pair.shape, pair.stem))
-    return Task(images, masks, size, tuple(pairs), len(pictures), cycle_masks, missing)
+    return Task(images, masks, size, tuple(pairs), len(found), cycle_masks, missing)
 
 
 def find_predictions(folder: Path, task: Task, *, allow_missing: bool = False) -> Predictions:
@@ -201,35 +187,49 @@ def find_predictions(folder: Path, task: Task, *, allow_missing: bool = False) -
     """
     if folder.is_dir() and folder.samefile(task.images):
         raise DataError(f"the predictions {str(folder)!r} are the ground truth itself; name their own folder")
-    found = list_pictures(folder, "predictions")
-    files = {pair.stem: found[pair.stem] for pair in task.pairs if pair.stem in found}
-    missing = tuple(sorted(pair.stem for pair in task.pairs if pair.stem not in files))
-    if not files:
-        raise DataError(
-            f"no prediction in {str(folder)!r} is named like an image: got {few(found)} for "
-            f"{few(missing)}; name them alike"
-        )
-    if missing and not allow_missing:
-        raise DataError(
-            f"{len(missing)} of {len(task.pairs)} images have no prediction in {str(folder)!r}: "
-            f"{few(missing)}; add them, or count them with --allow-missing"
-        )
+    images, found = [pair.image for pair in task.pairs], list_images(folder, "predictions")
+    files, missing = _match(images, found, "prediction", folder, "", allow_missing)
     shapes, jpegs = read_headers(files.values(), "predictions")
     for pair in task.pairs:
         if pair.stem in files and not _may_be_equal(shapes[files[pair.stem].path], pair.shape):
             path = files[pair.stem].path
-            raise DataError(_say_prediction_size(path, shapes[path], pair.shape))
-    return Predictions(folder, files, missing, jpegs)
+            raise _prediction_size_error(path, shapes[path], pair.shape)
+    return Predictions(folder, files, tuple(sorted(missing)), jpegs)
+
+
+def _match(
+    images: Sequence[ImageFile],
+    partners: Sequence[ImageFile],
+    what: str,
+    folder: Path,
+    hint: str,
+    allow_missing: bool,
+) -> tuple[dict[str, ImageFile], tuple[str, ...]]:
+    """The partner of each image by stem, and the stems of images without one."""
+    matches = match_files(images, partners, lambda file: file.stem)
+    missing = tuple(image.stem for image in matches.missing)
+    if not matches.pairs:
+        got = few(file.stem for file in partners)
+        raise DataError(
+            f"no {what} in {str(folder)!r} is named like an image: got {got} for {few(missing)}; name them "
+            f"alike{hint}"
+        )
+    if missing and not allow_missing:
+        raise DataError(
+            f"{len(missing)} of {len(images)} images have no {what} in {str(folder)!r}: {few(missing)}; "
+            "add them, or leave these images out with --allow-missing"
+        )
+    return {image.stem: partner for image, partner in matches.pairs}, missing
 
 
 def _centre_square(
     pixels: NDArray[np.uint8] | NDArray[np.bool_], size: int, method: Image.Resampling
 ) -> NDArray:
-    picture = Image.fromarray(pixels)
-    side = min(picture.size)
-    left, top = (picture.width - side) // 2, (picture.height - side) // 2
-    picture = picture.crop((left, top, left + side, top + side))
-    return np.array(picture if side == size else picture.resize((size, size), method))
+    image = Image.fromarray(pixels)
+    side = min(image.size)
+    left, top = (image.width - side) // 2, (image.height - side) // 2
+    image = image.crop((left, top, left + side, top + side))
+    return np.array(image if side == size else image.resize((size, size), method))
 
 
 def _may_be_equal(one: Sequence[int], other: Sequence[int]) -> bool:
@@ -237,15 +237,15 @@ def _may_be_equal(one: Sequence[int], other: Sequence[int]) -> bool:
     return sorted(one) == sorted(other)
 
 
-def _say_mask_size(mask: str, mask_shape: Sequence[int], picture: str, shape: Sequence[int]) -> str:
-    return (
-        f"got mask {mask} of {mask_shape[0]} x {mask_shape[1]} for image {picture} of "
-        f"{shape[0]} x {shape[1]}; expected equal sizes: resize the mask, or bring all to one with --size"
+def _mask_size_error(mask: ImageFile, got: Sequence[int], image: str, shape: Sequence[int]) -> DataError:
+    return DataError(
+        f"got mask {mask.path.name} of {got[0]} x {got[1]} for image {image} of {shape[0]} x {shape[1]}; "
+        "expected equal sizes: resize the mask, or bring all to one with --size"
     )
 
 
-def _say_prediction_size(path: Path, got: Sequence[int], expected: Sequence[int]) -> str:
-    return (
+def _prediction_size_error(path: Path, got: Sequence[int], expected: Sequence[int]) -> DataError:
+    return DataError(
         f"got prediction {str(path)!r} of {got[0]} x {got[1]}; expected the ground truth's "
         f"{expected[0]} x {expected[1]}: make it at that size"
     )

@@ -23,15 +23,12 @@ Result = TypeVar("Result")
 
 
 class Example(NamedTuple):
-    """One image, decoded."""
+    """An image, ``(H, W, 3)`` RGB, its hole, ``(H, W)``, True = hole, and its prediction, if it is a file."""
 
     pair: Pair
     image: NDArray[np.uint8]
-    """``(H, W, 3)`` RGB."""
     hole: NDArray[np.bool_]
-    """``(H, W)``, True = hole."""
     prediction: NDArray[np.uint8] | None
-    """As ``image``, where it comes from a file."""
 
     @property
     def hole_ratio(self) -> float:
@@ -50,12 +47,9 @@ def read_ahead(
 
     Args:
         items: what to read.
-        read: called in a thread.
+        read: called in a thread; an error is raised in the place of its result.
         size_of: of an item, in the unit of the budget.
         budget: read so much ahead, and at least one item a thread.
-
-    Yields:
-        The results in the order of the items; an error of ``read`` is raised in its place.
     """
     waiting: deque[tuple[Future[Result], int]] = deque()
     pool = ThreadPoolExecutor(THREADS)
@@ -93,14 +87,11 @@ def read_batches(
         image, hole = task.read(pair)
         return Example(pair, image, hole, None if predictions is None else predictions.read(pair, hole.shape))
 
+    def size_of(pair: Pair) -> int:
+        return pair.shape[0] * pair.shape[1]
+
     batch: list[Example] = []
-    examples = read_ahead(
-        pairs,
-        read,
-        size_of=lambda pair: pair.shape[0] * pair.shape[1],
-        budget=_BATCHES_AHEAD * pixels_at_once,
-    )
-    for example in examples:
+    for example in read_ahead(pairs, read, size_of=size_of, budget=_BATCHES_AHEAD * pixels_at_once):
         full = (len(batch) + 1) * example.hole.size > pixels_at_once
         if batch and (full or example.hole.shape != batch[0].hole.shape):
             yield batch
@@ -110,9 +101,9 @@ def read_batches(
         yield batch
 
 
-def image_tensor(pictures: Iterable[NDArray[np.uint8]], device: torch.device) -> Tensor:
+def image_tensor(images: Iterable[NDArray[np.uint8]], device: torch.device) -> Tensor:
     """Images of one shape as ``(B, 3, H, W)`` float in [0, 1]."""
-    pixels = torch.from_numpy(np.stack(list(pictures))).to(device)
+    pixels = torch.from_numpy(np.stack(list(images))).to(device)
     return pixels.permute(0, 3, 1, 2).contiguous().float() / 255
 
 

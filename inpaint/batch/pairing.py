@@ -5,9 +5,10 @@ from __future__ import annotations
 import os
 import unicodedata
 from collections import defaultdict
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Collection, Hashable, Iterator, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Generic, TypeVar
 
 from inpaint.errors import ImageError, MaskError
 from inpaint.images import READABLE_SUFFIXES
@@ -37,8 +38,54 @@ class Problem:
     harmless: bool = False
 
 
-_Key = tuple[Path, str]
-"""What an image and its mask have in common: folder and stem."""
+File = TypeVar("File")
+
+
+@dataclass
+class Matches(Generic[File]):
+    """Which partner belongs to which image, each list in the order of the images.
+
+    Attributes:
+        pairs: images with their one partner.
+        missing: images without a partner.
+        several: images with several partners, and those.
+        twins: images of one key with other images, and those.
+        unused: partners that no image asks for.
+    """
+
+    pairs: list[tuple[File, File]] = field(default_factory=list)
+    missing: list[File] = field(default_factory=list)
+    several: list[tuple[File, list[File]]] = field(default_factory=list)
+    twins: list[tuple[File, list[File]]] = field(default_factory=list)
+    unused: list[File] = field(default_factory=list)
+
+
+def match_files(
+    images: Sequence[File],
+    partners: Sequence[File],
+    key_of: Callable[[File], Hashable],
+    partner_key_of: Callable[[File], Hashable] | None = None,
+) -> Matches[File]:
+    """Match images and masks (or any other partners) of equal keys, such as their stems."""
+    images_of, partners_of = defaultdict[Hashable, list[File]](list), defaultdict[Hashable, list[File]](list)
+    for image in images:
+        images_of[key_of(image)].append(image)
+    for partner in partners:
+        partners_of[(partner_key_of or key_of)(partner)].append(partner)
+    matches = Matches[File]()
+    for image in images:
+        key = key_of(image)
+        twins, found = [other for other in images_of[key] if other is not image], partners_of.get(key, [])
+        if twins:
+            matches.twins.append((image, twins))
+        elif len(found) > 1:
+            matches.several.append((image, found))
+        elif found:
+            matches.pairs.append((image, found[0]))
+        else:
+            matches.missing.append(image)
+    matches.unused += [file for key, files in partners_of.items() if key not in images_of for file in files]
+    return matches
 
 
 def pair_files(
@@ -82,67 +129,60 @@ def pair_files(
             "suffix that tells them from the images"
         )
     left_out = {identity(path) for path in leave_out}
-    pictures, problems = _find_pictures(
-        images, recursive, left_out | (set() if together else {identity(masks)})
-    )
+    found, problems = find_images(images, recursive, left_out | (set() if together else {identity(masks)}))
     if together:
-        pictures = [path for path in pictures if not _stem(path).endswith(mask_suffix)]
-    if not pictures and all(problem.harmless for problem in problems):
-        below = not recursive and images.is_dir() and _find_pictures(images, True, left_out)[0]
+        found = [path for path in found if not normal_stem(path).endswith(mask_suffix)]
+    if not found and all(problem.harmless for problem in problems):
+        below = not recursive and images.is_dir() and find_images(images, True, left_out)[0]
         advice = (
             "there are some in its subfolders, search them too (recursive)" if below else "check the folder"
         )
         raise ImageError(f"no images in {str(images)!r}, expected {' '.join(READABLE_SUFFIXES)}: {advice}")
     if not masks.is_dir():
-        return [Pair(path, masks, _folder(path, images)) for path in pictures], problems
-    mask_files, unreadable = _find_pictures(masks, recursive, left_out)
+        return [Pair(path, masks, _folder(path, images)) for path in found], problems
+    mask_files, unreadable = find_images(masks, recursive, left_out)
     if not mask_files and all(problem.harmless for problem in unreadable):
         raise MaskError(
             f"no masks in {str(masks)!r}, expected {' '.join(READABLE_SUFFIXES)}: check the folder"
         )
-    pictures_of, masks_of = _by_key(pictures, images), _by_key(mask_files, masks)
     if not together:
         problems += unreadable
-    problems += _unused(
-        masks_of, {(folder, stem + mask_suffix) for folder, stem in pictures_of}, together, mask_suffix
+    matches = match_files(
+        found,
+        mask_files,
+        lambda path: (_folder(path, images), normal_stem(path) + mask_suffix),
+        lambda path: (_folder(path, masks), normal_stem(path)),
     )
-    pairs = []
-    for path in pictures:
-        folder, stem = key = _key(path, images)
-        twins = [other.name for other in pictures_of[key] if other != path]
-        found = masks_of.get((folder, stem + mask_suffix), [])
-        if twins:
-            problems.append(Problem(path, f"same stem as {', '.join(twins)}: rename one, and its mask"))
-        elif not found:
-            name = masks / folder / (path.stem + mask_suffix)
-            problems.append(Problem(path, _say_no_mask(path, name, mask_files, unreadable)))
-        elif len(found) > 1:
-            names = ", ".join(mask.name for mask in found)
-            problems.append(Problem(path, f"several masks: {names}; keep one"))
-        else:
-            pairs.append(Pair(path, found[0], folder))
+    for path, twins in matches.twins:
+        names = ", ".join(other.name for other in twins)
+        problems.append(Problem(path, f"same stem as {names}: rename one, and its mask"))
+    for path, several in matches.several:
+        problems.append(Problem(path, f"several masks: {', '.join(m.name for m in several)}; keep one"))
+    for path in matches.missing:
+        name = masks / _folder(path, images) / (path.stem + mask_suffix)
+        problems.append(Problem(path, _say_no_mask(path, name, mask_files, unreadable)))
+    problems += [
+        Problem(path, "a mask without an image", harmless=True)
+        for path in matches.unused
+        if not together or normal_stem(path).endswith(mask_suffix)  # in a common folder the rest are images
+    ]
+    pairs = [Pair(path, mask, _folder(path, images)) for path, mask in matches.pairs]
     return pairs, sorted(problems, key=lambda problem: problem.path)
 
 
-def _unused(
-    masks_of: dict[_Key, list[Path]], wanted: set[_Key], together: bool, mask_suffix: str
-) -> list[Problem]:
-    """Masks that no image asks for; in a common folder only what ends like one is a mask."""
-    unused = [path for key, paths in masks_of.items() if key not in wanted for path in paths]
-    return [
-        Problem(path, "a mask without an image", harmless=True)
-        for path in unused
-        if not together or _stem(path).endswith(mask_suffix)
-    ]
-
-
-def _find_pictures(
-    path: Path, recursive: bool, left_out: set[tuple[int, int] | Path]
+def find_images(
+    path: Path, recursive: bool = False, left_out: Collection[tuple[int, int] | Path] = ()
 ) -> tuple[list[Path], list[Problem]]:
-    """List the images in a folder by path, or the one file itself; a problem for all that is unreadable."""
+    """List the images in a folder by path, or the one file itself; a problem for all that is unreadable.
+
+    Args:
+        path: a folder or a file. Hidden files and folders are left alone.
+        recursive: look into subfolders too.
+        left_out: :func:`identity` of files and folders that are passed over.
+    """
     if not path.is_dir():
         return [path], []
-    pictures, problems = [], []
+    found, problems = [], []
     for file in _files(path, recursive, left_out, problems):
         suffix = file.suffix.lower()
         if suffix in _UNREADABLE_SUFFIXES:
@@ -150,8 +190,8 @@ def _find_pictures(
         elif suffix not in READABLE_SUFFIXES and not _is_image(file):
             problems.append(Problem(file, "not an image file", harmless=True))
         elif identity(file) not in left_out:
-            pictures.append(file)
-    return sorted(pictures), problems
+            found.append(file)
+    return sorted(found), problems
 
 
 def _is_image(file: Path) -> bool:
@@ -164,7 +204,7 @@ def _is_image(file: Path) -> bool:
 
 
 def _files(
-    root: Path, recursive: bool, left_out: set[tuple[int, int] | Path], problems: list[Problem]
+    root: Path, recursive: bool, left_out: Collection[tuple[int, int] | Path], problems: list[Problem]
 ) -> Iterator[Path]:
     """Files that are not hidden, in a folder or everything below it; links to folders are not followed."""
 
@@ -182,39 +222,26 @@ def _files(
         ]
 
 
-def _seen(name: str) -> str:
-    """A name as a person sees it: an accent may be one character or two, depending on the system."""
-    return unicodedata.normalize("NFC", name)
-
-
-def _stem(path: Path) -> str:
-    return _seen(path.stem)
+def normal_stem(path: Path) -> str:
+    """A file's stem as a person sees it: an accent may be one character or two, depending on the system."""
+    return unicodedata.normalize("NFC", path.stem)
 
 
 def _folder(path: Path, root: Path) -> Path:
     """The folder a file lies in, from the root; the root may be the file itself."""
-    return Path(_seen(str(path.parent.relative_to(root)))) if path != root else Path()
-
-
-def _key(path: Path, root: Path) -> _Key:
-    return _folder(path, root), _stem(path)
-
-
-def _by_key(files: Sequence[Path], root: Path) -> dict[_Key, list[Path]]:
-    found: dict[_Key, list[Path]] = defaultdict(list)
-    for file in files:
-        found[_key(file, root)].append(file)
-    return dict(found)
+    if path == root:
+        return Path()
+    return Path(unicodedata.normalize("NFC", str(path.parent.relative_to(root))))
 
 
 def _say_no_mask(image: Path, wanted: Path, files: Sequence[Path], unreadable: Sequence[Problem]) -> str:
     """Say that an image has no mask, and name the file that may have been meant."""
-    begin, hint = _stem(image).casefold(), "add one"
+    begin, hint = normal_stem(image).casefold(), "add one"
     for file in files:
-        if _stem(file).casefold().startswith(begin):
+        if normal_stem(file).casefold().startswith(begin):
             hint = f"{file.name} is there, but only {wanted.name}.* counts"
     for problem in unreadable:
-        if _stem(problem.path) == _seen(wanted.name):
+        if normal_stem(problem.path) == unicodedata.normalize("NFC", wanted.name):
             hint = f"{problem.path.name} is there, but {problem.reason}"
     return f"no mask named {wanted.name}.* in {str(wanted.parent)!r}: {hint}"
 

@@ -15,12 +15,11 @@ import pytest
 import torch
 from click.testing import CliRunner, Result
 
-import eval.studies.ablation_training
+import eval.studies.ablation
 from eval.__main__ import main
 from eval.results import from_plain
-from eval.studies.ablation import BASE, REFERENCE, TITLES, AblationResult, Cost, plan_ablation
+from eval.studies.ablation import BASE, REFERENCE, TITLES, AblationResult, Cost, plan_ablation, train_ablation
 from eval.studies.ablation_report import compare, sentence, to_markdown, write_ablation
-from eval.studies.ablation_training import train_ablation
 from inpaint.checkpoint import load_checkpoint, read_notes
 from inpaint.errors import CheckpointError, ConfigError, InpaintError
 from inpaint.models.presets import vary_preset
@@ -181,9 +180,9 @@ def test_an_error_of_a_worker_arrives_as_text(configs, monkeypatch):
     def stop(config, on_progress=None):
         raise Stopped(2, 4, 15)  # cannot be pickled
 
-    monkeypatch.setattr(eval.studies.ablation_training, "fit", stop)
+    monkeypatch.setattr(eval.studies.ablation, "fit", stop)
     with pytest.raises(InpaintError, match="stopped at 2 of 4 images") as caught:
-        eval.studies.ablation_training._fit_alone(plan_ablation(configs).run(BASE).config)
+        eval.studies.ablation._fit_alone(plan_ablation(configs).run(BASE).config)
     assert str(pickle.loads(pickle.dumps(caught.value))) == str(caught.value)
 
 
@@ -210,7 +209,7 @@ def test_the_whole_ablation_in_small(data, configs, tmp_path, monkeypatch, any_w
     assert reports[2].read_text().count("contextual") > 2 and reports[3].read_text().count("\n") >= 4
 
     # what is trained is not trained again
-    monkeypatch.setattr(eval.studies.ablation_training, "fit", lambda *_: pytest.fail("trained twice"))
+    monkeypatch.setattr(eval.studies.ablation, "fit", lambda *_: pytest.fail("trained twice"))
     again = run(data, configs, "--rows", "contextual", "--limit", 2)
     assert again.exit_code == 0, again.output
     assert "| contextual | 2 |" in again.output and "against mixed" not in again.output
@@ -255,7 +254,7 @@ def test_a_folder_of_another_run_is_not_taken_for_this_one(configs):
     ],
 )
 def test_mistakes_are_one_line_before_anything_is_trained(data, configs, monkeypatch, arguments, message):
-    monkeypatch.setattr(eval.studies.ablation_training, "fit", lambda *_: pytest.fail("trained"))
+    monkeypatch.setattr(eval.studies.ablation, "fit", lambda *_: pytest.fail("trained"))
     result = run(data, configs, *arguments)
     assert result.exit_code == 2 and message in result.output
     assert sum(line.startswith("error: ") for line in result.output.splitlines()) == 1
@@ -349,7 +348,7 @@ def test_the_shipped_rows_share_all_but_what_they_are_about(monkeypatch, tmp_pat
 def test_progress_names_what_is_trained(data, configs, monkeypatch):
     told = []
     monkeypatch.setattr(
-        eval.studies.ablation_training, "fit", lambda config, tell: tell(Progress(3, config.images, 1.0, {}))
+        eval.studies.ablation, "fit", lambda config, tell: tell(Progress(3, config.images, 1.0, {}))
     )
     train_ablation(plan_ablation(configs), lambda *what: told.append(what))
     assert ("mae_mixed", 0, 4) in told and ("mae_mixed", 3, 4) in told

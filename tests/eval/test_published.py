@@ -70,18 +70,18 @@ def test_spot_checks_of_the_other_tables() -> None:
     narrow = {row.label: row.scores for row in tables["lama-places2-512-narrow"].rows}
     assert narrow["MADF"] == {"fid": Decimal("0.57"), "lpips_vgg": Decimal("0.085")}
     large = {row.label: row.scores for row in tables["mat-places2-512-large"].rows}
-    assert large["Big-LaMa, 4.5 M pictures"]["lpips_alex"] == Decimal("0.166")
-    assert "lpips_alex" not in large["MAT, 8 M pictures"]  # not printed, so not there
+    assert large["Big-LaMa, 4.5 M images"]["lpips_alex"] == Decimal("0.166")
+    assert "lpips_alex" not in large["MAT, 8 M images"]  # not printed, so not there
 
 
 def test_every_table_says_what_is_known_and_what_is_not() -> None:
     for table in read_published().values():
         assert table.protocol.scored_as in PROTOCOLS
-        assert table.source and table.pictures and table.masks
+        assert table.source and table.images and table.masks
         assert len({row.label for row in table.rows}) == len(table.rows)
     for name in DECK:
         table = read_published()[name]
-        assert "unverified" in table.pictures and "inference" in table.masks
+        assert "unverified" in table.images and "inference" in table.masks
         told = " ".join(table.protocol.traps)
         for word in ("1.0 dB above", "data range 2", "AlexNet", "torchvision", "unverified"):
             assert word in told
@@ -111,7 +111,7 @@ def test_each_method_of_the_tables_has_its_page() -> None:
         ('title = "FFHQ, 256 x 256"', "", "tables.ffhq-256.title is missing, expected a text"),
         ('title = "FFHQ, 256 x 256"', 'title = ""', "title is '', expected a text"),
         ("size = 256\nprotocol", "size = true\nprotocol", "size is True, expected a whole number"),
-        ('protocol = "mae-far"\npictures = "FFHQ', 'protocol = "mae"\npictures = "FFHQ',
+        ('protocol = "mae-far"\nimages = "FFHQ', 'protocol = "mae"\nimages = "FFHQ',
          "'mae'; expected one of mae-far, lama"),
         ("n = 30000", 'n = "30000"', "n is '30000', expected a whole number"),
         ("[methods.co-mod]", "[methods.co-mod]\ncolour = 1", "unknown key methods.co-mod.colour"),

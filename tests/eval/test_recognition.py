@@ -16,8 +16,7 @@ from click.testing import CliRunner, Result
 
 from eval.__main__ import main
 from eval.studies.recognition import fine_tuning
-from eval.studies.recognition.encoders import PictureEncoder, load_candidates
-from eval.studies.recognition.features import encode_pictures, picture_statistics
+from eval.studies.recognition.encoders import ImageEncoder, encode_images, image_statistics, load_candidates
 from eval.studies.recognition.fine_tuning import FineTuning, fine_tune_candidates
 from eval.studies.recognition.labels import find_labelled
 from eval.studies.recognition.outcomes import Outcome, differences_of, values_of
@@ -68,8 +67,8 @@ def test_a_transformers_features_are_the_mean_of_its_tokens(class_token):
     tokens, _ = mae.encode(mae.normalise(image), torch.zeros(2, 64, dtype=torch.bool))
     expected = tokens[:, class_token:].mean(dim=1)
     assert tokens.shape[1] == 64 + class_token
-    torch.testing.assert_close(PictureEncoder(mae)(image), expected)
-    assert PictureEncoder(mae).width == expected.shape[1]
+    torch.testing.assert_close(ImageEncoder(mae)(image), expected)
+    assert ImageEncoder(mae).width == expected.shape[1]
 
 
 def test_a_convolutional_encoders_features_are_pooled_and_standardised():
@@ -78,14 +77,14 @@ def test_a_convolutional_encoders_features_are_pooled_and_standardised():
     image = torch.rand(2, 3, 32, 32)
     visible = torch.ones(2, 1, *fcmae.grid, dtype=torch.bool)
     pooled = fcmae.encoder(fcmae.normalise(image), visible)[-1].mean(dim=(2, 3))
-    features = PictureEncoder(fcmae)(image)
+    features = ImageEncoder(fcmae)(image)
     torch.testing.assert_close(features, F.layer_norm(pooled, pooled.shape[1:]))
-    assert features.shape == (2, PictureEncoder(fcmae).width)
+    assert features.shape == (2, ImageEncoder(fcmae).width)
     assert features.mean(dim=1).abs().max() < 1e-5
 
 
 def test_pictures_come_in_any_size():
-    encoder = PictureEncoder(build_mae(SMALL)).eval()
+    encoder = ImageEncoder(build_mae(SMALL)).eval()
     assert encoder(torch.rand(1, 3, 70, 40)).shape == (1, SMALL.width)
 
 
@@ -122,8 +121,8 @@ def test_another_size_has_the_same_weights(checkpoints):
 
 def test_colours_and_stripes_are_told_apart_by_every_probe(task, checkpoints, tmp_path):
     (candidate,) = load_candidates([str(checkpoints / "mae.safetensors")])
-    features = encode_pictures(task, candidate, 0, cache_dir=tmp_path, device=CPU)
-    for found in (features, picture_statistics(task)):
+    features = encode_images(task, candidate, 0, cache_dir=tmp_path, device=CPU)
+    for found in (features, image_statistics(task)):
         assert np.array_equal(predict_by_fold(found, task), task.labels)
 
 
@@ -149,7 +148,7 @@ def test_statistics_are_of_colour_and_sharpness(tmp_path):
     write_classes(tmp_path, count=3)
     task = load_task(find_labelled(tmp_path), 40, folds=3, seed=0, on_problem=pytest.fail)
     pixels = task.photos.photos.double() / 255
-    found = picture_statistics(task)
+    found = image_statistics(task)
     np.testing.assert_allclose(found[:, :3], pixels.mean((2, 3)), rtol=1e-5)
     np.testing.assert_allclose(found[:, 3:6], pixels.std((2, 3)), rtol=1e-5)
     grey = pixels.mean(1)
@@ -160,12 +159,12 @@ def test_statistics_are_of_colour_and_sharpness(tmp_path):
 
 def test_an_interrupted_run_goes_on_and_gives_the_same(task, checkpoints, tmp_path, monkeypatch):
     (candidate,) = load_candidates([str(checkpoints / "mae.safetensors")])
-    monkeypatch.setattr("eval.studies.recognition.features._PICTURES_AT_ONCE", 8)
-    whole = encode_pictures(task, candidate, 0, cache_dir=tmp_path / "whole", device=CPU)
+    monkeypatch.setattr("eval.studies.recognition.encoders.IMAGES_AT_ONCE", 8)
+    whole = encode_images(task, candidate, 0, cache_dir=tmp_path / "whole", device=CPU)
     seen: list[int] = []
-    forward = PictureEncoder.forward
+    forward = ImageEncoder.forward
 
-    def counted(self: PictureEncoder, image: torch.Tensor) -> torch.Tensor:
+    def counted(self: ImageEncoder, image: torch.Tensor) -> torch.Tensor:
         seen.append(len(image))
         return forward(self, image)
 
@@ -173,12 +172,12 @@ def test_an_interrupted_run_goes_on_and_gives_the_same(task, checkpoints, tmp_pa
         if done >= 16:
             raise KeyboardInterrupt
 
-    monkeypatch.setattr(PictureEncoder, "forward", counted)
+    monkeypatch.setattr(ImageEncoder, "forward", counted)
     with pytest.raises(KeyboardInterrupt):
-        encode_pictures(task, candidate, 0, cache_dir=tmp_path / "torn", device=CPU, on_progress=stop)
+        encode_images(task, candidate, 0, cache_dir=tmp_path / "torn", device=CPU, on_progress=stop)
     assert sum(seen) == 16
     for _ in range(2):
-        again = encode_pictures(task, candidate, 0, cache_dir=tmp_path / "torn", device=CPU)
+        again = encode_images(task, candidate, 0, cache_dir=tmp_path / "torn", device=CPU)
         assert np.array_equal(again, whole) and sum(seen) == len(task)
 
 
@@ -279,7 +278,7 @@ def test_a_convolutional_encoder_is_checked_alike(task, tmp_path):
     save_checkpoint(path, build_fcmae(replace(FCMAE_PRESETS["fcmae-tiny"], image_size=32)))
     mine, twin = load_candidates([str(path)], random=True)
     for candidate in (mine, twin):
-        features = encode_pictures(task, candidate, 0, cache_dir=tmp_path, device=CPU)
+        features = encode_images(task, candidate, 0, cache_dir=tmp_path, device=CPU)
         assert (predict_by_fold(features, task) == task.labels).mean() > 0.9
         predicted = fine_tuning.fine_tune(task, candidate, FineTuning(40, 6, 3e-3), 0, CPU)
         assert (predicted == task.labels[task.folds == fine_tuning.HELD_OUT]).mean() > 0.9
@@ -292,7 +291,7 @@ def test_on_a_gpu_both_checks_tell_the_classes(task, checkpoints, tmp_path):
     (candidate,) = load_candidates([str(checkpoints / "mae.safetensors")])
     place = torch.device("cuda")
     there, here = (
-        encode_pictures(task, candidate, 0, cache_dir=tmp_path / device.type, device=device)
+        encode_images(task, candidate, 0, cache_dir=tmp_path / device.type, device=device)
         for device in (place, CPU)
     )
     np.testing.assert_allclose(there, here, atol=1e-2)
@@ -323,7 +322,7 @@ def test_the_probe_from_the_command_line(photos, checkpoints, tmp_path):
     assert "--data DATA --folds 3 --model" in result.stdout and str(photos) not in result.stdout
     report = json.loads((tmp_path / "r.json").read_text(encoding="utf-8"))
     assert [score["values"]["accuracy"]["value"] for score in report["scores"]][-2:] == [1, 1]
-    assert len(list((tmp_path / "r.cache").glob("features-*.jsonl"))) == 3
+    assert len(list((tmp_path / "r.cache").glob("features-*.sqlite"))) == 3
     again = run("linear-probe", *words[:-4], "--cache-dir", tmp_path / "elsewhere")
     assert again.stdout == result.stdout
 
@@ -382,7 +381,7 @@ def leave_two_greens(folder: Path) -> None:
         (
             break_nothing,
             ["--model", "CHECKPOINTS/lama.safetensors"],
-            "network without a prior; expected a masked",
+            "got an inpainter without a prior; expected a",
         ),
         (break_nothing, ["--model", "nowhere.safetensors"], "no file at nowhere.safetensors"),
         (break_nothing, ["--size", "30"], "got size 30, expected a multiple of 4"),
@@ -406,7 +405,7 @@ def test_a_device_that_is_too_small_says_what_helps(photos, checkpoints, monkeyp
     def fail(*_: object) -> None:
         raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 20 GiB.\nAnd so on")
 
-    monkeypatch.setattr(PictureEncoder, "forward", fail)
+    monkeypatch.setattr(ImageEncoder, "forward", fail)
     result = run("linear-probe", "--data", photos, "--model", checkpoints / "mae.safetensors", "--folds", 3)
     assert result.exit_code == 2
     assert result.stderr.splitlines()[-1].startswith("error: out of memory on cpu; expected a smaller --size")

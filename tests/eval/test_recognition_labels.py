@@ -134,7 +134,7 @@ def test_no_group_straddles_the_split_and_every_class_is_in_each_fold(tmp_path_f
     for label in (0, 1):
         assert set(task.folds[task.labels == label]) == set(range(folds))
     again = load_task(labelled, 8, folds=folds, seed=seed, on_problem=pytest.fail)
-    assert task.split_hash == again.split_hash and task.pictures_hash == again.pictures_hash
+    assert task.split_hash == again.split_hash and task.images_hash == again.images_hash
 
 
 # -- mistakes --------------------------------------------------------------------------------------------

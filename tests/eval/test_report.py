@@ -11,8 +11,8 @@ from pathlib import Path
 import pytest
 
 from eval.report.files import write_report
-from eval.report.markdown import to_markdown
-from eval.report.sheets import to_csv, to_images_csv
+from eval.report.sections import to_markdown
+from eval.report.tables import to_csv, to_images_csv
 from eval.results import Bin, KnownChange, Value, read_report
 from inpaint.errors import InpaintError
 from tests.eval.make_reports import COLUMNS, make_report, make_row

@@ -16,9 +16,8 @@ from PIL import Image
 
 from eval.report import gallery
 from eval.report.charts import FRAME, bin_charts
-from eval.report.gallery import build_gallery, difference_map, picture_uri
+from eval.report.gallery import build_gallery, difference_map, image_uri, worst_first
 from eval.report.page import to_html
-from eval.report.worst import worst_first
 from eval.results import Bin, Report, Row
 from tests.eval.make_reports import make_report, make_row, write_pictures
 
@@ -156,8 +155,8 @@ def test_the_difference_map_is_of_the_hole_alone() -> None:
 
 
 def test_large_pictures_are_shrunk_for_the_page() -> None:
-    assert pixels(picture_uri(np.zeros((300, 600, 3), np.uint8))).shape == (128, 256, 3)
-    assert pixels(picture_uri(np.zeros((30, 60, 3), np.uint8))).shape == (30, 60, 3)
+    assert pixels(image_uri(np.zeros((300, 600, 3), np.uint8))).shape == (128, 256, 3)
+    assert pixels(image_uri(np.zeros((30, 60, 3), np.uint8))).shape == (30, 60, 3)
 
 
 def test_pictures_that_are_gone_are_told_and_nothing_fails(report: Report, tmp_path: Path) -> None:

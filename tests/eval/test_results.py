@@ -59,9 +59,9 @@ def test_a_value_is_read_by_its_names_not_by_their_order() -> None:
     ("change", "message"),
     [
         (lambda plain: plain.update(format=7), "format 7; expected 2"),
-        (lambda plain: plain.pop("rows"), "rows"),
+        (lambda plain: plain.pop("columns"), "columns"),
         (lambda plain: plain.update(extra=1), "extra"),
-        (lambda plain: plain["rows"][0].pop("bins"), "bins"),
+        (lambda plain: plain["rows"][0].pop("kind"), "kind"),
         (lambda plain: plain["columns"][0].update(colour="red"), "colour"),
         (lambda plain: plain["rows"][0]["values"]["psnr"].update(mean=1.0), "mean"),
         (lambda plain: plain["rows"][0]["images"][0]["values"].update(psnr="high"), "high"),

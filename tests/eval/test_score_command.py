@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import signal
+import sqlite3
 import subprocess
 import sys
 import time
@@ -17,7 +19,7 @@ from click.testing import CliRunner, Result
 from PIL import Image
 
 from eval.__main__ import main
-from eval.commands import progress
+from eval.commands import options
 from eval.results import read_report
 from eval.tasks.methods import BASELINES
 from inpaint.mask_sets import hash_masks
@@ -60,7 +62,7 @@ def test_predictions_and_baselines_make_a_table_and_files(pictures: Any, tmp_pat
     masks = ((path.stem, np.array(Image.open(path)) > 0) for path in pictures.masks.iterdir())
     assert report.masks_hash == hash_masks(masks)
     assert "mine: 0 of 6 images" in result.stderr
-    assert (tmp_path / "r.cache/method-the-other.jsonl").is_file()  # beside the first report
+    assert (tmp_path / "r.cache/method-the-other.sqlite").is_file()  # beside the first report
 
 
 def test_a_model_runs_and_is_scored_and_its_files_score_the_same(
@@ -196,13 +198,13 @@ def test_a_stop_by_hand_says_how_to_go_on(
 
 
 def test_lines_of_progress_are_few(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture) -> None:
-    with progress.shown_progress() as show:
+    with options.shown_progress() as show:
         for done in range(100):
             show("a", done, 100)
         show("b", 0, 100)
     assert capsys.readouterr().err.splitlines() == ["a: 0 of 100 images", "b: 0 of 100 images"]
-    monkeypatch.setattr(progress, "SECONDS_BETWEEN_LINES", 0)
-    with progress.shown_progress() as show:
+    monkeypatch.setattr(options, "SECONDS_BETWEEN_LINES", 0)
+    with options.shown_progress() as show:
         show("a", 0, 100)
         show("a", 50, 100)
     assert capsys.readouterr().err.splitlines()[-1] == "a: 50 of 100 images"
@@ -211,7 +213,7 @@ def test_lines_of_progress_are_few(monkeypatch: pytest.MonkeyPatch, capsys: pyte
 def test_a_terminal_gets_a_bar(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture) -> None:
     monkeypatch.setenv("FORCE_COLOR", "1")
     monkeypatch.setenv("TTY_COMPATIBLE", "1")
-    with progress.shown_progress() as show:
+    with options.shown_progress() as show:
         show("a [name]", 30, 100)
     assert "30/100" in capsys.readouterr().err
 
@@ -220,23 +222,29 @@ def test_a_terminal_gets_a_bar(monkeypatch: pytest.MonkeyPatch, capsys: pytest.C
 def test_a_killed_run_goes_on_to_the_same_report(make_set: Callable, tmp_path: Path) -> None:
     pictures = make_set(10, shapes=((256, 240),))
     command = ["run", *inputs(pictures), "--baselines", "--out"]
-    lines = tmp_path / "killed.cache/method-mean-colour.jsonl"
+    database = tmp_path / "killed.cache/method-mean-colour.sqlite"
+
+    def kept() -> list[object]:
+        with contextlib.suppress(sqlite3.Error), contextlib.closing(sqlite3.connect(database)) as opened:
+            return opened.execute("SELECT * FROM images ORDER BY rowid").fetchall()
+        return []
+
     process = subprocess.Popen(
         [sys.executable, "-m", "eval", *map(str, command), tmp_path / "killed.json", "--device", "cpu"],
         cwd=ROOT,
         stderr=subprocess.DEVNULL,
     )
-    while process.poll() is None and not (lines.is_file() and lines.read_bytes().count(b"\n") > 1):
+    while process.poll() is None and not (database.is_file() and kept()):
         time.sleep(0.005)
     process.kill()
     assert process.wait() == -signal.SIGKILL  # it was not done yet
-    before = lines.read_bytes()
-    assert before.count(b"\n") > 1 and not (tmp_path / "killed.json").exists()
+    before = kept()
+    assert before and not (tmp_path / "killed.json").exists()
 
     result = call(*command, tmp_path / "killed.json")  # the same command goes on
     assert result.exit_code == 0, result.output
     assert "ground truth: 10 of 10 images" in result.stderr
-    assert lines.read_bytes().startswith(before.rpartition(b"\n")[0])  # nothing was measured twice
+    assert kept()[: len(before)] == before and len(kept()) == 10  # nothing was measured twice
     result = call(*command, tmp_path / "whole.json")
     assert result.exit_code == 0, result.output
     resumed, whole = (read_report(tmp_path / f"{name}.json") for name in ("killed", "whole"))

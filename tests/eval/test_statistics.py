@@ -118,14 +118,14 @@ def test_each_measure_is_compared_with_its_own_best_baseline() -> None:
     compared = against_baselines(make_report(smooth, sharp, make_row("ours", [21.0, 23.0, 25.0])))
     assert list(compared) == ["ours"]
     psnr, l1, fid = compared["ours"]
-    assert (psnr.baseline, psnr.value.value, psnr.better) == ("smooth", pytest.approx(1), True)
+    assert (psnr.other, psnr.value.value, psnr.verdict) == ("smooth", pytest.approx(1), "better")
     assert (psnr.value.low, psnr.value.high) == (pytest.approx(1), pytest.approx(1))
-    assert (l1.baseline, l1.value.value, l1.better) == (
+    assert (l1.other, l1.value.value, l1.verdict) == (
         "sharp",
         pytest.approx(0.05),
-        False,
+        "worse",
     )  # lower is better
-    assert (fid.baseline, fid.value, fid.better) == ("smooth", Value(0.0), False)  # equal is not better
+    assert (fid.other, fid.value, fid.verdict) == ("smooth", Value(0.0), "within sampling error")
 
 
 def test_without_baselines_there_is_no_comparison() -> None:

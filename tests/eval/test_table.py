@@ -17,10 +17,13 @@ from PIL import Image
 
 from eval.__main__ import main
 from eval.published import read_published
-from eval.report.beside import comparison_sections
-from eval.report.comparison import Comparison, comparison_table
-from eval.report.files import write_comparison
-from eval.report.markdown import comparison_to_markdown
+from eval.report.comparison import (
+    Comparison,
+    comparison_sections,
+    comparison_table,
+    comparison_to_markdown,
+)
+from eval.report.files import write_report
 from eval.results import Column, Report, Unmeasured, from_plain
 from eval.tasks.methods import BASELINES
 from tests.eval.make_reports import make_report, make_row
@@ -135,7 +138,7 @@ def test_rows_that_one_report_lacks_are_still_there() -> None:
 def test_csv_and_json_hold_exact_numbers(tmp_path: Path) -> None:
     subject = comparison()
     for suffix in ("csv", "json", "md", "html"):
-        write_comparison(subject, tmp_path / f"t.{suffix}")
+        write_report(subject, tmp_path / f"t.{suffix}")
     lines = {line["method"]: line for line in csv.DictReader(io.StringIO((tmp_path / "t.csv").read_text()))}
     assert lines["ours"]["kind"] == "model" and float(lines["ours"]["psnr_textbook_low"]) == 23
     assert (

@@ -1,32 +1,37 @@
-"""What is probed: the encoder of a masked autoencoder that sees the whole image, one vector an image."""
+"""What is tested: encoders of masked autoencoders that see whole images, and their pooled features."""
 
 from __future__ import annotations
 
 import copy
 import hashlib
 import json
-from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
 
+import numpy as np
 import torch
 import torch.nn.functional as F
+from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from inpaint.checkpoint import load_checkpoint
+from eval.scoring import OnProgress, no_progress
+from eval.studies.recognition.task import RecognitionTask
+from eval.tasks.cache import ResultCache
+from eval.tasks.methods import short_names
+from inpaint.checkpoint import load_autoencoder
 from inpaint.errors import CheckpointError
-from inpaint.models.fcmae import FullyConvolutionalAutoencoder
-from inpaint.models.inpainter import Inpainter
 from inpaint.models.mae import MaePreset, MaskedAutoencoder
+from inpaint.models.patch_autoencoder import PatchAutoencoder
 from inpaint.models.presets import describe_preset
 from inpaint.weights import locate
+from inpaint.weights.cache import digest_of
 
-Autoencoder = MaskedAutoencoder | FullyConvolutionalAutoencoder
+IMAGES_AT_ONCE = 32
 
 
-class PictureEncoder(nn.Module):
+class ImageEncoder(nn.Module):
     """The encoder of a masked autoencoder with nothing hidden, and its features averaged over the image.
 
     Of a transformer it is the mean of the encoder's normed output tokens, without a class token. Of a
@@ -37,11 +42,11 @@ class PictureEncoder(nn.Module):
         autoencoder: its decoder is not used.
     """
 
-    def __init__(self, autoencoder: Autoencoder) -> None:
+    def __init__(self, autoencoder: PatchAutoencoder) -> None:
         super().__init__()
-        self.autoencoder = autoencoder
+        self.autoencoder: Any = autoencoder
         preset = autoencoder.preset
-        self.width = preset.width if isinstance(preset, MaePreset) else preset.widths[-1]
+        self.width: int = preset.width if isinstance(preset, MaePreset) else preset.widths[-1]
 
     def forward(self, image: Tensor) -> Tensor:
         """Map images ``(B, 3, H, W)`` in [0, 1], brought to the encoder's square, to ``(B, D)``."""
@@ -68,32 +73,33 @@ class Candidate:
         kind: what its weights are.
         architecture: its preset as text; candidates of one architecture are compared.
         identity: another one means other weights.
+        autoencoder: the network.
     """
 
     name: str
     kind: Literal["pre-trained", "random"]
     architecture: str
     identity: str
-    _autoencoder: Autoencoder
+    autoencoder: PatchAutoencoder
 
     @property
     def size(self) -> int:
         """Side of the images it sees."""
-        return self._autoencoder.image_size
+        return self.autoencoder.image_size
 
-    def build(self, seed: int) -> PictureEncoder:
+    def build(self, seed: int) -> ImageEncoder:
         """A network of its own; a random one is another for each seed."""
         if self.kind == "pre-trained":
-            return PictureEncoder(copy.deepcopy(self._autoencoder))
+            return ImageEncoder(copy.deepcopy(self.autoencoder))
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(seed)
-            return PictureEncoder(type(self._autoencoder)(self._autoencoder.preset))  # type: ignore[arg-type]
+            return ImageEncoder(type(self.autoencoder)(self.autoencoder.preset))  # type: ignore[call-arg]
 
 
 def load_candidates(
     names: Sequence[str], *, size: int | None = None, random: bool = False
 ) -> list[Candidate]:
-    """Load encoders by model name or checkpoint file; a model is called by its file's stem if that is unique.
+    """Load encoders by model name or checkpoint file.
 
     Args:
         names: masked autoencoders, or inpainting networks, of which the prior is taken.
@@ -104,45 +110,92 @@ def load_candidates(
         WeightsError, CheckpointError: a model is not here, does not fit, or holds no masked autoencoder.
         CheckpointError: the size is no multiple of a network's patches.
     """
-    stems = Counter(Path(name).stem for name in names)
     trained = []
-    for name in names:
+    for name, title in zip(names, short_names(names), strict=True):
         path = locate(name)
-        autoencoder = _resized(_autoencoder_of(path), size, path)
-        digest = hashlib.sha256(path.read_bytes()).hexdigest()
+        autoencoder = _resized(load_autoencoder(path).requires_grad_(True), size, path)
         architecture = json.dumps(describe_preset(autoencoder), sort_keys=True)
-        title = Path(name).stem if stems[Path(name).stem] == 1 else name
-        trained.append(Candidate(title, "pre-trained", architecture, digest, autoencoder))
-    if not random:
-        return trained
-    untrained = []
-    for architecture in dict.fromkeys(candidate.architecture for candidate in trained):
-        alike = [candidate for candidate in trained if candidate.architecture == architecture]
-        title = f"random, as {' and '.join(candidate.name for candidate in alike)}"
-        untrained.append(Candidate(title, "random", architecture, architecture, alike[0]._autoencoder))
-    return trained + untrained
-
-
-def _autoencoder_of(path: Path) -> Autoencoder:
-    model = load_checkpoint(path)
-    found = model.prior if isinstance(model, Inpainter) else model
-    if not isinstance(found, Autoencoder):
-        raise CheckpointError(
-            f"{path} holds an inpainting network without a prior; expected a masked autoencoder, or a "
-            "network that has one"
+        trained.append(Candidate(title, "pre-trained", architecture, digest_of(path), autoencoder))
+    alike: dict[str, list[Candidate]] = {}
+    for candidate in trained if random else ():
+        alike.setdefault(candidate.architecture, []).append(candidate)
+    return trained + [
+        Candidate(
+            f"random, as {' and '.join(candidate.name for candidate in found)}",
+            "random", architecture, architecture, found[0].autoencoder,
         )
-    return found.requires_grad_(True)
+        for architecture, found in alike.items()
+    ]  # fmt: skip
 
 
-def _resized(autoencoder: Autoencoder, size: int | None, path: Path) -> Autoencoder:
+def _resized(autoencoder: PatchAutoencoder, size: int | None, path: Path) -> PatchAutoencoder:
     """The same weights for images of another size: what depends on it is computed, not learned."""
-    preset: Any = autoencoder.preset
-    if size is None or size == preset.image_size:
+    if size is None or size == autoencoder.image_size:
         return autoencoder
     if size % autoencoder.patch_size:
         raise CheckpointError(
             f"got size {size}, expected a multiple of {autoencoder.patch_size}, the side of a patch of {path}"
         )
-    resized = type(autoencoder)(replace(preset, image_size=size))
+    resized = type(autoencoder)(replace(autoencoder.preset, image_size=size))  # type: ignore[call-arg]
     resized.load_state_dict(autoencoder.state_dict())
     return resized.eval()
+
+
+@torch.inference_mode()
+def encode_images(
+    task: RecognitionTask,
+    candidate: Candidate,
+    seed: int,
+    *,
+    cache_dir: Path,
+    device: torch.device,
+    on_progress: OnProgress = no_progress,
+) -> NDArray[np.float32]:
+    """The features of every image, ``(N, D)``; what an earlier run kept is not computed again.
+
+    Args:
+        task: the images.
+        candidate: the encoder.
+        seed: of its weights, where they are random.
+        cache_dir: folder for the features.
+        device: where to compute, in float32.
+        on_progress: called with what is being done, how many images are done, and of how many.
+
+    Raises:
+        DataError: they cannot be kept.
+    """
+    encoder = candidate.build(seed).to(device).eval()
+    identity = {
+        "encoder": candidate.identity + (f" seed {seed}" if candidate.kind == "random" else ""),
+        "architecture": candidate.architecture,
+        "images": task.images_hash,
+    }
+    name = f"features-{hashlib.sha256(repr(identity).encode()).hexdigest()[:16]}"
+    cache = ResultCache(cache_dir, name, identity, {"features": encoder.width})
+    for start in range(len(cache), len(task), IMAGES_AT_ONCE):
+        on_progress(f"features of {candidate.name}, seed {seed}", start, len(task))
+        part = slice(start, start + IMAGES_AT_ONCE)
+        features = encoder(task.photos.photos[part].to(device).float() / 255).float().cpu().numpy()
+        cache.append([{"image": name} for name in task.photos.names[part]], {"features": features})
+    on_progress(f"features of {candidate.name}, seed {seed}", len(task), len(task))
+    return np.array(cache.features()["features"])
+
+
+def image_statistics(task: RecognitionTask) -> NDArray[np.float32]:
+    """What a source of photos can give away without any content: colour, contrast, sharpness.
+
+    Returns:
+        ``(N, 8)``: mean and deviation of each colour, and the mean absolute difference of neighbours in
+        brightness, at full and at half size.
+    """
+    found = []
+    for photos in task.photos.photos.split(IMAGES_AT_ONCE):
+        image = photos.float() / 255
+        deviation, mean = torch.std_mean(image, dim=(2, 3))
+        grey = image.mean(dim=1, keepdim=True)
+        differences = [
+            level.diff(dim=2).abs().mean((1, 2, 3)) + level.diff(dim=3).abs().mean((1, 2, 3))
+            for level in (grey, F.avg_pool2d(grey, 2))
+        ]
+        found.append(torch.cat([mean, deviation, torch.stack(differences, dim=1)], dim=1))
+    return torch.cat(found).numpy()

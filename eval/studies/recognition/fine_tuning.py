@@ -1,8 +1,8 @@
 """A short fine-tune: the whole encoder learns the classes, with a linear layer on its pooled features.
 
 Features are standardised by the batch before that layer, as He et al. (CVPR 2022, appendix A) do for their
-probe: between images those of a trained encoder may differ by a tenth of their size, which a short run
-would hardly come to see.
+probe: those of a trained encoder may differ by a tenth of their size between images, which a short run would
+hardly come to see.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from torch import nn
 
 from eval.scoring import OnProgress, no_progress
-from eval.studies.recognition.encoders import Candidate
+from eval.studies.recognition.encoders import IMAGES_AT_ONCE, Candidate
 from eval.studies.recognition.outcomes import Outcome
 from eval.studies.recognition.probe import baselines_of
 from eval.studies.recognition.task import RecognitionTask
@@ -30,23 +30,28 @@ from inpaint.errors import InpaintError
 from inpaint.train.recipes.prior import decay_groups
 from inpaint.train.schedule import cosine_factor
 
-HELD_OUT = 0
-"""The fold that is tested."""
-_PICTURES_AT_ONCE = 32
+HELD_OUT = 0  # the fold that is tested
 
 
 @dataclass(frozen=True)
 class FineTuning:
-    """How long and how fast; the same for every encoder."""
+    """How long and how fast; the same for every encoder.
+
+    Attributes:
+        steps: of each run.
+        batch_size: images a step.
+        learning_rate: at its highest.
+        weight_decay: of AdamW.
+        warmup: share of the steps; half a cosine follows, to zero.
+        min_scale: smallest area of the random crops, as a share; half of them are mirrored.
+    """
 
     steps: int
     batch_size: int
     learning_rate: float
     weight_decay: float = 0.05
     warmup: float = 0.1
-    """Share of the steps; half a cosine follows, to zero."""
     min_scale: float = 0.5
-    """Smallest area of the random crops, as a share; half of them are mirrored."""
 
 
 def fine_tune_candidates(
@@ -77,10 +82,24 @@ def fine_tune_candidates(
     tested = task.folds == HELD_OUT
     outcomes = baselines_of(task, tested)
     for candidate in candidates:
-        runs = [_kept_run(task, candidate, settings, seed, cache_dir, device, on_progress) for seed in seeds]
-        outcomes.append(
-            Outcome.of_predictions(candidate.name, candidate.kind, runs, task, tested, candidate.architecture)
-        )
+        runs = []
+        for seed in seeds:
+            identity = {
+                "encoder": candidate.identity,
+                "architecture": candidate.architecture,
+                "images": task.images_hash,
+                "split": task.split_hash,
+                "settings": f"{asdict(settings)} seed {seed} {device.type}",
+            }
+            name = f"fine-tune-{hashlib.sha256(repr(identity).encode()).hexdigest()[:16]}"
+            cache = ResultCache(cache_dir, name, identity, {})
+            if not len(cache):
+                predicted = fine_tune(task, candidate, settings, seed, device, on_progress)
+                cache.append([{"predicted": predicted.tolist()}], {})
+            (entry,) = cache
+            runs.append(np.array(entry["predicted"], np.int64))
+        names = (candidate.name, candidate.kind, candidate.architecture)
+        outcomes.append(Outcome.of_predictions(task, tested, runs, *names))
     return outcomes
 
 
@@ -92,12 +111,7 @@ def fine_tune(
     device: torch.device,
     on_progress: OnProgress = no_progress,
 ) -> NDArray[np.int64]:
-    """Fine-tune one encoder; arguments as of :func:`fine_tune_candidates`.
-
-    Returns:
-        ``(T,)``: the class it gives each image held out.
-    """
-    # -- network
+    """Fine-tune one encoder; the class it gives each image held out, ``(T,)``."""
     encoder = candidate.build(seed).train()
     head = nn.Linear(encoder.width, len(task.classes))
     nn.init.trunc_normal_(head.weight, std=0.02, generator=make_generator(seed, "head", 0))
@@ -106,16 +120,15 @@ def fine_tune(
     optimizer = torch.optim.AdamW(decay_groups(classifier, settings.weight_decay))
     precision = torch.autocast(device.type, torch.bfloat16, enabled=device.type == "cuda")
 
-    # -- learn
     photos, labels = task.photos.to(device), torch.from_numpy(task.labels).to(device)
     learned = torch.from_numpy(np.flatnonzero(task.folds != HELD_OUT))
-    side, total = encoder.autoencoder.image_size, settings.steps * settings.batch_size
+    total = settings.steps * settings.batch_size
     for seen in range(0, total, settings.batch_size):
         on_progress(f"fine-tuning {candidate.name}, seed {seed}", seen, total)
         draws = random_rows(seed, "crops", seen, settings.batch_size, 5)
         boxes = random_boxes(draws, *photos.photos.shape[-2:], min_scale=settings.min_scale)
         chosen = learned[indices_at(len(learned), settings.batch_size, seed=seed, images_seen=seen)]
-        image = photos.crop(chosen, boxes, draws[:, 4] < 0.5, size=side, device=device)
+        image = photos.crop(chosen, boxes, draws[:, 4] < 0.5, size=candidate.size, device=device)
         factor = cosine_factor(seen + settings.batch_size, total, warmup=settings.warmup * total)
         for group in optimizer.param_groups:
             group["lr"] = settings.learning_rate * factor
@@ -127,13 +140,11 @@ def fine_tune(
         optimizer.step()
     on_progress(f"fine-tuning {candidate.name}, seed {seed}", total, total)
 
-    # -- test
     classifier.eval()
     predicted = []
     with torch.inference_mode(), precision:
-        for numbers in torch.from_numpy(np.flatnonzero(task.folds == HELD_OUT)).split(_PICTURES_AT_ONCE):
-            image = photos.photos[numbers.to(photos.photos.device)].to(device).float() / 255
-            logits = classifier(image)
+        for numbers in torch.from_numpy(np.flatnonzero(task.folds == HELD_OUT)).split(IMAGES_AT_ONCE):
+            logits = classifier(photos.photos[numbers.to(photos.photos.device)].to(device).float() / 255)
             if not logits.isfinite().all():
                 raise InpaintError(
                     f"{candidate.name} ended with numbers that are not finite; expected a lower "
@@ -141,29 +152,3 @@ def fine_tune(
                 )
             predicted.append(logits.argmax(dim=1).cpu())
     return torch.cat(predicted).numpy()
-
-
-def _kept_run(
-    task: RecognitionTask,
-    candidate: Candidate,
-    settings: FineTuning,
-    seed: int,
-    cache_dir: Path,
-    device: torch.device,
-    on_progress: OnProgress,
-) -> NDArray[np.int64]:
-    """A run's predictions: of an earlier one of the same kind, or of one made now."""
-    identity = {
-        "encoder": candidate.identity,
-        "architecture": candidate.architecture,
-        "images": task.pictures_hash,
-        "split": task.split_hash,
-        "settings": f"{asdict(settings)} seed {seed} {device.type}",
-    }
-    name = f"fine-tune-{hashlib.sha256(repr(identity).encode()).hexdigest()[:16]}"
-    cache = ResultCache(cache_dir, name, identity, {})
-    if not len(cache):
-        predicted = fine_tune(task, candidate, settings, seed, device, on_progress)
-        cache.append([{"predicted": predicted.tolist()}], {})
-    (entry,) = cache
-    return np.array(entry["predicted"], np.int64)

@@ -1,4 +1,4 @@
-"""Photos with a class each: of a folder of folders, or of a list beside photos or tar shards.
+"""Photos with a class each, from a folder of folders or from a CSV list beside photos or tar shards.
 
 A group is what must stay on one side of a split: crops of one photo, images of one person or one house.
 """
@@ -8,9 +8,10 @@ from __future__ import annotations
 import csv
 import re
 import tomllib
-from collections import defaultdict
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections import Counter, defaultdict
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from itertools import groupby
 from pathlib import Path
 from typing import NamedTuple
 
@@ -21,27 +22,18 @@ from inpaint.data.sources import Files, Names, PhotoIndex, Shard, index_photos
 from inpaint.errors import ConfigError, DataError
 from inpaint.strict import read_table
 
-FILE, CLASS = "file", "class"
-
 
 class Row(NamedTuple):
-    """A photo by its name, before it is looked for."""
+    """A photo before it is looked for; ``file`` is relative to the list, or its name in a shard."""
 
     file: str
-    """Relative to the list, or as the photos of a shard are named."""
     label: str
     group: str
 
 
 @dataclass(frozen=True)
 class LabelledPhotos:
-    """Photos that can be read by number, with what is known of each.
-
-    Attributes:
-        index: N photos.
-        labels: N names of classes.
-        groups: N names of groups.
-    """
+    """N photos that can be read by number, with the class and the group of each by name."""
 
     index: PhotoIndex
     labels: tuple[str, ...]
@@ -93,95 +85,73 @@ def find_labelled(
         found = sorted(path for path in source.iterdir() if path.is_dir() and path.name[0] != ".")
         if not found:
             raise DataError(f"no folder in {source}; expected one sub-folder of photos per class")
-        parts = {folder.name: index_photos(folder) for folder in found}
-        rows = [
-            Row(index.name(number), label, index.name(number))
-            for label, index in parts.items()
-            for number in range(len(index))
-        ]
-        return _locate(_draw(rows, per_class, seed), None)
-    table = _read_list(source)
-    rows = _rows_by(_read_classes(classes), table) if classes else _rows_of(table, group_column)
-    listed = defaultdict(int)
-    for row in rows:
-        listed[row.file] += 1
-    if twice := [file for file, count in listed.items() if count > 1]:
+        parts = [(folder.name, index_photos(folder)) for folder in found]
+        names = [(index.name(number), label) for label, index in parts for number in range(len(index))]
+        rows = [Row(name, label, name) for name, label in names]
+        return _locate(_draw(rows, per_class, seed), Path())
+    rows = _read_rows(source, classes, group_column)
+    if twice := [file for file, count in Counter(row.file for row in rows).items() if count > 1]:
         raise DataError(
             f"{source}: {len(twice)} photos are listed twice: {few(twice)}; keep one line of each"
         )
-    return _locate(_draw(rows, per_class, seed), source)
+    return _locate(_draw(rows, per_class, seed), source.parent)
 
 
-# -- a list ----------------------------------------------------------------------------------------------
+def _read_rows(path: Path, classes: Path | None, group_column: str | None) -> list[Row]:
+    lines = _read_list(path)
+    if classes is None:
+        files, labels = (_column(path, lines, name) for name in ("file", "class"))
+        groups = files if group_column is None else _column(path, lines, group_column)
+        return list(map(Row, files, labels, groups))
+    by = _read_classes(classes)
+    wanted = {value: (label, regex) for label, of in by.classes.items() for value, regex in of.items()}
+    values = _column(path, lines, by.column)
+    lines = [line for line, value in zip(lines, values, strict=True) if value in wanted]
+    if not lines:
+        raise DataError(f"{path}: no {by.column} is any of {', '.join(wanted)}")
+    columns = (_column(path, lines, name) for name in ("file", by.column, by.group_from))
+    rows = []
+    for file, value, text in zip(*columns, strict=True):
+        label, expression = wanted[value]
+        match = re.search(expression, text)
+        if match is None:
+            raise DataError(
+                f"{path}: {by.group_from} {text!r} does not match {expression!r}, which names the groups "
+                f"of {value}"
+            )
+        rows.append(Row(file, label, f"{value}/{match[0]}"))
+    return rows
 
 
-class _Table(NamedTuple):
-    path: Path
-    rows: list[dict[str, str]]
-
-    def column(self, name: str) -> Callable[[dict[str, str]], str]:
-        """Reads a column's value, which must not be empty."""
-        if name not in self.rows[0]:
-            raise DataError(f"{self.path} has no column {name!r}; it has {', '.join(self.rows[0])}")
-
-        def read(row: dict[str, str]) -> str:
-            if not row[name]:
-                raise DataError(f"{self.path} has a line without {name}: {','.join(map(str, row.values()))}")
-            return row[name]
-
-        return read
-
-
-def _read_list(path: Path) -> _Table:
+def _read_list(path: Path) -> list[dict[str, str]]:
     if path.suffix != ".csv" or not path.is_file():
         got = f"got {path}" if path.exists() else f"{path} does not exist"
         raise DataError(f"{got}; expected a folder with one sub-folder per class, or a .csv of file,class")
     try:
         with path.open(encoding="utf-8", newline="") as file:
-            rows = list(csv.DictReader(file, restval=""))
+            lines = list(csv.DictReader(file, restval=""))
     except (OSError, UnicodeDecodeError, csv.Error) as error:
         raise DataError(f"{path}: cannot be read as a list ({error}); expected CSV in UTF-8") from None
-    if not rows:
+    if not lines:
         raise DataError(
             f"{path} lists nothing; expected a line of names such as file,class and one per photo"
         )
-    return _Table(path, rows)
+    return lines
 
 
-def _rows_of(table: _Table, group_column: str | None) -> list[Row]:
-    file, label = table.column(FILE), table.column(CLASS)
-    group = file if group_column is None else table.column(group_column)
-    return [Row(file(row), label(row), group(row)) for row in table.rows]
-
-
-def _rows_by(classes: Classes, table: _Table) -> list[Row]:
-    """Rows of the wanted classes; all others are none of this task."""
-    file, value, text = (table.column(name) for name in (FILE, classes.column, classes.group_from))
-    wanted = {
-        value: (label, expression)
-        for label, values in classes.classes.items()
-        for value, expression in values.items()
-    }
-    rows = []
-    for row in table.rows:
-        if value(row) not in wanted:
-            continue
-        label, expression = wanted[value(row)]
-        match = re.search(expression, text(row))
-        if match is None:
-            raise DataError(
-                f"{table.path}: {classes.group_from} {text(row)!r} does not match {expression!r}, "
-                f"which names the groups of {value(row)}"
-            )
-        rows.append(Row(file(row), label, f"{value(row)}/{match[0]}"))
-    if not rows:
-        raise DataError(f"{table.path}: no {classes.column} is any of {', '.join(wanted)}")
-    return rows
+def _column(path: Path, lines: Sequence[dict[str, str]], name: str) -> list[str]:
+    """A column's values, none of which may be empty."""
+    if name not in lines[0]:
+        raise DataError(f"{path} has no column {name!r}; it has {', '.join(lines[0])}")
+    for line in lines:
+        if not line[name]:
+            raise DataError(f"{path} has a line without {name}: {','.join(map(str, line.values()))}")
+    return [line[name] for line in lines]
 
 
 def _read_classes(path: Path) -> Classes:
     try:
-        found = read_table(tomllib.loads(path.read_text(encoding="utf-8")), Classes, path.parent)
+        found: Classes = read_table(tomllib.loads(path.read_text(encoding="utf-8")), Classes, path.parent)
         for values in found.classes.values():
             for expression in values.values():
                 re.compile(expression)
@@ -189,21 +159,17 @@ def _read_classes(path: Path) -> Classes:
         raise ConfigError(f"cannot read {path}: {error.strerror}") from error
     except (ConfigError, ValueError, re.error) as error:
         raise ConfigError(f"{path}: {error}; see eval/studies/contents.toml for an example") from None
-    values = [value for values in found.classes.values() for value in values]
-    if twice := {value for value in values if values.count(value) > 1}:
-        raise ConfigError(f"{path} has {', '.join(sorted(twice))} in two classes; expected one")
+    counts = Counter(value for values in found.classes.values() for value in values)
+    if twice := sorted(value for value, count in counts.items() if count > 1):
+        raise ConfigError(f"{path} has {', '.join(twice)} in two classes; expected one")
     return found
-
-
-# -- which, and where ------------------------------------------------------------------------------------
 
 
 def _draw(rows: Sequence[Row], per_class: int | None, seed: int) -> list[Row]:
     """At most so many rows of each class, in the order of the list."""
-    order = np.random.default_rng(seed).permutation(len(rows))
-    taken: dict[str, int] = defaultdict(int)
+    taken: Counter[str] = Counter()
     kept = []
-    for number in order:
+    for number in np.random.default_rng(seed).permutation(len(rows)):
         label = rows[number].label
         if per_class is None or taken[label] < per_class:
             taken[label] += 1
@@ -211,52 +177,41 @@ def _draw(rows: Sequence[Row], per_class: int | None, seed: int) -> list[Row]:
     return [rows[number] for number in sorted(kept)]
 
 
-def _locate(rows: Iterable[Row], source: Path | None) -> LabelledPhotos:
-    """Find each photo: as a file, or in a shard beside the list ``source``."""
-    folder = Path() if source is None else source.parent
-    files: list[tuple[Row, str]] = []
-    elsewhere: list[Row] = []
+def _locate(rows: Sequence[Row], folder: Path) -> LabelledPhotos:
+    """Find each photo: as a file, or in a shard of the folder. Files come first, then shard by shard."""
+    parts: list[Files | Shard] = []
+    ordered, elsewhere = list[Row](), list[Row]()
     for row in rows:
-        path = folder / row.file
-        if path.is_file():
-            files.append((row, str(path)))
-        else:
-            elsewhere.append(row)
-    parts: list[Files | Shard] = [Files(Names.pack([path for _, path in files]))] if files else []
-    ordered = [row for row, _ in files]
+        (ordered if (folder / row.file).is_file() else elsewhere).append(row)
+    if ordered:
+        parts.append(Files(Names.pack([str(folder / row.file) for row in ordered])))
     if elsewhere:
-        found = _find_in_shards(elsewhere, folder)
-        for shard, members in found:
-            numbers = np.array([number for _, number in members])
+        for shard, members in _find_in_shards(elsewhere, folder):
+            numbers = np.array([number for number, _ in members])
             names = Names.pack([shard.names[number] for number in numbers])
             parts.append(Shard(shard.path, names, shard.offsets[numbers], shard.lengths[numbers]))
-            ordered += [row for row, _ in members]
+            ordered += [row for _, row in members]
     return LabelledPhotos(
         PhotoIndex(tuple(parts)), tuple(row.label for row in ordered), tuple(row.group for row in ordered)
     )
 
 
-def _find_in_shards(rows: Iterable[Row], folder: Path) -> list[tuple[Shard, list[tuple[Row, int]]]]:
+def _find_in_shards(rows: Sequence[Row], folder: Path) -> list[tuple[Shard, list[tuple[int, Row]]]]:
+    """The shards that hold rows, each with the numbers and rows of its photos."""
     shards = [part for path in sorted(folder.glob("*.tar")) for part in index_photos(path).parts]
     places: dict[str, list[tuple[int, int]]] = defaultdict(list)
     for which, shard in enumerate(shards):
-        assert isinstance(shard, Shard)
         for number in range(len(shard.names)):
             places[shard.names[number]].append((which, number))
             places[shard.name(number)].append((which, number))
-    members: dict[int, list[tuple[Row, int]]] = defaultdict(list)
-    lost, unclear = [], []
-    for row in rows:
-        found = places.get(row.file, [])
-        if len(found) == 1:
-            which, number = found[0]
-            members[which].append((row, number))
-        else:
-            (unclear if found else lost).append(row.file)
-    if lost:
+    if lost := [row.file for row in rows if row.file not in places]:
         raise DataError(
             f"{len(lost)} photos are neither files in {folder} nor in its {len(shards)} shards: {few(lost)}"
         )
-    if unclear:
+    if unclear := [row.file for row in rows if len(places[row.file]) > 1]:
         raise DataError(f"{few(unclear)}: in more than one shard of {folder}; expected SHARD.tar/NAME there")
-    return [(shards[which], found) for which, found in sorted(members.items())]  # type: ignore[misc]
+    located = sorted(((*places[row.file][0], row) for row in rows), key=lambda found: found[0])
+    return [
+        (shards[which], [(number, row) for _, number, row in found])  # type: ignore[misc]
+        for which, found in groupby(located, key=lambda found: found[0])
+    ]

@@ -1,22 +1,28 @@
-"""Which images were recognised, in how many runs, and how sure the shares are.
+"""Which images were recognised, in how many runs, with intervals; and the report of it.
 
-An interval covers what would have been otherwise: the images, drawn again by whole groups, and the runs,
-drawn again among those there are.
+An interval covers other images, drawn again by whole groups, and other runs, drawn again among those made.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from typing import Literal, Self
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any, Literal, Self
 
 import numpy as np
+import sklearn
+import torch
 from numpy.typing import NDArray
 
-from eval.measures.statistics import RESAMPLES
+from eval.measures.statistics import RESAMPLES, verdict_of
+from eval.report.files import to_json, write_form
+from eval.report.sections import Section, sections_to_markdown
+from eval.report.tables import Cell, Line, Table, interval_text, value_cell
 from eval.results import Column, Value
 from eval.studies.recognition.task import RecognitionTask
 
+SUFFIXES = (".md", ".json")
 COLUMNS = (
     Column("accuracy", "accuracy", 3, higher_is_better=True),
     Column("balanced_accuracy", "balanced accuracy", 3, higher_is_better=True),
@@ -25,6 +31,7 @@ INTERVAL = (
     f"95 %, percentile bootstrap, {RESAMPLES:,} resamples over groups of images and over a row's runs; "
     "differences are of the same images"
 )
+Kind = Literal["baseline", "pre-trained", "random"]
 Measured = NDArray[np.float64]
 """``(R, 2)`` or ``(2,)``: accuracy and balanced accuracy."""
 
@@ -43,7 +50,7 @@ class Outcome:
     """
 
     name: str
-    kind: Literal["baseline", "pre-trained", "random"]
+    kind: Kind
     correct: NDArray[np.bool_]
     labels: NDArray[np.int64]
     groups: NDArray[np.int64]
@@ -52,11 +59,11 @@ class Outcome:
     @classmethod
     def of_predictions(
         cls,
-        name: str,
-        kind: Literal["baseline", "pre-trained", "random"],
-        predictions: Sequence[NDArray[np.int64]],
         task: RecognitionTask,
         tested: NDArray[np.bool_],
+        predictions: Sequence[NDArray[np.int64]],
+        name: str,
+        kind: Kind,
         architecture: str = "",
     ) -> Self:
         """Compare each run's predictions ``(T,)`` with the truth; ``tested`` ``(N,)`` are their images."""
@@ -78,50 +85,68 @@ class Outcome:
         """
         labels, label_numbers = np.unique(self.labels, return_inverse=True)
         groups, group_numbers = np.unique(self.groups, return_inverse=True)
-        cells = label_numbers * len(groups) + group_numbers
         shape = (len(labels), len(groups))
-        pictures = np.bincount(cells, minlength=len(labels) * len(groups)).reshape(shape)
-        hits = np.stack(
-            [
-                np.bincount(cells, run, minlength=len(labels) * len(groups)).reshape(shape)
-                for run in self.correct
-            ]
-        )
+        cells = label_numbers * len(groups) + group_numbers
+
+        def count(weights: NDArray[np.bool_] | None = None) -> NDArray[Any]:
+            return np.bincount(cells, weights, minlength=len(labels) * len(groups)).reshape(shape)
+
+        images, hits = count(), np.stack([count(run) for run in self.correct])
         of_groups, of_runs = np.random.default_rng([seed, 0]), np.random.default_rng([seed, 1])
         found = np.empty((RESAMPLES, 2))
         for resample in found:
             times = np.bincount(of_groups.integers(len(groups), size=len(groups)), minlength=len(groups))
             runs = of_runs.integers(len(hits), size=len(hits))
-            there, right = pictures @ times, (hits @ times)[runs].mean(axis=0)
+            there, right = images @ times, (hits @ times)[runs].mean(axis=0)
             drawn = there > 0  # a class of few groups may be in none of those drawn
             resample[:] = right.sum() / there.sum(), (right[drawn] / there[drawn]).mean()
         return found
 
 
 @dataclass(frozen=True)
+class Score:
+    """One row: its name, what stands behind it, how many runs, and the measures by column key."""
+
+    name: str
+    kind: str
+    runs: int
+    values: Mapping[str, Value]
+
+
+@dataclass(frozen=True)
 class Difference:
-    """A pre-trained encoder minus the same network untrained."""
+    """A pre-trained encoder minus the same network untrained, by column key."""
 
     name: str
     other: str
     values: Mapping[str, Value]
 
 
-def values_of(outcome: Outcome, seed: int) -> dict[str, Value]:
-    """Both measures with their intervals, by column key."""
-    return _with_intervals(outcome.measure(), outcome.resample(seed))
+@dataclass(frozen=True)
+class RecognitionReport:
+    """What was measured on ``tested`` images, baselines first, and what it takes to repeat it."""
+
+    title: str
+    tested: int
+    scores: tuple[Score, ...]
+    differences: tuple[Difference, ...]
+    facts: Mapping[str, str]
+
+
+def values_of(outcome: Outcome, seed: int, minus: Outcome | None = None) -> dict[str, Value]:
+    """Both measures with their intervals by column key, or of a difference on the same images."""
+    measured, resampled = outcome.measure(), outcome.resample(seed)
+    if minus is not None:
+        measured, resampled = measured - minus.measure(), resampled - minus.resample(seed)
+    low, high = np.percentile(resampled, [2.5, 97.5], axis=0)
+    ends = zip(COLUMNS, measured.tolist(), low.tolist(), high.tolist(), strict=True)
+    return {column.key: Value(*numbers) for column, *numbers in ends}
 
 
 def differences_of(outcomes: Sequence[Outcome], seed: int) -> tuple[Difference, ...]:
     """Every pre-trained encoder against the random one of its architecture, on the same images."""
     return tuple(
-        Difference(
-            outcome.name,
-            other.name,
-            _with_intervals(
-                outcome.measure() - other.measure(), outcome.resample(seed) - other.resample(seed)
-            ),
-        )
+        Difference(outcome.name, other.name, values_of(outcome, seed, minus=other))
         for outcome in outcomes
         for other in outcomes
         if outcome.kind == "pre-trained"
@@ -129,9 +154,57 @@ def differences_of(outcomes: Sequence[Outcome], seed: int) -> tuple[Difference, 
     )
 
 
-def _with_intervals(measured: Measured, resampled: Measured) -> dict[str, Value]:
-    low, high = np.percentile(resampled, [2.5, 97.5], axis=0)
-    return {
-        column.key: Value(float(measured[number]), float(low[number]), float(high[number]))
-        for number, column in enumerate(COLUMNS)
+def make_report(
+    title: str, outcomes: Sequence[Outcome], task: RecognitionTask, *, seed: int, facts: Mapping[str, str]
+) -> RecognitionReport:
+    """Measure outcomes of the same images and compare them; ``facts`` come beside what the task says."""
+    counts = np.bincount(task.labels).tolist()
+    classes = ", ".join(f"{name} {count}" for name, count in zip(task.classes, counts, strict=True))
+    size = task.photos.photos.shape[-1]
+    own = {
+        "Images": f"N = {len(task)} ({classes}), centre squares at {size} x {size}; "
+        f"{task.photos.skipped} could not be read",
+        "Split": f"{task.fold_count} folds, {len(np.unique(task.groups))} groups that stay together",
     }
+    repeat = {
+        "Intervals": INTERVAL,
+        "Hash of the images": task.images_hash,
+        "Hash of classes and split": task.split_hash,
+        "Versions": f"torch {torch.__version__}, scikit-learn {sklearn.__version__}",
+    }
+    scores = tuple(Score(o.name, o.kind, len(o.correct), values_of(o, seed)) for o in outcomes)
+    tested = len(outcomes[0].labels)
+    return RecognitionReport(
+        title, tested, scores, differences_of(outcomes, seed), {**own, **facts, **repeat}
+    )
+
+
+def to_markdown(report: RecognitionReport) -> str:
+    """The report as Markdown, ending in a newline."""
+    best = {column.key: max(s.values[column.key].value for s in report.scores) for column in COLUMNS}
+    lines = []
+    for score in report.scores:
+        values = [(column, score.values[column.key]) for column in COLUMNS]
+        cells = [value_cell(value, column, best=value.value == best[column.key]) for column, value in values]
+        remark = "baseline" if score.kind == "baseline" else ""
+        lines.append(Line(score.name, remark, (Cell(str(score.runs)), Cell(str(report.tested)), *cells)))
+    headings = ("", "runs", "tested", *(column.heading for column in COLUMNS))
+    sections = [Section("", table=Table(headings, tuple(lines)))]
+    for found in report.differences:
+        verdicts = []
+        for column in COLUMNS:
+            value = found.values[column.key]
+            numbers = f"{column.format(value.value, signed=True)} {interval_text(value, column, signed=True)}"
+            verdicts.append(("", f"{verdict_of(value, column)} in {column.title}: {numbers}"))
+        sections.append(Section(f"{found.name} minus {found.other}", entries=tuple(verdicts)))
+    sections.append(Section("What was measured", entries=tuple(report.facts.items())))
+    return f"# {report.title}\n\n{sections_to_markdown(sections)}"
+
+
+def write_report(report: RecognitionReport, path: Path) -> None:
+    """Write the report as Markdown or JSON, by the file's suffix; atomic.
+
+    Raises:
+        InpaintError: another suffix, or the file cannot be written.
+    """
+    write_form(report, path, {".md": to_markdown, ".json": lambda report: to_json(asdict(report))})

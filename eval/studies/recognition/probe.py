@@ -17,14 +17,12 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
 from eval.scoring import OnProgress, no_progress
-from eval.studies.recognition.encoders import Candidate
-from eval.studies.recognition.features import encode_pictures, picture_statistics
+from eval.studies.recognition.encoders import Candidate, encode_images, image_statistics
 from eval.studies.recognition.outcomes import Outcome
 from eval.studies.recognition.task import RecognitionTask
 
-STRENGTHS = (1e-3, 1e-2, 1e-1, 1.0, 10.0)
-"""Inverse penalties the training part chooses from (scikit-learn's C), features being standardised."""
-_MOST_STEPS = 2000
+STRENGTHS = (1e-3, 1e-2, 1e-1, 1.0, 10.0)  # inverse penalties (scikit-learn's C) on standardised features
+MAX_ITERATIONS = 2000
 
 
 def probe_candidates(
@@ -36,64 +34,46 @@ def probe_candidates(
     device: torch.device,
     on_progress: OnProgress = no_progress,
 ) -> list[Outcome]:
-    """Probe encoders and what stands below them: the majority class, and colour and sharpness alone.
+    """Probe the baselines and every encoder; each image is tested once, by the probe of the other folds.
 
-    Args:
-        task: every image is tested once, by a probe that learned from the other folds.
-        candidates: pre-trained encoders are probed once, random ones with every seed.
-        seeds: of random weights.
-        cache_dir: folder that keeps features.
-        device: where features are computed.
-        on_progress: see :func:`eval.studies.recognition.features.encode_pictures`.
+    Pre-trained encoders are probed once, random ones with every seed. For the other arguments see
+    :func:`eval.studies.recognition.encoders.encode_images`.
     """
     tested = np.ones(len(task), bool)
     outcomes = baselines_of(task, tested)
     for candidate in candidates:
-        runs = seeds if candidate.kind == "random" else seeds[:1]
         predictions = []
-        for seed in runs:
-            features = encode_pictures(
+        for seed in seeds if candidate.kind == "random" else seeds[:1]:
+            features = encode_images(
                 task, candidate, seed, cache_dir=cache_dir, device=device, on_progress=on_progress
             )
             predictions.append(predict_by_fold(features, task))
-        outcomes.append(
-            Outcome.of_predictions(
-                candidate.name, candidate.kind, predictions, task, tested, candidate.architecture
-            )
-        )
+        names = (candidate.name, candidate.kind, candidate.architecture)
+        outcomes.append(Outcome.of_predictions(task, tested, predictions, *names))
     return outcomes
 
 
 def baselines_of(task: RecognitionTask, tested: NDArray[np.bool_]) -> list[Outcome]:
-    """What needs no network: the majority class, and a probe of colour and sharpness alone.
-
-    Args:
-        task: the images.
-        tested: (N,) those that count.
-    """
+    """The majority class, and a probe of colour and sharpness alone; ``tested`` ``(N,)`` images count."""
     baselines = {
         "majority class": majority_by_fold(task),
-        "colour and sharpness alone": predict_by_fold(picture_statistics(task), task),
+        "colour and sharpness alone": predict_by_fold(image_statistics(task), task),
     }
     return [
-        Outcome.of_predictions(name, "baseline", [predicted[tested]], task, tested)
+        Outcome.of_predictions(task, tested, [predicted[tested]], name, "baseline")
         for name, predicted in baselines.items()
     ]
 
 
 def predict_by_fold(features: NDArray[np.float32], task: RecognitionTask) -> NDArray[np.int64]:
-    """The class that the probe of the other folds gives each image, ``(N,)``.
+    """The class that the probe of the other folds gives each image, ``(N,)``, from features ``(N, D)``.
 
-    How strong the penalty is, the folds learned from decide among themselves, each tested by the others.
-
-    Args:
-        features: ``(N, D)``.
-        task: of the same images.
+    The penalty is chosen by cross-validation among the folds it learns from.
     """
     predicted = np.empty(len(task), np.int64)
     for fold in range(task.fold_count):
         learned, tested = task.folds != fold, task.folds == fold
-        probe = make_pipeline(StandardScaler(), LogisticRegression(max_iter=_MOST_STEPS))
+        probe = make_pipeline(StandardScaler(), LogisticRegression(max_iter=MAX_ITERATIONS))
         choices = {"logisticregression__C": STRENGTHS}
         search = GridSearchCV(probe, choices, cv=PredefinedSplit(task.folds[learned]))
         search.fit(features[learned], task.labels[learned])

@@ -15,8 +15,7 @@ from eval.studies.recognition.labels import LabelledPhotos
 from inpaint.data.memory import PhotoSet, load_photos
 from inpaint.errors import DataError
 
-FEWEST_FOLDS = 3
-"""Of the folds that are learned from, at least two: one at a time chooses how strong the penalty is."""
+FEWEST_FOLDS = 3  # of those a probe learns from, one at a time chooses the penalty: at least two
 
 
 @dataclass(frozen=True, eq=False)
@@ -46,7 +45,7 @@ class RecognitionTask:
         return int(self.folds.max()) + 1
 
     @cached_property
-    def pictures_hash(self) -> str:
+    def images_hash(self) -> str:
         """SHA-256 of size and pixels, in order: what features depend on."""
         pixels = self.photos.photos.numpy()
         found = hashlib.sha256(str(pixels.shape).encode())
@@ -84,21 +83,22 @@ def load_task(
     _, groups = np.unique([labelled.groups[number] for number in kept], return_inverse=True)
     if len(classes) < 2:
         raise DataError(f"got photos of one class only, {names[0]!r}; expected at least two classes")
-    for number, name in enumerate(classes):
-        if len(np.unique(groups[labels == number])) < folds:
-            raise _too_few(name, groups[labels == number], folds)
+
+    def check_parts(parts: NDArray[np.int64]) -> None:
+        """Refuse a class whose photos are in fewer different parts than there are folds."""
+        for number, name in enumerate(classes):
+            inside = labels == number
+            if len(np.unique(parts[inside])) < folds:
+                raise DataError(
+                    f"class {name!r} has {inside.sum()} photos in {len(np.unique(groups[inside]))} groups, "
+                    f"expected some in each of {folds} folds; give more photos, or lower --folds (at least "
+                    f"{FEWEST_FOLDS})"
+                )
+
+    check_parts(groups)
     splitter = StratifiedGroupKFold(folds, shuffle=True, random_state=seed)
     tested_in = np.empty(len(labels), np.int64)
     for fold, (_, tested) in enumerate(splitter.split(labels, labels, groups)):
         tested_in[tested] = fold
-    for number, name in enumerate(classes):
-        if len(np.unique(tested_in[labels == number])) < folds:
-            raise _too_few(name, groups[labels == number], folds)
+    check_parts(tested_in)
     return RecognitionTask(photos, classes, labels, groups, tested_in)
-
-
-def _too_few(name: str, groups: NDArray[np.int64], folds: int) -> DataError:
-    return DataError(
-        f"class {name!r} has {len(groups)} photos in {len(np.unique(groups))} groups, expected some in each "
-        f"of {folds} folds; give more photos, or lower --folds (at least {FEWEST_FOLDS})"
-    )
