@@ -8,6 +8,7 @@ take their detail from there. Fills are pasted into the holes alone: pixels outs
 from __future__ import annotations
 
 import warnings
+from collections.abc import Callable
 from itertools import groupby
 from pathlib import Path
 from typing import Any, TypeVar
@@ -72,11 +73,11 @@ class InpaintPipeline:
         self.model = model.eval().requires_grad_(False).to(self.device)
         dtype = choose_dtype(precision, self.device) if isinstance(model, Inpainter) else torch.float32
         self.precision = str(dtype).removeprefix("torch.")
-        self._network: nn.Module = self.model
+        self.network: nn.Module = self.model  # what computes
         self._generator: nn.Module | None = None  # for fine damage; other modules than ours fill it alone
         if isinstance(model, Inpainter):
-            self._network = InferenceInpainter(model, dtype).to(self.device)
-            self._generator = self._network.without_prior()
+            self.network = InferenceInpainter(model, dtype).to(self.device)
+            self._generator = self.network.without_prior()
 
     @classmethod
     def from_pretrained(
@@ -116,6 +117,7 @@ class InpaintPipeline:
         dilate: int | None = None,
         harmonise: bool = True,
         strict: bool = False,
+        progress: Callable[[float], None] | None = None,
     ) -> AnyImage:
         """Fill the holes of one image.
 
@@ -130,6 +132,7 @@ class InpaintPipeline:
                 holes by a little that follows the image's size, see :func:`inpaint.fills.holes.find_hole`.
             harmonise: remove steps of colour at the rim, and add grain where the surroundings have it.
             strict: an implausible mask is an error, not a :class:`inpaint.errors.MaskWarning`.
+            progress: told after each part which share of the hole is filled, 0 to 1.
 
         Returns:
             The same kind of image, of the same size, mode or type, and ``info``. Pixels outside the holes, as
@@ -149,6 +152,7 @@ class InpaintPipeline:
         pixels = np.array(image)
         unknown = hole | faint_rim(mask, hole) | transparent(pixels)
         canvas = Canvas(pixels, unknown, find_range(pixels, hole), harmonise=harmonise)
+        canvas.tell(progress, int(hole.sum()))
         size = self.working_size
         fine, middle, thick = hole.copy(), np.zeros_like(hole), []
         for part in thick_holes(hole, FINE):
@@ -244,7 +248,9 @@ class InpaintPipeline:
         hole[top : top + part.box.shape[0], left : left + part.box.shape[1]] = part.mask
         image, unknown = canvas.shrink(box, shape)
         small = Canvas(image, unknown.copy(), ValueRange(0, 1), harmonise=canvas.harmonise, grain=False)
-        self._fill_windows(small, shrink_hole(hole, shape))
+        small_hole = shrink_hole(hole, shape)
+        small.tell(canvas.part_of(int(hole.sum())), int(small_hole.sum()))
+        self._fill_windows(small, small_hole)
         # Real pixels next to the hole make the enlarged fill meet them without a seam.
         fill = np.asarray(
             cv2.resize(small.pixels, box.shape[::-1], interpolation=cv2.INTER_CUBIC), np.float32
@@ -295,7 +301,7 @@ class InpaintPipeline:
         image = _mirror_up(torch.from_numpy(images).permute(0, 3, 1, 2))
         mask = _mirror_up(torch.from_numpy(unknown)[:, None].float())
         try:
-            network = self._network if network is None else network
+            network = self.network if network is None else network
             prediction = network(image.to(self.device), mask.to(self.device)).float().cpu()
         except (torch.OutOfMemoryError, RuntimeError) as error:
             if not is_out_of_memory(error):

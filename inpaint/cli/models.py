@@ -12,6 +12,7 @@ _HEADINGS = {
     "prior": "Masked autoencoders:",
     "backbone": "Classifiers (inpaint backbones run):",
     "network": "Networks of measures and losses:",
+    "selector": "To select objects by a click on the page:",
 }
 
 

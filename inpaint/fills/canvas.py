@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import cv2
@@ -41,6 +42,17 @@ class Canvas:
     ) -> None:
         self.pixels, self.unknown, self.values = pixels, unknown, values
         self.harmonise, self.grain = harmonise, grain
+        self._progress: Callable[[float], None] | None = None
+        self._filled, self._to_fill = 0, 1
+
+    def tell(self, progress: Callable[[float], None] | None, to_fill: int) -> None:
+        """Tell after each :meth:`write` which share of ``to_fill`` pixels is filled."""
+        self._progress, self._to_fill = progress, to_fill
+
+    def part_of(self, pixels: int) -> Callable[[float], None] | None:
+        """What a smaller canvas tells while so many pixels of this one are filled on it."""
+        progress, start = self._progress, self._filled
+        return progress and (lambda share: progress((start + share * pixels) / self._to_fill))
 
     def read(self, box: Box) -> Colours:
         """The colours of a box; alpha is left out, grey is repeated."""
@@ -75,6 +87,9 @@ class Canvas:
             grey = pixels if pixels.ndim == 2 else pixels[..., 0]
             grey[where] = self.values.from_unit(chosen @ np.array(BT601, np.float32), pixels.dtype)
         self.unknown[box.slices][where] = False
+        if self._progress is not None:
+            self._filled += int(where.sum())
+            self._progress(self._filled / self._to_fill)
 
 
 def transparent(pixels: Pixels) -> Bools:

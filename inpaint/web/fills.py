@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 from collections import OrderedDict
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -16,19 +17,20 @@ from inpaint.errors import InpaintError, WeightsError
 from inpaint.models.inpainter import Inpainter
 from inpaint.pipeline import InpaintPipeline
 from inpaint.web.jobs import Job, check_current_job
-from inpaint.weights import FetchCancelled, fetch, find_model_file, list_models, weights_folders
+from inpaint.web.select import SELECTOR
+from inpaint.weights import FetchCancelled, fetch, find_model, find_model_file, list_models, weights_folders
 
 TELEA = "opencv-telea"
 _MOST_LOADED = 3
 # What a person who knows no model is told: title, one line, whether there is a prior to inspect.
 _TOLD = {
-    "acr-small": ("Standard", "Small and ready: good for most photos", True),
-    "acr-small-convnext": ("Standard, other prior", "Small and ready: with a convolutional prior", True),
-    "lama-small": ("Fast", "The smallest network: no prior, less structure", False),
-    "big-lama": ("Best quality", "A large network for large holes and fine structure", False),
-    "migan": ("Quick, for faces and scenes", "A small network for phones", False),
+    "acr-small": ("Standard", "Good for most photos", True),
+    "acr-small-convnext": ("Second opinion", "As large as Standard, built otherwise: worth a try", True),
+    "lama-small": ("Fast", "The smallest: for grass, sky, walls and small things", False),
+    "big-lama": ("Best quality", "A large network, for large holes and fine structure", False),
+    "migan": ("Quick, for faces and scenes", "A small network made for phones", False),
     "lama-places": ("Places", "A large network that learned from scenes", False),
-    TELEA: ("Without AI", "OpenCV's Telea: at once, for scratches and thin lines", False),
+    TELEA: ("Without AI", "At once, for scratches and thin lines (OpenCV's Telea)", False),
 }
 
 
@@ -107,16 +109,23 @@ class Fills:
             if key not in self._loaded:
                 self.require(key)
                 self._loaded[key] = self._load(key)
-                for module in self._loaded[key].model.modules():
+                for module in self._loaded[key].network.modules():
                     module.register_forward_pre_hook(check_current_job)
             self._loaded.move_to_end(key)
             while len(self._loaded) > _MOST_LOADED:
                 self._loaded.popitem(last=False)
             return self._loaded[key]
 
+    def describe(self) -> dict[str, Any]:
+        """The choices, and the network that selects objects, as the page is told of them."""
+        entry = find_model(SELECTOR)
+        here, size = find_model_file(entry) is not None, round(entry.megabytes)
+        selector = Choice(SELECTOR, "Selecting by a click", entry.summary, here, size, entry.licence)
+        return {"models": [vars(choice) for choice in self.choices()], "selector": vars(selector)}
+
     def fetch(self, key: str, job: Job) -> None:
         """Get a model that is not here; the job tells how far it is."""
-        if key not in [choice.key for choice in self.choices()]:
+        if key not in [SELECTOR, *(choice.key for choice in self.choices())]:
             raise WeightsError(f"got model {key!r}, which is not in the list")
 
         def tell(_: str, done: int, total: int) -> None:

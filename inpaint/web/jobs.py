@@ -16,6 +16,7 @@ from inpaint.web.photos import Limits
 _LOG = logging.getLogger(__name__)
 _KEPT_SECONDS = 600  # a finished job's outcome can be asked for so long
 _current = threading.local()
+Queue = Literal["fill", "batch", "fetch"]
 
 
 class Busy(InpaintError):
@@ -38,7 +39,7 @@ class Job:
         self.id = secrets.token_urlsafe(12)
         self.owner, self.visitor = owner, visitor
         self.state: Literal["waiting", "running", "done", "failed", "cancelled"] = "waiting"
-        self.note, self.error = "", ""
+        self.note, self.warning, self.error = "", "", ""
         self.fraction: float | None = None
         self.outcome: dict[str, Any] = {}
         self.version, self.ended = 0, 0.0  # the version grows with every change
@@ -99,20 +100,20 @@ def check_current_job(*_: object) -> None:
 
 
 class Jobs:
-    """Two queues, of what computes and of what fetches, each with one worker."""
+    """Queues of fills, of batches and of what fetches, each with one worker."""
 
     def __init__(self, limits: Limits) -> None:
         self._limits = limits
         self._jobs: dict[str, Job] = {}
         self._lock = threading.Lock()
-        self._workers = {name: ThreadPoolExecutor(1, name) for name in ("fill", "fetch")}
+        self._workers = {name: ThreadPoolExecutor(1, name) for name in ("fill", "batch", "fetch")}
 
     def submit(
         self,
         owner: str,
         visitor: str,
         work: Callable[[Job], dict[str, Any]],
-        queue: Literal["fill", "fetch"] = "fill",
+        queue: Queue = "fill",
     ) -> Job:
         """Queue some work, which gets its job and gives the outcome.
 

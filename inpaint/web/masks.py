@@ -1,4 +1,4 @@
-"""From what was drawn to holes at the photo's full size: strokes, mask files, selections, growth.
+"""From what was drawn to holes at the photo's full size: strokes, layers, growth.
 
 The browser sends what was drawn as a list of operations in pixels of the photo, not as an image: a mask for
 48 megapixels takes a few kilobytes, and is right at every size.
@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 
 import cv2
 import numpy as np
@@ -17,11 +17,11 @@ from PIL import Image
 from pydantic import BaseModel, ConfigDict, Field
 
 from inpaint.errors import MaskError
-from inpaint.images import hole_from_mask, read_masks
+from inpaint.fills.holes import find_hole
+from inpaint.images import read_masks
 from inpaint.web.photos import Limits
 
 MOST_GROWTH = 200
-_SELECT_SIDE = 480  # GrabCut's time grows with the pixels it sees
 _SHIFT = 4  # OpenCV draws at sixteenths of a pixel
 Holes = NDArray[np.bool_]
 Placing = Literal["scale", "bottom-right", "top-left"]
@@ -63,11 +63,12 @@ class Drawing(Strict):
     """All that was drawn, in order, and by how much it grows (or shrinks) before it is filled."""
 
     operations: list[Annotated[Stroke | Layer | Invert, Field(discriminator="kind")]] = Field(max_length=5000)
-    grow: int = Field(default=0, ge=-MOST_GROWTH, le=MOST_GROWTH)
+    grow: int | None = Field(default=None, ge=-MOST_GROWTH, le=MOST_GROWTH)
+    """None: as the command line does where nothing else is asked."""
 
 
 def draw(drawing: Drawing, height: int, width: int, read_layer: Callable[[str], Holes]) -> Holes:
-    """Rasterise a drawing at the photo's full size, ``(H, W)`` bool, grown as asked.
+    """Rasterise a drawing at the photo's full size, ``(H, W)`` bool, before it grows.
 
     Raises:
         MaskError: a layer is unknown.
@@ -80,7 +81,7 @@ def draw(drawing: Drawing, height: int, width: int, read_layer: Callable[[str], 
             mask[read_layer(operation.id)] = 0 if operation.erase else 1
         else:
             mask ^= 1
-    return grow(mask > 0, drawing.grow)
+    return mask > 0
 
 
 def _draw_stroke(mask: NDArray[np.uint8], stroke: Stroke) -> None:
@@ -95,22 +96,15 @@ def _draw_stroke(mask: NDArray[np.uint8], stroke: Stroke) -> None:
         cv2.circle(mask, tuple(map(int, point)), radius, colour, -1, cv2.LINE_8, _SHIFT)
 
 
-def grow(holes: Holes, pixels: int) -> Holes:
-    """Grow the holes by so many pixels in every direction, or shrink them where it is negative.
+def grow(holes: Holes, pixels: int | None) -> Holes:
+    """Grow holes by so many pixels, as ``inpaint run --dilate`` does; None is its default, for thick holes.
 
-    A hole that touches the photo's edge goes on beyond it: shrinking does not eat it from there.
+    Negative numbers shrink, but not from the photo's edge: a hole goes on beyond it.
     """
-    if not pixels or not holes.any() or holes.all():
-        return holes
-    box = bounding_box(holes)
-    reach = abs(pixels) + 1
-    window = (slice(max(0, box[0] - reach), box[2] + reach), slice(max(0, box[1] - reach), box[3] + reach))
-    part = holes[window]
-    inside = (~part if pixels > 0 else part).astype(np.uint8)
-    apart = cv2.distanceTransform(inside, cv2.DIST_L2, cv2.DIST_MASK_PRECISE)
-    grown = np.zeros_like(holes)
-    grown[window] = apart <= pixels if pixels > 0 else apart > -pixels
-    return grown
+    if pixels is None or pixels > 0:
+        return find_hole(mask_image(holes), pixels) if holes.any() else holes
+    kernel = np.ones((1 - 2 * pixels, 1), np.uint8)
+    return cv2.erode(cv2.erode(holes.astype(np.uint8), kernel), kernel.T) > 0 if pixels else holes
 
 
 def bounding_box(holes: Holes) -> tuple[int, int, int, int]:
@@ -137,22 +131,23 @@ def mask_image(holes: Holes) -> Image.Image:
     return Image.fromarray(holes.astype(np.uint8) * 255)
 
 
-def read_mask_file(path: Path, height: int, width: int, limits: Limits) -> Holes:
-    """Read a mask file of the photo's size: white or opaque is a hole, as in :mod:`inpaint.images`.
+def read_masks_of(path: Path, size: tuple[int, int], limits: Limits) -> list[Image.Image]:
+    """Read a mask file of a photo's ``(width, height)``, with its soft edges: a mask for each of its pages.
 
     Raises:
         MaskError: unreadable, or of another size.
     """
     try:
-        holes = hole_from_mask(read_masks(path, max_pixels=limits.pixels)[0])
+        masks = read_masks(path, max_pixels=limits.pixels)
     except MaskError as error:
         raise MaskError(str(error).replace(repr(str(path)), "it")) from error
-    if holes.shape != (height, width):
-        raise MaskError(
-            f"the mask is {holes.shape[1]} x {holes.shape[0]} pixels, the photo {width} x {height}; "
-            "give a mask of the photo's size"
-        )
-    return holes
+    for mask in masks:
+        if mask.size != size:
+            raise MaskError(
+                f"the mask is {mask.width} x {mask.height} pixels, the photo {size[0]} x {size[1]}; "
+                "give a mask of the photo's size"
+            )
+    return masks
 
 
 def place(holes: Holes, height: int, width: int, placing: Placing) -> Holes:
@@ -170,80 +165,3 @@ def place(holes: Holes, height: int, width: int, placing: Placing) -> Holes:
     rows, columns = min(height, holes.shape[0]), min(width, holes.shape[1])
     placed[turn][:rows, :columns] = holes[turn][:rows, :columns]
     return placed
-
-
-class Rough(Strict):
-    """A rough hint at an object: a box around it, or a scribble over it."""
-
-    kind: Literal["box", "scribble"]
-    points: list[tuple[Coordinate, Coordinate]] = Field(min_length=2, max_length=20_000)
-    """Two opposite corners, or a line."""
-    radius: float = Field(default=1, ge=0.3, le=10_000)
-    """Of the scribble's brush."""
-
-
-def select_object(pixels: NDArray[np.uint8], rough: Rough) -> Holes:
-    """Cut an object out of the photo ``(H, W, 3)`` by a rough hint: ``(H, W)`` bool.
-
-    Raises:
-        MaskError: the hint lies outside the photo, is too small, or nothing stands out there.
-
-    Source:
-        Rother et al., *GrabCut* (SIGGRAPH 2004), as in OpenCV.
-    """
-    height, width = pixels.shape[:2]
-    corners = np.array(rough.points)
-    reach = 0.0 if rough.kind == "box" else rough.radius
-    (left, top), (right, bottom) = corners.min(axis=0) - reach, corners.max(axis=0) + reach
-    left, right = max(0, int(left)), min(width, int(np.ceil(right)))
-    top, bottom = max(0, int(top)), min(height, int(np.ceil(bottom)))
-    if right - left < 4 or bottom - top < 4:
-        raise MaskError("the selection is too small: draw a box around the object, or a longer line over it")
-    # Background is learned from a frame around the box; a scribble may be much smaller than its object.
-    margin = max(8, int(max(right - left, bottom - top) * (0.25 if rough.kind == "box" else 0.8)))
-    y0, x0 = max(0, top - margin), max(0, left - margin)
-    part = pixels[y0 : min(height, bottom + margin), x0 : min(width, right + margin)]
-    scale = min(1.0, _SELECT_SIDE / max(part.shape[:2]))
-    size = (max(8, round(part.shape[1] * scale)), max(8, round(part.shape[0] * scale)))
-    small = cv2.resize(part, size, interpolation=cv2.INTER_AREA)
-    hint = _hint(rough, (corners - (x0, y0)) * scale, size, scale)
-    if (hint & 1).all() or not (hint & 1).any():
-        raise MaskError("the selection covers the whole photo: draw it closer to the object")
-    models = np.zeros((1, 65)), np.zeros((1, 65))
-    cv2.setRNGSeed(0)
-    cv2.grabCut(np.ascontiguousarray(small), hint, None, *models, 5, cv2.GC_INIT_WITH_MASK)  # type: ignore
-    cut = _tidy((hint & 1).astype(np.uint8))
-    if not cut.any():
-        raise MaskError("nothing stands out from its surroundings here: paint over it instead")
-    large = cv2.resize(cut.astype(np.float32), part.shape[1::-1], interpolation=cv2.INTER_LINEAR) >= 0.5
-    found = np.zeros((height, width), np.bool_)
-    found[y0 : y0 + part.shape[0], x0 : x0 + part.shape[1]] = large
-    return found
-
-
-def _hint(rough: Rough, points: NDArray[np.float64], size: tuple[int, int], scale: float) -> Any:
-    """GrabCut's starting labels: sure background at the rim, sure foreground under a scribble."""
-    hint = np.full(size[::-1], cv2.GC_BGD, np.uint8)
-    corners = np.rint(points).astype(np.int32)
-    if rough.kind == "box":
-        cv2.rectangle(hint, corners.min(axis=0).tolist(), corners.max(axis=0).tolist(), cv2.GC_PR_FGD, -1)
-        return hint
-    rim = max(2, min(size) // 40)
-    hint[rim:-rim, rim:-rim] = cv2.GC_PR_BGD
-    thickness = max(2, round(2 * rough.radius * scale))
-    hull = cv2.convexHull(corners[:, None])
-    cv2.polylines(hint, [hull], True, cv2.GC_PR_FGD, 3 * thickness)
-    cv2.fillPoly(hint, [hull], cv2.GC_PR_FGD)
-    cv2.polylines(hint, [corners[:, None]], False, cv2.GC_FGD, thickness)
-    return hint
-
-
-def _tidy(cut: Any) -> Any:
-    """Without specks and pinholes: parts under a twentieth of the largest go, small holes close."""
-    cut = cv2.morphologyEx(cut, cv2.MORPH_OPEN, np.ones((3, 3), np.uint8))
-    count, labels, stats, _ = cv2.connectedComponentsWithStats(cut)
-    areas = stats[1:count, cv2.CC_STAT_AREA]
-    if not len(areas):
-        return cut
-    kept = np.isin(labels, 1 + np.flatnonzero(areas * 20 >= areas.max())).astype(np.uint8)
-    return cv2.morphologyEx(kept, cv2.MORPH_CLOSE, np.ones((5, 5), np.uint8))

@@ -20,19 +20,10 @@ from inpaint import __version__
 from inpaint.errors import ImageError, InpaintError
 from inpaint.inspect import Hiding
 from inpaint.web import views
-from inpaint.web.jobs import Job
-from inpaint.web.masks import (
-    MOST_GROWTH,
-    Drawing,
-    Key,
-    Placing,
-    Rough,
-    Strict,
-    mask_image,
-    place,
-    read_mask_file,
-)
+from inpaint.web.jobs import Job, Queue
+from inpaint.web.masks import MOST_GROWTH, Drawing, Key, Placing, Strict, mask_image
 from inpaint.web.photos import encode_view, preview_size, safe_name
+from inpaint.web.select import Rough
 from inpaint.web.service import Service, describe_photo
 from inpaint.web.workspace import GoneError, Photo
 
@@ -53,14 +44,14 @@ class Caller:
         self.service: Service = request.app.state.service
         self.visitor = request.client.host if request.client else "?"
 
-    def start(self, owner: str, work: Callable[[Job], dict[str, Any]], *, fetch: bool = False) -> Answer:
+    def start(self, owner: str, work: Work, queue: Queue = "fill") -> Answer:
         """Queue work, and describe its job."""
-        job = self.service.jobs.submit(owner, self.visitor, work, "fetch" if fetch else "fill")
+        job = self.service.jobs.submit(owner, self.visitor, work, queue)
         return self.describe(job)
 
     def describe(self, job: Job) -> Answer:
         """What the browser knows of a job."""
-        names = ("id", "state", "note", "fraction", "version", "outcome", "error")
+        names = ("id", "state", "note", "warning", "fraction", "version", "outcome", "error")
         ahead = self.service.jobs.ahead(job) if job.state == "waiting" else 0
         return {**{name: getattr(job, name) for name in names}, "ahead": ahead}
 
@@ -86,13 +77,21 @@ ThePhoto = Annotated[Photo, Depends(_find_photo)]
 
 
 class FillRequest(Strict):
-    """What to fill, with which model, on which earlier fill; ``drawn_on`` names another photo."""
+    """What to fill, with which model, on which earlier fill."""
 
     drawing: Drawing
     model: Key
     parent: Key | None = None
-    drawn_on: Key | None = None
+
+
+class BatchRequest(Strict):
+    """Photos to fill at one place, which was drawn on one of them."""
+
+    photos: list[Key] = Field(min_length=1, max_length=1000)
+    drawing: Drawing
+    drawn_on: Key
     placing: Placing = "scale"
+    model: Key
 
 
 class InspectRequest(Strict):
@@ -130,7 +129,7 @@ def _settings(asking: Asking) -> Answer:
     return {
         "version": __version__,
         "device": str(service.fills.device),
-        "models": [vars(choice) for choice in service.fills.choices()],
+        **service.fills.describe(),
         "allow_downloads": service.allow_downloads,
         "examples": len(EXAMPLES),
         "most_growth": MOST_GROWTH,
@@ -176,26 +175,33 @@ def _view(
     return Response(content, media_type=kind, headers=_CACHED)
 
 
-@router.get("/photos/{photo}/images/{key}")
-def _image(photo: ThePhoto, key: str) -> FileResponse:
-    if key not in photo.images:
-        raise GoneError("this image is no longer on the server")
-    return FileResponse(photo.images[key], headers=_CACHED)
+@router.get("/photos/{photo}/files/{key}")
+def _file(photo: ThePhoto, key: str) -> FileResponse:
+    if key not in photo.files:
+        raise GoneError("this file is no longer on the server")
+    return FileResponse(photo.files[key], headers=_CACHED)
 
 
 @router.get("/photos/{photo}/download")
 def _download(
     photo: ThePhoto, asking: Asking, fill: str | None = None, lossless: bool = False
 ) -> FileResponse:
-    path = asking.service.download(photo, fill, lossless=lossless)
+    path, _ = asking.service.download(photo, fill, lossless=lossless)
     return FileResponse(path, filename=path.name)
+
+
+@router.post("/photos/{photo}/download")
+def _prepare_download(
+    photo: ThePhoto, asking: Asking, fill: str | None = None, lossless: bool = False
+) -> dict[str, list[str]]:
+    """Make the file, which takes seconds for a large PNG, and say what could not be kept."""
+    return {"notes": asking.service.download(photo, fill, lossless=lossless)[1]}
 
 
 @router.post("/photos/{photo}/masks")
 async def _upload_mask(request: Request, photo: ThePhoto, asking: Asking) -> dict[str, str]:
     path = await _receive(request, photo.folder / "mask-upload")
-    holes = await run_in_threadpool(read_mask_file, path, photo.height, photo.width, asking.service.limits)
-    return {"id": await run_in_threadpool(asking.service.workspace.add_layer, photo, holes)}
+    return await run_in_threadpool(asking.service.add_mask, photo, path)
 
 
 @router.get("/photos/{photo}/masks/{key}")
@@ -229,13 +235,25 @@ def _fill(photo: ThePhoto, asking: Asking, wanted: FillRequest) -> Answer:
     service = asking.service
     service.fills.require(wanted.model)
     photo.chain(wanted.parent)
-    other = service.workspace.find(wanted.drawn_on) if wanted.drawn_on else photo
 
     def work(job: Job) -> Answer:
-        holes = place(service.holes(other, wanted.drawing), photo.height, photo.width, wanted.placing)
+        holes = service.holes(photo, wanted.drawing)
         return service.fill(photo, holes, wanted.model, wanted.parent, asking.visitor, job)
 
     return asking.start(photo.id, work)
+
+
+@router.post("/batches")
+def _fill_all(asking: Asking, wanted: BatchRequest) -> Answer:
+    service = asking.service
+    service.fills.require(wanted.model)
+    drawn_on = service.workspace.find(wanted.drawn_on)
+
+    def work(job: Job) -> Answer:
+        more = {"model": wanted.model, "visitor": asking.visitor, "job": job}
+        return service.fill_all(wanted.photos, wanted.drawing, drawn_on, wanted.placing, **more)
+
+    return asking.start(f"batch of {drawn_on.id}", work, "batch")
 
 
 @router.delete("/photos/{photo}/fills/{key}")
@@ -283,9 +301,9 @@ def _fetch_model(key: str, asking: Asking) -> Answer:
 
     def work(job: Job) -> Answer:
         service.fills.fetch(key, job)
-        return {"models": [vars(choice) for choice in service.fills.choices()]}
+        return service.fills.describe()
 
-    return asking.start(f"model {key}", work, fetch=True)
+    return asking.start(f"model {key}", work, "fetch")
 
 
 @router.get("/jobs/{key}")
@@ -313,14 +331,15 @@ def _roadmap(asking: Asking) -> dict[str, str]:
 
 
 @router.post("/zip")
-def _zip(asking: Asking, wanted: ZipRequest) -> FileResponse:
-    """Results of several photos; those of one name are numbered."""
+def _zip(asking: Asking, wanted: ZipRequest) -> dict[str, str]:
+    """Results of several photos, those of one name numbered, in one file; gives its path on this server."""
     workspace, taken = asking.service.workspace, Counter[str]()
-    path = workspace.new_path() / "filled.zip"
+    first = workspace.find(wanted.results[0][0])
+    key_of_zip, path = workspace.new_file(first, ".zip")
     with zipfile.ZipFile(path, "w", zipfile.ZIP_STORED) as packed:  # they are compressed already
         for photo, key in wanted.results:
-            file = asking.service.download(workspace.find(photo), key, lossless=False)
+            file, _ = asking.service.download(workspace.find(photo), key, lossless=False)
             taken[file.name] += 1
             number = taken[file.name]
             packed.write(file, file.name if number == 1 else f"{file.stem}-{number}{file.suffix}")
-    return FileResponse(path, filename=path.name)
+    return {"path": f"api/photos/{first.id}/files/{key_of_zip}"}

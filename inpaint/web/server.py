@@ -13,6 +13,7 @@ import socket
 import sys
 import threading
 import time
+from functools import partial
 from importlib import resources
 from pathlib import Path
 from typing import Annotated, Any, Literal, get_args
@@ -148,20 +149,20 @@ def add_gradio_api(service: Service) -> gr.Blocks:
         image: FileData,
         mask: FileData,
         model: Literal[tuple(models)] = models[0],  # type: ignore
-        grow: int = 0,
+        grow: int | None = None,
         download_as: DownloadAs = "same",
     ) -> FileData:
         """Fill the white parts of a mask in an image.
 
         The mask has the image's size. The result has the image's format, or is a PNG. ``grow`` is in pixels,
-        -200 to 200.
+        -200 to 200; None grows thick holes by a little, as the command line does.
         """
         visitor = request.client.host if request.client else "?"
         try:
             files = _path(image, "image"), _path(mask, "mask")
             _check(service, model, grow, download_as)
-            path = service.erase_files(
-                *files, model, grow_by=int(grow), lossless=download_as == "png", visitor=visitor
+            path, _ = service.erase_files(
+                *files, model, grow_by=grow, lossless=download_as == "png", visitor=visitor
             )
         except InpaintError as error:
             raise gr.Error(str(error), print_exception=False) from error
@@ -184,7 +185,7 @@ def add_form_api(app: FastAPI, service: Service) -> None:
         image: Annotated[UploadFile, File(description="The image.")],
         mask: Annotated[UploadFile, File(description="Of the image's size; white is filled.")],
         model: Annotated[str, Form(json_schema_extra={"enum": models})] = models[0],
-        grow: Annotated[int, Form(ge=-MOST_GROWTH, le=MOST_GROWTH)] = 0,
+        grow: Annotated[int | None, Form(ge=-MOST_GROWTH, le=MOST_GROWTH)] = None,
         download_as: Annotated[DownloadAs, Form()] = "same",
     ) -> FileResponse:
         """Fill the white parts of a mask in an image."""
@@ -196,16 +197,11 @@ def add_form_api(app: FastAPI, service: Service) -> None:
                 while part := await file.read(2**20):
                     target.write(part)
         visitor = request.client.host if request.client else "?"
-        path = await run_in_threadpool(
-            service.erase_files,
-            files[0][1],
-            files[1][1],
-            model,
-            grow_by=int(grow),
-            lossless=download_as == "png",
-            visitor=visitor,
-        )
-        return FileResponse(path, filename=path.name)
+        more = {"grow_by": grow, "lossless": download_as == "png", "visitor": visitor}
+        work = partial(service.erase_files, files[0][1], files[1][1], model, **more)
+        path, notes = await run_in_threadpool(work)
+        told = {"X-Inpaint-Notes": "; ".join(notes).encode("ascii", "replace").decode()} if notes else None
+        return FileResponse(path, filename=path.name, headers=told)
 
     app.post("/api/erase", response_class=FileResponse, name="erase")(erase)
 
@@ -229,9 +225,9 @@ def _check(service: Service, model: Any, grow: Any, download_as: Any) -> None:
         InpaintError: a value is outside its bounds.
     """
     service.fills.require(str(model))
-    if isinstance(grow, bool) or not isinstance(grow, int | float) or grow != int(grow):
+    if isinstance(grow, bool) or not isinstance(grow, int | None):
         raise InpaintError(f"got grow {grow!r}, expected a whole number of pixels")
-    if not -MOST_GROWTH <= grow <= MOST_GROWTH:
+    if grow is not None and not -MOST_GROWTH <= grow <= MOST_GROWTH:
         raise InpaintError(f"got grow {grow}, expected {-MOST_GROWTH} to {MOST_GROWTH} pixels")
     if download_as not in get_args(DownloadAs):
         raise InpaintError(

@@ -60,11 +60,12 @@ class Photo:
     height: int
     width: int
     suffix: str
+    frames: int = 1
     used: float = field(default_factory=time.monotonic)
     fills: dict[str, Fill] = field(default_factory=dict)
     layers: set[str] = field(default_factory=set)
-    images: dict[str, Path] = field(default_factory=dict)
-    """Further images for the browser, by an id that cannot be guessed."""
+    files: dict[str, Path] = field(default_factory=dict)
+    """What else the browser may get, by an id that cannot be guessed."""
     inspection: Any = None
 
     def fill(self, key: str) -> Fill:
@@ -117,7 +118,8 @@ class Workspace:
         except ImageError:
             shutil.rmtree(folder, ignore_errors=True)
             raise
-        photo = Photo(folder.name, folder, path, name, pixels.shape[0], pixels.shape[1], suffix_of(file))
+        height, width = pixels.shape[:2]
+        photo = Photo(folder.name, folder, path, name, height, width, suffix_of(file), file.frames)
         with self._lock:
             self._photos[photo.id] = photo
             self._remember(photo.id, pixels)
@@ -191,12 +193,16 @@ class Workspace:
         with Image.open(photo.folder / f"{key}.png") as stored:
             return np.asarray(stored) > 0
 
+    def new_file(self, photo: Photo, suffix: str) -> tuple[str, Path]:
+        """A place for a file that the browser may get, and its id."""
+        key = secrets.token_urlsafe(9)
+        photo.files[key] = photo.folder / f"{key}{suffix}"
+        return key, photo.files[key]
+
     def add_image(self, photo: Photo, image: Image.Image) -> str:
         """Store an image for the browser, and give its id."""
-        key = secrets.token_urlsafe(9)
-        path = photo.folder / f"{key}.png"
+        key, path = self.new_file(photo, ".png")
         write_image(image, path, fast=True)
-        photo.images[key] = path
         return key
 
     def _decode(self, photo: Photo) -> Pixels:

@@ -16,7 +16,7 @@ from inpaint.strict import at_least, read_table
 FOLDER_VARIABLE = "INPAINT_CHECKPOINTS"
 CATALOGUE = Path(__file__).with_name("catalogue.toml")
 
-Kind = Literal["inpainter", "prior", "backbone", "network"]
+Kind = Literal["inpainter", "prior", "backbone", "network", "selector"]
 
 
 @dataclass(frozen=True)

@@ -82,7 +82,8 @@ def seen(page: Any) -> np.ndarray:
 
     page.mouse.move(2, 2)  # no cursor on the photo
     page.wait_for_timeout(120)
-    return np.asarray(Image.open(io.BytesIO(page.locator("#stage").screenshot())).convert("RGB")).astype(int)
+    shot = page.locator("#stage").screenshot(style="#hint { visibility: hidden }")
+    return np.asarray(Image.open(io.BytesIO(shot)).convert("RGB")).astype(int)
 
 
 def keep_screenshot(page: Any, name: str) -> None:

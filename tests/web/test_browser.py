@@ -3,6 +3,8 @@
 With INPAINT_SCREENSHOTS=docs/web the pictures of the documentation are made on the way.
 """
 
+import base64
+import io
 import json
 from pathlib import Path
 from typing import Any
@@ -12,6 +14,7 @@ import numpy as np
 import pytest
 from PIL import Image, ImageChops
 
+from inpaint.fills.holes import default_dilation, find_hole
 from inpaint.images import read_image
 from tests.web.browser import (
     EXAMPLE,
@@ -125,7 +128,7 @@ def test_a_mask_file_is_right_at_every_size_after_a_touch_up(
         points = np.rint(operation["points"]).astype(np.int32)
         cv2.polylines(line, [points[:, None]], False, 1, max(1, round(2 * operation["radius"])))
         expected = expected & (line == 0) if operation["erase"] else expected | (line > 0)
-    grown = cv2.dilate(expected.astype(np.uint8), cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (9, 9))) > 0
+    grown = find_hole(Image.fromarray(expected.astype(np.uint8) * 255))
     assert elsewhere(saved, grown) <= 3, "a mark is where none was made, or the other way round"
     # And it is erased where it was shown.
     use_telea(page)
@@ -134,23 +137,38 @@ def test_a_mask_file_is_right_at_every_size_after_a_touch_up(
     assert not (np.asarray(before) != np.asarray(after)).any(axis=2)[~saved].any()
 
 
-def test_the_screen_shows_what_will_be_filled(page: Any, tmp_path: Path) -> None:
-    choose(page, EXAMPLE)
+@pytest.mark.parametrize("size", [(768, 512), (3000, 2250)])
+def test_the_screen_shows_what_will_be_filled(page: Any, tmp_path: Path, size: tuple[int, int]) -> None:
+    choose(page, write_photo(tmp_path / "photo.png", *size))
     paint(page, (0.3, 0.3), (0.5, 0.5))
-    for grow in (25, -12):
-        page.click("#mask")
-        page.locator("#grow").fill(str(grow))
-        page.keyboard.press("Escape")
-        shown = page.evaluate(
-            """() => {
-                const { canvas } = window.inpaint.erase.editor.drawing.grown.getContext('2d');
-                const { data } = canvas.getContext('2d').getImageData(0, 0, canvas.width, canvas.height);
-                return Array.from(data.filter((_, index) => index % 4 === 3), (alpha) => alpha > 0 ? 1 : 0);
-            }"""
-        )
-        shown = np.array(shown).reshape(512, 768) > 0
+    growth = default_dilation(size)
+    for grow in (None, 25, -12):
+        if grow is not None:
+            page.click("#mask")
+            page.locator("#grow").fill(str(grow))
+            page.keyboard.press("Escape")
+        drawing = "window.inpaint.erase.editor.drawing"
+        shown = page.evaluate(f"() => ({drawing}.grown ?? {drawing}.canvas).toDataURL()")
+        picture = Image.open(io.BytesIO(base64.b64decode(shown.partition(",")[2])))
+        shown = np.asarray(picture.getchannel("A")) // 128
         saved = save_mask(page, tmp_path)
+        shown = cv2.resize(shown, saved.shape[::-1], interpolation=cv2.INTER_NEAREST) > 0
         assert saved.any() and not elsewhere(shown, saved)
+        if grow is None:  # what the page grows by itself is what the command line would
+            drawn = page.evaluate("() => window.inpaint.erase.state.operations[0]")
+            line = np.zeros(saved.shape, np.uint8)
+            points = np.rint(drawn["points"]).astype(np.int32)
+            cv2.polylines(line, [points[:, None]], False, 255, round(2 * drawn["radius"]))
+            assert not elsewhere(saved, find_hole(Image.fromarray(line)))
+            page.click("#mask")
+            assert page.inner_text("#grow-value") == f"automatic, {growth} px"
+            page.keyboard.press("Escape")
+    page.reload()
+    page.wait_for_selector("body[data-ready]")
+    assert page.evaluate("() => window.inpaint.erase.editor.drawing.grow") == -12
+    page.click("#mask")
+    page.click("#grow-auto")
+    assert page.evaluate("() => window.inpaint.erase.editor.drawing.value.grow") is None
 
 
 def test_clearing_strokes_keeps_the_photo_and_every_step_can_be_undone(page: Any) -> None:
@@ -418,7 +436,7 @@ def test_a_photo_of_48_megapixels_is_sharp_and_paintable(page: Any, tmp_path: Pa
     path = download(page, tmp_path, "#save-same")
     assert path.name == "huge-filled.bmp"
     left, top, right, bottom = changed_box(Image.open(photo), Image.open(path))
-    assert 10 < right - left < 600 and 10 < bottom - top < 600
+    assert 5 < right - left < 600 and 5 < bottom - top < 600
 
 
 @pytest.mark.parametrize("width", [390, 1280])

@@ -1,6 +1,5 @@
 from pathlib import Path
 
-import cv2
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -9,7 +8,7 @@ from PIL import Image
 from pydantic import ValidationError
 
 from inpaint.errors import MaskError
-from inpaint.web.masks import Drawing, Rough, draw, grow, place, read_mask_file, require_holes, select_object
+from inpaint.web.masks import Drawing, draw, grow, place, read_masks_of, require_holes
 from inpaint.web.photos import Limits
 
 
@@ -21,10 +20,8 @@ def stroke(*points: tuple[float, float], radius: float = 5, erase: bool = False)
     return {"kind": "stroke", "points": points, "radius": radius, "erase": erase}
 
 
-def drawn(
-    *operations: dict, grow: int = 0, size: tuple[int, int] = (80, 100), layers: dict | None = None
-) -> np.ndarray:
-    drawing = Drawing(operations=operations, grow=grow)
+def drawn(*operations: dict, size: tuple[int, int] = (80, 100), layers: dict | None = None) -> np.ndarray:
+    drawing = Drawing(operations=operations)
     return draw(drawing, *size, (layers or {}).__getitem__ if layers else no_layer)
 
 
@@ -64,11 +61,11 @@ def test_operations_work_in_order() -> None:
 
 
 @pytest.mark.parametrize("pixels", [-7, -1, 0, 1, 4, 12])
-def test_growing_is_by_a_disc(pixels: int) -> None:
+def test_growing_is_by_a_square(pixels: int) -> None:
     holes = drawn(stroke((20, 15), (30, 25), radius=8), size=(40, 50))
     target = np.argwhere(holes == (pixels > 0))
     apart = np.argwhere(np.ones((40, 50)))[:, None] - target[None]
-    distance = np.sqrt((apart**2).sum(axis=2).min(axis=1)).reshape(40, 50)
+    distance = np.abs(apart).max(axis=2).min(axis=1).reshape(40, 50)
     expected = distance <= pixels if pixels > 0 else distance > -pixels if pixels else holes
     assert np.array_equal(grow(holes, pixels), expected)
 
@@ -115,12 +112,12 @@ def test_a_mask_goes_to_photos_of_other_sizes() -> None:
 
 def test_a_mask_file_of_another_size_is_refused(tmp_path: Path) -> None:
     Image.new("L", (50, 40), 255).save(tmp_path / "m.png")
-    assert read_mask_file(tmp_path / "m.png", 40, 50, Limits()).all()
+    assert [mask.size for mask in read_masks_of(tmp_path / "m.png", (50, 40), Limits())] == [(50, 40)]
     with pytest.raises(MaskError, match="the mask is 50 x 40 pixels, the photo 51 x 40"):
-        read_mask_file(tmp_path / "m.png", 40, 51, Limits())
+        read_masks_of(tmp_path / "m.png", (51, 40), Limits())
     (tmp_path / "n.png").write_bytes(b"no")
     with pytest.raises(MaskError, match="cannot read the mask"):
-        read_mask_file(tmp_path / "n.png", 40, 50, Limits())
+        read_masks_of(tmp_path / "n.png", (50, 40), Limits())
 
 
 def test_something_must_be_marked_and_something_left() -> None:
@@ -128,31 +125,3 @@ def test_something_must_be_marked_and_something_left() -> None:
         require_holes(np.zeros((5, 5), bool))
     with pytest.raises(MaskError, match="the whole photo is marked"):
         require_holes(np.ones((5, 5), bool))
-
-
-@pytest.mark.parametrize("scale", [1, 4])
-@pytest.mark.parametrize("kind", ["box", "scribble"])
-def test_a_rough_hint_becomes_the_object(kind: str, scale: int) -> None:
-    random = np.random.default_rng(0)
-    height, width = 240, 320
-    truth = np.zeros((height, width), np.uint8)
-    cv2.ellipse(truth, (150, 120), (60, 38), 20, 0, 360, 1, -1)
-    pixels = np.where(truth[..., None] > 0, (200, 60, 50), (70, 110, 80)) + random.normal(
-        0, 18, (height, width, 3)
-    )
-    pixels = cv2.resize(pixels.clip(0, 255).astype(np.uint8), None, fx=scale, fy=scale)
-    truth = cv2.resize(truth, None, fx=scale, fy=scale, interpolation=cv2.INTER_NEAREST) > 0
-    points = [(75, 60), (228, 182)] if kind == "box" else [(110, 110), (150, 120), (190, 132)]
-    hint = Rough(kind=kind, points=[(x * scale, y * scale) for x, y in points], radius=6 * scale)
-    found = select_object(pixels, hint)
-    assert (found & truth).sum() / (found | truth).sum() > 0.93
-
-
-def test_hints_that_mean_nothing_are_told(tmp_path: Path) -> None:
-    grey = np.full((100, 100, 3), 128, np.uint8)
-    with pytest.raises(MaskError, match="too small"):
-        select_object(grey, Rough(kind="box", points=[(10, 10), (11, 11)]))
-    with pytest.raises(MaskError, match="covers the whole photo"):
-        select_object(grey, Rough(kind="box", points=[(-5, -5), (150, 150)]))
-    with pytest.raises(MaskError, match="too small"):
-        select_object(grey, Rough(kind="box", points=[(500, 500), (700, 700)]))

@@ -1,19 +1,22 @@
 import os
+import shutil
 import subprocess
 import sys
 import time
 from dataclasses import asdict
 from pathlib import Path
 
+import cv2
 import numpy as np
 import pytest
 from PIL import Image
 
-from inpaint.errors import ImageError, InpaintError, MaskError, WeightsError
+from inpaint.errors import ImageError, InpaintError, WeightsError
+from inpaint.fills.holes import find_hole
 from inpaint.images import read_image
 from inpaint.web.fills import TELEA, Fills
 from inpaint.web.jobs import Job
-from inpaint.web.masks import mask_image
+from inpaint.web.masks import Drawing, mask_image
 from inpaint.web.photos import Limits
 from inpaint.web.service import Service, describe_photo
 from inpaint.web.workspace import PREFIX, GoneError, Photo, QuotaError, Workspace
@@ -48,13 +51,13 @@ def test_only_marked_pixels_change_in_a_chain_of_fills(
     second = fill(service, photo, a_hole(top=5, left=70), model, first)
     other = fill(service, photo, a_hole(top=55, left=0), model, first)
     before = np.asarray(Image.open(photo_file))
-    path = service.download(photo, second, lossless=True)
+    path = service.download(photo, second, lossless=True)[0]
     after = np.asarray(Image.open(path))
     changed = a_hole() | a_hole(top=5, left=70)
     assert path.name == "holiday-filled.png"
     assert np.array_equal(before[~changed], after[~changed])
     assert (before[changed] != after[changed]).any(axis=1).mean() > 0.9
-    once = np.asarray(Image.open(service.download(photo, first, lossless=True)))
+    once = np.asarray(Image.open(service.download(photo, first, lossless=True)[0]))
     rest = a_hole() & ~a_hole(top=5, left=70)
     assert np.array_equal(once[rest], after[rest])
     assert np.array_equal(service.workspace.holes_of(photo, second), changed)
@@ -90,9 +93,85 @@ def test_downloads_have_the_photos_own_format(
     noise(90, 120).convert("P" if name == "a.gif" else "RGB").save(tmp_path / name)
     photo = opened(service, tmp_path / name)
     key = fill(service, photo, a_hole())
-    saved = Image.open(service.download(photo, key, lossless=False))
+    saved = Image.open(service.download(photo, key, lossless=False)[0])
     assert (saved.format, saved.size) == (format_, (120, 90))
-    assert Image.open(service.download(photo, key, lossless=True)).format == "PNG"
+    assert Image.open(service.download(photo, key, lossless=True)[0]).format == "PNG"
+
+
+def test_page_and_api_fill_what_the_command_line_fills(service: Service, tmp_path: Path) -> None:
+    noise(900, 1600).save(tmp_path / "a.png")
+    soft = np.zeros((900, 1600), np.uint8)
+    soft[300:500, 400:700] = soft[100, 100:1500] = 255  # what is thick grows, a scratch does not
+    mask = Image.fromarray(cv2.GaussianBlur(soft, (0, 0), 1.2))
+    mask.save(tmp_path / "m.png")
+    shutil.copy(tmp_path / "m.png", tmp_path / "upload.png")
+    for dilate, grow_by in ((None, None), (0, 0), (3, 3)):
+        with Image.open(tmp_path / "a.png") as image:
+            expected = find_hole(mask, dilate)
+            filled = np.asarray(service.fills.pipeline(TELEA)(image, mask, dilate=dilate))
+        photo = opened(service, tmp_path / "a.png")
+        layer = service.add_mask(photo, tmp_path / "upload.png")
+        assert layer["warning"] == ""
+        operations = [{"kind": "layer", "id": layer["id"]}]
+        holes = service.holes(photo, Drawing.model_validate({"operations": operations, "grow": grow_by}))
+        assert np.array_equal(holes, expected)
+        path, _ = service.erase_files(tmp_path / "a.png", tmp_path / "m.png", TELEA, grow_by=grow_by)
+        assert np.array_equal(np.asarray(Image.open(path)), filled)
+    assert describe_photo(photo)["growth"] == 1 and not np.array_equal(find_hole(mask), find_hole(mask, 0))
+
+
+def test_a_doubtful_mask_is_told(service: Service, tmp_path: Path) -> None:
+    with Image.open("examples/photo.jpg") as example:
+        example.convert("RGB").save(tmp_path / "a.png")
+    photo = opened(service, tmp_path / "a.png")
+    assert "the mask looks like the photo itself" in service.add_mask(photo, tmp_path / "a.png")["warning"]
+    job, holes = Job(photo.id, "me"), np.ones((photo.height, photo.width), bool)
+    holes[: photo.height // 10] = False
+    service.fill(photo, holes, TELEA, None, "me", job)
+    assert job.warning == (
+        "the mask marks 90% of the photo as holes, so nearly all of it is replaced; if its white is what "
+        "should stay, invert it"
+    )
+
+
+def test_a_fill_tells_how_far_it_is_and_stops_within_a_network(service: Service, photo_file: Path) -> None:
+    class Told(Job):
+        def tell(self, note: str, fraction: float | None = None) -> None:
+            super().tell(note, fraction)
+            told.append(fraction)
+
+    photo, holes, told = opened(service, photo_file), a_hole(), []
+    holes[3:6, 3:6] = holes[80:82, 5:9] = True
+    service.fill(photo, holes, "lama-small", None, "me", Told(photo.id, "me"))
+    shares = [share for share in told if share is not None]
+    assert len(shares) > 1 and shares == sorted(shares) and shares[-1] == 1 and 0 < shares[0] < 0.1
+    calls = []
+
+    def count(*_: object) -> None:
+        calls.append(1)
+        if len(calls) == 20:
+            job.cancel()
+
+    for module in service.fills.pipeline("lama-small").network.modules():
+        module.register_forward_pre_hook(count)
+    more = (photo, holes, "lama-small", None, "me")
+    job = service.jobs.submit(photo.id, "me", lambda job: service.fill(*more, job))
+    assert job.over.wait(60) and job.state == "cancelled" and len(calls) < 30
+
+
+def test_other_pages_of_a_file_are_kept(service: Service, tmp_path: Path) -> None:
+    pages = [noise(90, 120, seed=seed) for seed in range(3)]
+    pages[0].save(tmp_path / "scan.tif", save_all=True, append_images=pages[1:])
+    photo = opened(service, tmp_path / "scan.tif")
+    assert describe_photo(photo)["frames"] == 3
+    path, notes = service.download(photo, fill(service, photo, a_hole()), lossless=False)
+    with Image.open(path) as saved:
+        assert saved.n_frames == 3 and notes == []  # type: ignore
+        for number, page in enumerate(pages):
+            saved.seek(number)
+            assert np.array_equal(np.asarray(saved), np.asarray(page)) == (number > 0)
+    with Image.open(service.download(photo, None, lossless=True)[0]) as saved:
+        assert saved.format == "PNG" and saved.n_frames == 3  # type: ignore
 
 
 def test_a_photo_taken_sideways_is_upright_everywhere(service: Service, tmp_path: Path) -> None:
@@ -103,17 +182,17 @@ def test_a_photo_taken_sideways_is_upright_everywhere(service: Service, tmp_path
     assert (photo.height, photo.width) == (100, 40)
     key = fill(service, photo, a_hole(100, 40, left=0))
     for lossless in (False, True):
-        assert read_image(service.download(photo, key, lossless=lossless)).size == (40, 100)
+        assert read_image(service.download(photo, key, lossless=lossless)[0]).size == (40, 100)
 
 
 def test_two_files_as_the_api_takes_them(service: Service, photo_file: Path, tmp_path: Path) -> None:
     mask = tmp_path / "m.png"
     mask_image(a_hole()).save(mask)
-    assert Image.open(service.erase_files(photo_file, mask, TELEA)).size == (120, 90)
-    with pytest.raises(MaskError, match="nothing is marked"):
+    assert Image.open(service.erase_files(photo_file, mask, TELEA)[0]).size == (120, 90)
+    with pytest.raises(InpaintError, match="the mask is empty"):
         service.erase_files(photo_file, mask, TELEA, grow_by=-30)
     Image.new("L", (5, 5), 255).save(mask)
-    with pytest.raises(MaskError, match="the mask is 5 x 5 pixels"):
+    with pytest.raises(InpaintError, match="the mask is 5 x 5 pixels"):
         service.erase_files(photo_file, mask, TELEA)
 
 

@@ -37,7 +37,7 @@ def test_they_are_listed_by_kind_with_or_without_the_word_list() -> None:
     assert listed.exit_code == 0 and call().stdout == listed.stdout
     lines = listed.stdout.splitlines()
     headings = [line for line in lines if line.endswith(":")]
-    assert headings[0] == "To inpaint with (--model):" and len(headings) == 4
+    assert headings[0] == "To inpaint with (--model):" and len(headings) == 5
     (line,) = [line for line in lines if line.startswith("big-lama ")]
     assert "204.0 MB" in line and "Apache-2.0" in line and "to fetch" in line
     first = lines[lines.index("Classifiers (inpaint backbones run):") + 1]

@@ -1,7 +1,7 @@
 // The Backbones tab: two classification networks on the photo, side by side.
 
 import * as server from "./server.js";
-import { attempt, barLine, element, figure, labelled, select, tellJob } from "./ui.js";
+import { askForPhoto, attempt, element, figure, labelled, Progress, select } from "./ui.js";
 
 const PAIR = ["convnext_tiny", "convnextv2_tiny"];
 
@@ -13,9 +13,7 @@ export class BackbonesTab {
     this.choices = PAIR.map((name) => select(titles, name));
     this.choices.forEach((choice, index) => (choice.id = `backbone-${index}`));
     this.look = element("button", { class: "primary", id: "backbone-run", onclick: () => this.compare() }, "Compare");
-    this.bar = barLine();
-    this.told = element("span", { role: "status" });
-    this.progress = element("div", { class: "progress", hidden: true }, this.bar.bar, this.told);
+    this.progress = new Progress();
     this.notice = element("p", { class: "notice" });
     this.columns = element("div", { class: "grid two", id: "backbone-columns" });
     this.chart = element("div", { class: "chart", id: "road-chart" });
@@ -26,32 +24,25 @@ export class BackbonesTab {
         element("h1", {}, "Backbones side by side"),
         element("p", { class: "quiet" }, "The photo through two classification networks: ConvNeXt V1 and V2 at first. Where channels of a stage say the same, their distance falls towards 0 (feature collapse); the response normalisation of V2 was made against that.")),
       element("div", { class: "panel" },
-        element("div", { class: "controls" }, labelled("Left", this.choices[0]), labelled("Right", this.choices[1]), this.look), this.notice, this.progress),
+        element("div", { class: "controls" }, labelled("Left", this.choices[0]), labelled("Right", this.choices[1]), this.look), this.notice, this.progress.root),
       this.columns,
       this.road,
     );
   }
 
   shown() {
-    this.notice.hidden = Boolean(this.erase.photo);
-    this.notice.textContent = "Open a photo on the Erase tab first.";
+    askForPhoto(this.notice, this.erase.photo ? "" : "Open a photo on the Erase tab first.");
     this.look.disabled = !this.erase.photo;
   }
 
   async compare() {
     const { photo } = this.erase;
-    const started = performance.now();
     this.look.disabled = true;
-    this.progress.hidden = false;
     await attempt(async () => {
       const job = await server.post(`api/photos/${photo.id}/backbones`, { names: this.choices.map((choice) => choice.value) });
-      const { columns } = await server.follow(job, (next) => {
-        this.bar.set(next.fraction);
-        this.told.textContent = tellJob(next, started);
-      });
+      const { columns } = await this.progress.follow(job);
       this.columns.replaceChildren(...columns.map((column) => this.column(photo, column)));
     });
-    this.progress.hidden = true;
     this.look.disabled = false;
   }
 
@@ -61,7 +52,7 @@ export class BackbonesTab {
       element("div", { class: "guess" }, name, element("span", {}, `${(100 * probability).toFixed(1)} %`),
         element("div", { class: "meter" }, element("i", { style: `width: ${100 * probability}%` })));
     const stage = ({ image, shape, distance, random_distance: random }, index) =>
-      figure(element("img", { class: "pixelated", src: `api/photos/${photo.id}/images/${image}`, alt: `Stage ${index + 1}` }), [
+      figure(element("img", { class: "pixelated", src: `api/photos/${photo.id}/files/${image}`, alt: `Stage ${index + 1}` }), [
         element("b", {}, `Stage ${index + 1}: `), `${shape[0]} channels of ${shape[1]} x ${shape[2]}`,
         element("div", {}, `channel distance ${distance.toFixed(3)}; random weights ${random.toFixed(3)}`),
         element("div", { class: "meter" }, element("i", { style: `width: ${Math.min(100, 200 * distance)}%` })),

@@ -1,9 +1,11 @@
-// The Batch tab: many photos, one mask that is drawn on the first; each is filled at its own size.
+// The Batch tab: many photos, one mask that is drawn on the first; each is filled at its own size. Once the
+// photos are up, the server goes on by itself: this page may be closed and opened again.
 
-import { Editor } from "./editor.js";
+import { Editor, radiusOf, sliderOf } from "./editor.js";
 import * as server from "./server.js";
-import { attempt, barLine, element, icon, labelled, select, toast } from "./ui.js";
+import { attempt, element, icon, labelled, Progress, select } from "./ui.js";
 
+const STORED = "inpaint.batch";
 const PLACINGS = [
   ["scale", "stretched to each photo"],
   ["bottom-right", "same size, same distance to the bottom right"],
@@ -15,34 +17,34 @@ export class BatchTab {
     this.root = root;
     this.settings = settings;
     this.erase = erase;
-    this.files = [];
-    this.results = [];
+    this.results = []; // {name, state, file?, photo?, fill?, reason?}
     this.operations = [];
     this.build();
   }
 
   build() {
-    this.input = element("input", { type: "file", accept: "image/*,.tif,.tiff", multiple: true, hidden: true });
-    this.input.addEventListener("change", () => {
-      this.take([...this.input.files]);
-      this.input.value = "";
-    });
-    this.maskInput = element("input", { type: "file", accept: "image/*,.tif,.tiff", hidden: true, id: "batch-mask" });
-    this.maskInput.addEventListener("change", () => {
-      this.useMask(this.maskInput.files[0]);
-      this.maskInput.value = "";
-    });
-    this.input.id = "batch-files";
+    const input = (id, multiple, action) => {
+      const made = element("input", { type: "file", id, accept: "image/*,.tif,.tiff", multiple, hidden: true });
+      made.addEventListener("change", () => {
+        action([...made.files]);
+        made.value = "";
+      });
+      return made;
+    };
+    const button = (text, action, attributes = {}) => element("button", { class: "plain", onclick: action, ...attributes }, text);
+    const files = input("batch-files", true, (chosen) => this.take(chosen));
+    const mask = input("batch-mask", false, ([file]) => this.useMask(file));
     this.stage = element("div", { class: "stage batch-stage" }, element("canvas", { "aria-label": "The first photo: paint over what should go" }));
     this.placing = select(PLACINGS, "scale");
     this.model = select(this.settings.models.filter((model) => model.here).map(({ key, title }) => [key, title]));
-    this.run = element("button", { class: "primary", id: "batch-run", onclick: () => this.fillAll() }, "Erase in all photos");
-    this.stop = element("button", { class: "plain", id: "batch-cancel", hidden: true, onclick: () => this.cancel() }, "Cancel");
-    this.zip = element("button", { class: "plain", id: "batch-zip", hidden: true, onclick: () => this.save() }, "Download all");
-    this.bar = barLine();
-    this.told = element("span", { id: "batch-told", role: "status" });
+    this.size = element("input", { type: "range", min: "0", max: "100", "aria-label": "Brush size" });
+    this.size.addEventListener("input", () => this.editor.setBrush(radiusOf(this.size.value)));
+    this.run = button("Erase in all photos", () => this.fillAll(), { class: "primary", id: "batch-run" });
+    this.stop = button("Cancel", () => this.cancel(), { id: "batch-cancel", hidden: true });
+    this.zip = button("Download all", () => this.save(), { id: "batch-zip", hidden: true });
+    this.progress = new Progress();
+    this.progress.told.id = "batch-told";
     this.list = element("div", { class: "batch-list" });
-    const button = (text, symbol, action) => element("button", { class: "plain", onclick: action }, text);
     this.work = element(
       "div",
       { hidden: true },
@@ -51,13 +53,14 @@ export class BatchTab {
         element("p", { class: "quiet" }, "On the first photo. The same place is erased in all of them."),
         this.stage,
         element("div", { class: "controls", style: "margin: 12px 0 0" },
-          button("Clear", "clear", () => this.mark([])),
-          button("Undo", "undo", () => this.mark(this.operations.slice(0, -1))),
-          button("Use a mask file", "open", () => this.maskInput.click()),
+          labelled("Brush size", this.size),
+          button("Undo", () => this.mark(this.operations.slice(0, -1))),
+          button("Clear", () => this.mark([])),
+          button("Use a mask file", () => mask.click()),
           labelled("On photos of other sizes", this.placing),
           labelled("Fill with", this.model),
           this.run, this.stop),
-        (this.progress = element("div", { class: "progress", hidden: true }, this.bar.bar, this.told)),
+        this.progress.root,
       ),
       element("div", { class: "panel" }, element("div", { class: "controls" }, element("h2", { style: "flex: 1" }, "Photos"), this.zip), this.list),
     );
@@ -65,7 +68,7 @@ export class BatchTab {
       element("header", {},
         element("h1", {}, "Erase the same thing from many photos"),
         element("p", { class: "quiet" }, "A date stamp, a watermark, dust on the sensor. For folders on your own disk, and for a mask per photo, use the command ", element("code", {}, "inpaint batch"), ".")),
-      element("div", { class: "panel controls" }, element("button", { class: "primary", onclick: () => this.input.click() }, "Choose photos"), element("span", { class: "quiet" }, "or drop them here"), this.input, this.maskInput),
+      element("div", { class: "panel controls" }, button("Choose photos", () => files.click(), { class: "primary" }), element("span", { class: "quiet fine" }, "or drop them here"), files, mask),
       this.work,
     );
     this.root.addEventListener("dragover", (event) => event.preventDefault());
@@ -73,48 +76,53 @@ export class BatchTab {
       event.preventDefault();
       this.take([...event.dataTransfer.files]);
     });
+    addEventListener("beforeunload", (event) => this.uploading && event.preventDefault());
     this.editor = new Editor(this.stage, {
       onStroke: (operation) => this.mark([...this.operations, operation], true),
+      onBrush: (radius) => (this.size.value = sliderOf(radius)),
       loadLayer: (id) => server.bitmapOf(`api/photos/${this.first.id}/masks/${id}`),
     });
+    this.editor.setBrush(24);
   }
 
   async take(files) {
     if (!files.length || this.running) return;
-    this.files = files;
-    this.results = files.map((file) => ({ file, state: "waiting" }));
-    this.zip.hidden = true;
+    this.results = files.map((file) => ({ name: file.name, file, state: "waiting" }));
+    this.zip.hidden = this.progress.root.hidden = true;
     this.first = undefined;
     this.show();
     await attempt(async () => {
       for (const result of this.results) {
-        this.first = await this.open(result);
-        if (this.first) break;
+        if (await this.upload(result)) break;
       }
-      if (!this.first) throw new Error("none of these files is a photo that can be read");
-      this.work.hidden = false;
-      await new Promise(requestAnimationFrame);
-      const { width, height } = this.first.preview;
-      this.editor.open(this.first, await server.bitmapOf(server.viewUrl(this.first, null, server.wholeOf(this.first), width, height)));
-      this.mark([]);
+      await this.openFirst();
     });
   }
 
-  async open(result) {
+  async openFirst() {
+    this.first = this.results.find((result) => result.photo)?.photo;
+    if (!this.first) throw new Error("none of these files is a photo that can be read");
+    this.work.hidden = false;
+    await new Promise(requestAnimationFrame);
+    const { width, height } = this.first.preview;
+    this.editor.open(this.first, await server.bitmapOf(server.viewUrl(this.first, null, server.wholeOf(this.first), width, height)));
+    this.mark([]);
+  }
+
+  async upload(result) {
     try {
-      result.photo ??= await server.upload(`api/photos?name=${encodeURIComponent(result.file.name)}`, result.file);
-      return result.photo;
+      result.photo ??= await server.upload(`api/photos?name=${encodeURIComponent(result.name)}`, result.file);
     } catch (error) {
       Object.assign(result, { state: "failed", reason: error.message });
       this.show();
-      return undefined;
     }
+    return result.photo;
   }
 
   mark(operations, drawn = false) {
     this.operations = operations;
     if (drawn) this.editor.drawing.operations = operations;
-    else attempt(() => this.editor.drawing.show(operations).then(() => this.editor.refresh()));
+    attempt(() => this.editor.drawing.show(operations).then(() => this.editor.refresh()));
     this.run.disabled = operations.length === 0;
   }
 
@@ -127,41 +135,60 @@ export class BatchTab {
 
   async fillAll() {
     if (this.running) return;
-    this.running = true;
-    this.cancelled = false;
     this.setRunning(true);
-    const wanted = { drawing: { operations: this.operations, grow: 0 }, drawn_on: this.first.id, model: this.model.value, placing: this.placing.value };
-    let done = 0;
-    for (const result of this.results) {
-      if (this.cancelled) break;
-      this.bar.set(done / this.results.length);
-      this.told.textContent = `${done} of ${this.results.length} photos`;
-      Object.assign(result, { state: "running", reason: "", fill: undefined });
-      this.show();
-      await this.fillOne(result, wanted);
-      done++;
-      this.show();
+    this.uploading = true;
+    this.list.scrollIntoView({ block: "nearest", behavior: "smooth" });
+    for (const result of this.results) Object.assign(result, { fill: undefined, ...(result.photo && { state: "waiting" }) });
+    const missing = this.results.filter((result) => !result.photo && result.state === "waiting");
+    for (const [done, result] of missing.entries()) {
+      this.progress.show(`Uploading ${done + 1} of ${missing.length}; keep this page open until that is done`, done / missing.length);
+      if (this.cancelled || !(await this.upload(result))) continue;
     }
-    const filled = this.results.filter((result) => result.state === "done").length;
-    const failed = this.results.filter((result) => result.state === "failed").length;
-    this.bar.set(1);
-    this.told.textContent = `${filled} filled${failed ? `, ${failed} not` : ""}${this.cancelled ? ", then cancelled" : ""}`;
-    this.zip.hidden = filled === 0;
-    this.running = false;
-    this.setRunning(false);
+    this.uploading = false;
+    await attempt(async () => {
+      if (this.cancelled) return;
+      const photos = this.results.filter((result) => result.photo).map((result) => result.photo.id);
+      const wanted = { photos, drawing: this.editor.drawing.value, drawn_on: this.first.id, model: this.model.value, placing: this.placing.value };
+      const job = await server.post("api/batches", wanted);
+      localStorage.setItem(STORED, JSON.stringify({ photos, job: job.id }));
+      await this.watch(job);
+    });
+    this.finish();
   }
 
-  async fillOne(result, wanted) {
-    try {
-      if (!(await this.open(result))) return;
-      const job = await server.post(`api/photos/${result.photo.id}/fills`, wanted);
-      result.fill = await server.follow(job, (next) => (this.job = next));
-      result.state = "done";
-    } catch (error) {
-      const stopped = error instanceof server.Cancelled;
-      Object.assign(result, stopped ? { state: "waiting" } : { state: "failed", reason: error.message });
-    }
-    this.job = null;
+  // Follow the job to its end; what it fills appears one by one.
+  async watch(job) {
+    this.setRunning(true, job);
+    await server.follow(job, (next) => {
+      this.job = next;
+      const told = next.state === "waiting" ? "Waiting" : next.note;
+      this.progress.show(`${told}; you may close this page`, next.fraction);
+      for (const result of this.results) {
+        const found = next.outcome.results?.[result.photo?.id];
+        if (found?.fill) Object.assign(result, { state: "done", fill: found.fill });
+        else if (found) Object.assign(result, { state: "failed", reason: found.error });
+      }
+      const running = this.results.find((result) => result.photo && result.state === "waiting");
+      this.show(next.state === "running" ? running : null);
+    });
+  }
+
+  finish() {
+    const count = (state) => this.results.filter((result) => result.state === state).length;
+    const failed = count("failed");
+    this.progress.show(`${count("done")} filled${failed ? `, ${failed} not` : ""}${this.cancelled ? ", then cancelled" : ""}`, 1);
+    this.zip.hidden = !count("done");
+    this.setRunning(false);
+    this.show();
+  }
+
+  setRunning(on, job = null) {
+    if (on !== this.running) this.cancelled = false;
+    this.running = on;
+    this.job = job;
+    this.run.hidden = on;
+    this.stop.hidden = !on;
+    this.editor.locked = on;
   }
 
   async cancel() {
@@ -169,41 +196,55 @@ export class BatchTab {
     if (this.job) await attempt(() => server.cancel(this.job));
   }
 
-  setRunning(on) {
-    this.progress.hidden = false;
-    this.run.hidden = on;
-    this.stop.hidden = !on;
-    this.editor.locked = on;
+  // The batch of an earlier visit to this page, if the server still has it.
+  async restore() {
+    const { photos, job } = JSON.parse(localStorage.getItem(STORED)) ?? { photos: [] };
+    const found = await Promise.all(photos.map((id) => server.get(`api/photos/${id}`).catch(() => null)));
+    const here = found.filter(Boolean);
+    if (!here.length) return localStorage.removeItem(STORED);
+    this.results = here.map((photo) => {
+      const fill = photo.fills.at(-1);
+      return { name: photo.name, photo, fill, state: fill ? "done" : "waiting" };
+    });
+    await this.openFirst();
+    const known = await server.get(`api/jobs/${job}`).catch(() => null);
+    if (known) await attempt(() => this.watch(known));
+    this.finish();
   }
 
-  show() {
-    this.list.replaceChildren(...this.results.map((result) => this.card(result)));
+  show(running = null) {
+    this.list.replaceChildren(...this.results.map((result) => this.card(result, result === running)));
   }
 
-  card({ file, photo, fill, state, reason }) {
-    const told = { waiting: "waiting", running: "being filled", done: "", failed: reason }[state];
-    let picture = element("div");
+  card(result, running) {
+    const { file, photo, fill, state, reason } = result;
+    const told = running ? "being filled" : { waiting: "waiting", done: "", failed: reason }[state];
+    let source = "";
     if (photo) {
       const { width, height } = photo.preview;
       const factor = Math.min(1, 360 / Math.max(width, height));
       const sides = [width, height].map((side) => Math.max(1, Math.round(side * factor)));
-      picture = element("img", { src: server.viewUrl(photo, fill?.id, server.wholeOf(photo), ...sides), alt: "", loading: "lazy" });
+      source = server.viewUrl(photo, fill?.id, server.wholeOf(photo), ...sides);
+    } else if (/image\/(jpeg|png|webp|gif|avif|bmp)/.test(file.type) && state !== "failed") {
+      source = result.local ??= URL.createObjectURL(file); // shown before it is uploaded
     }
-    const name = element("span", {}, file.name);
-    const save = fill && element("a", { href: `api/photos/${photo.id}/download?fill=${fill.id}`, download: "", "aria-label": `Download ${file.name}` }, icon("download"));
-    return element("figure", { "data-state": state }, picture, element("figcaption", {}, name, element("div", { class: state === "failed" ? "bad" : "" }, told), save));
+    const picture = source ? element("img", { src: source, alt: "", loading: "lazy" }) : element("div", { class: "blank" }, icon("photo"));
+    const save = fill && element("a", { class: "button icon", href: `api/photos/${photo.id}/download?fill=${fill.id}`, download: "", title: "Download", "aria-label": `Download ${result.name}` }, icon("download"));
+    return element("figure", { "data-state": state }, picture, element("figcaption", {}, element("span", {}, result.name, element("span", { class: state === "failed" ? "told bad" : "told" }, told)), save));
   }
 
   async save() {
+    this.zip.disabled = true;
     await attempt(async () => {
       const results = this.results.filter((result) => result.fill).map((result) => [result.photo.id, result.fill.id]);
-      server.saveBlob(await server.postForFile("api/zip", { results }), "filled.zip");
+      const { path } = await server.post("api/zip", { results });
+      server.saveUrl(path, "filled.zip");
     });
+    this.zip.disabled = false;
   }
 
   shown() {
     this.editor.resize();
     this.model.value ||= this.erase.model;
-    if (!this.files.length) this.root.querySelector("button").focus({ preventScroll: true });
   }
 }

@@ -14,7 +14,8 @@ export class Drawing {
     this.canvas.width = photo.preview.width;
     this.canvas.height = photo.preview.height;
     this.context = this.canvas.getContext("2d", { willReadFrequently: true });
-    this.grow = 0; // pixels of the photo
+    this.growth = photo.growth; // by how many pixels thick marks grow by themselves
+    this.grow = null; // pixels of the photo; null: by themselves
     this.grown = null; // canvas of what will be filled, where it differs
   }
 
@@ -67,7 +68,9 @@ export class Drawing {
   }
 
   updateGrown() {
-    this.grown = this.grow && !this.empty ? growCanvas(this.context, this.grow * this.scale) : null;
+    const radius = Math.round((this.grow ?? this.growth) * this.scale);
+    const thick = this.grow === null ? Math.round(4 * this.growth * this.scale) : 0;
+    this.grown = radius && !this.empty ? growCanvas(this.context, radius, thick) : null;
   }
 
   // For the server.
@@ -100,36 +103,54 @@ function tint(bitmap) {
   return canvas;
 }
 
-// Grow (or shrink) by a disc, as the server does: exact distances, here in pixels of the preview.
-function growCanvas(context, radius) {
+// Grow (or shrink) by a square, as the server does, here in pixels of the preview. With `thick` only those
+// marks grow that can hold a square of that half side.
+function growCanvas(context, radius, thick) {
   const { width, height } = context.canvas;
   const alpha = context.getImageData(0, 0, width, height).data;
-  const growing = radius > 0;
-  const marked = new Uint8Array(width * height);
-  for (let i = 0; i < marked.length; i++) marked[i] = alpha[4 * i + 3] >= 128 ? 1 : 0;
-  const box = boundsOf(marked, width, height, Math.ceil(Math.abs(radius)) + 1);
+  const all = new Uint8Array(width * height);
+  for (let i = 0; i < all.length; i++) all[i] = alpha[4 * i + 3] >= 128 ? 1 : 0;
   const canvas = document.createElement("canvas");
   canvas.width = width;
   canvas.height = height;
+  const box = boundsOf(all, width, height, Math.abs(radius) + 1);
   if (!box) return canvas;
   const columns = box.right - box.left;
   const rows = box.bottom - box.top;
-  const target = new Uint8Array(columns * rows);
+  const marked = new Uint8Array(columns * rows);
   for (let y = 0; y < rows; y++) {
-    for (let x = 0; x < columns; x++) {
-      target[y * columns + x] = marked[(y + box.top) * width + x + box.left] === (growing ? 1 : 0) ? 1 : 0;
-    }
+    const start = (y + box.top) * width + box.left;
+    marked.set(all.subarray(start, start + columns), y * columns);
   }
-  const distance = squaredDistances(target, columns, rows);
+  const dilate = (field, reach) => spread(field, columns, rows, reach);
+  const erode = (field, reach) => dilate(field.map((one) => 1 - one), reach).map((one) => 1 - one);
+  const growing = thick ? dilate(erode(marked, thick), thick) : marked;
+  const changed = radius > 0 ? dilate(growing, radius) : erode(marked, -radius);
   const image = new ImageData(columns, rows);
-  const [red, green, blue] = [1, 3, 5].map((i) => parseInt(MARK.slice(i, i + 2), 16));
-  for (let i = 0; i < distance.length; i++) {
-    if (growing ? distance[i] <= radius * radius : distance[i] > radius * radius) {
-      image.data.set([red, green, blue, 255], 4 * i);
-    }
+  const colour = [1, 3, 5].map((i) => parseInt(MARK.slice(i, i + 2), 16));
+  for (let i = 0; i < changed.length; i++) {
+    if (changed[i] || (radius > 0 && marked[i])) image.data.set([...colour, 255], 4 * i);
   }
   canvas.getContext("2d").putImageData(image, box.left, box.top);
   return canvas;
+}
+
+// Set every place within `reach` rows and columns of one that is set.
+function spread(field, columns, rows, reach) {
+  for (const [lines, line, count, step] of [[rows, columns, columns, 1], [columns, 1, rows, columns]]) {
+    const next = new Uint8Array(field.length);
+    for (let start = 0; start < lines * line; start += line) {
+      for (const [from, along] of [[start, step], [start + (count - 1) * step, -step]]) {
+        let last = -Infinity;
+        for (let i = 0; i < count; i++) {
+          if (field[from + i * along]) last = i;
+          if (i - last <= reach) next[from + i * along] = 1;
+        }
+      }
+    }
+    field = next;
+  }
+  return field;
 }
 
 function boundsOf(marked, width, height, margin) {
@@ -150,41 +171,4 @@ function boundsOf(marked, width, height, margin) {
     right: Math.min(width, right + margin + 1),
     bottom: Math.min(height, bottom + margin + 1),
   };
-}
-
-// Felzenszwalb and Huttenlocher, "Distance Transforms of Sampled Functions" (2012).
-function squaredDistances(target, width, height) {
-  const far = 1e12;
-  const field = new Float64Array(width * height);
-  for (let i = 0; i < field.length; i++) field[i] = target[i] ? 0 : far;
-  const length = Math.max(width, height);
-  const line = new Float64Array(length);
-  const places = new Int32Array(length);
-  const bounds = new Float64Array(length + 1);
-  const transform = (start, step, count) => {
-    for (let i = 0; i < count; i++) line[i] = field[start + i * step];
-    let last = 0;
-    places[0] = 0;
-    bounds[0] = -Infinity;
-    bounds[1] = Infinity;
-    for (let q = 1; q < count; q++) {
-      let meet;
-      do {
-        const p = places[last];
-        meet = (line[q] + q * q - line[p] - p * p) / (2 * (q - p));
-      } while (meet <= bounds[last] && --last >= 0);
-      last++;
-      places[last] = q;
-      bounds[last] = meet;
-      bounds[last + 1] = Infinity;
-    }
-    last = 0;
-    for (let q = 0; q < count; q++) {
-      while (bounds[last + 1] < q) last++;
-      field[start + q * step] = (q - places[last]) ** 2 + line[places[last]];
-    }
-  };
-  for (let x = 0; x < width; x++) transform(x, width, height);
-  for (let y = 0; y < height; y++) transform(y * width, 1, width);
-  return field;
 }

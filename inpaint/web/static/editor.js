@@ -410,7 +410,7 @@ export class Editor {
     const { points, radius, erase, rough } = this.stroke;
     this.stroke = null;
     if (rough) {
-      if (points.length > 1) this.callbacks.onSelect?.({ kind: rough, points, radius });
+      this.callbacks.onSelect?.({ kind: points.length > 1 ? rough : "click", points, radius });
     } else {
       this.callbacks.onStroke({ kind: "stroke", points, radius, erase });
     }
@@ -433,3 +433,9 @@ function copyOf(image) {
 }
 
 const round = (value) => Math.round(value * 10) / 10;
+
+// A slider from 0 to 100 for the brush's radius in CSS pixels.
+const SMALLEST = 2;
+const RANGE = 80;
+export const radiusOf = (value) => SMALLEST * RANGE ** (value / 100);
+export const sliderOf = (radius) => (100 * Math.log(radius / SMALLEST)) / Math.log(RANGE);

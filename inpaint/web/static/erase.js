@@ -1,11 +1,11 @@
 // The Erase tab: open a photo, mark, erase in place, compare, undo, keep, download.
 
-import { Editor } from "./editor.js";
+import { Editor, radiusOf, sliderOf } from "./editor.js";
 import * as server from "./server.js";
 import { attempt, connectMenu, element, find, findAll, icon, setBar, tellJob, toast } from "./ui.js";
 
 const STORED = "inpaint.work";
-const BRUSH_RANGE = [2, 160]; // radius in CSS pixels at the ends of the slider
+const TOUCH = matchMedia("(hover: none)");
 
 export class EraseTab {
   constructor(settings) {
@@ -61,6 +61,7 @@ export class EraseTab {
       const photo = await server.upload(path, file, (done) =>
         this.showWorking(done < 1 ? `Uploading ${Math.round(done * 100)} %` : "Opening", done),
       );
+      this.grow = null;
       await this.show(photo, [{ fill: null, operations: [] }], 0);
       this.openedIn = performance.now() - started;
     });
@@ -83,8 +84,9 @@ export class EraseTab {
     for (const id of ["#dock", "#view-tools", "#file-tools", "#strip"]) find(id).hidden = false;
     await new Promise(requestAnimationFrame); // the stage has its size now
     this.editor.open(photo, preview);
-    this.editor.drawing.setGrow(Number(find("#grow").value));
+    this.setGrow(this.grow ?? null);
     await this.apply();
+    if (photo.frames > 1) toast(`This file has ${photo.frames} pages or frames. The first is shown and filled; the others are kept as they are.`, "warning");
   }
 
   // Bring the screen to the present state.
@@ -119,8 +121,23 @@ export class EraseTab {
     find("#redo").disabled = this.place === this.history.length - 1 || Boolean(this.job);
     find("#run").disabled = !this.photo || operations.length === 0 || Boolean(this.job) || Boolean(this.selecting);
     find("#again").hidden = true;
+    this.showHint();
     find("#clear").disabled = find("#save-mask").disabled = operations.length === 0;
     this.editor.refresh();
+  }
+
+  // What to do next, as long as nothing is marked.
+  showHint() {
+    const { fill, operations } = this.state;
+    const click = this.settings.selector.here ? ", or click on it" : "";
+    const told = {
+      brush: fill ? "" : `Paint over what should go, then press Erase${TOUCH.matches ? ". Two fingers zoom and move." : ""}`,
+      eraser: "Rub out marks that went too far",
+      box: `Draw a box around an object to select it${click}`,
+      scribble: `Scribble over an object to select it${click}`,
+    }[this.editor.tool];
+    find("#hint").textContent = told;
+    find("#hint").hidden = !this.photo || !told || operations.length > 0 || !find("#working").hidden;
   }
 
   // -- what is marked -------------------------------------------------------------------------------
@@ -159,7 +176,9 @@ export class EraseTab {
   }
 
   async select(rough) {
-    if (this.selecting || this.job) return this.editor.refresh();
+    this.editor.refresh();
+    if (this.selecting || this.job) return;
+    if (rough.kind === "click" && !this.settings.selector.here) return toast("Draw a box around an object, or scribble over it");
     this.selecting = true;
     this.showWorking("Selecting", null);
     const fill = this.state.fill ? `?fill=${this.state.fill}` : "";
@@ -176,8 +195,9 @@ export class EraseTab {
 
   async useMask(file) {
     await attempt(async () => {
-      const { id } = await server.upload(`api/photos/${this.photo.id}/masks`, file);
+      const { id, warning } = await server.upload(`api/photos/${this.photo.id}/masks`, file);
       this.mark({ kind: "layer", id });
+      if (warning) toast(warning, "warning");
     });
   }
 
@@ -207,10 +227,15 @@ export class EraseTab {
 
   async finish(job) {
     const started = performance.now();
+    let warned = false;
     const tick = setInterval(() => this.job?.id && this.showJob(this.job, started), 500);
     let fill;
     try {
-      fill = await server.follow(job, (next) => this.showJob((this.job = next), started));
+      fill = await server.follow(job, (next) => {
+        this.showJob((this.job = next), started);
+        if (next.warning && !warned) toast(next.warning, "warning");
+        warned ||= Boolean(next.warning);
+      });
     } finally {
       clearInterval(tick);
     }
@@ -224,13 +249,14 @@ export class EraseTab {
   }
 
   showJob(job, started) {
-    this.showWorking(tellJob(job, started), job.state === "running" ? job.fraction : null);
+    this.showWorking(tellJob(job, started), (job.state === "running" && job.fraction) || null);
   }
 
   showWorking(told, fraction) {
     const working = find("#working");
     working.hidden = told === null;
     find("#cancel").hidden = !this.job;
+    this.showHint();
     if (told === null) return;
     find(".told", working).textContent = told;
     setBar(find(".bar-line", working), fraction);
@@ -318,9 +344,15 @@ export class EraseTab {
     this.refresh();
   }
 
-  download(lossless) {
-    const fill = this.state.fill ? `&fill=${this.state.fill}` : "";
-    server.saveUrl(`api/photos/${this.photo.id}/download?lossless=${lossless}${fill}`);
+  async download(lossless) {
+    const path = `api/photos/${this.photo.id}/download?lossless=${lossless}${this.state.fill ? `&fill=${this.state.fill}` : ""}`;
+    this.showWorking("Preparing the file", null); // seconds for a large PNG
+    await attempt(async () => {
+      const { notes } = await server.post(path);
+      server.saveUrl(path);
+      if (notes.length) toast(`Downloaded. ${notes.join("; ")}`, "warning");
+    });
+    if (!this.job) this.showWorking(null);
   }
 
   setSlider(on) {
@@ -348,7 +380,7 @@ export class EraseTab {
 
   modelButton(model) {
     const size = model.megabytes ? `${model.megabytes} MB` : "";
-    const tag = model.here ? size && `here, ${size}` : `${size} once`;
+    const tag = model.here ? size : this.settings.allow_downloads ? `fetch ${size}` : "not here";
     const about = element("span", {}, model.title, element("small", {}, model.about));
     const attributes = { role: "radio", "aria-checked": String(this.model === model.key), title: `${model.key}. ${model.licence}` };
     attributes.onclick = () => (model.here ? this.chooseModel(model.key) : this.fetchModel(model));
@@ -379,14 +411,14 @@ export class EraseTab {
       toast(`${model.title} is not on this server. Its owner can fetch it: inpaint models download ${model.key}`);
       return;
     }
-    find("#model-menu").hidePopover();
+    for (const menu of findAll(".menu")) menu.hidePopover();
     const started = performance.now();
     await attempt(async () => {
       const job = await server.post(`api/models/${model.key}/fetch`, {});
       const outcome = await server.follow(job, (next) => this.showJob((this.job = next), started));
-      this.settings.models = outcome.models;
+      Object.assign(this.settings, outcome);
       this.job = null;
-      this.chooseModel(model.key);
+      if (outcome.models.some((one) => one.key === model.key)) this.chooseModel(model.key);
       toast(`${model.title} is ready`);
     });
     this.job = null;
@@ -413,7 +445,7 @@ export class EraseTab {
     const pool = [...new Set(history.flatMap((state) => state.operations))];
     const number = new Map(pool.map((operation, index) => [operation, index]));
     const states = history.map(({ fill, operations }) => ({ fill, operations: operations.map((one) => number.get(one)) }));
-    return JSON.stringify({ photo: this.photo.id, history: states, place, kept: [...this.kept], pool });
+    return JSON.stringify({ photo: this.photo.id, history: states, place, kept: [...this.kept], pool, grow: this.grow });
   }
 
   async restore() {
@@ -431,6 +463,7 @@ export class EraseTab {
       .map(({ fill, operations }) => ({ fill, operations: operations.map((index) => stored.pool[index]) }))
       .filter(({ fill }) => known.has(fill));
     const whole = history.length === stored.history.length;
+    this.grow = stored.grow;
     if (history.length === 0) history.push({ fill: null, operations: [] });
     await this.show(photo, history, whole ? stored.place : history.length - 1);
     this.kept = new Set(stored.kept);
@@ -457,8 +490,11 @@ export class EraseTab {
       const source = `api/examples/${number}`;
       const show = () => attempt(async () => this.open(new File([await (await fetch(source)).blob()], `example-${number + 1}.jpg`)));
       const image = element("img", { src: source, alt: "" });
+      if (number === 0) find("#examples").append("or try");
       find("#examples").append(element("button", { "aria-label": `Try example ${number + 1}`, onclick: show }, image));
     }
+    on("#grow-auto", () => this.setGrow(null));
+    on("#fetch-selector", () => this.fetchModel(this.settings.selector));
     on("#choose", () => find("#photo-file").click());
     on("#open", () => find("#photo-file").click());
     on("#use-mask", () => find("#mask-file").click());
@@ -486,12 +522,17 @@ export class EraseTab {
     for (const button of findAll("[data-tool]")) button.addEventListener("click", () => this.setTool(button.dataset.tool));
     find("#size").addEventListener("input", (event) => this.editor.setBrush(radiusOf(event.target.value)));
     find("#grow").addEventListener("input", (event) => this.setGrow(Number(event.target.value)));
-    connectMenu(find("#mask"), find("#mask-menu"));
+    connectMenu(find("#mask"), find("#mask-menu"), () => {
+      const { selector, allow_downloads: allowed } = this.settings;
+      find("#fetch-selector").hidden = selector.here || !allowed;
+      find("#fetch-selector small").textContent = `${selector.megabytes} MB to fetch once`;
+    });
     connectMenu(find("#model"), find("#model-menu"), () => this.showModel());
     connectMenu(find("#help"), find("#help-menu"));
     connectMenu(find("#download"), find("#download-menu"), () => {
       const format = { jpg: "JPEG", tif: "TIFF" }[this.photo.format] ?? this.photo.format.toUpperCase();
-      find("#save-same span").replaceChildren(format, element("small", {}, "full size, as your photo, with its metadata"));
+      const pages = this.photo.frames > 1 ? ` and all ${this.photo.frames} pages` : "";
+      find("#save-same span").replaceChildren(format, element("small", {}, `full size, as your photo, with its metadata${pages}`));
       find("#save-png").hidden = format === "PNG";
     });
     // A photo that is open is in use, even while nothing is asked of the server.
@@ -506,14 +547,19 @@ export class EraseTab {
     this.editor.setTool(tool);
     for (const button of findAll("[data-tool]")) button.setAttribute("aria-pressed", String(button.dataset.tool === tool));
     this.setSlider(false);
+    this.showHint();
   }
 
+  // By so many pixels of the photo; null: as the command line does by itself.
   setGrow(pixels) {
-    find("#grow-value").value = `${pixels > 0 ? "+" : ""}${pixels} px`;
-    find("#grow").value = pixels;
-    if (!this.photo) return;
-    this.editor.drawing.setGrow(pixels);
+    this.grow = pixels;
+    const { drawing } = this.editor;
+    find("#grow-value").value = pixels === null ? `automatic, ${drawing.growth} px` : `${pixels > 0 ? "+" : ""}${pixels} px`;
+    find("#grow").value = pixels ?? drawing.growth;
+    find("#grow-auto").hidden = pixels === null;
+    drawing.setGrow(pixels);
     this.editor.refresh();
+    this.save();
   }
 
   connectKeys() {
@@ -544,6 +590,7 @@ export class EraseTab {
       const typing = event.target.matches("input:not([type=range], [type=checkbox]), textarea, select");
       if (find("#erase").hidden || !this.photo || typing || event.altKey) return;
       const key = event.key.toLowerCase();
+      if (key === "escape" && find(":popover-open")) return; // it closes the menu
       const pressing = event.target.matches("button, [role=button]") && (key === "enter" || key === " ");
       if (pressing && event.target.closest(".menu, .strip, nav")) return;
       let action = plain[key];
@@ -560,18 +607,22 @@ export class EraseTab {
   }
 
   connectDrops() {
+    // Wherever it falls, but on the Batch tab, which takes many: else the browser would leave this page.
     const veil = find("#drop-veil");
     const erase = find("#erase");
-    erase.addEventListener("dragover", (event) => {
+    document.addEventListener("dragover", (event) => {
+      if (event.defaultPrevented) return;
       event.preventDefault();
       veil.hidden = false;
     });
-    erase.addEventListener("dragleave", (event) => (veil.hidden = !event.relatedTarget || !erase.contains(event.relatedTarget)));
-    erase.addEventListener("drop", (event) => {
-      event.preventDefault();
+    document.addEventListener("dragleave", (event) => (veil.hidden = !event.relatedTarget));
+    document.addEventListener("drop", (event) => {
       veil.hidden = true;
       const file = event.dataTransfer.files[0];
-      if (file) this.open(file);
+      if (event.defaultPrevented || !file) return;
+      event.preventDefault();
+      find("[data-tab=erase]").click();
+      this.open(file);
     });
     document.addEventListener("paste", (event) => {
       const file = [...(event.clipboardData?.files ?? [])].find((one) => one.type.startsWith("image/"));
@@ -590,5 +641,3 @@ function connectFile(selector, action) {
 }
 
 const stemOf = (name) => name.replace(/\.[^.]*$/, "");
-const radiusOf = (value) => BRUSH_RANGE[0] * (BRUSH_RANGE[1] / BRUSH_RANGE[0]) ** (value / 100);
-const sliderOf = (radius) => (100 * Math.log(radius / BRUSH_RANGE[0])) / Math.log(BRUSH_RANGE[1] / BRUSH_RANGE[0]);

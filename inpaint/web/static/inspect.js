@@ -1,7 +1,7 @@
 // The Inspect tab: what a model's prior predicts, where it attends, what it changes in a fill.
 
 import * as server from "./server.js";
-import { attempt, barLine, element, figure, find, labelled, select, tellJob } from "./ui.js";
+import { askForPhoto, attempt, element, figure, find, labelled, Progress, select } from "./ui.js";
 
 const HIDINGS = [
   ["random", "random patches"],
@@ -22,9 +22,7 @@ export class InspectTab {
     this.model = select(models.map(({ key, title }) => [key, `${title} (${key})`]));
     this.model.id = "inspect-model";
     this.look = element("button", { class: "primary", id: "look", onclick: () => this.inspect() }, "Inspect the result");
-    this.bar = barLine();
-    this.told = element("span", { role: "status" });
-    this.progress = element("div", { class: "progress", hidden: true }, this.bar.bar, this.told);
+    this.progress = new Progress();
     this.notice = element("p", { class: "notice", id: "inspect-notice" });
     this.found = element("div", { id: "inspect-found" });
     this.hiding = select(HIDINGS, "random");
@@ -34,13 +32,13 @@ export class InspectTab {
       element("header", {},
         element("h1", {}, "How a fill came about"),
         element("p", { class: "quiet" }, "A masked autoencoder, the prior, first predicts what the hole may hold; a generator then paints it. Both are run again here on the whole photo, made small.")),
-      element("div", { class: "panel" }, element("div", { class: "controls" }, labelled("Model", this.model), this.look), this.notice, this.progress),
+      element("div", { class: "panel" }, element("div", { class: "controls" }, labelled("Model", this.model), this.look), this.notice, this.progress.root),
       this.found,
-      element("div", { class: "panel" },
+      (this.game = element("div", { class: "panel" },
         element("h2", {}, "Hide patches of the photo"),
         element("p", { class: "quiet" }, "The prior predicts them from the rest: the task it learned from."),
         element("div", { class: "controls" }, labelled("Hide", this.hiding), labelled("Seed", this.seed), element("button", { class: "plain", id: "hide", onclick: () => this.hide() }, "Predict them")),
-        this.patches),
+        this.patches)),
     );
   }
 
@@ -48,26 +46,12 @@ export class InspectTab {
     const { photo, state } = this.erase;
     const fill = photo && state.fill;
     this.look.disabled = !fill;
-    find("#hide").disabled = !photo;
-    this.notice.hidden = Boolean(fill);
-    this.notice.textContent = photo ? "Erase something first, then inspect that result." : "Open a photo on the Erase tab first.";
+    this.game.hidden = !photo;
+    askForPhoto(this.notice, fill ? "" : photo ? "Erase something first, then inspect that result." : "Open a photo on the Erase tab first.");
     if (fill && fill !== this.seen) {
       const model = this.erase.fillOf(fill).model;
       if ([...this.model.options].some((option) => option.value === model)) this.model.value = model;
       this.inspect();
-    }
-  }
-
-  async follow(job) {
-    const started = performance.now();
-    this.progress.hidden = false;
-    try {
-      return await server.follow(job, (next) => {
-        this.bar.set(next.fraction);
-        this.told.textContent = tellJob(next, started);
-      });
-    } finally {
-      this.progress.hidden = true;
     }
   }
 
@@ -77,13 +61,13 @@ export class InspectTab {
     this.look.disabled = true;
     await attempt(async () => {
       const wanted = { model: this.model.value, fill: state.fill };
-      this.show(photo, await this.follow(await server.post(`api/photos/${photo.id}/inspect`, wanted)));
+      this.show(photo, await this.progress.follow(await server.post(`api/photos/${photo.id}/inspect`, wanted)));
     });
     this.look.disabled = false;
   }
 
   show(photo, found) {
-    const image = (name) => element("img", { src: `api/photos/${photo.id}/images/${found.images[name]}`, alt: name.replaceAll("_", " "), id: `see-${name}` });
+    const image = (name) => element("img", { src: `api/photos/${photo.id}/files/${found.images[name]}`, alt: name.replaceAll("_", " "), id: `see-${name}` });
     const scale = element("div", {}, element("div", { class: "scale" }), element("div", { class: "scale-ends" }, element("span", {}, "0"), element("span", {}, `${found.difference_scale} of 255 levels`)));
     const gates = Object.entries(found.gates).map(([name, value]) => element("tr", {}, element("td", {}, name), element("td", { class: "number" }, value.toFixed(3))));
     const difference = figure(image("difference"), [`What the prior changes, amplified: ${found.mean_difference} levels on average in the hole`, scale]);
@@ -115,7 +99,7 @@ export class InspectTab {
     const see = () => point && attempt(async () => {
       const query = new URLSearchParams({ ...point, ...(layer.value !== "" && { layer: layer.value }) });
       const seen = await server.get(`api/photos/${photo.id}/attention?${query}`);
-      heat.src = `api/photos/${photo.id}/images/${seen.image}`;
+      heat.src = `api/photos/${photo.id}/files/${seen.image}`;
       heat.hidden = false;
       const percent = (share) => `${(100 * share).toFixed(1)} %`;
       told.textContent =
@@ -147,13 +131,13 @@ export class InspectTab {
     const { photo, state } = this.erase;
     await attempt(async () => {
       const wanted = { model: this.model.value, fill: state.fill, hiding: this.hiding.value, seed: Number(this.seed.value) || 0 };
-      const { rows } = await this.follow(await server.post(`api/photos/${photo.id}/patches`, wanted));
+      const { rows } = await this.progress.follow(await server.post(`api/photos/${photo.id}/patches`, wanted));
       const titles = ["Shown", "Predicted", "Together"];
       this.patches.replaceChildren(
         ...rows.map(({ ratio, images }) =>
           element("div", {},
             ratio < 1 ? element("h2", {}, `${Math.round(100 * ratio)} % hidden`) : null,
-            element("div", { class: "grid", style: "margin-bottom: 14px" }, images.map((key, index) => figure(element("img", { src: `api/photos/${photo.id}/images/${key}`, alt: titles[index] }), titles[index])))),
+            element("div", { class: "grid", style: "margin-bottom: 14px" }, images.map((key, index) => figure(element("img", { src: `api/photos/${photo.id}/files/${key}`, alt: titles[index] }), titles[index])))),
         ),
       );
     });

@@ -30,5 +30,6 @@ await attempt(async () => {
   for (const tab of findAll("[data-tab]")) tab.addEventListener("click", () => showTab(tab.dataset.tab));
   window.inpaint = tabs; // for the console
   await erase.restore();
+  attempt(() => tabs.batch.restore());
   document.body.dataset.ready = "true";
 });

@@ -33,15 +33,10 @@ async function send(path, options) {
 export const get = async (path) => (await send(path)).json();
 export const remove = async (path) => (await send(path, { method: "DELETE" })).json();
 
-export async function post(path, value) {
-  const options = { method: "POST", headers: { "content-type": "application/json" }, body: JSON.stringify(value) };
-  return (await send(path, options)).json();
-}
+const posted = (value) => ({ method: "POST", headers: { "content-type": "application/json" }, body: JSON.stringify(value) });
+export const post = async (path, value = {}) => (await send(path, posted(value))).json();
 
-export async function postForFile(path, value) {
-  const options = { method: "POST", headers: { "content-type": "application/json" }, body: JSON.stringify(value) };
-  return (await send(path, options)).blob();
-}
+export const postForFile = async (path, value) => (await send(path, posted(value))).blob();
 
 // fetch cannot tell how far an upload is; XMLHttpRequest can.
 export function upload(path, blob, onProgress = () => {}) {

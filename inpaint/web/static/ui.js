@@ -1,5 +1,7 @@
 // Small parts of the page: elements, icons, messages, menus, progress.
 
+import * as server from "./server.js";
+
 export const find = (selector, root = document) => root.querySelector(selector);
 export const findAll = (selector, root = document) => [...root.querySelectorAll(selector)];
 
@@ -24,10 +26,11 @@ export function icon(name) {
   return svg;
 }
 
-export function toast(message, bad = false) {
-  const shown = element("div", { class: bad ? "toast bad" : "toast" }, message);
+// `kind`: "bad" for what failed, "warning" for what may be a mistake; both stay longer. A click removes it.
+export function toast(message, kind = "") {
+  const shown = element("div", { class: `toast ${kind}`, onclick: () => shown.remove() }, message);
   find("#toasts").replaceChildren(shown);
-  setTimeout(() => shown.remove(), bad ? 8000 : 4000);
+  setTimeout(() => shown.remove(), kind ? 10_000 : 5000);
 }
 
 // Run something, and show what went wrong.
@@ -35,30 +38,59 @@ export async function attempt(work) {
   try {
     return await work();
   } catch (error) {
-    if (error.constructor.name !== "Cancelled") toast(error.message, true);
+    if (error.constructor.name !== "Cancelled") toast(error.message, "bad");
     if (!("status" in error) && error.constructor.name !== "Cancelled") console.error(error);
     return undefined;
   }
 }
 
-// Open a menu beside its button: above it where there is room, else below.
+// A menu beside its button: above it where there is room, else below.
 export function connectMenu(button, menu, onOpen = () => {}) {
-  button.addEventListener("click", () => {
-    if (menu.matches(":popover-open")) return menu.hidePopover();
-    onOpen();
-    menu.showPopover();
+  button.popoverTargetElement = menu;
+  const place = () => {
     const anchor = button.getBoundingClientRect();
     const { width, height } = menu.getBoundingClientRect();
     const left = Math.min(Math.max(8, anchor.left + anchor.width / 2 - width / 2), innerWidth - width - 8);
     const above = anchor.top - height - 8;
     menu.style.left = `${left}px`;
     menu.style.top = `${above >= 8 ? above : Math.min(anchor.bottom + 8, innerHeight - height - 8)}px`;
+  };
+  menu.addEventListener("beforetoggle", (event) => {
+    if (event.newState !== "open") return;
+    onOpen();
+    requestAnimationFrame(place); // it has its size then, and is not painted yet
   });
 }
 
-export function barLine() {
-  const bar = element("span", { class: "bar-line" }, element("i"));
-  return { bar, set: (fraction) => setBar(bar, fraction) };
+// A line that shows how far a job is, hidden while there is none.
+export class Progress {
+  constructor() {
+    this.bar = element("span", { class: "bar-line" }, element("i"));
+    this.told = element("span", { role: "status" });
+    this.root = element("div", { class: "progress", hidden: true }, this.bar, this.told);
+  }
+
+  show(told, fraction) {
+    this.root.hidden = false;
+    this.told.textContent = told;
+    setBar(this.bar, fraction);
+  }
+
+  async follow(job) {
+    const started = performance.now();
+    try {
+      return await server.follow(job, (next) => this.show(tellJob(next, started), next.fraction));
+    } finally {
+      this.root.hidden = true;
+    }
+  }
+}
+
+// What a tab shows as long as no photo is open.
+export function askForPhoto(notice, told) {
+  const open = element("button", { class: "plain", onclick: () => find("[data-tab=erase]").click() }, "Go to the Erase tab");
+  notice.hidden = !told;
+  notice.replaceChildren(told, told ? open : "");
 }
 
 export function setBar(bar, fraction) {
