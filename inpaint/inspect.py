@@ -26,10 +26,8 @@ from inpaint.models.patch_autoencoder import PatchAutoencoder
 from inpaint.random_masks import make_masks
 from inpaint.tokens import token_masks, top_up, unpatchify
 
-LARGEST_SIDE = 512
-"""Of the images that :func:`inspect_fill` makes."""
-LARGEST_FOR_PRIOR = 1024
-"""The prior brings every image to a small square of its own; larger ones are shrunk before."""
+LARGEST_SIDE = 512  # of the images that inspect_fill makes
+LARGEST_FOR_PRIOR = 1024  # it brings every image to a small square of its own; larger ones are shrunk before
 Hiding = Literal["random", "mixed", "hole"]
 Pixels = NDArray[np.uint8]
 Holes = NDArray[np.bool_]
@@ -65,28 +63,19 @@ class HiddenPatches(NamedTuple):
 class Inspection:
     """One fill with and without the prior; all images are RGB and of one size."""
 
-    name: str
     masked: Image.Image
-    reconstruction: Image.Image
-    """Patches that the hole touches as the prior predicts them, the others as they are."""
+    reconstruction: Image.Image  # patches that the hole touches as predicted, the others as they are
     original: Image.Image
     with_prior: Image.Image
-    without_prior: Image.Image
-    """The fill of the same weights when nothing is taken from the prior."""
-    difference: Image.Image
-    """Between the two, as a heat map that ends at ``difference_scale``."""
-    difference_scale: float
-    """In 8-bit levels, as ``mean_difference``, which is that inside the hole."""
-    mean_difference: float
-    attention: Tensor | None
-    """``(L, N, N)`` (layers, queries, keys), see :func:`attention_layers`."""
-    is_similarity: bool
-    """The "attention" is the similarity of features, as no convolution attends."""
+    without_prior: Image.Image  # of the same weights when nothing is taken from the prior
+    difference: Image.Image  # between the two, as a heat map that ends at difference_scale
+    difference_scale: float  # in 8-bit levels
+    mean_difference: float  # inside the hole, in 8-bit levels
+    attention: Tensor | None  # (L, N, N): layers, queries, keys; see attention_layers
+    is_similarity: bool  # of features, as no convolution attends
     grid: tuple[int, int]
-    hole_tokens: Holes
-    """``(h, w)``, tokens with a hole pixel."""
-    gates: dict[str, float]
-    """What each injection point multiplies the prior's contribution with; 0 lets nothing in."""
+    hole_tokens: Holes  # (h, w), tokens with a hole pixel
+    gates: dict[str, float]  # what each injection point multiplies the prior's contribution with
 
 
 def overlay_heat(
@@ -96,13 +85,9 @@ def overlay_heat(
     hole: Holes | None = None,
     token: tuple[int, int] | None = None,
 ) -> Pixels:
-    """Lay a heat map over an image: cold stays image, the largest value is nearly white (inferno).
+    """Lay ``heat`` ``(h, w)``, 0 or more, over an image ``(H, W, 3)``: the largest is nearly white (inferno).
 
-    Args:
-        pixels: ``(H, W, 3)`` uint8.
-        heat: ``(h, w)``, 0 or more, any scale.
-        hole: counts as cold, and is drawn grey.
-        token: row and column in ``heat`` to mark with a ring.
+    A ``hole`` counts as cold and is drawn grey; ``token``, a row and column of ``heat``, gets a ring.
     """
     height, width = pixels.shape[:2]
     rows, columns = heat.shape
@@ -166,7 +151,6 @@ def inspect_fill(
     scale = max(1.0, float(difference.max()))
     levels = np.rint((difference / scale).clip(0, 1) * 255).astype(np.uint8)
     return Inspection(
-        name=network.preset.name,
         masked=_image(torch.where(is_hole, _GREY, image_tensor)),
         reconstruction=_image(torch.where(hidden, predicted, image_tensor)),
         original=_image(image_tensor),
@@ -284,13 +268,13 @@ def require_autoencoder(network: nn.Module) -> PatchAutoencoder:
 
 
 def _gates(network: Inpainter) -> dict[str, float]:
-    values = {name: float(value) for name, value in network.state_dict().items() if "alpha" in name}
+    values = network.state_dict()
     titles = {f"adapter.alphas.{index}": f"features at 1/{8 >> index}" for index in range(4)}
     titles |= {
         "generator.transfer_before.alpha": "attention before the blocks",
         "generator.transfer_after.alpha": "attention after the blocks",
     }
-    return {title: values[name] for name, title in titles.items() if name in values}
+    return {title: float(values[name]) for name, title in titles.items() if name in values}
 
 
 def _fit(shape: tuple[int, ...], largest: int) -> tuple[int, int]:

@@ -94,7 +94,7 @@ def test_one_fill_with_and_without_the_prior(pipeline: InpaintPipeline) -> None:
     assert apart.max() == pytest.approx(found.difference_scale, abs=1)
     assert np.asarray(found.difference)[~hole].max() < 10  # the coldest colour
     assert len(found.gates) == 6
-    assert found.is_similarity == (found.name == "acr-small-convnext")
+    assert found.is_similarity == (pipeline.model.preset.name == "acr-small-convnext")  # type: ignore
 
 
 def test_attention_by_layer_averages_to_what_the_generator_is_given(pipeline: InpaintPipeline) -> None:

@@ -21,27 +21,16 @@ _GAP = 4
 
 @dataclass(frozen=True)
 class Sight:
-    """One image through one backbone.
+    """One image through one backbone."""
 
-    Attributes:
-        guesses: five class names with their probability; empty where the weights are random.
-        stages: feature maps of each stage, ``(C, h, w)``.
-        collapse: of each stage, see :func:`channel_distance`.
-    """
-
-    guesses: list[tuple[str, float]]
-    stages: list[Tensor]
-    collapse: list[float]
+    guesses: list[tuple[str, float]]  # five class names with their probability; none for random weights
+    stages: list[Tensor]  # feature maps, (C, h, w)
+    collapse: list[float]  # of each stage, see channel_distance
 
 
 @torch.inference_mode()
 def look_at(loaded: LoadedBackbone, image: Image.Image) -> Sight:
-    """Send an image, made square by a centre crop and 224 pixels large, through a backbone.
-
-    Args:
-        loaded: of :func:`inpaint.backbones.network.load_backbone`.
-        image: any size and plain mode.
-    """
+    """Send an image of any size, made square by a centre crop and 224 pixels large, through a backbone."""
     side = min(image.size)
     left, top = (image.width - side) // 2, (image.height - side) // 2
     square = image.convert("RGB").crop((left, top, left + side, top + side))
@@ -58,28 +47,17 @@ def look_at(loaded: LoadedBackbone, image: Image.Image) -> Sight:
 
 
 def channel_distance(features: Tensor) -> float:
-    """Mean pairwise cosine distance of channels: near 0 they are all alike (collapse).
+    """Mean pairwise cosine distance of the channels of ``(C, h, w)``: 0 if all are alike (collapse), to 1.
 
-    ``(1 - cos) / 2`` over all pairs, each channel with itself included (ConvNeXt V2, Woo et al. 2023,
-    section 3.2).
-
-    Args:
-        features: ``(C, h, w)``.
-
-    Returns:
-        0 to 1; 0.5 for channels that have nothing in common.
+    ``(1 - cos) / 2`` over all pairs, each channel with itself included: 0.5 for channels that have nothing in
+    common (ConvNeXt V2, Woo et al. 2023, section 3.2).
     """
     channels = F.normalize(features.flatten(1).double(), dim=1, eps=1e-12)
     return float(((1 - channels @ channels.T) / 2).mean())
 
 
 def feature_sheet(stage: Tensor, count: int = SHOWN) -> Image.Image:
-    """The first channels of a stage as a sheet of maps, each scaled to its own range.
-
-    Args:
-        stage: ``(C, h, w)``.
-        count: maps to show.
-    """
+    """The first channels of a stage ``(C, h, w)`` as a sheet of maps, each scaled to its own range."""
     maps = stage[:count].cpu().numpy()
     columns = int(np.ceil(np.sqrt(len(maps))))
     rows = -(-len(maps) // columns)

@@ -19,12 +19,7 @@ class IsotropicConvNeXt(nn.Module):
     """A stem that cuts the image into patches, blocks of one width, and a head with ImageNet's classes.
 
     Its parameters have timm's names, so that timm's converter of the authors' ConvNeXt files fits it too.
-
-    Args:
-        depth: number of blocks.
-        width: channels.
-        layer_scale: what LayerScale starts from; None for blocks without it. The paper's appendix A.1 leaves
-            it out of sizes S and B only.
+    ``layer_scale`` is what LayerScale starts from; None (sizes S and B, appendix A.1) leaves it out.
     """
 
     def __init__(self, depth: int, width: int, layer_scale: float | None) -> None:

@@ -12,8 +12,7 @@ import torch
 from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode
 
-from inpaint.backbones.files import WeightsFile, locate_weights
-from inpaint.backbones.registry import Backbone
+from inpaint.backbones.registry import Backbone, WeightsFile, locate_weights
 from inpaint.errors import CheckpointError, WeightsError
 from inpaint.layers.convnext import require_timm
 
@@ -22,33 +21,21 @@ SIZE = 224
 
 @dataclass(frozen=True)
 class LoadedBackbone:
-    """A network in evaluation mode.
-
-    Attributes:
-        backbone: what it is.
-        network: takes ``(B, 3, H, W)``, normalised as ``mean`` and ``std`` say.
-        mean: of the pixels, RGB.
-        std: of the pixels, RGB.
-        weights: where they came from; None for random ones.
-        missing: why there are no trained weights and where to put them, one line; empty where there are.
-    """
+    """A network in evaluation mode."""
 
     backbone: Backbone
-    network: nn.Module
+    network: nn.Module  # takes (B, 3, H, W), normalised by mean and std
     mean: tuple[float, ...]
     std: tuple[float, ...]
-    weights: str | None
-    missing: str = ""
+    weights: str | None  # where they came from; None for random ones
+    missing: str = ""  # why there are no trained weights and where to put them
 
 
 def load_backbone(backbone: Backbone, *, weights: Path | None = None, fetch: bool = True) -> LoadedBackbone:
     """Build a backbone with its trained weights, or with random ones, which the result says.
 
-    Args:
-        backbone: one of the registry.
-        weights: file of its weights, in timm's layout or, for ConvNeXt, the authors'. None looks for
-            :attr:`Backbone.file` in the folders of the other checkpoints, then in the hub's cache.
-        fetch: whether to fetch what is not here.
+    ``weights`` are in timm's layout or, for ConvNeXt, the authors'; None looks for :attr:`Backbone.file` in
+    the folders of the other checkpoints, then in the hub's cache, and fetches it where ``fetch`` allows.
 
     Raises:
         InpaintError: timm is not installed.

@@ -1,4 +1,4 @@
-"""The backbones this program knows: names, published figures with their source, licence of the weights.
+"""The backbones this program knows, and where their trained weights are.
 
 Published figures are checked, not trusted: ``tests/backbones/test_registry.py`` builds every network and
 counts parameters and multiply-adds.
@@ -10,38 +10,29 @@ import tomllib
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 from inpaint.errors import WeightsError
 from inpaint.strict import read_table
+from inpaint.weights import FOLDER_VARIABLE, fetch, find_model, find_model_file, weights_folders
+
+PUBLISHED = "as published"
 
 
 @dataclass(frozen=True)
 class Backbone:
-    """One network.
+    """One network, with published figures."""
 
-    Attributes:
-        name: in timm, without the tag of any weights; of the isotropic ones, in ConvNeXt's own code.
-        title: for people.
-        family: for grouping.
-        parameters: millions, published.
-        gigamacs: billions of multiply-accumulates of one 224 x 224 image, published (papers call them FLOPs).
-        accuracy: ImageNet-1K top-1 in percent at 224 pixels, published, of the weights named below.
-        source: of the three figures.
-        licence: of the weights.
-        tag: timm's name of the weights; empty where timm has none.
-        released: the authors' own name of the weights' file, where timm has none.
-    """
-
-    name: str
+    name: str  # in timm, without the tag of any weights; of the isotropic ones, in ConvNeXt's own code
     title: str
     family: str
-    parameters: float
-    gigamacs: float
-    accuracy: float
-    source: str
-    licence: str
-    tag: str = ""
-    released: str = ""
+    parameters: float  # millions
+    gigamacs: float  # billions of multiply-accumulates of one 224 x 224 image (papers call them FLOPs)
+    accuracy: float  # ImageNet-1K top-1 in percent at 224 pixels, of the weights named below
+    source: str  # of the three figures
+    licence: str  # of the weights
+    tag: str = ""  # timm's name of the weights, if it has them
+    released: str = ""  # else the authors' own name of the weights' file
 
     @property
     def pretrained(self) -> str:
@@ -74,3 +65,36 @@ def find_backbone(name: str) -> Backbone:
         if name in (backbone.name, backbone.pretrained):
             return backbone
     raise WeightsError(f"unknown backbone {name!r}; known are {', '.join(b.name for b in BACKBONES)}")
+
+
+class WeightsFile(NamedTuple):
+    """A file of trained weights on this machine, and for people: where it came from."""
+
+    path: Path
+    origin: str
+
+
+def find_weights(backbone: Backbone) -> WeightsFile | None:
+    """The weights, if they are on this machine, unchecked; asks no network."""
+    for folder in weights_folders():
+        if (path := folder / backbone.file).is_file():
+            return WeightsFile(path, path.name)  # one's own file under that name
+    path = find_model_file(find_model(backbone.pretrained))
+    return WeightsFile(path, PUBLISHED) if path else None
+
+
+def locate_weights(backbone: Backbone, *, ask_hub: bool) -> WeightsFile:
+    """The weights on this machine, or else, if ``ask_hub``, from where they are published.
+
+    Raises:
+        WeightsError: they are not here and not to be had, saying why and where to put them.
+    """
+    found = find_weights(backbone)
+    if found and found.origin != PUBLISHED:
+        return found
+    if not found and not ask_hub:
+        raise WeightsError(
+            f"no trained weights of {backbone.pretrained} here: not asked to fetch them. Put {backbone.file} "
+            f"into the folder that {FOLDER_VARIABLE} names"
+        )
+    return WeightsFile(fetch(backbone.pretrained), PUBLISHED)

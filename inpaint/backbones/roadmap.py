@@ -22,40 +22,24 @@ from inpaint.backbones.network import count_network
 
 @dataclass(frozen=True)
 class Design:
-    """What a step can change; the defaults are ResNet-50, with the stride in the 3 x 3 convolution.
+    """What a step can change; the defaults are ResNet-50, with the stride in the 3 x 3 convolution."""
 
-    Attributes:
-        depths: blocks of each stage.
-        width: channels of the narrow layers of stage 1; they double with each stage.
-        stem: 7 x 7 convolution and pooling, or patches of 4 x 4.
-        block: where the spatial convolution stands: between two pointwise ones, on the narrow channels
-            (bottleneck) or on the wide ones (inverted), or before both (depthwise first). Wide is four times
-            narrow.
-        depthwise: whether the spatial convolution keeps channels apart.
-        kernel: side of the spatial convolution.
-        activation: which function.
-        activations: of a block: 3, or 1, before its last convolution.
-        norm: over the batch, or over the channels of each place.
-        norms: of a block: 3, and one in its shortcut; or 1, after its first convolution.
-        downsampling: by the stride of a stage's first block, whose shortcut is then a pointwise convolution;
-            or by a 2 x 2 convolution before the stage, with a norm before it and one more before the
-            classifier.
-        layer_scale: whether a block's result is scaled by channel. Belongs to ConvNeXt; the paper does not
-            say since which step.
-    """
-
-    depths: tuple[int, ...] = (3, 4, 6, 3)
-    width: int = 64
-    stem: Literal["pool", "patch"] = "pool"
+    depths: tuple[int, ...] = (3, 4, 6, 3)  # blocks of each stage
+    width: int = 64  # channels of the narrow layers of stage 1; they double with each stage
+    stem: Literal["pool", "patch"] = "pool"  # 7 x 7 convolution and pooling, or patches of 4 x 4
+    # Where the spatial convolution stands: between two pointwise ones, on the narrow channels (bottleneck) or
+    # on the wide ones (inverted), or before both (depthwise first). Wide is four times narrow.
     block: Literal["bottleneck", "inverted", "depthwise first"] = "bottleneck"
-    depthwise: bool = False
-    kernel: int = 3
+    depthwise: bool = False  # whether the spatial convolution keeps channels apart
+    kernel: int = 3  # side of the spatial convolution
     activation: Literal["relu", "gelu"] = "relu"
-    activations: Literal[1, 3] = 3
-    norm: Literal["batch", "layer"] = "batch"
-    norms: Literal[1, 3] = 3
+    activations: Literal[1, 3] = 3  # of a block: 3, or 1, before its last convolution
+    norm: Literal["batch", "layer"] = "batch"  # over the batch, or over the channels of each place
+    norms: Literal[1, 3] = 3  # of a block: 3, and one in its shortcut; or 1, after its first convolution
+    # By the stride of a stage's first block, whose shortcut is then a pointwise convolution; or by a 2 x 2
+    # convolution before the stage, with a norm before it and one more before the classifier.
     downsampling: Literal["in block", "separate"] = "in block"
-    layer_scale: bool = False
+    layer_scale: bool = False  # belongs to ConvNeXt; the paper does not say since which step
 
 
 def build_design(design: Design, classes: int = 1000) -> nn.Sequential:
@@ -80,14 +64,7 @@ def build_design(design: Design, classes: int = 1000) -> nn.Sequential:
 
 
 class Block(nn.Module):
-    """Three convolutions beside a shortcut.
-
-    Args:
-        design: of the network.
-        entering: channels that come in.
-        width: channels of the stage's narrow layers.
-        stride: of the spatial convolution.
-    """
+    """Three convolutions beside a shortcut; ``width`` is that of the stage's narrow layers."""
 
     def __init__(self, design: Design, entering: int, width: int, stride: int) -> None:
         super().__init__()
@@ -172,25 +149,15 @@ class Printed(NamedTuple):
 
 @dataclass(frozen=True)
 class Step:
-    """One line of the paper's tables.
-
-    Attributes:
-        name: for people.
-        tiny: printed in table 10, from ResNet-50 to ConvNeXt-T; the mean of three runs, but for the first.
-        base: printed in table 11, from ResNet-200 to ConvNeXt-B.
-        change: fields of :class:`Design` that differ from the last step that was kept.
-        base_change: what the larger road changes, where it is something else.
-        kept: whether the next step builds on it; otherwise it was only tried.
-        doubt: why the MACs in table 10 cannot be this network's; empty for none.
-    """
+    """One line of the paper's tables."""
 
     name: str
-    tiny: Printed
-    base: Printed
-    change: Mapping[str, Any] = field(default_factory=dict)
-    base_change: Mapping[str, Any] | None = None
-    kept: bool = True
-    doubt: str = ""
+    tiny: Printed  # in table 10, from ResNet-50 to ConvNeXt-T; the mean of three runs, but for the first
+    base: Printed  # in table 11, from ResNet-200 to ConvNeXt-B
+    change: Mapping[str, Any] = field(default_factory=dict)  # to the design of the last step that was kept
+    base_change: Mapping[str, Any] | None = None  # of the larger road, where it is something else
+    kept: bool = True  # whether the next step builds on it; otherwise it was only tried
+    doubt: str = ""  # why the MACs in table 10 cannot be this network's
 
 
 STARTS: dict[Road, Design] = {"tiny": Design(), "base": Design(depths=(3, 24, 36, 3))}

@@ -18,14 +18,7 @@ def draw_road(stops: Sequence[Stop], title: str) -> str:
     """Draw what each step gains and what it costs.
 
     Accuracy is drawn as steps: each bar begins where the last kept one ended. Text takes the colour of the
-    page around it; in a file of its own, that of the reader's colour scheme.
-
-    Args:
-        stops: of one road.
-        title: what a screen reader says.
-
-    Returns:
-        SVG, ending in a newline.
+    page around it; in a file of its own, that of the reader's colour scheme. A screen reader says ``title``.
     """
     accuracies = [stop.printed.accuracy for stop in stops]
     low, high = math.floor(min(accuracies)), math.ceil(max(accuracies))

@@ -46,19 +46,12 @@ class Speed:
 
 @dataclass(frozen=True)
 class Order:
-    """Measured speeds compared with one published table; a pair names the published faster network first.
-
-    Attributes:
-        table: the published one.
-        agree: pairs measured in the same order.
-        disagree: pairs measured the other way round.
-        close: pairs whose published speeds are within 10 %: no order to compare.
-    """
+    """Measured speeds compared with one published table; a pair names the published faster network first."""
 
     table: SpeedTable
     agree: list[tuple[str, str]]
     disagree: list[tuple[str, str]]
-    close: list[tuple[str, str]]
+    close: list[tuple[str, str]]  # published speeds within 10 %: no order to compare
 
 
 @torch.inference_mode()
@@ -71,14 +64,8 @@ def measure_speeds(
 ) -> list[Speed]:
     """Time networks in turn, one pass each, so that other load on the machine affects all of them alike.
 
-    Args:
-        networks: in evaluation mode, on ``device``.
-        batch: images in a pass.
-        seconds: for each network, on average; there are three rounds at least, after one to warm up.
-        device: where the networks are.
-
-    Returns:
-        Speeds in the order of ``networks``.
+    The networks are in evaluation mode on ``device``; each gets ``seconds`` on average, three passes at least
+    after one to warm up.
     """
     device = torch.device(device)
     image = torch.zeros(batch, 3, SIZE, SIZE, device=device)

@@ -9,8 +9,7 @@ from typing import TYPE_CHECKING, Any
 from rich.console import Console
 from rich.table import Table
 
-from inpaint.backbones.files import PUBLISHED, find_weights
-from inpaint.backbones.registry import BACKBONES, Backbone
+from inpaint.backbones.registry import BACKBONES, PUBLISHED, Backbone, find_weights
 
 if TYPE_CHECKING:
     from inpaint.backbones.speed import Order, Speed

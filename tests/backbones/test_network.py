@@ -14,10 +14,9 @@ from torch import nn
 pytest.importorskip("timm")
 import timm
 
-from inpaint.backbones.files import find_weights
 from inpaint.backbones.isotropic import build_isotropic
 from inpaint.backbones.network import build_network, load_backbone
-from inpaint.backbones.registry import find_backbone
+from inpaint.backbones.registry import find_backbone, find_weights
 from inpaint.errors import CheckpointError, InpaintError
 from inpaint.weights import cache_folder
 
