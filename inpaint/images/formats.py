@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from importlib import import_module
+from importlib.util import find_spec
 from typing import NamedTuple
 
 from PIL import Image
@@ -32,9 +33,9 @@ FORMATS = {
     "BMP": Format(("1", "L", "P", "RGB"), "", "dpi"),
     "GIF": Format(("P", "L", "1"), "", "comment", frames=True),
     "AVIF": Format(("RGB", "RGBA"), "", "icc exif xmp", frames=True, lossless=False),
-    "HEIF": Format(_PLAIN, "", "icc exif xmp", lossless=False),
-    "JXL": Format(_PLAIN, "", "icc exif xmp"),
-    "JPEG2000": Format(_PLAIN),
+    "HEIF": Format(_PLAIN, "uint16", "icc exif xmp", lossless=False),
+    "JXL": Format(_PLAIN, "uint16 float32 float16", "icc exif xmp"),
+    "JPEG2000": Format(_PLAIN, "uint16 int16", "icc"),
     "EXR": Format((), "float"),
     "HDR": Format((), "float"),
 }
@@ -63,7 +64,9 @@ _STARTS = {
 _FOREIGN = {
     b"8BPS": "a Photoshop document", b"%PDF": "a PDF", b"%!PS": "a PostScript or EPS file",
     b"gimp": "an XCF file", b"FUJI": "a raw file of a camera", b"<svg": "an SVG drawing",
-    b"<?xm": "an XML file, perhaps an SVG drawing",
+    b"<?xm": "an XML file, perhaps an SVG drawing", b"DDS ": "a DDS texture", b"icns": "an ICNS icon",
+    b"\0\0\1\0": "an ICO icon", b"II\xbc\1": "a JPEG XR file", b"\1\xda": "an SGI file",
+    b"SIMPLE  =": "a FITS file", b"\x0a\5\1": "a PCX file", b"PK\3\4": "a ZIP archive",
 }  # fmt: skip
 
 
@@ -88,6 +91,12 @@ def sniff(head: bytes) -> str:
     if head[:1] == b"P" and head[1:2] in b"123456Ff" and head[2:3].isspace():
         return "PPM"
     return next((name for start, name in _STARTS.items() if head.startswith(start)), "")
+
+
+def deep_types(name: str) -> list[str]:
+    """Types of deep arrays that can be written in a format here; ``any`` for all."""
+    missing = name in ("JXL", "JPEG2000") and not find_spec("imagecodecs")
+    return [] if missing else FORMATS[name].deep.split()
 
 
 def called(name: str) -> str:

@@ -53,6 +53,7 @@ class JpegParts:
         coded: all the rest from tables to the last scan, as a file of its own with SOI and EOI.
         trailer: what follows the end mark: gain maps, second images, motion photos.
         frame: the SOF marker: 0xC0 baseline, 0xC1 extended, 0xC2 progressive; others are rare.
+        depth: bits per channel.
         has_end: whether the file had its end mark.
     """
 
@@ -60,6 +61,7 @@ class JpegParts:
     coded: bytes = b""
     trailer: bytes = b""
     frame: int = 0
+    depth: int = 8
     has_end: bool = False
 
     @property
@@ -93,8 +95,8 @@ def split(data: bytes) -> JpegParts:
         (length,) = struct.unpack_from(">H", data, position)
         segment = Segment(marker, data[position + 2 : position + length])
         position += max(length, 2)
-        if 0xC0 <= marker <= 0xCF and marker not in (0xC4, 0xC8, 0xCC):
-            parts.frame = marker
+        if (0xC0 <= marker <= 0xCF and marker not in (0xC4, 0xC8, 0xCC)) or marker == 0xF7:
+            parts.frame, parts.depth = marker, segment.payload[0]
         if in_header and (APP0 <= marker <= 0xEF or marker == COM):
             parts.metadata.append(segment)
         if not (APP0 <= marker <= 0xEF or marker == COM) or marker == APP14:  # Adobe's tells the colour space

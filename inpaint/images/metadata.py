@@ -37,12 +37,13 @@ class Metadata:
     dpi: tuple[float, float] | None = None
     text: dict[str, str] = field(default_factory=dict)
 
-    def cleaned(self, notes: list[str]) -> Metadata:
-        """For an image that was turned upright: without orientation and whatever shows the erased."""
+    def cleaned(self, notes: list[str], *, upright: bool = True) -> Metadata:
+        """Without what shows the erased and, for an image that was turned upright, without orientation."""
         dropped: list[str] = []
         xmp = clean_xmp(self.xmp, dropped)
-        xmp = re.sub(rb"(tiff:Orientation\s*(?:=\s*[\"']|>)\s*)[2-8]", rb"\g<1>1", xmp)
-        cleaned = replace(self, exif=clean_exif(self.exif, dropped, upright=True), xmp=xmp)
+        if upright:
+            xmp = re.sub(rb"(tiff:Orientation\s*(?:=\s*[\"']|>)\s*)[2-8]", rb"\g<1>1", xmp)
+        cleaned = replace(self, exif=clean_exif(self.exif, dropped, upright=upright), xmp=xmp)
         note_dropped(notes, dropped)
         return cleaned
 
@@ -168,6 +169,60 @@ def png_chunks(data: bytes) -> Iterator[Chunk]:
         (length,) = struct.unpack_from(">I", data, position)
         yield data[position + 4 : position + 8], data[position + 8 : position + 8 + length]
         position += 12 + length
+
+
+def boxes(data: bytes) -> Iterator[Chunk]:
+    """``(type, content)`` of each box of a JPEG 2000 or JPEG XL file, or of what such a box holds."""
+    position = 0
+    while position + 8 <= len(data):
+        (length,) = struct.unpack_from(">I", data, position)
+        start = 16 if length == 1 else 8
+        length = int.from_bytes(data[position + 8 : position + 16], "big") if length == 1 else length
+        end = position + max(length, start) if length else len(data)
+        yield data[position + 4 : position + 8], data[position + start : end]
+        position = end
+
+
+def box(kind: bytes, content: bytes) -> bytes:
+    """A box as it stands in a file."""
+    return struct.pack(">I", len(content) + 8) + kind + content
+
+
+def icc_of_jp2(data: bytes) -> bytes:
+    """The ICC profile of a JPEG 2000 file, empty where a number tells its colours."""
+    header = dict(boxes(data)).get(b"jp2h", b"") if data[4:8] == b"jP  " else b""
+    colours = dict(boxes(header)).get(b"colr", b"")
+    return colours[3:] if colours[:1] == b"\2" else b""
+
+
+def jp2_with_boxes_of(encoded: bytes, source: bytes, icc: bytes, notes: list[str], *, strip: bool) -> bytes:
+    """Give a JPEG 2000 file a profile, and the resolution and metadata of another; ``strip`` as above."""
+    old = list(boxes(source)) if source[4:8] == b"jP  " else []
+    joined, dropped = [], []
+    for kind, content in boxes(encoded):
+        if kind == b"jp2h":
+            inner = [(k, b"\2\0\0" + icc if k == b"colr" and icc else c) for k, c in boxes(content)]
+            inner += [one for one in boxes(dict(old).get(b"jp2h", b"")) if one[0] == b"res "]
+            content = b"".join(box(*one) for one in inner)
+        if kind == b"jp2c" and not strip:
+            for name, text in old:
+                if name == b"uuid" and text[16:18] in (b"II", b"MM"):
+                    text = text[:16] + clean_exif(text[16:], dropped)
+                if name in (b"uuid", b"xml "):
+                    joined.append(box(name, clean_xmp(text, dropped)))
+        joined.append(box(kind, content))
+    note_dropped(notes, dropped)
+    return b"".join(joined)
+
+
+def webp_chunks(data: bytes) -> set[bytes]:
+    """Types of the chunks of a WebP file, those of its frames included."""
+    kinds, position = set(), 12
+    while position + 8 <= len(data):
+        kinds.add(kind := data[position : position + 4])
+        (length,) = struct.unpack_from("<I", data, position + 4)
+        position += 8 + (16 if kind == b"ANMF" else length + length % 2)
+    return kinds
 
 
 def png_of_chunks(chunks: Sequence[Chunk]) -> bytes:

@@ -16,12 +16,13 @@ import numpy as np
 from PIL import Image, ImageSequence, UnidentifiedImageError
 
 from inpaint.errors import ImageError, InpaintError, MaskError
+from inpaint.images.depth import Pixels
 from inpaint.images.file import ImageFile
 from inpaint.images.formats import FORMATS, MAX_PIXELS, called, require_plug_in, sniff
 from inpaint.images.jpeg import EOI, split
 from inpaint.images.masks import denoised, mask_from_image
-from inpaint.images.metadata import Metadata
-from inpaint.images.modes import fits_profile, to_8_bit, to_plain, turn_upright
+from inpaint.images.metadata import Metadata, icc_of_jp2, webp_chunks
+from inpaint.images.modes import fits_profile, to_8_bit, to_palette, to_plain, turn_upright
 from inpaint.images.tags import HEIGHT, ORIENTATION, WIDTH, orientation_of
 from inpaint.images.tiff import metadata_of, open_tiff, read_page
 
@@ -113,10 +114,9 @@ def read_file(path: str | os.PathLike[str], *, max_pixels: int = MAX_PIXELS) -> 
             file = _read_tiff(path, data, max_pixels)
         elif name in ("EXR", "HDR"):
             file = _read_light(path, name, data, max_pixels)
-        elif _is_deep(name, data):
-            file = _read_deep(path, name, data, max_pixels)
         else:
-            file = _read_by_pillow(path, name, data, max_pixels)
+            file = _read_deep(path, name, data, max_pixels) if _depth_of(name, data) > 8 else None
+            file = file or _read_by_pillow(path, name, data, max_pixels)
         file.options.setdefault("lossless", FORMATS[file.format].lossless if file.format in FORMATS else True)
         return file
 
@@ -172,37 +172,74 @@ def _netpbm_header(data: bytes) -> list[bytes]:
     return b" ".join(line.split(b"#")[0] for line in data[:512].split(b"\n")).split()
 
 
-def _is_deep(name: str, data: bytes) -> bool:
-    """Whether Pillow would lose depth."""
+def _depth_of(name: str, data: bytes) -> int:
+    """Bits per channel, 8 where nothing says more; a JPEG XL file tells only when it is decoded."""
     if name == "PPM":
         head = _netpbm_header(data)
-        return head[0] in (b"PF", b"Pf") or (head[0] in (b"P2", b"P3", b"P5", b"P6") and int(head[3]) > 255)
-    return name == "PNG" and data[24:25] == b"\x10"
+        return {b"F": 32, b"f": 32, b"1": 1, b"4": 1}.get(head[0][1:]) or int(head[3]).bit_length()
+    if name == "JPEG2000" and (size := data.find(b"\xff\x4f\xff\x51")) >= 0:
+        return (data[size + 42] & 127) + 1
+    if name in ("HEIF", "AVIF") and 0 < (box := data.find(b"pixi", 0, 65_536)) < len(data) - 9:
+        return data[box + 9]
+    return data[24] if name == "PNG" else 16 if name == "JXL" else 8
 
 
-def _read_deep(path: Path, name: str, data: bytes, max_pixels: int) -> ImageFile:
-    """16-bit PNG and PNM, and PFM, by OpenCV, which is here anyway and keeps their depth."""
-    metadata, turn, frames, key = Metadata(), 1, 1, None
-    if name == "PNG":
-        with Image.open(io.BytesIO(data)) as opened:
-            _check_size(opened.size, max_pixels)
-            metadata, turn = _metadata(opened)
-            frames, key = getattr(opened, "n_frames", 1), opened.info.get("transparency")
+def _read_deep(path: Path, name: str, data: bytes, max_pixels: int) -> ImageFile | None:
+    """Formats of which Pillow loses the depth; None where it does not, or no other library is here."""
+    metadata, turn, frames, key, notes = Metadata(), 1, 1, None, []
+    if name == "PPM":
+        width, height = map(int, _netpbm_header(data)[1:3])
+        _check_size((width, height), max_pixels)
     else:
-        width, height = _netpbm_header(data)[1:3]
-        _check_size((int(width), int(height)), max_pixels)
-    notes = [f"only the first of {frames} frames, as they have 16 bits"] if frames > 1 else []
-    pixels = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_UNCHANGED)
-    if pixels is None:
-        raise ValueError("it cannot be decoded")
-    if pixels.ndim == 3:
-        grey = name == "PNG" and data[25] == 4  # grey and alpha, which OpenCV makes colour
-        pixels = np.ascontiguousarray(pixels[..., [0, -1] if grey else [2, 1, 0, 3][: pixels.shape[2]]])
-    elif key is not None:
-        pixels = np.stack([pixels, np.where(pixels == key, 0, 65535).astype(np.uint16)], axis=-1)
+        with Image.open(io.BytesIO(data)) as opened:
+            _check_size((size := opened.size), max_pixels)
+            metadata, turn = _metadata(opened, data)
+            frames, key = getattr(opened, "n_frames", 1), opened.info.get("transparency")
+            width, height = size
+    if name in ("PNG", "PPM"):  # by OpenCV, which is here anyway
+        pixels = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_UNCHANGED)
+        if pixels is None:
+            raise ValueError("it cannot be decoded")
+        if pixels.ndim == 3:
+            grey = name == "PNG" and data[25] == 4  # grey and alpha, which OpenCV makes colour
+            pixels = pixels[..., [0, -1] if grey else [2, 1, 0, 3][: pixels.shape[2]]]
+    elif (pixels := _decode_deep(name, data)) is None or (frames > 1 and name == "AVIF"):
+        return None
+    elif name == "JXL" and pixels.shape[:2] != (height, width):
+        frames, pixels = len(pixels), pixels[0]
+    if pixels.dtype == np.uint8 and frames == 1:
+        return None
+    if frames > 1:
+        notes.append(f"only the first of {frames} frames or images is kept and filled")
     if key is not None:
+        if pixels.ndim == 2:
+            pixels = np.stack([pixels, np.where(pixels == key, 0, 65535).astype(np.uint16)], axis=-1)
         notes.append("the one transparent colour became an alpha channel")
-    return ImageFile(path, name, data, lambda _: pixels, 1, (turn,), metadata, {}, notes)
+    pixels = np.ascontiguousarray(pixels)
+    native = Image.fromarray(pixels) if pixels.dtype == np.uint8 else pixels
+    options = {"bits": _depth_of(name, data)}
+    return ImageFile(path, name, data, lambda _: native, 1, (turn,), metadata, options, notes)
+
+
+def _decode_deep(name: str, data: bytes) -> Pixels | None:
+    """Pixels of more than 8 bits; AVIF and HEIC, which are lossy anyway, fill 16."""
+    if name == "HEIF":
+        import pillow_heif
+
+        opened = pillow_heif.open_heif(io.BytesIO(data), convert_hdr_to_8bit=False)
+        return np.asarray(opened) if opened.mode.endswith(";16") else None
+    try:
+        import imagecodecs
+    except ImportError:
+        return None
+    pixels = {
+        "JPEG2000": imagecodecs.jpeg2k_decode,
+        "JXL": imagecodecs.jpegxl_decode,
+        "AVIF": imagecodecs.avif_decode,
+    }[name](data)
+    if name == "AVIF":
+        pixels = np.rint(pixels * (65535 / (2 ** _depth_of(name, data) - 1))).astype(np.uint16)
+    return pixels
 
 
 def _read_light(path: Path, name: str, data: bytes, max_pixels: int) -> ImageFile:
@@ -233,7 +270,7 @@ def _read_light(path: Path, name: str, data: bytes, max_pixels: int) -> ImageFil
 def _read_by_pillow(path: Path, name: str, data: bytes, max_pixels: int) -> ImageFile:
     notes: list[str] = []
     if name == "JPEG":
-        data = _with_end_mark(data, notes)
+        data = _checked_jpeg(data, notes)
     Image.init()
     formats = {"JPEG": ["JPEG", "MPO"], "": ["TGA", "QOI"], "BMP": ["BMP", "DIB"]}.get(name, [name])
     with Image.open(io.BytesIO(data), formats=[one for one in formats if one in Image.OPEN]) as opened:
@@ -248,32 +285,35 @@ def _read_by_pillow(path: Path, name: str, data: bytes, max_pixels: int) -> Imag
             image.load()  # PNG may carry EXIF after its pixels
             natives.append(image.copy())
             timing.append(image.info.get("duration", 0))
-            if image.mode == "F" or image.mode.startswith("I"):
+            if name == "GIF" and frames > 1:  # a palette of its own for each frame, if its colours fit
+                plain = to_plain(image)
+                natives[-1] = to_palette(plain, beyond := [])
+                natives[-1] = plain.copy() if beyond else natives[-1]
+            elif image.mode == "F" or image.mode.startswith("I"):
                 natives[-1] = np.array(image)
             elif image.mode not in _KEPT_MODES or (frames > 1 and image.mode == "P"):
                 natives[-1] = to_plain(image).copy()
                 notes += [f"mode {image.mode} became {natives[-1].mode}"] if frames == 1 else []
-        metadata, turn = _metadata(opened)
+        metadata, turn = _metadata(opened, data)
         name, options = str(opened.format).replace("MPO", "JPEG").replace("DIB", "BMP"), {}
         if name == "WEBP":
-            options["lossless"] = b"VP8L" in data[:64] or (b"ANMF" in data and b"VP8 " not in data)
+            options["lossless"] = b"VP8 " not in webp_chunks(data)
         if frames > 1:
             first = {"default_image": True} if getattr(opened, "default_image", False) else {}
             options |= {"duration": timing, "loop": opened.info.get("loop")} | first
-    box = data.find(b"pixi", 0, 65_536) if name in ("HEIF", "AVIF") else -1  # bits per channel
-    if 0 < box < len(data) - 9 and data[box + 9] > 8:
-        notes.append(f"{data[box + 9]} bits per channel became 8")
+    if name in ("JPEG2000", "HEIF", "AVIF") and (bits := _depth_of(name, data)) > 8:
+        notes.append(f"{bits} bits per channel became 8")
     return ImageFile(path, name, data, natives.__getitem__, frames, (turn,), metadata, options, notes)
 
 
-def _metadata(image: Image.Image) -> tuple[Metadata, int]:
+def _metadata(image: Image.Image, data: bytes = b"") -> tuple[Metadata, int]:
     """What Pillow found beside the pixels, and the orientation; some decoders have applied it already."""
     info = image.info
     exif = info.get("exif") or b""
     if not exif and image.format == "PNG" and len(found := image.getexif()):
         exif = found.tobytes()  # as ImageMagick writes it, in text
     exif = exif.removeprefix(b"Exif\0\0")
-    turn = 1 if image.format in ("HEIF", "JXL", "AVIF") else orientation_of(exif)
+    turn = 1 if image.format in ("HEIF", "JXL") else orientation_of(exif)
     dpi = info.get("dpi")
     sane = (
         isinstance(dpi, tuple) and len(dpi) == 2 and all(1 <= value <= 65535 for value in dpi)
@@ -282,23 +322,27 @@ def _metadata(image: Image.Image) -> tuple[Metadata, int]:
     text = {str(key): str(value) for key, value in getattr(image, "text", {}).items() if "xmp" not in key}
     if image.format != "JPEG2000" and (comment := info.get("comment")):
         text["Comment"] = comment.decode("utf-8", "replace") if isinstance(comment, bytes) else str(comment)
+    icc = info.get("icc_profile") or (icc_of_jp2(data) if image.format == "JPEG2000" else b"")
     resolution = (float(dpi[0]), float(dpi[1])) if dpi and sane else None
     xmp = xmp if isinstance(xmp, bytes) else str(xmp).encode()
-    return Metadata(info.get("icc_profile") or b"", exif, xmp, resolution, text), turn
+    return Metadata(icc, exif, xmp, resolution, text), turn
 
 
-def _with_end_mark(data: bytes, notes: list[str]) -> bytes:
-    """Add the end mark that a JPEG lacks, unless more than that is missing.
+def _checked_jpeg(data: bytes, notes: list[str]) -> bytes:
+    """Refuse what no decoder here knows, and add the end mark that a JPEG lacks, unless more is missing.
 
-    What the last bytes decode to tells: in a whole image they belong to its last rows.
+    In a whole image the decoder needs no more bits, so it does not look at any that are added.
     """
     parts = split(data)
+    if parts.depth != 8 or parts.frame in (0xC3, 0xF7):
+        kind = {0xC3: " without loss (process 3)", 0xF7: " as JPEG-LS"}.get(parts.frame, "")
+        raise ImageError(f"has {parts.depth} bits per channel{kind}, expected a usual JPEG of 8: convert it")
     if parts.has_end:
         return data
-    coded = (parts.coded, split(data[:-8]).coded)
-    one, other = (np.asarray(Image.open(io.BytesIO(part)).convert("RGB")) for part in coded)
-    rows = np.flatnonzero((one != other).any(axis=(1, 2)))
-    if rows.size and rows[0] < len(one) - 33:
+    scans = parts.coded.removesuffix(EOI).rstrip(b"\xff")
+    coded = [scans + more * 64 + EOI for more in (b"", b"\x55", b"\xaa")]
+    one, *others = (np.asarray(Image.open(io.BytesIO(part)).convert("RGB")) for part in coded)
+    if any((one != other).any() for other in others):
         raise ValueError("the lower part is missing")
     notes.append("the JPEG lacked its end mark, which was added")
     return data + EOI

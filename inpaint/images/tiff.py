@@ -14,7 +14,7 @@ from typing import Any
 import cv2
 import numpy as np
 import tifffile
-from PIL import Image
+from PIL import Image, ImageChops
 
 from inpaint.errors import ImageError
 from inpaint.images.depth import Pixels
@@ -56,9 +56,10 @@ from inpaint.images.tags import (
 _CODING = {WIDTH, HEIGHT, BITS, COMPRESSION, PHOTOMETRIC, 266, STRIPS, SAMPLES, 278, STRIP_SIZES, 284,
            PREDICTOR, 320, 322, 323, TILES, TILE_SIZES, 338, FORMAT, 347, *range(512, 522), *range(529, 533),
            }  # fmt: skip
+_DEPTH, EXTRA = 32997, 338
 _PILLOW = {1: "raw", 2: "tiff_ccitt", 3: "group3", 4: "group4", 5: "tiff_lzw", 8: "tiff_adobe_deflate",
            32773: "packbits", 32946: "tiff_deflate"}  # fmt: skip
-_TIFFFILE = {1: None, 5: "lzw", 8: "zlib", 32946: "zlib", 50000: "zstd"}
+_TIFFFILE = {1: None, 5: "lzw", 8: "zlib", 32946: "zlib", 34925: "lzma", 50000: "zstd"}
 
 
 @dataclass
@@ -108,18 +109,23 @@ def open_tiff(data: bytes, notes: list[str]) -> TiffPages:
 def read_page(tiff: TiffPages, page: int) -> Native:
     """Decode one page as it is stored: its orientation is not applied."""
     index, photometric = tiff.pages[page], tiff.number(page, PHOTOMETRIC, 1)
-    if tiff.number(page, BITS, 1) <= 8 and tiff.number(page, FORMAT, 1) == 1:
-        ifd = {**tiff.ifds[index], ORIENTATION: short(1)}  # Pillow would turn the page
-        with Image.open(
-            io.BytesIO(build([(ifd, _segments(tiff, index))], tiff.order)), formats=["TIFF"]
-        ) as image:
+    samples, bits, code = (tiff.number(page, tag, 1) for tag in (SAMPLES, BITS, COMPRESSION))
+    colours = {5: 4}.get(photometric, 3 if photometric in (2, 6, 8) else 1)
+    extra = tiff.ifds[index][EXTRA].numbers() if EXTRA in tiff.ifds[index] else []
+    is_plain = bits <= 8 and tiff.number(page, FORMAT, 1) == 1
+    planes = tiff.number(page, _DEPTH, 1)
+    if planes > 1 or (photometric > 2 and not is_plain) or samples - colours > (photometric < 3):
+        raise ImageError(
+            f"page {page + 1} has {planes} planes of {samples} channels of {bits} bits, photometric "
+            f"{photometric}; expected one plane of grey or RGB, with or without alpha: convert it"
+        )
+    if is_plain and (code in _PILLOW or code in (6, 7)):
+        # Pillow would turn the page, and divide premultiplied colours by alpha.
+        ifd = {**tiff.ifds[index], ORIENTATION: short(1)} | ({EXTRA: short(2)} if len(extra) == 1 else {})
+        data = build([(ifd, _segments(tiff, index))], tiff.order)
+        with Image.open(io.BytesIO(data), formats=["TIFF"]) as image:
             image.load()
             return image.copy()
-    if photometric > 2 or tiff.number(page, SAMPLES, 1) > 4:
-        raise ImageError(
-            f"page {page + 1} has {tiff.number(page, SAMPLES, 1)} channels of {tiff.number(page, BITS, 1)} "
-            f"bits, photometric {photometric}; expected grey or RGB, with or without alpha: convert it"
-        )
     try:
         with tifffile.TiffFile(io.BytesIO(tiff.data)) as opened:
             first = (tiff.ifds[index].get(TILES) or tiff.ifds[index][STRIPS]).numbers()[0]
@@ -134,7 +140,8 @@ def read_page(tiff: TiffPages, page: int) -> Native:
         pixels = np.asarray(images[index])
         pixels = pixels if pixels.ndim == 2 else pixels[..., [2, 1, 0, 3][: pixels.shape[2]]]
     pixels = pixels[..., 0] if pixels.ndim == 3 and pixels.shape[2] == 1 else pixels
-    return _inverted(pixels) if photometric == 0 else np.ascontiguousarray(pixels)
+    pixels = _inverted(pixels) if photometric == 0 else np.ascontiguousarray(pixels)
+    return Image.fromarray(pixels) if is_plain else pixels
 
 
 def metadata_of(tiff: TiffPages) -> Metadata:
@@ -193,6 +200,7 @@ def _encode(native: Native, tiff: TiffPages | None, page: int, notes: list[str])
         name = _PILLOW.get(code, "")
         known = bool(name) and (code not in (2, 3, 4) or native.mode == "1")
         name, plain = name if known else "tiff_adobe_deflate", native.copy()
+        plain = ImageChops.invert(plain) if not photometric and native.mode in ("1", "L") else plain
         plain.info = {}
         info = (
             {PREDICTOR: 2}
@@ -212,7 +220,7 @@ def _encode(native: Native, tiff: TiffPages | None, page: int, notes: list[str])
             "byteorder": tiff.order if tiff else "<",
         }
         known = code in _TIFFFILE
-        for compression, predictor in [(_TIFFFILE[code], predicted)] * known + [("zlib", False)]:
+        for compression, predictor in [(_TIFFFILE.get(code), predicted)] * known + [("zlib", False)]:
             try:
                 buffer = io.BytesIO()
                 tifffile.imwrite(
@@ -224,14 +232,24 @@ def _encode(native: Native, tiff: TiffPages | None, page: int, notes: list[str])
                     **options,
                 )
                 break
-            except (ValueError, ImportError, NotImplementedError):  # without imagecodecs
+            except (ValueError, ImportError, NotImplementedError):  # without imagecodecs, or not by it
                 known = False
     if not known:
         notes.append(
             f"page {page + 1} is compressed without loss (deflate) instead of TIFF compression {code}"
         )
     made = open_tiff(buffer.getvalue(), [])
-    return {tag: entry for tag, entry in made.ifds[0].items() if tag in _CODING}, _segments(made, 0)
+    coding = {tag: entry for tag, entry in made.ifds[0].items() if tag in _CODING}
+    if tiff and (old := tiff.ifds[tiff.pages[page]]):
+        if EXTRA in old and EXTRA in coding:  # premultiplied alpha stays what it is
+            coding[EXTRA] = old[EXTRA]
+            if old[EXTRA].numbers() == [0]:
+                notes.append(f"page {page + 1}: the last channel is kept as it is, not filled")
+        if not photometric and coding[PHOTOMETRIC].numbers() == [1]:
+            coding[PHOTOMETRIC] = short(0)
+        if (bits := tiff.number(page, BITS, 1)) not in (1, 8) and coding[BITS].numbers()[0] == 8:
+            notes.append(f"page {page + 1}: {bits} bits became 8")
+    return coding, _segments(made, 0)
 
 
 def _inverted(pixels: Pixels) -> Pixels:

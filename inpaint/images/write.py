@@ -19,17 +19,20 @@ from inpaint.atomic import atomic_write
 from inpaint.errors import ImageError, InpaintError
 from inpaint.images.depth import Pixels, find_range
 from inpaint.images.file import ImageFile
-from inpaint.images.formats import FORMATS, WRITABLE_FORMATS, called, require_plug_in
+from inpaint.images.formats import FORMATS, WRITABLE_FORMATS, called, deep_types, require_plug_in
 from inpaint.images.jpeg import APP14, UnfitError, encode_changed_blocks, join, split
 from inpaint.images.metadata import (
     Metadata,
+    box,
     clean_jpeg,
     join_with_second_pictures,
+    jp2_with_boxes_of,
     png_of_chunks,
     png_with_chunks_of,
 )
 from inpaint.images.modes import Native, changes, fits_profile, size_of, to_8_bit, to_palette, to_plain
 from inpaint.images.read import first_line, no_pillow_limit, plain_image
+from inpaint.images.tags import exif_of_orientation
 from inpaint.images.tiff import new_tiff, write_pages
 
 QUALITY = 95
@@ -96,22 +99,27 @@ def write_file(
             return _encode_jpeg(file, notes, strip)
         if target in ("EXR", "HDR"):
             return _encode_light(file, target, notes, strip)
-        options = {
-            key: value for key, value in file.options.items() if key in ("duration", "loop", "default_image")
-        }
+        kept = ("duration", "loop", "default_image", *(["bits"] if same else []))
+        options = {key: value for key, value in file.options.items() if key in kept}
         if same and target == "PNG":
             natives = [file.native(frame) for frame in range(file.frames)]
             return png_with_chunks_of(
                 _encode(natives, "PNG", Metadata(), QUALITY, options, notes), file.data, notes, strip=strip
             )
-        metadata = file.metadata.cleaned(notes)
-        metadata = Metadata(icc=metadata.icc, dpi=metadata.dpi) if strip else metadata
+        turn = file.orientations[0] if same else 1  # the same format keeps its pixels as they lie
+        metadata = file.metadata.cleaned(notes, upright=turn == 1)
+        if strip:
+            exif = exif_of_orientation(turn) if turn > 1 else b""
+            metadata = Metadata(metadata.icc, exif, dpi=metadata.dpi)
         if same and target == "WEBP" and quality is None:
             options["lossless"] = file.options["lossless"]
         if same and not FORMATS[target].lossless and not options.get("lossless"):
             notes.append(f"{called(target)} is encoded anew as a whole: known pixels change slightly")
-        natives = [file.upright(frame) for frame in range(file.frames)]
-        return _encode(natives, target, metadata, quality or QUALITY, options, notes)
+        natives = [file.native(n) if turn > 1 else file.upright(n) for n in range(file.frames)]
+        encoded = _encode(natives, target, metadata, quality or QUALITY, options, notes)
+        if target == "JPEG2000":
+            return jp2_with_boxes_of(encoded, file.data if same else b"", metadata.icc, notes, strip=strip)
+        return encoded
 
     _write(Path(path), quality or QUALITY, encode)
     return list(dict.fromkeys(notes))
@@ -154,6 +162,8 @@ def _encode(
             notes.append(f"the pages differ in size: {count - 1} of {count} are left out")
         if target != "TIFF" and notes and notes[-1].endswith("are left out"):
             natives, options = natives[:1], {}
+    if target == "GIF" and len(natives) > 1:  # Pillow compares frames well where palettes are sorted
+        natives = [to_plain(native) if isinstance(native, Image.Image) else native for native in natives]
     fitted = [_fit(native, target, notes) for native in natives]
     first, images = fitted[0], [one for one in fitted if isinstance(one, Image.Image)]
     mode = (
@@ -168,8 +178,13 @@ def _encode(
         return new_tiff(
             fitted, Metadata(kept.get("icc_profile", b""), metadata.exif, metadata.xmp, metadata.dpi)
         )
+    bits = options.pop("bits", 0)
+    if target == "JXL":
+        return _encode_jxl(np.asarray(first), kept, notes)
     if not isinstance(first, Image.Image):
-        return _encode_deep_png(first, mode, kept)
+        if target == "PNG":
+            return _encode_deep_png(first, mode, kept)
+        return _encode_deep(first, target, kept, quality, bits, notes)
     options = {key: value for key, value in options.items() if value is not None}
     if target == "PNG":
         options = {"compress_level": _PNG_LEVEL, **options}
@@ -177,8 +192,6 @@ def _encode(
         options = {"quality": quality, "subsampling": 0 if quality >= 90 else 2}
     elif target == "WEBP":  # exact: colours under alpha 0 are pixels, too
         options = {"lossless": quality == 100, "exact": True, **options, "quality": quality}
-    elif target == "JXL":
-        options = {"lossless": True}
     elif target in ("AVIF", "HEIF"):
         options = {"quality": quality, **options}
     if len(images) > 1:
@@ -200,14 +213,16 @@ def _fit(native: Native, target: str, notes: list[str]) -> Native:
     """Change mode and depth to what a format holds, and say so."""
     kind = FORMATS[target]
     if not isinstance(native, Image.Image):
-        if kind.deep in ("any", native.dtype.name):
+        deep = deep_types(target)
+        if "any" in deep or native.dtype.name in deep:
             return native
-        if kind.deep and native.dtype != np.uint8:
-            found = find_range(native, np.zeros(native.shape[:2], np.bool_))
+        found = find_range(native, np.zeros(native.shape[:2], np.bool_))
+        if deep and native.dtype != np.uint8:
             how = "by their logarithm" if found.scale else f"from {found.low:g} to {found.high:g}"
             notes.append(f"{native.dtype} values became 16-bit integers, {how}")
             return np.rint(found.to_unit(native) * 65535).astype(np.uint16)
-        notes.append(f"{native.dtype} values became 8-bit, as {called(target)} has no more")
+        span = f" from {found.low:g} to {found.high:g}" if found.high not in (1, 65535) else ""
+        notes.append(f"{native.dtype} values{span} became 8-bit, as {called(target)} has no more")
         native = to_8_bit(native)
     if native.mode in kind.modes and (
         target in ("PNG", "GIF") or native.mode == "P" or "transparency" not in native.info
@@ -298,11 +313,71 @@ def _encode_deep_png(pixels: Pixels, mode: str, metadata: dict[str, Any]) -> byt
     return png_with_chunks_of(encoded, carrier.getvalue(), [], strip=False)
 
 
+def _encode_deep(
+    pixels: Pixels, target: str, metadata: dict[str, Any], quality: int, bits: int, notes: list[str]
+) -> bytes:
+    """JPEG 2000 without loss, by imagecodecs; HEIC of 10 bits by pillow-heif."""
+    if target == "JPEG2000":
+        import imagecodecs
+
+        lossless: dict[str, Any] = {"codecformat": "jp2", "level": 0, "reversible": True}
+        return bytes(imagecodecs.jpeg2k_encode(pixels, bitspersample=bits or None, **lossless))
+    import pillow_heif
+
+    if bits != 10:
+        notes.append(f"{bits or 16} bits per channel became 10, as {called(target)} has no more here")
+    if pixels.ndim == 3 and pixels.shape[2] == 2:
+        pixels = np.ascontiguousarray(pixels[..., [0, 0, 0, 1]])
+    mode = "L" if pixels.ndim == 2 else "RGB" if pixels.shape[2] == 3 else "RGBA"
+    image = pillow_heif.from_bytes(f"{mode};16", pixels.shape[1::-1], pixels.tobytes())
+    image.save(buffer := io.BytesIO(), quality=quality, **metadata)
+    return buffer.getvalue()
+
+
+def _encode_jxl(pixels: Pixels, metadata: dict[str, Any], notes: list[str]) -> bytes:
+    """JPEG XL without loss, by imagecodecs or, with a profile of its own, by OpenImageIO."""
+    import imagecodecs
+
+    icc, colours = metadata.get("icc_profile"), pixels.ndim == 3 and pixels.shape[2] > 2
+    lossless: dict[str, Any] = {"lossless": True, "usecontainer": True}
+    encoded = bytes(imagecodecs.jpegxl_encode(np.ascontiguousarray(pixels), **lossless))
+    if icc and Image.open(io.BytesIO(encoded)).info.get("icc_profile") != icc:
+        if not colours:
+            notes.append("not kept in JPEG XL: ICC profile")
+        else:
+            import OpenImageIO as oiio
+
+            kind = {"float16": "half", "float32": "float"}.get(pixels.dtype.name, pixels.dtype.name)
+            spec = oiio.ImageSpec(pixels.shape[1], pixels.shape[0], pixels.shape[2], kind)
+            spec.attribute("ICCProfile", oiio.TypeDesc(f"uint8[{len(icc)}]"), np.frombuffer(icc, np.uint8))
+            spec["jpegxl:distance"], spec["jpegxl:use_boxes"], spec["oiio:UnassociatedAlpha"] = 0.0, 1, 1
+            encoded = _write_by_oiio(pixels, spec, ".jxl")
+    exif, xmp = metadata.get("exif", b"").removeprefix(b"Exif\0\0"), metadata.get("xmp", b"")
+    return encoded + (box(b"Exif", bytes(4) + exif) if exif else b"") + (box(b"xml ", xmp) if xmp else b"")
+
+
+def _write_by_oiio(pixels: Pixels, spec: Any, suffix: str) -> bytes:
+    """Encode by OpenImageIO, which cannot write all formats to memory."""
+    import OpenImageIO as oiio
+
+    with tempfile.TemporaryDirectory(prefix="inpaint-") as folder:
+        place = str(Path(folder) / f"image{suffix}")
+        output = oiio.ImageOutput.create(place)
+        if not output or not output.open(place, spec) or not output.write_image(np.ascontiguousarray(pixels)):
+            raise ValueError(output.geterror() if output else oiio.geterror())
+        output.close()
+        return Path(place).read_bytes()
+
+
 def _encode_light(file: ImageFile, target: str, notes: list[str], strip: bool) -> bytes:
     """OpenEXR or Radiance HDR by OpenImageIO, with the attributes of the source."""
     import OpenImageIO as oiio
 
     same, source = file.format == target, file.options.get("spec")
+    if file.frames > 1:
+        notes.append(f"{called(target)} holds one frame: {file.frames - 1} of {file.frames} are left out")
+    if not same:
+        _pillow_metadata(target, "RGB", file.metadata.cleaned(notes), notes)  # tells what is lost
     pixels = np.asarray(file.native() if same else file.image())
     if pixels.dtype.kind != "f":
         white = find_range(pixels, np.zeros(pixels.shape[:2], np.bool_)).high
@@ -320,14 +395,4 @@ def _encode_light(file: ImageFile, target: str, notes: list[str], strip: bool) -
     if same and source is not None and not strip:
         spec.extra_attribs = source.extra_attribs
     spec.channelnames = {1: ("Y",), 2: ("Y", "A"), 3: tuple("RGB"), 4: tuple("RGBA")}[deep.shape[2]]
-    with tempfile.TemporaryDirectory(prefix="inpaint-") as folder:
-        place = str(Path(folder) / f"image.{target.lower()}")
-        output = oiio.ImageOutput.create(place)
-        if (
-            output is None
-            or not output.open(place, spec)
-            or not output.write_image(np.ascontiguousarray(deep))
-        ):
-            raise ValueError(output.geterror() if output else oiio.geterror())
-        output.close()
-        return Path(place).read_bytes()
+    return _write_by_oiio(deep, spec, f".{target.lower()}")

@@ -17,9 +17,9 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from inpaint.errors import ImageError
-from inpaint.images import read_image
+from inpaint.images import read_file, read_image
 from inpaint.images.jpeg import Segment, UnfitError, encode_changed_blocks, join, split
-from tests.images.painting import COLOUR, fill_file, mask_of, opened, scene
+from tests.images.painting import COLOUR, fill_file, mask_of, one_line, opened, scene
 
 SAMPLINGS = {"4:4:4": 0x111111, "4:2:2": 0x211111, "4:2:0": 0x221111, "4:4:0": 0x121111, "4:1:1": 0x411111}
 
@@ -312,3 +312,26 @@ def test_without_jpeglib_the_tables_are_kept(tmp_path: Path, monkeypatch: pytest
     assert "with its own tables (jpeglib is not installed)" in note
     with opened(tmp_path / "a.jpg") as one, opened(tmp_path / "b.jpg") as other:
         assert one.quantization == other.quantization
+
+
+@pytest.mark.parametrize("progressive", [False, True])
+def test_more_than_the_end_mark_may_not_be_missing(tmp_path: Path, progressive: bool) -> None:
+    Image.fromarray(scene()).save(tmp_path / "a.jpg", quality=85, progressive=progressive)
+    data = (tmp_path / "a.jpg").read_bytes()
+    for cut, is_whole in ((1, True), (2, True), (6, False), (50, False), (300, False)):
+        (tmp_path / "b.jpg").write_bytes(data[:-cut])
+        if is_whole:
+            assert np.array_equal(
+                np.asarray(read_file(tmp_path / "b.jpg").native()), np.asarray(Image.open(tmp_path / "a.jpg"))
+            )
+        else:
+            assert "the lower part is missing" in one_line(lambda: read_file(tmp_path / "b.jpg"))
+
+
+def test_a_jpeg_of_another_process_is_named(tmp_path: Path) -> None:
+    imagecodecs = pytest.importorskip("imagecodecs")
+    deep = scene()[..., 0].astype(np.uint16) << 4
+    (tmp_path / "a.jpg").write_bytes(imagecodecs.jpeg8_encode(deep, bitspersample=12))
+    assert "has 12 bits per channel" in one_line(lambda: read_file(tmp_path / "a.jpg"))
+    (tmp_path / "a.jpg").write_bytes(imagecodecs.jpegls_encode(scene()[..., 0]))
+    assert "JPEG-LS" in one_line(lambda: read_file(tmp_path / "a.jpg"))

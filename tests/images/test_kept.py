@@ -11,11 +11,12 @@ import cv2
 import numpy as np
 import pytest
 import tifffile
-from PIL import Image, ImageCms, PngImagePlugin
+from PIL import Image, ImageCms, ImageOps, PngImagePlugin
 
 from inpaint.errors import ImageError, MaskError
 from inpaint.images import read_file, read_image
-from tests.images.painting import COLOUR, cv_read, fill_file, mask_of, opened, scene
+from inpaint.images.metadata import box
+from tests.images.painting import COLOUR, cv_read, fill_file, mask_of, one_line, opened, scene
 
 SRGB = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
 HOLE = np.asarray(mask_of(60, 90)) > 0
@@ -452,3 +453,136 @@ def test_a_halftone_is_shown_as_grey_and_filled_with_dots(tmp_path: Path) -> Non
     before, after = raw(tmp_path / "a.tif"), raw(tmp_path / "b.tif")
     assert np.array_equal(before[~hole], after[~hole])
     assert after[hole].mean() == pytest.approx(COLOUR[1], abs=0.05)  # dots of the painted grey
+
+
+# Kinds that other tools write
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"extrasamples": ["assocalpha"], "photometric": "rgb"},
+        {"photometric": "miniswhite"},
+        {"photometric": "rgb", "compression": "lzma"},
+        {"photometric": "rgb", "compression": "webp"},
+        {"photometric": "rgb", "tile": (32, 32), "compression": "jpeg2000"},
+    ],
+)
+@pytest.mark.parametrize("deep", [False, True])
+def test_numbers_of_unusual_tiffs_stay_what_they_are(tmp_path: Path, options: dict, deep: bool) -> None:
+    if "compression" in options:
+        pytest.importorskip("imagecodecs")
+    colour = np.dstack([scene(), np.tile(np.linspace(9, 255, 90).astype(np.uint8), (60, 1))])
+    pixels = colour if "extrasamples" in options else colour[..., :3]
+    pixels = pixels[..., 0] if options["photometric"] == "miniswhite" else pixels
+    if deep and options.get("compression") == "webp":
+        pytest.skip("WebP has 8 bits")
+    pixels = pixels.astype(np.uint16) * 257 if deep else pixels
+    tifffile.imwrite(tmp_path / "a.tif", pixels, **options)
+    before = tifffile.imread(tmp_path / "a.tif")
+    fill_file(tmp_path / "a.tif", tmp_path / "b.tif")
+    with tifffile.TiffFile(tmp_path / "a.tif") as one, tifffile.TiffFile(tmp_path / "b.tif") as other:
+        again, old, new = other.asarray(), one.pages[0], other.pages[0]
+        assert (old.photometric, old.extrasamples) == (new.photometric, new.extrasamples)  # type: ignore[union-attr]
+    assert again.dtype == before.dtype and np.array_equal(again[~HOLE], before[~HOLE])
+    assert (again[HOLE] != before[HOLE]).any()
+
+
+def test_a_tiff_that_cannot_be_kept_is_refused_or_told(tmp_path: Path) -> None:
+    tifffile.imwrite(tmp_path / "a.tif", np.dstack([scene(), scene()[..., :2]]), photometric="rgb")
+    assert "1 planes of 5 channels" in one_line(lambda: read_file(tmp_path / "a.tif"))
+    tifffile.imwrite(tmp_path / "b.tif", np.stack([scene()[..., 0]] * 16), volumetric=True, tile=(16, 16, 16))
+    assert "16 planes" in one_line(lambda: read_file(tmp_path / "b.tif"))
+    Image.fromarray(scene()[..., 0]).save(tmp_path / "c.tif", tiffinfo={})
+    nibbles = scene()[..., 0] >> 4
+    pytest.importorskip("imagecodecs")
+    tifffile.imwrite(tmp_path / "c.tif", nibbles, bitspersample=4, photometric="minisblack")
+    assert fill_file(tmp_path / "c.tif", tmp_path / "d.tif") == ["page 1: 4 bits became 8"]
+    assert np.array_equal(tifffile.imread(tmp_path / "d.tif")[~HOLE], nibbles[~HOLE] * 17)
+
+
+@pytest.mark.parametrize("channels", [0, 2, 3, 4])
+@pytest.mark.parametrize("dtype", [np.uint8, np.uint16, np.float32])
+@pytest.mark.parametrize("suffix", [".jxl", ".jp2"])
+def test_jpeg_xl_and_2000_keep_their_depth(tmp_path: Path, suffix: str, channels: int, dtype: type) -> None:
+    imagecodecs = pytest.importorskip("imagecodecs")
+    pytest.importorskip("pillow_jxl")
+    colour = np.dstack([scene(), np.tile(np.linspace(9, 255, 90).astype(np.uint8), (60, 1))])
+    pixels = colour[..., 0] if not channels else colour[..., -2:] if channels == 2 else colour[..., :channels]
+    pixels = np.ascontiguousarray(pixels)
+    pixels = (pixels / 255).astype(dtype) if dtype == np.float32 else pixels.astype(dtype)
+    pixels = pixels * 257 if dtype == np.uint16 else pixels
+    if suffix == ".jp2" and dtype == np.float32:
+        pytest.skip("JPEG 2000 has no floats")
+    options = (
+        {"lossless": True} if suffix == ".jxl" else {"level": 0, "codecformat": "jp2", "reversible": True}
+    )
+    name = "jpegxl" if suffix == ".jxl" else "jpeg2k"
+    encode, decode = getattr(imagecodecs, f"{name}_encode"), getattr(imagecodecs, f"{name}_decode")
+    (tmp_path / f"a{suffix}").write_bytes(encode(pixels, **options))
+    assert fill_file(tmp_path / f"a{suffix}", tmp_path / f"b{suffix}") == []
+    again = decode((tmp_path / f"b{suffix}").read_bytes())
+    assert again.dtype == dtype and np.array_equal(again[~HOLE], pixels[~HOLE])
+    assert (again[HOLE] != pixels[HOLE]).any()
+
+
+def test_metadata_of_jpeg_xl_and_2000(tmp_path: Path) -> None:
+    imagecodecs = pytest.importorskip("imagecodecs")
+    pytest.importorskip("pillow_jxl")
+    exif = Image.Exif()
+    exif[0x010F] = "Maker"
+    Image.fromarray(scene()).save(tmp_path / "a.png", icc_profile=SRGB, exif=exif)
+    assert fill_file(tmp_path / "a.png", tmp_path / "a.jxl") == []
+    assert fill_file(tmp_path / "a.jxl", tmp_path / "b.jxl") == []
+    with opened(tmp_path / "b.jxl") as image:
+        assert image.getexif()[0x010F] == "Maker" and image.info["icc_profile"] == SRGB
+    assert fill_file(tmp_path / "a.png", tmp_path / "a.jp2") == ["not kept in JPEG2000: EXIF"]
+    data = (tmp_path / "a.jp2").read_bytes() + box(b"xml ", b"<note/>")
+    (tmp_path / "a.jp2").write_bytes(data)
+    assert fill_file(tmp_path / "a.jp2", tmp_path / "b.jp2") == []
+    again = (tmp_path / "b.jp2").read_bytes()
+    assert SRGB in again and b"<note/>" in again
+    animation = imagecodecs.jpegxl_encode(np.stack([scene(seed=seed) for seed in range(3)]), lossless=True)
+    (tmp_path / "c.jxl").write_bytes(animation)
+    (note,) = fill_file(tmp_path / "c.jxl", tmp_path / "d.jxl")
+    assert note == "only the first of 3 frames or images is kept and filled"
+
+
+def test_10_bits_of_heic_stay(tmp_path: Path) -> None:
+    heif = pytest.importorskip("pillow_heif")
+    deep = scene().astype(np.uint16) * 257
+    heif.from_bytes("RGB;16", (90, 60), deep.tobytes()).save(tmp_path / "a.heic", quality=95)
+    (note,) = fill_file(tmp_path / "a.heic", tmp_path / "b.heic")
+    assert note.endswith("encoded anew as a whole: known pixels change slightly")
+    after = heif.open_heif(tmp_path / "b.heic", convert_hdr_to_8bit=False)
+    assert after.info["bit_depth"] == 10
+    assert np.abs(np.asarray(after).astype(int) - deep)[~HOLE].mean() < 600
+    assert (
+        fill_file(tmp_path / "a.heic", tmp_path / "b.png") == []
+        and cv_read(tmp_path / "b.png").dtype == np.uint16
+    )
+
+
+@pytest.mark.parametrize("turn", [3, 6])
+@pytest.mark.parametrize("suffix", [".webp", ".avif"])
+def test_turned_files_are_shown_the_same_way(tmp_path: Path, suffix: str, turn: int) -> None:
+    exif = Image.Exif()
+    exif[0x0112] = turn
+    options = {"lossless": True} if suffix == ".webp" else {"quality": 95}
+    Image.fromarray(scene()).save(tmp_path / f"a{suffix}", exif=exif, icc_profile=SRGB, **options)
+    fill_file(tmp_path / f"a{suffix}", tmp_path / f"b{suffix}")
+    one, other = (ImageOps.exif_transpose(opened(tmp_path / f"{name}{suffix}")) for name in "ab")
+    hole = np.asarray(mask_of(*one.size[::-1])) > 0
+    difference = np.abs(np.asarray(one).astype(int) - np.asarray(other)).max(axis=-1)
+    assert difference[~hole].mean() <= (0 if suffix == ".webp" else 3) and difference[hole].mean() > 20
+
+
+def test_an_animated_gif_keeps_the_known_colours_of_full_palettes(tmp_path: Path) -> None:
+    frames = [Image.fromarray(scene(seed=seed)).quantize(256) for seed in range(3)]
+    frames[0].save(tmp_path / "a.gif", save_all=True, append_images=frames[1:], duration=100)
+    fill_file(tmp_path / "a.gif", tmp_path / "b.gif")
+    with opened(tmp_path / "a.gif") as before, opened(tmp_path / "b.gif") as after:
+        for frame in range(3):
+            before.seek(frame), after.seek(frame)
+            one, other = np.asarray(before.convert("RGB")), np.asarray(after.convert("RGB"))
+            assert np.array_equal(one[~HOLE], other[~HOLE]) and (one[HOLE] != other[HOLE]).any()
