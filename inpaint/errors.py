@@ -14,6 +14,11 @@ Every message is one line for a person: what was got, what was expected, what to
 
 from __future__ import annotations
 
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
+
 
 class InpaintError(Exception):
     """Base of all errors this package raises on purpose."""
@@ -29,6 +34,27 @@ class MaskError(InpaintError):
 
 class MaskWarning(UserWarning):
     """A mask is implausible: it marks nearly everything, or looks like the photo."""
+
+
+_collected: ContextVar[list[str] | None] = ContextVar("doubts", default=None)
+
+
+def warn_of_mask(message: str) -> None:
+    """Give a :class:`MaskWarning`, or a line to who collects them in this thread."""
+    if (lines := _collected.get()) is None:
+        warnings.warn(message, MaskWarning, stacklevel=3)
+    else:
+        lines.append(f"warning: {message}")
+
+
+@contextmanager
+def collect_doubts(lines: list[str]) -> Iterator[None]:
+    """Append to ``lines`` what :func:`warn_of_mask` says; Python's own way is not for several threads."""
+    token = _collected.set(lines)
+    try:
+        yield
+    finally:
+        _collected.reset(token)
 
 
 class ShapeError(InpaintError, ValueError):

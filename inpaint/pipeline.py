@@ -7,7 +7,7 @@ take their detail from there. Fills are pasted into the holes alone: pixels outs
 
 from __future__ import annotations
 
-import warnings
+import copy
 from collections.abc import Callable
 from itertools import groupby
 from pathlib import Path
@@ -25,7 +25,7 @@ from inpaint.baselines import navier_stokes
 from inpaint.checkpoint import load_checkpoint
 from inpaint.convert.migan import Migan
 from inpaint.device import choose_device, is_out_of_memory
-from inpaint.errors import CheckpointError, InpaintError, MaskError, MaskWarning
+from inpaint.errors import CheckpointError, InpaintError, MaskError, warn_of_mask
 from inpaint.fills.canvas import Bools, Canvas, Colours, shrink_hole, transparent
 from inpaint.fills.detail import add_detail
 from inpaint.fills.harmonise import add_grain, remove_step
@@ -73,8 +73,8 @@ class InpaintPipeline:
         self.model = model.eval().requires_grad_(False).to(self.device)
         dtype = choose_dtype(precision, self.device) if isinstance(model, Inpainter) else torch.float32
         self.precision = str(dtype).removeprefix("torch.")
-        self.network: nn.Module = self.model  # what computes
-        self._generator: nn.Module | None = None  # for fine damage; other modules than ours fill it alone
+        self.network: Any = self.model  # what computes
+        self._generator: Any = None  # for fine damage; other modules than ours fill it alone
         if isinstance(model, Inpainter):
             self.network = InferenceInpainter(model, dtype).to(self.device)
             self._generator = self.network.without_prior()
@@ -148,7 +148,7 @@ class InpaintPipeline:
         if doubt := doubt_mask(image, mask, hole):
             if strict:
                 raise MaskError(doubt)
-            warnings.warn(doubt, MaskWarning, stacklevel=2)
+            warn_of_mask(doubt)
         pixels = np.array(image)
         unknown = hole | faint_rim(mask, hole) | transparent(pixels)
         canvas = Canvas(pixels, unknown, find_range(pixels, hole), harmonise=harmonise)
@@ -170,6 +170,13 @@ class InpaintPipeline:
         filled = Image.fromarray(pixels)
         filled.info = dict(image.info)
         return filled
+
+    def with_networks(self, wrap: Callable[[nn.Module], Any]) -> InpaintPipeline:
+        """This pipeline with its networks, calls of ``(image, mask)``, replaced by ``wrap(network)``."""
+        other = copy.copy(self)
+        other.network = wrap(self.network)
+        other._generator = None if self._generator is None else wrap(self._generator)
+        return other
 
     def require_prior(self) -> nn.Module:
         """The network's prior.
@@ -290,7 +297,7 @@ class InpaintPipeline:
             fills[larger] = (fills[larger] + textured) / 2
         return fills
 
-    def _predict(self, images: Colours, unknown: Bools, network: nn.Module | None = None) -> Colours:
+    def _predict(self, images: Colours, unknown: Bools, network: Any = None) -> Colours:
         """Run the network on ``(B, H, W, 3)`` and ``(B, H, W)``, any size; every call goes through here.
 
         Raises:

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import time
 from collections import deque
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, Literal, NamedTuple
 
 from PIL import Image
@@ -103,6 +104,8 @@ def run_batch(
     problems: Sequence[Problem] = (),
     options: FileOptions = PLAIN_FILES,
     ahead: int = 2,
+    together: int = 1,
+    fill_all: Callable[[Callable[[_Attempt], _Attempt], Sequence[_Attempt]], Iterable[_Attempt]] = map,
 ) -> BatchReport:
     """Inpaint one image after the other. A failure costs its own image, never the batch.
 
@@ -115,6 +118,8 @@ def run_batch(
         problems: from pairing and planning; they belong in the report and count for its exit code.
         options: how files are read and written.
         ahead: images read but not inpainted, and inpainted but not written, at most; memory follows it.
+        together: images that are inpainted at once, by ``fill_all``.
+        fill_all: calls a function with each of them, as :meth:`inpaint.batch.passes.SharedPasses.map`.
 
     Returns:
         The report. Ctrl-C ends the batch early, but not with an exception: what is done is kept, the rest is
@@ -122,7 +127,7 @@ def run_batch(
     """
     done: dict[int, JobResult] = {}
     begun, busy = time.perf_counter(), 0.0
-    waiting = deque(enumerate(jobs))
+    waiting, ahead = deque(enumerate(jobs)), max(ahead, together)
     reads: deque[tuple[int, Future[_Attempt]]] = deque()
     writes: dict[int, Future[JobResult]] = {}
 
@@ -142,13 +147,14 @@ def run_batch(
         try:
             read_on()
             while reads:
-                number, read = reads.popleft()
-                attempt = read.result()
+                group = [reads.popleft() for _ in range(min(together, len(reads)))]
+                attempts = [read.result() for _, read in group]
                 read_on()
                 start = time.perf_counter()
-                attempt = _fill(attempt, inpaint)
+                attempts = list(fill_all(partial(_fill, inpaint=inpaint), attempts))
                 busy += time.perf_counter() - start
-                writes[number] = writer.submit(_write, jobs[number], attempt, options)
+                for (number, _), attempt in zip(group, attempts, strict=True):
+                    writes[number] = writer.submit(_write, jobs[number], attempt, options)
                 for number in list(writes):
                     if len(writes) > ahead or writes[number].done():
                         finish(number, writes[number].result())

@@ -17,6 +17,7 @@ from inpaint.weights.terminal import locate_in_terminal
 if TYPE_CHECKING:
     from inpaint.batch import BatchReport, FileOptions, Inpaint, Job, JobResult, Problem
 
+_GPU_BATCH = 8  # images that share passes on a GPU
 _WATCH_S = 2.0  # a file that did not change for so long is whole
 
 
@@ -77,6 +78,12 @@ def _check_record(_ctx: click.Context, _option: click.Parameter, path: Path | No
     metavar="N",
     help="Processes of --cluster; by default one per GPU or core.",
 )
+@click.option(
+    "--batch-size",
+    type=click.IntRange(1),
+    metavar="N",
+    help="Images whose windows of one shape share a pass of the network.  [default: 8 on a GPU, 1 on a CPU]",
+)
 @inpainting_options
 @output_options
 @click.pass_context
@@ -96,6 +103,7 @@ def batch(
     record: Path | None,
     cluster: str | None,
     workers: int | None,
+    batch_size: int | None,
     model: str,
     accept_licence: bool,
     device: str,
@@ -112,6 +120,8 @@ def batch(
     """
     if workers is not None and cluster is None:
         raise click.UsageError("--workers belongs to --cluster: add --cluster here")
+    if batch_size is not None and cluster is not None:
+        raise click.UsageError("--batch-size is for one process: leave out --cluster")
     if cluster is not None and ":" in device:
         raise click.UsageError(f"got --device {device} beside --cluster; Ray chooses the GPU: give cuda")
     if watch and (cluster is not None or dry_run):
@@ -134,11 +144,12 @@ def batch(
     weights = locate_in_terminal(model, "inpainter", accept_licence=accept_licence)
     # With --cluster it only tells here what is wrong with the model; GPUs may be on other machines.
     inpaint = build(str(weights), **({"device": "cpu"} if cluster else {}))
+    run = partial(_run, inpaint=inpaint, files=files, as_json=as_json, batch_size=batch_size)
     with claim_folder(output, jobs):
         if watch:
-            report = _watch(plan, inpaint, files, as_json)
+            report = _watch(plan, run)
         elif cluster is None:
-            report = _run(jobs, problems, inpaint, files, as_json)
+            report = run(jobs, problems)
         else:
             report = _run_on_cluster(jobs, problems, model, build, files, as_json, cluster, workers)
     if record is not None:
@@ -147,7 +158,7 @@ def batch(
     ctx.exit(report.exit_code)
 
 
-def _build_inpaint(model: str, device: str, precision: Any, **settings: Any) -> Inpaint:
+def _build_inpaint(model: str, device: str, precision: Any, **settings: Any) -> partial[Any]:
     """What inpaints one image; in a batch on a cluster, made in each worker."""
     from inpaint.pipeline import InpaintPipeline
 
@@ -156,12 +167,26 @@ def _build_inpaint(model: str, device: str, precision: Any, **settings: Any) -> 
 
 
 def _run(
-    jobs: Sequence[Job], problems: Sequence[Problem], inpaint: Inpaint, files: FileOptions, as_json: bool
+    jobs: Sequence[Job],
+    problems: Sequence[Problem],
+    inpaint: partial[Any],
+    files: FileOptions,
+    as_json: bool,
+    batch_size: int | None,
 ) -> BatchReport:
     from inpaint.batch import run_batch
 
+    shared: dict[str, Any] = {}
+    # A CPU is not faster with several images in a pass (docs/BATCH.md).
+    size = batch_size or (1 if inpaint.func.device.type == "cpu" else _GPU_BATCH)
+    if size > 1:
+        from inpaint.batch.passes import SharedPasses
+
+        passes = SharedPasses()
+        inpaint = partial(inpaint.func.with_networks(passes.share), **inpaint.keywords)
+        shared = {"together": size, "fill_all": passes.map}
     with _Shown(len(jobs), as_json) as shown:
-        return run_batch(jobs, inpaint, on_result=shown, problems=problems, options=files)
+        return run_batch(jobs, inpaint, on_result=shown, problems=problems, options=files, **shared)
 
 
 def _run_on_cluster(
@@ -191,7 +216,8 @@ def _run_on_cluster(
 
 
 def _watch(
-    plan: Callable[[], tuple[list[Job], list[Problem]]], inpaint: Inpaint, files: FileOptions, as_json: bool
+    plan: Callable[[], tuple[list[Job], list[Problem]]],
+    run: Callable[[list[Job], list[Problem]], BatchReport],
 ) -> BatchReport:
     """Inpaint what is there and what comes, each version of a file once, until Ctrl-C."""
     from inpaint.batch import BatchReport
@@ -218,7 +244,7 @@ def _watch(
             before = now
             if ready:
                 tried |= {job.image: now[job.image] for job in ready}
-                report = _run(ready, [], inpaint, files, as_json)
+                report = run(ready, [])
                 results |= {result.job.image: result for result in report.results}
                 left = report.unfinished
             time.sleep(_WATCH_S)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -11,7 +10,7 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from inpaint.errors import InpaintError, MaskError, MaskWarning
+from inpaint.errors import InpaintError, MaskError, collect_doubts
 from inpaint.images.masks import hole_from_mask
 from inpaint.images.metadata import Metadata
 from inpaint.images.modes import Native, size_of, take_fill, to_view, turn_back, turn_upright
@@ -74,7 +73,7 @@ class ImageFile:
             )
 
     def fill(self, fill: Callable[[Any, Image.Image], Any], masks: Sequence[Image.Image]) -> None:
-        """Fill the holes of every frame; doubts about a mask (:class:`MaskWarning`) become notes.
+        """Fill the holes of every frame; doubts about a mask become notes.
 
         Args:
             fill: ``(image, mask) -> filled image``, such as :class:`inpaint.pipeline.InpaintPipeline`.
@@ -92,13 +91,11 @@ class ImageFile:
             native, turn = self.load(frame), self.orientations[frame % len(self.orientations)]
             shown = to_view(turn_upright(native, turn))
             try:
-                with warnings.catch_warnings(record=True) as doubts:
-                    warnings.simplefilter("always", MaskWarning)
+                with collect_doubts(self.notes):
                     done = fill(shown, mask)
             except InpaintError as error:
                 where = f"page or frame {frame + 1} of {self.frames}: " if self.frames > 1 else ""
                 raise type(error)(f"{where}{error}") from error
-            self.notes += [f"warning: {doubt.message}" for doubt in doubts if doubt.category is MaskWarning]
             self.filled[frame] = take_fill(native, turn_back(shown, turn), turn_back(done, turn))
             after = np.asarray(self.image(frame))
             if after.ndim == 3 and after.shape[2] in (2, 4):

@@ -164,11 +164,10 @@ def encode_changed_blocks(parts: JpegParts, filled: NDArray[np.uint8], changed: 
                 offset = 128 if index and space == "JCS_YCbCr" else 0
                 step = tuple(factors.max(axis=0) // factors[index])
                 table = jpeg.get_component_qt(index).astype(np.float64)
-                blocks = np.array(getattr(jpeg, name))
+                blocks = getattr(jpeg, name)
                 _encode_component(blocks, table, step, filled, changed, colour, offset)
-                if np.abs(blocks).max(initial=0) > _LARGEST:  # libjpeg would end the process
+                if blocks.max() > _LARGEST or blocks.min() < -_LARGEST:  # libjpeg would end the process
                     raise UnfitError("coefficients out of range")
-                setattr(jpeg, name, blocks)
             jpeg.write_dct(str(result), flags=["+OPTIMIZE_CODING"])
         return result.read_bytes()
 
@@ -186,15 +185,19 @@ def _encode_component(
 
     Known samples of a touched block keep their exact value before quantisation.
     """
-    rows, columns = blocks.shape[0] * 8 * step[0], blocks.shape[1] * 8 * step[1]
+    # Only the rows and columns of blocks from the first changed one to the last are looked at.
+    touched = [np.flatnonzero(changed.any(axis=axis)) // (8 * step[1 - axis]) for axis in (1, 0)]
+    # Grey of another sampling may have fewer blocks than the image has room for.
+    part = tuple(slice(int(t[0]), min(int(t[-1]) + 1, n)) for t, n in zip(touched, blocks.shape, strict=False))
+    blocks = blocks[part]
+    pixel_part = tuple(slice(p.start * 8 * s, p.stop * 8 * s) for p, s in zip(part, step, strict=True))
+    changed, filled = changed[pixel_part], filled[pixel_part]
     shape = (blocks.shape[0], 8, step[0], blocks.shape[1], 8, step[1])
     # What lies beyond the image's edge repeats it, lest the erased be seen there.
-    beyond = [(0, max(0, rows - changed.shape[0])), (0, max(0, columns - changed.shape[1]))]
-    inside = np.pad(changed[:rows, :columns], beyond, mode="edge").reshape(shape)
+    beyond = [(0, blocks.shape[axis] * 8 * step[axis] - changed.shape[axis]) for axis in (0, 1)]
+    inside = np.pad(changed, beyond, mode="edge").reshape(shape)
     y, x = np.nonzero(inside.any(axis=(1, 2, 4, 5)))
-    if not y.size:
-        return
-    padded = np.pad(filled[:rows, :columns], beyond + [(0, 0)] * (filled.ndim - 2), mode="edge")
+    padded = np.pad(filled, beyond + [(0, 0)] * (filled.ndim - 2), mode="edge")
     pixels = padded.reshape(shape + filled.shape[2:])[y, :, :, x].astype(np.float32)  # (N, 8, v, 8, h[, 3])
     target = pixels if colour is None else pixels @ colour.astype(np.float32) + offset
     samples = _DCT.T @ (blocks[y, x] * table) @ _DCT + 128
