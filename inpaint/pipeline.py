@@ -171,7 +171,7 @@ class InpaintPipeline:
         filled.info = dict(image.info)
         return filled
 
-    def with_networks(self, wrap: Callable[[nn.Module], Any]) -> InpaintPipeline:
+    def with_networks(self, wrap: Callable[[Any], Any]) -> InpaintPipeline:
         """This pipeline with its networks, calls of ``(image, mask)``, replaced by ``wrap(network)``."""
         other = copy.copy(self)
         other.network = wrap(self.network)

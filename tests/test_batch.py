@@ -11,7 +11,9 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from PIL import Image
+from torch import Tensor
 
 from inpaint.batch import (
     BatchReport,
@@ -26,7 +28,10 @@ from inpaint.batch import (
     run_batch,
 )
 from inpaint.batch import run as batch_run
+from inpaint.batch.passes import SharedPasses
 from inpaint.errors import ImageError, InpaintError, MaskError
+from inpaint.models.presets import build_inpainter
+from inpaint.pipeline import InpaintPipeline
 
 GREEN = (0, 255, 0)
 
@@ -539,3 +544,54 @@ def test_images_are_known_by_content_whatever_they_are_called(folder: Callable[.
     Image.new("RGB", (4, 4)).save(images / "b.dat", "PNG")
     pairs, problems = pair_files(images, masks)
     assert names(pairs) == [("a.png", "a.png"), ("b.dat", "b.png")] and not problems
+
+
+# Images that share passes of the network
+
+
+def test_images_that_share_passes_come_out_as_alone(tmp_path: Path) -> None:
+    """But for rounding; one that fails costs itself alone, and windows of one shape share a pass."""
+    torch.manual_seed(0)
+    pipeline, passes, sizes = InpaintPipeline(build_inpainter("acr-tiny"), device="cpu"), SharedPasses(), []
+    masks = np.zeros((7, 60, 70), np.uint8)
+    masks[:, 20:40, 20:40] = 255
+    masks[3] = 0  # nothing to fill
+    masks[4, 5:9, :60] = 255  # other windows
+    images = np.random.default_rng(0).integers(0, 256, (7, 60, 70, 3), np.uint8)
+    for name, arrays in (("images", images), ("masks", masks)):
+        (tmp_path / name).mkdir()
+        for number, array in enumerate(arrays):
+            Image.fromarray(array).save(tmp_path / name / f"{number}.png")
+
+    def counted(network: Callable[..., Tensor]) -> Callable[..., Tensor]:
+        def call(image: Tensor, mask: Tensor) -> Tensor:
+            sizes.append(len(image))
+            return network(image, mask)
+
+        return call
+
+    shared = pipeline.with_networks(counted).with_networks(passes.share)
+    pairs = pair_files(tmp_path / "images", tmp_path / "masks")[0]
+    run(plan_batch(pairs, tmp_path / "alone")[0], pipeline)
+    report = run(plan_batch(pairs, tmp_path / "together")[0], shared, together=4, fill_all=passes.map)
+    assert [result.status for result in report.results] == ["done"] * 3 + ["failed"] + ["done"] * 3
+    assert max(sizes) == 3
+    for number in (0, 1, 2, 4, 5, 6):
+        one, other = (
+            np.asarray(Image.open(tmp_path / name / f"{number}.png")) for name in ("alone", "together")
+        )
+        assert np.array_equal(other[masks[number] == 0], images[number][masks[number] == 0])
+        assert np.abs(one.astype(int) - other).max() <= 1
+
+
+def test_too_little_memory_for_several_images_is_enough_for_one() -> None:
+    def network(image: Tensor, mask: Tensor) -> Tensor:
+        if len(image) > 1:
+            raise RuntimeError("out of memory")
+        return image * 2
+
+    passes = SharedPasses()
+    call = passes.share(network)
+    images = [torch.full((1, 3, 4, 4), float(number)) for number in range(3)]
+    answers = passes.map(lambda image: call(image, image[:, :1]), images)
+    assert all(torch.equal(answer, image * 2) for answer, image in zip(answers, images, strict=True))

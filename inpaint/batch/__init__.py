@@ -8,26 +8,19 @@
 Only ``run_batch`` opens images. Nothing here prints or knows the network.
 """
 
-from inpaint.batch.pairing import READABLE_SUFFIXES, Pair, Problem, pair_files
-from inpaint.batch.plan import Job, claim_folder, plan_batch
-from inpaint.batch.record import RECORD_FORMATS, report_rows, result_row, write_record
-from inpaint.batch.run import BatchReport, FileOptions, Inpaint, JobResult, run_batch
-
-__all__ = [
-    "READABLE_SUFFIXES",
-    "RECORD_FORMATS",
-    "BatchReport",
-    "FileOptions",
-    "Inpaint",
-    "Job",
-    "JobResult",
-    "Pair",
-    "Problem",
-    "claim_folder",
-    "pair_files",
-    "plan_batch",
-    "report_rows",
-    "result_row",
-    "run_batch",
-    "write_record",
-]
+from inpaint.batch.pairing import READABLE_SUFFIXES as READABLE_SUFFIXES
+from inpaint.batch.pairing import Pair as Pair
+from inpaint.batch.pairing import Problem as Problem
+from inpaint.batch.pairing import pair_files as pair_files
+from inpaint.batch.plan import Job as Job
+from inpaint.batch.plan import claim_folder as claim_folder
+from inpaint.batch.plan import plan_batch as plan_batch
+from inpaint.batch.record import RECORD_FORMATS as RECORD_FORMATS
+from inpaint.batch.record import report_rows as report_rows
+from inpaint.batch.record import result_row as result_row
+from inpaint.batch.record import write_record as write_record
+from inpaint.batch.run import BatchReport as BatchReport
+from inpaint.batch.run import FileOptions as FileOptions
+from inpaint.batch.run import Inpaint as Inpaint
+from inpaint.batch.run import JobResult as JobResult
+from inpaint.batch.run import run_batch as run_batch

@@ -11,8 +11,9 @@ from itertools import groupby
 from typing import TypeVar
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
+Network = Callable[[Tensor, Tensor], Tensor]
 Item = TypeVar("Item")
 Result = TypeVar("Result")
 
@@ -21,7 +22,7 @@ Result = TypeVar("Result")
 class _Request:
     """What one image asks of the network, and its answer."""
 
-    network: nn.Module
+    network: Network
     image: Tensor
     mask: Tensor
     answer: Tensor | Exception | None = None
@@ -40,7 +41,7 @@ class SharedPasses:
     def __init__(self) -> None:
         self._turn, self._asked, self._active = threading.Condition(), list[_Request](), 0
 
-    def share(self, network: nn.Module) -> Callable[[Tensor, Tensor], Tensor]:
+    def share(self, network: Network) -> Network:
         """The network as the threads call it: ``(image, mask) -> prediction``, the batch first."""
         return partial(self._ask, network)
 
@@ -59,7 +60,7 @@ class SharedPasses:
         with ThreadPoolExecutor(len(items)) as threads:
             return list(threads.map(work, items))
 
-    def _ask(self, network: nn.Module, image: Tensor, mask: Tensor) -> Tensor:
+    def _ask(self, network: Network, image: Tensor, mask: Tensor) -> Tensor:
         request = _Request(network, image, mask)
         with self._turn:
             self._asked.append(request)

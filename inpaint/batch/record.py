@@ -5,10 +5,10 @@ from __future__ import annotations
 import csv
 import io
 import json
-from dataclasses import asdict
 from pathlib import Path
 
 from inpaint.atomic import atomic_write
+from inpaint.batch.plan import Job
 from inpaint.batch.run import BatchReport, JobResult
 from inpaint.errors import DataError
 
@@ -18,9 +18,8 @@ _COLUMNS: tuple[str, ...] = ("image", "mask", "output", "status", "seconds", "re
 
 def result_row(result: JobResult) -> dict[str, str | float]:
     """A result as plain values, in the columns of the record."""
-    paths = {key: str(value) for key, value in asdict(result.job).items() if key != "skip"}
     told = {"status": result.status, "seconds": round(result.seconds, 3), "reason": result.reason}
-    return {**paths, **told, "notes": "; ".join(result.notes)}
+    return _job_row(result.job) | told | {"notes": "; ".join(result.notes)}
 
 
 def report_rows(report: BatchReport) -> list[dict[str, str | float]]:
@@ -30,14 +29,15 @@ def report_rows(report: BatchReport) -> list[dict[str, str | float]]:
     file that is not an image and a mask without an image.
     """
     rows = [result_row(result) for result in report.results]
+    empty = dict.fromkeys(_COLUMNS, "") | {"seconds": 0.0}
     for problem in report.problems:
         status = "passed over" if problem.harmless else "failed"
-        rows.append(_row(image=str(problem.path), status=status, reason=problem.reason))
-    for job in report.unfinished:
-        rows.append(
-            _row(image=str(job.image), mask=str(job.mask), output=str(job.output), status="unfinished")
-        )
-    return rows
+        rows.append(empty | {"image": str(problem.path), "status": status, "reason": problem.reason})
+    return rows + [empty | _job_row(job) | {"status": "unfinished"} for job in report.unfinished]
+
+
+def _job_row(job: Job) -> dict[str, str | float]:
+    return {"image": str(job.image), "mask": str(job.mask), "output": str(job.output)}
 
 
 def write_record(report: BatchReport, path: Path) -> None:
@@ -69,7 +69,3 @@ def write_record(report: BatchReport, path: Path) -> None:
         raise DataError(
             f"cannot write {str(path)!r} ({error.strerror}): check the path and the disk"
         ) from None
-
-
-def _row(**known: str) -> dict[str, str | float]:
-    return {column: 0.0 if column == "seconds" else known.get(column, "") for column in _COLUMNS}

@@ -20,27 +20,49 @@ NO_TERMINAL_WIDTH = 160  # a file or a pipe has no width to keep to
 
 def list_rows(*, count: bool) -> list[Row]:
     """Everything about every network, plain enough for JSON; ``count`` adds what a counter finds."""
-    return [_list_row(backbone, count) for backbone in BACKBONES]
+    rows = []
+    for backbone in BACKBONES:
+        found = find_weights(backbone)
+        missing = "to fetch" if backbone.tag else "not here"
+        row: Row = {
+            "name": backbone.name, "title": backbone.title, "family": backbone.family,
+            "parameters_millions": backbone.parameters, "macs_billions": backbone.gigamacs,
+            "accuracy_percent": backbone.accuracy, "source": backbone.source,
+            "pretrained": backbone.pretrained if backbone.tag else None, "file": backbone.file,
+            "licence": backbone.licence,
+            "here": missing if found is None else "in the cache" if found.origin == PUBLISHED else "here",
+            "path": str(found.path) if found else None,
+        }  # fmt: skip
+        if count:
+            from inpaint.backbones.network import count_backbone
+
+            row["counted_parameters_millions"], row["counted_macs_billions"] = count_backbone(backbone)
+        rows.append(row)
+    return rows
 
 
-def list_as_markdown(rows: Sequence[Row]) -> str:
-    """The list without what depends on this machine, sources as notes below it."""
-    heads = ["name", "family", *_figure_heads(rows), "weights", "licence"]
+def print_list(rows: Sequence[Row], *, markdown: bool) -> None:
+    """Print the list, and the sources below it; as Markdown without what depends on this machine."""
+    sources = {
+        source: number for number, source in enumerate(dict.fromkeys(row["source"] for row in rows), 1)
+    }
+    counted = [", counted"] if "counted_parameters_millions" in rows[0] else []
+    figures = [f"{what}{how}" for what in ("parameters", "MACs") for how in ("", *counted)]
+    heads = ["name", "family", *figures, "top-1", "weights", "licence"]
+    table = Table(*heads, box=None, header_style="bold")
     lines = [f"| {' | '.join(heads)} |", f"|{' --- |' * len(heads)}"]
-    sources = _sources(rows)
     for row in rows:
+        cells = []
+        for what, unit in (("parameters_millions", "M"), ("macs_billions", "G")):
+            cells.append(f"{row[what]:g} {unit}")
+            cells += [f"{row[f'counted_{what}']:.4g} {unit}"] if counted else []
+        cells.append(f"{row['accuracy_percent']:.1f} % [{sources[row['source']]}]")
+        table.add_row(row["name"], row["family"], *cells, row["here"], row["licence"])
         weights = row["pretrained"] or f"{row['file']}, not in timm"
-        cells = [f"`{row['name']}`", row["family"], *_figures(row, sources), weights, row["licence"]]
-        lines.append(f"| {' | '.join(cells)} |")
-    return "\n".join([*lines, "", *(f"[{number}] {source}.  " for source, number in sources.items())])
-
-
-def list_as_table(rows: Sequence[Row]) -> None:
-    """Print the list, and the sources below it."""
-    sources = _sources(rows)
-    table = Table("name", "family", *_figure_heads(rows), "licence", "weights", box=None, header_style="bold")
-    for row in rows:
-        table.add_row(row["name"], row["family"], *_figures(row, sources), row["licence"], row["here"])
+        lines.append(f"| `{row['name']}` | {' | '.join([row['family'], *cells, weights, row['licence']])} |")
+    if markdown:
+        print("\n".join([*lines, "", *(f"[{number}] {source}.  " for source, number in sources.items())]))
+        return
     console = _console()
     console.print(table)
     for source, number in sources.items():
@@ -86,8 +108,8 @@ def bench_report(
 
 def bench_as_table(report: Row) -> None:
     """Print a report of :func:`bench_report`, the fastest network first."""
-    plain: dict[str, Any] = {"markup": False, "highlight": False, "soft_wrap": True}
     console = _console()
+    plain: dict[str, Any] = {"markup": False, "highlight": False, "soft_wrap": True}
     console.print(
         f"224 x 224 pixels, {report['batch']} at a time, float32, random weights, on {report['hardware']}, "
         f"threads: {report['threads']}, torch {report['torch']}, timm {report['timm']}",
@@ -104,51 +126,6 @@ def bench_as_table(report: Row) -> None:
     console.print(table)
     for order in report["orders"]:
         console.print(_say_order(order), **plain)
-
-
-def _list_row(backbone: Backbone, count: bool) -> Row:
-    found = find_weights(backbone)
-    missing = "to fetch" if backbone.tag else "not here"
-    row: Row = {
-        "name": backbone.name,
-        "title": backbone.title,
-        "family": backbone.family,
-        "parameters_millions": backbone.parameters,
-        "macs_billions": backbone.gigamacs,
-        "accuracy_percent": backbone.accuracy,
-        "source": backbone.source,
-        "pretrained": backbone.pretrained if backbone.tag else None,
-        "file": backbone.file,
-        "licence": backbone.licence,
-        "here": missing if found is None else "in the cache" if found.origin == PUBLISHED else "here",
-        "path": str(found.path) if found else None,
-    }
-    if count:
-        from inpaint.backbones.network import count_backbone
-
-        row["counted_parameters_millions"], row["counted_macs_billions"] = count_backbone(backbone)
-    return row
-
-
-def _figure_heads(rows: Sequence[Row]) -> list[str]:
-    counted = [", counted"] if "counted_parameters_millions" in rows[0] else []
-    both = [f"{what}{how}" for what in ("parameters", "MACs") for how in ("", *counted)]
-    return [*both, "top-1"]
-
-
-def _figures(row: Row, sources: dict[str, int]) -> list[str]:
-    """The cells under :func:`_figure_heads`."""
-    cells = []
-    for what, unit in (("parameters_millions", "M"), ("macs_billions", "G")):
-        cells.append(f"{row[what]:g} {unit}")
-        if (counted := row.get(f"counted_{what}")) is not None:
-            cells.append(f"{counted:.4g} {unit}")
-    return [*cells, f"{row['accuracy_percent']:.1f} % [{sources[row['source']]}]"]
-
-
-def _sources(rows: Sequence[Row]) -> dict[str, int]:
-    """Sources in the order of their first use, numbered from 1."""
-    return {source: number for number, source in enumerate(dict.fromkeys(row["source"] for row in rows), 1)}
 
 
 def _say_order(order: Row) -> str:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from inpaint.atomic import atomic_write
-from inpaint.cli.options import device_option, plan_folder
+from inpaint.cli.options import PATH, device_option, plan_folder
 from inpaint.errors import InpaintError
 
 if TYPE_CHECKING:
@@ -21,21 +21,11 @@ if TYPE_CHECKING:
 YARDSTICK = "convnext_tiny"
 # Measured where no names are given: two or three sizes of every family.
 USUAL = (
-    YARDSTICK,
-    "convnext_small",
-    "convnext_base",
-    "convnext_isotropic_small",
-    "convnext_isotropic_base",
-    "convnextv2_tiny",
-    "convnextv2_base",
-    "deit_small_patch16_224",
-    "deit_base_patch16_224",
-    "swin_tiny_patch4_window7_224",
-    "swin_small_patch4_window7_224",
-    "swin_base_patch4_window7_224",
-    "poolformer_s12",
-    "poolformer_s36",
-)
+    YARDSTICK, "convnext_small", "convnext_base", "convnext_isotropic_small", "convnext_isotropic_base",
+    "convnextv2_tiny", "convnextv2_base", "deit_small_patch16_224", "deit_base_patch16_224",
+    "swin_tiny_patch4_window7_224", "swin_small_patch4_window7_224", "swin_base_patch4_window7_224",
+    "poolformer_s12", "poolformer_s36",
+)  # fmt: skip
 
 
 @click.group(short_help="List classification networks, run one, time them.")
@@ -52,32 +42,26 @@ def list_command(count: bool, as_json: bool, as_markdown: bool) -> None:
     if as_json and as_markdown:
         raise click.UsageError("got --json and --markdown, expected one of them")
 
-    from inpaint.cli.backbone_tables import list_as_markdown, list_as_table, list_rows
+    from inpaint.cli.backbone_tables import list_rows, print_list
 
     rows = list_rows(count=count)
     if as_json:
         click.echo(json.dumps(rows, indent=2))
-    elif as_markdown:
-        click.echo(list_as_markdown(rows))
     else:
-        list_as_table(rows)
+        print_list(rows, markdown=as_markdown)
 
 
 @backbones.command()
-@click.argument("image", type=click.Path(path_type=Path))
+@click.argument("image", type=PATH)
 @click.option(
     "--backbone", default="convnext_atto.d2_in1k", show_default=True, help="See `inpaint backbones list`."
 )
 @click.option(
-    "--weights",
-    type=click.Path(path_type=Path),
-    metavar="FILE",
-    help="Weights file to use: timm's, or for ConvNeXt also the authors'.",
+    "--weights", type=PATH, metavar="FILE", help="Weights file: timm's, or for ConvNeXt also the authors'."
 )
 @click.option(
-    "-o",
-    "--output",
-    type=click.Path(path_type=Path),
+    *("-o", "--output"),
+    type=PATH,
     metavar="DIR",
     help="Write feature maps to this folder: a PNG for each stage, and all channels as .npz.",
 )
@@ -122,12 +106,7 @@ def run(image: Path, backbone: str, weights: Path | None, output: Path | None) -
     help="Time for each network, on average; at least three passes.",
 )
 @device_option
-@click.option(
-    "--out",
-    type=click.Path(path_type=Path, dir_okay=False),
-    metavar="FILE.json",
-    help="Also write the results to this file.",
-)
+@click.option("--out", type=PATH, metavar="FILE.json", help="Also write the results to this file.")
 def bench(names: tuple[str, ...], batch: int, seconds: float, device: str, out: Path | None) -> None:
     """Measure images per second at 224 pixels, and compare the order of the networks with published tables.
 

@@ -7,15 +7,16 @@ import time
 from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
+from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
 import click
 
-from inpaint.cli.options import inpainting_options, output_options
+from inpaint.cli.options import PATH, inpainting_options, progress_bar
 from inpaint.weights.terminal import locate_in_terminal
 
 if TYPE_CHECKING:
-    from inpaint.batch import BatchReport, FileOptions, Inpaint, Job, JobResult, Problem
+    from inpaint.batch import BatchReport, Job, JobResult, Problem
 
 _GPU_BATCH = 8  # images that share passes on a GPU
 _WATCH_S = 2.0  # a file that did not change for so long is whole
@@ -35,11 +36,9 @@ def _check_record(_ctx: click.Context, _option: click.Parameter, path: Path | No
 
 
 @click.command()
-@click.argument("images", type=click.Path(path_type=Path))
-@click.argument("masks", type=click.Path(path_type=Path))
-@click.option(
-    "-o", "--output", type=click.Path(path_type=Path), required=True, help="Folder for the results."
-)
+@click.argument("images", type=PATH)
+@click.argument("masks", type=PATH)
+@click.option("-o", "--output", type=PATH, required=True, help="Folder for the results.")
 @click.option("-r", "--recursive", is_flag=True, help="Search subfolders too; the results keep the tree.")
 @click.option(
     "--mask-suffix",
@@ -85,77 +84,79 @@ def _check_record(_ctx: click.Context, _option: click.Parameter, path: Path | No
     help="Images whose windows of one shape share a pass of the network.  [default: 8 on a GPU, 1 on a CPU]",
 )
 @inpainting_options
-@output_options
 @click.pass_context
-def batch(
-    ctx: click.Context,
-    images: Path,
-    masks: Path,
-    output: Path,
-    recursive: bool,
-    mask_suffix: str,
-    fit_mask: bool,
-    overwrite: bool,
-    skip_existing: bool,
-    dry_run: bool,
-    watch: bool,
-    as_json: bool,
-    record: Path | None,
-    cluster: str | None,
-    workers: int | None,
-    batch_size: int | None,
-    model: str,
-    accept_licence: bool,
-    device: str,
-    precision: str,
-    invert_mask: bool,
-    quality: int | None,
-    strip_metadata: bool,
-    **settings: Any,
-) -> None:
+def batch(ctx: click.Context, images: Path, masks: Path, output: Path, **options: Any) -> None:
     """Fill the holes of every image in the folder IMAGES.
 
     MASKS is a folder of masks with the same names (a.jpg and a.png belong together), or one mask for all.
     Failures are listed at the end; the exit code is 1. The same command resumes after an interruption.
     """
-    if workers is not None and cluster is None:
+    asked = SimpleNamespace(**options)
+    if asked.workers is not None and asked.cluster is None:
         raise click.UsageError("--workers belongs to --cluster: add --cluster here")
-    if batch_size is not None and cluster is not None:
+    if asked.batch_size is not None and asked.cluster is not None:
         raise click.UsageError("--batch-size is for one process: leave out --cluster")
-    if cluster is not None and ":" in device:
-        raise click.UsageError(f"got --device {device} beside --cluster; Ray chooses the GPU: give cuda")
-    if watch and (cluster is not None or dry_run):
+    if asked.cluster is not None and ":" in asked.device:
+        raise click.UsageError(
+            f"got --device {asked.device} beside --cluster; Ray chooses the GPU: give cuda"
+        )
+    if asked.watch and (asked.cluster is not None or asked.dry_run):
         raise click.UsageError("--watch works in one process: leave out --cluster and --dry-run")
 
-    from inpaint.batch import FileOptions, claim_folder, pair_files, plan_batch, write_record
+    from inpaint.batch import claim_folder, pair_files, plan_batch, write_record
 
     def plan() -> tuple[list[Job], list[Problem]]:
-        pairs, unpaired = pair_files(
-            images, masks, recursive=recursive, mask_suffix=mask_suffix, leave_out=[output]
-        )
-        jobs, unplanned = plan_batch(pairs, output, overwrite=overwrite)
+        names = {"recursive": asked.recursive, "mask_suffix": asked.mask_suffix, "leave_out": [output]}
+        pairs, unpaired = pair_files(images, masks, **names)
+        jobs, unplanned = plan_batch(pairs, output, overwrite=asked.overwrite)
         return jobs, [*unpaired, *unplanned]
 
     jobs, problems = plan()
-    if dry_run:
+    if asked.dry_run:
         ctx.exit(_tell_plan(jobs, problems))
-    files = FileOptions(invert_mask, fit_mask, quality=quality, strip_metadata=strip_metadata)
-    build = partial(_build_inpaint, device=device, precision=precision, **settings)
-    weights = locate_in_terminal(model, "inpainter", accept_licence=accept_licence)
-    # With --cluster it only tells here what is wrong with the model; GPUs may be on other machines.
-    inpaint = build(str(weights), **({"device": "cpu"} if cluster else {}))
-    run = partial(_run, inpaint=inpaint, files=files, as_json=as_json, batch_size=batch_size)
+    run = _runner(asked)
     with claim_folder(output, jobs):
-        if watch:
-            report = _watch(plan, run)
-        elif cluster is None:
-            report = run(jobs, problems)
-        else:
-            report = _run_on_cluster(jobs, problems, model, build, files, as_json, cluster, workers)
-    if record is not None:
-        write_record(report, record)
-    _tell(report, output, as_json)
+        report = _watch(plan, run) if asked.watch else run(jobs, problems)
+    if asked.record is not None:
+        write_record(report, asked.record)
+    _tell(report, output, asked.as_json)
     ctx.exit(report.exit_code)
+
+
+def _runner(asked: SimpleNamespace) -> Callable[..., BatchReport]:
+    """What runs jobs, here or on a cluster, and shows how far it is."""
+    from inpaint.batch import FileOptions, result_row, run_batch
+
+    settings = {name: getattr(asked, name) for name in ("precision", "dilate", "harmonise", "strict")}
+    weights = locate_in_terminal(asked.model, "inpainter", accept_licence=asked.accept_licence)
+    # With --cluster it only tells here what is wrong with the model; GPUs may be on other machines.
+    inpaint = _build_inpaint(str(weights), device="cpu" if asked.cluster else asked.device, **settings)
+    if asked.cluster is None:
+        work = partial(run_batch, **{"inpaint": inpaint} | _sharing(inpaint, asked.batch_size))
+    else:
+        from inpaint.batch.cluster import run_on_cluster
+
+        known = str(Path(asked.model).absolute()) if Path(asked.model).is_file() else asked.model
+        build = partial(_build_inpaint, known, device=asked.device, **settings)
+        where = {"address": asked.cluster, "workers": asked.workers}
+        work = partial(
+            run_on_cluster, build_inpaint=build, use_gpus=asked.device in ("auto", "cuda"), **where
+        )
+    files = FileOptions(
+        asked.invert_mask, asked.fit_mask, quality=asked.quality, strip_metadata=asked.strip_metadata
+    )
+
+    def run(jobs: Sequence[Job], problems: Sequence[Problem] = ()) -> BatchReport:
+        with progress_bar(len(jobs), "inpainting") as advance:
+
+            def show(result: JobResult) -> None:
+                advance(result.job.image.name)
+                if asked.as_json:
+                    click.echo(json.dumps(result_row(result)))
+
+            return work(jobs, on_result=show, problems=problems, options=files)
+
+    return run
 
 
 def _build_inpaint(model: str, device: str, precision: Any, **settings: Any) -> partial[Any]:
@@ -166,58 +167,21 @@ def _build_inpaint(model: str, device: str, precision: Any, **settings: Any) -> 
     return partial(pipeline, **settings)
 
 
-def _run(
-    jobs: Sequence[Job],
-    problems: Sequence[Problem],
-    inpaint: partial[Any],
-    files: FileOptions,
-    as_json: bool,
-    batch_size: int | None,
-) -> BatchReport:
-    from inpaint.batch import run_batch
-
-    shared: dict[str, Any] = {}
+def _sharing(inpaint: partial[Any], batch_size: int | None) -> dict[str, Any]:
+    """Arguments of ``run_batch`` for images that share passes of the network."""
     # A CPU is not faster with several images in a pass (docs/BATCH.md).
     size = batch_size or (1 if inpaint.func.device.type == "cpu" else _GPU_BATCH)
-    if size > 1:
-        from inpaint.batch.passes import SharedPasses
+    if size == 1:
+        return {}
+    from inpaint.batch.passes import SharedPasses
 
-        passes = SharedPasses()
-        inpaint = partial(inpaint.func.with_networks(passes.share), **inpaint.keywords)
-        shared = {"together": size, "fill_all": passes.map}
-    with _Shown(len(jobs), as_json) as shown:
-        return run_batch(jobs, inpaint, on_result=shown, problems=problems, options=files, **shared)
-
-
-def _run_on_cluster(
-    jobs: Sequence[Job],
-    problems: Sequence[Problem],
-    model: str,
-    build: partial[Inpaint],
-    files: FileOptions,
-    as_json: bool,
-    address: str,
-    workers: int | None,
-) -> BatchReport:
-    from inpaint.batch.cluster import run_on_cluster
-
-    known = str(Path(model).absolute()) if Path(model).is_file() else model
-    with _Shown(len(jobs), as_json) as shown:
-        return run_on_cluster(
-            jobs,
-            partial(build, known),
-            on_result=shown,
-            address=address,
-            workers=workers,
-            use_gpus=build.keywords["device"] in ("auto", "cuda"),
-            problems=problems,
-            options=files,
-        )
+    passes = SharedPasses()
+    shared = partial(inpaint.func.with_networks(passes.share), **inpaint.keywords)
+    return {"inpaint": shared, "together": size, "fill_all": passes.map}
 
 
 def _watch(
-    plan: Callable[[], tuple[list[Job], list[Problem]]],
-    run: Callable[[list[Job], list[Problem]], BatchReport],
+    plan: Callable[[], tuple[list[Job], list[Problem]]], run: Callable[[list[Job]], BatchReport]
 ) -> BatchReport:
     """Inpaint what is there and what comes, each version of a file once, until Ctrl-C."""
     from inpaint.batch import BatchReport
@@ -236,15 +200,14 @@ def _watch(
             except InpaintError:  # a folder that is still empty
                 jobs = []
             now = {job.image: _version(job) for job in jobs}
+            # What has not changed since the last look, but since it was inpainted.
             ready = [
-                job
-                for job in jobs
-                if before.get(job.image) == now[job.image] != tried.get(job.image) and now[job.image]
+                j for j in jobs if before.get(j.image) == now[j.image] != tried.get(j.image) and now[j.image]
             ]
             before = now
             if ready:
                 tried |= {job.image: now[job.image] for job in ready}
-                report = run(ready, [])
+                report = run(ready)
                 results |= {result.job.image: result for result in report.results}
                 left = report.unfinished
             time.sleep(_WATCH_S)
@@ -260,36 +223,6 @@ def _version(job: Job) -> tuple[int, ...]:
     except OSError:
         return ()
     return tuple(value for one in status for value in (one.st_size, one.st_mtime_ns))
-
-
-class _Shown:
-    """A progress bar on a terminal, or a line of JSON for each result: to be called with each."""
-
-    def __init__(self, total: int, as_json: bool) -> None:
-        from rich.console import Console
-        from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
-
-        console = Console(stderr=True)
-        columns = (TextColumn("{task.description}", markup=False), BarColumn(), MofNCompleteColumn())
-        self._progress = Progress(
-            *columns, TimeRemainingColumn(), console=console, disable=not console.is_terminal
-        )
-        self._bar = self._progress.add_task("inpainting", total=total)
-        self._as_json = as_json
-
-    def __enter__(self) -> _Shown:
-        self._progress.start()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._progress.stop()
-
-    def __call__(self, result: JobResult) -> None:
-        from inpaint.batch import result_row
-
-        self._progress.update(self._bar, advance=1, description=result.job.image.name)
-        if self._as_json:
-            click.echo(json.dumps(result_row(result)))
 
 
 def _tell_plan(jobs: Sequence[Job], problems: Sequence[Problem]) -> int:

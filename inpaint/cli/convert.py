@@ -8,14 +8,14 @@ from typing import Any
 
 import click
 
-from inpaint.cli.options import accept_licence_option
+from inpaint.cli.options import PATH, accept_licence_option
 from inpaint.errors import CheckpointError
 from inpaint.weights.terminal import locate_in_terminal
 
 
 @click.command()
-@click.argument("foreign", nargs=-1, required=True, type=click.Path(path_type=Path))
-@click.argument("out", type=click.Path(path_type=Path))
+@click.argument("foreign", nargs=-1, required=True, type=PATH)
+@click.argument("out", type=PATH)
 @click.option(
     "--official",
     is_flag=True,
@@ -83,7 +83,7 @@ def _write_official(ours: tuple[Path, ...], out: Path) -> None:
 
 @click.command(short_help="Write a model as an ONNX file.")
 @click.argument("model")
-@click.argument("out", type=click.Path(path_type=Path))
+@click.argument("out", type=PATH)
 @accept_licence_option
 def export(model: str, out: Path, accept_licence: bool) -> None:
     """Write MODEL, a name from `inpaint models` or the path of a checkpoint, to OUT.onnx.

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
+
+from inpaint.cli.options import PATH, progress_bar
 
 if TYPE_CHECKING:
     from inpaint.mask_sets import Manifest
@@ -47,9 +50,7 @@ def _read_range(_: click.Context, __: click.Parameter, value: str | None) -> tup
 @click.option("--count", type=click.IntRange(min=1), help="Number of masks.  [default: 1000]")
 @click.option("--size", callback=_read_size, help="Side, or HEIGHTxWIDTH, in pixels.  [default: 256]")
 @click.option("--seed", type=click.IntRange(min=0), default=0, show_default=True, help="Seed of the set.")
-@click.option(
-    "--shapes", type=click.Path(path_type=Path), help="Zip or folder of PNGs for object-shaped holes."
-)
+@click.option("--shapes", type=PATH, help="Zip or folder of PNGs for object-shaped holes.")
 @click.option(
     "--hole-ratio",
     callback=_read_range,
@@ -59,22 +60,20 @@ def _read_range(_: click.Context, __: click.Parameter, value: str | None) -> tup
 @click.option("--bins", is_flag=True, help="Equal numbers of masks with 1-10, 10-20, ... 50-60 % holes.")
 @click.option(
     "--like",
-    type=click.Path(path_type=Path),
+    type=PATH,
     metavar="FOLDER",
     help="One mask for each image in FOLDER, with its stem and size.",
 )
 @click.option("--check", is_flag=True, help="Only check that OUT still matches its manifest.")
 def masks(
     out: Path,
-    kind: str,
     count: int | None,
-    size: tuple[int, int] | None,
-    seed: int,
-    shapes: Path | None,
-    hole_ratio: tuple[float, float] | None,
+    size: Any,
+    hole_ratio: Any,
     bins: bool,
     like: Path | None,
     check: bool,
+    **how: Any,
 ) -> None:
     """Make a test set of masks in the folder OUT: PNGs, white = hole, and a manifest with their hash.
 
@@ -99,42 +98,22 @@ def masks(
         raise click.UsageError("got --like beside --count or --size, which it takes from the images")
     names = _names_like(like) if like else [(f"{n:05d}", size or (256, 256)) for n in range(count or 1000)]
     ranges = BINS if bins else (hole_ratio,) if hole_ratio else ()
-    _tell(out, _make(out, kind, names, seed, ranges, shapes))
+    _tell(out, _make(out, names=names, hole_ratios=ranges, **how))
 
 
-def _make(
-    out: Path,
-    kind: str,
-    names: list[tuple[str, tuple[int, int]]],
-    seed: int,
-    ranges: tuple[tuple[float, float], ...],
-    shapes: Path | None,
-) -> Manifest:
+def _make(out: Path, kind: str, names: Sequence[Any], shapes: Path | None, **options: Any) -> Manifest:
     """Make the set, with a progress bar on a terminal."""
     import torch
-    from rich.console import Console
-    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TimeRemainingColumn
 
     from inpaint.mask_sets import make_mask_set
     from inpaint.random_masks import read_shapes
 
     silhouettes = read_shapes(shapes) if shapes else None
-    console = Console(stderr=True)
-    columns = (BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
     threads = torch.get_num_threads()
     torch.set_num_threads(1)  # the tables of one mask are tiny: more threads would only wait for each other
     try:
-        with Progress(*columns, console=console, disable=not console.is_terminal) as progress:
-            bar = progress.add_task(kind, total=len(names))
-            return make_mask_set(
-                out,
-                kind,
-                names,
-                seed=seed,
-                hole_ratios=ranges,
-                shapes=silhouettes,
-                on_mask=lambda: progress.advance(bar),
-            )
+        with progress_bar(len(names), kind) as advance:
+            return make_mask_set(out, kind, names, **options, shapes=silhouettes, on_mask=advance)
     finally:
         torch.set_num_threads(threads)
 
@@ -147,12 +126,12 @@ def _names_like(folder: Path) -> list[tuple[str, tuple[int, int]]]:
 
     if not folder.is_dir():
         raise DataError(f"no folder of images at {str(folder)!r}; check the path")
-    files = sorted(file for file in folder.iterdir() if file.suffix.lower() in READABLE_SUFFIXES)
-    files = [file for file in files if not file.name.startswith(".")]
-    if not files:
+    files = [file for file in sorted(folder.iterdir()) if file.suffix.lower() in READABLE_SUFFIXES]
+    read = [(file.stem, read_image(file)) for file in files if not file.name.startswith(".")]
+    images = [(stem, (image.height, image.width)) for stem, image in read]
+    if not images:
         raise DataError(f"no images in {folder}, expected {' '.join(READABLE_SUFFIXES)}: check the folder")
-    images = ((file.stem, read_image(file)) for file in files)
-    return [(stem, (image.height, image.width)) for stem, image in images]
+    return images
 
 
 def _tell(out: Path, manifest: Manifest) -> None:

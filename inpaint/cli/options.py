@@ -1,16 +1,19 @@
-"""What several commands share: options of inpainting, checks of an output before the work."""
+"""What several commands share: options of inpainting, checks of an output before the work, the bar."""
 
 from __future__ import annotations
 
 import os
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import click
 
 from inpaint.errors import ImageError
+
+PATH = click.Path(path_type=Path)
 
 
 class _DeviceType(click.ParamType):
@@ -22,6 +25,17 @@ class _DeviceType(click.ParamType):
         return value
 
 
+def stack(*options: Callable[..., Any]) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
+    """One decorator of several, in the order of the help text."""
+
+    def decorate(command: Callable[..., Any]) -> Callable[..., Any]:
+        for option in reversed(options):
+            command = option(command)
+        return command
+
+    return decorate
+
+
 DEVICE = _DeviceType()
 device_option = click.option(
     "--device",
@@ -31,69 +45,70 @@ device_option = click.option(
     show_default=True,
     help="auto, cpu, cuda, cuda:N or mps; auto takes CUDA, then MPS, then the CPU.",
 )
-
 accept_licence_option = click.option(
     "--accept-licence",
     is_flag=True,
     help="Accept a non-commercial licence of weights without being asked.",
 )
-
-
-def inpainting_options(command: Callable[..., Any]) -> Callable[..., Any]:
-    """Add the options of a fill: model, licence, device, precision, mask, harmonise, strict."""
-    options = [
-        click.option(
-            "--model",
-            default="acr-small",
-            show_default=True,
-            help="A name from `inpaint models`, fetched if need be, or the path of a checkpoint.",
-        ),
-        accept_licence_option,
-        device_option,
-        click.option("--invert-mask", is_flag=True, help="Black is the hole, not white."),
-        click.option(
-            "--dilate",
-            type=click.IntRange(min=0),
-            default=None,
-            metavar="N",
-            help="Grow the holes by N pixels first; 0 takes the mask as it is. By default thick holes grow "
-            "by up to 4 pixels, depending on the size of the image.",
-        ),
-        click.option(
-            "--harmonise/--no-harmonise",
-            default=True,
-            show_default=True,
-            help="Match colour at the rim and grain to the surroundings.",
-        ),
-        click.option("--strict", is_flag=True, help="An implausible mask is an error, not a warning."),
-        click.option(
-            "--precision",
-            type=click.Choice(["float32", "bfloat16", "auto"]),
-            default="float32",
-            show_default=True,
-            help="What the network computes in; auto takes bfloat16 where this machine is faster with it.",
-        ),
-    ]
-    for option in reversed(options):
-        command = option(command)
-    return command
-
-
-def output_options(command: Callable[..., Any]) -> Callable[..., Any]:
-    """Add ``quality`` and ``strip_metadata`` to a command."""
-    quality = click.option(
+inpainting_options = stack(
+    click.option(
+        "--model",
+        default="acr-small",
+        show_default=True,
+        help="A name from `inpaint models`, fetched if need be, or the path of a checkpoint.",
+    ),
+    accept_licence_option,
+    device_option,
+    click.option("--invert-mask", is_flag=True, help="Black is the hole, not white."),
+    click.option(
+        "--dilate",
+        type=click.IntRange(min=0),
+        metavar="N",
+        help="Grow the holes by N pixels first; 0 takes the mask as it is. By default thick holes grow "
+        "by up to 4 pixels, depending on the size of the image.",
+    ),
+    click.option(
+        "--harmonise/--no-harmonise",
+        default=True,
+        show_default=True,
+        help="Match colour at the rim and grain to the surroundings.",
+    ),
+    click.option("--strict", is_flag=True, help="An implausible mask is an error, not a warning."),
+    click.option(
+        "--precision",
+        type=click.Choice(["float32", "bfloat16", "auto"]),
+        default="float32",
+        show_default=True,
+        help="What the network computes in; auto takes bfloat16 where this machine is faster with it.",
+    ),
+    click.option(
         "--quality",
         type=click.IntRange(1, 100),
         metavar="N",
         help="Encode JPEG, WebP, AVIF and HEIC anew at this quality, 1 to 100. Without it a JPEG keeps its "
         "quality, and every block that the fill does not touch.",
-    )
-    strip = click.option(
+    ),
+    click.option(
         "--strip-metadata",
         is_flag=True,
         help="Leave out EXIF, XMP, text and comments; colours, resolution and orientation stay.",
-    )
-    return quality(strip(command))
+    ),
+)
+
+
+@contextmanager
+def progress_bar(total: int, description: str = "") -> Iterator[Callable[..., None]]:
+    """A bar on a terminal, nothing elsewhere: call it after each step, or with what is done by now."""
+    from rich.console import Console
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+    console = Console(stderr=True)
+    columns = (TextColumn("{task.description}", markup=False), BarColumn(), MofNCompleteColumn())
+    with Progress(*columns, TimeRemainingColumn(), console=console, disable=not console.is_terminal) as bars:
+        bar = bars.add_task(description, total=total)
+        yield lambda what=description, done=None: bars.update(
+            bar, advance=1 if done is None else None, completed=done, description=what
+        )
 
 
 def check_output(output: Path, inputs: Mapping[str, Path]) -> None:
@@ -114,7 +129,8 @@ def check_output(output: Path, inputs: Mapping[str, Path]) -> None:
     if not os.access(output.parent, os.W_OK):
         raise ImageError(f"the output folder {str(output.parent)!r} may not be written to: choose another")
     for what, path in inputs.items():
-        if _is_same_file(output, path):
+        both = output.exists() and path.exists()
+        if output.samefile(path) if both else output.resolve() == path.resolve():
             raise ImageError(f"the output {name} is {what} itself and would replace it: choose another name")
 
 
@@ -128,11 +144,3 @@ def plan_folder(folder: Path, names: Sequence[str], inputs: Mapping[str, Path], 
         found = "is a file" if folder.exists() else "cannot be made"
         raise ImageError(f"the folder {str(folder)!r} for {option} {found}: choose another")
     return paths
-
-
-def _is_same_file(one: Path, other: Path) -> bool:
-    """Whether two paths lead to one file, also through links, and also where it does not exist yet."""
-    try:
-        return one.samefile(other)
-    except OSError:
-        return one.resolve() == other.resolve()

@@ -5,34 +5,34 @@ from __future__ import annotations
 import time
 from functools import partial
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import click
 
-from inpaint.cli.options import check_output, inpainting_options, output_options, plan_folder
+from inpaint.cli.options import PATH, check_output, inpainting_options, plan_folder
 
 
 @click.command()
-@click.argument("image", type=click.Path(path_type=Path))
-@click.argument("mask", type=click.Path(path_type=Path))
+@click.argument("image", type=PATH)
+@click.argument("mask", type=PATH)
 @click.option(
     "-o",
     "--output",
-    type=click.Path(path_type=Path),
+    type=PATH,
     required=True,
     help="Image to write; its suffix decides the format (.png and .tif keep known pixels exactly).",
 )
 @inpainting_options
-@output_options
 @click.option(
     "--save-mask",
-    type=click.Path(path_type=Path),
+    type=PATH,
     metavar="FILE",
     help="Also write what was filled as a mask, white = hole: the soft rim and the dilation included.",
 )
 @click.option(
     "--save-prior",
-    type=click.Path(path_type=Path),
+    type=PATH,
     metavar="DIR",
     help="Also write what the prior reconstructs and where it attends, as images in this folder.",
 )
@@ -40,17 +40,12 @@ def run(
     image: Path,
     mask: Path,
     output: Path,
+    *,
     model: str,
     accept_licence: bool,
-    device: str,
-    precision: Any,
-    invert_mask: bool,
-    dilate: int | None,
     save_mask: Path | None,
-    quality: int | None,
-    strip_metadata: bool,
     save_prior: Path | None,
-    **settings: Any,
+    **options: Any,
 ) -> None:
     """Fill the holes of IMAGE, which are white in MASK.
 
@@ -61,7 +56,7 @@ def run(
     check_output(output, inputs)
     if save_mask is not None:
         check_output(save_mask, {**inputs, "the result": output})
-    prior_outputs: list[Path] = []
+    asked, prior_outputs = SimpleNamespace(**options), []
     if save_prior is not None:
         names = [f"{image.stem}_{kind}.png" for kind in ("reconstruction", "attention")]
         prior_outputs = plan_folder(save_prior, names, {**inputs, "the result": output}, "--save-prior")
@@ -74,28 +69,28 @@ def run(
     from inpaint.pipeline import InpaintPipeline, read_hole
     from inpaint.weights.terminal import locate_in_terminal
 
-    source, masks = read_file(image), read_masks(mask, invert=invert_mask)
+    source, masks = read_file(image), read_masks(mask, invert=asked.invert_mask)
     source.check_masks(masks)
     page = next((n for n, one in enumerate(masks) if hole_from_mask(one).any()), 0)
-    hole = read_hole(source.image(page), masks[page], dilate)  # complains before the model is loaded
+    hole = read_hole(source.image(page), masks[page], asked.dilate)  # complains before the model is loaded
     weights = locate_in_terminal(model, "inpainter", accept_licence=accept_licence)
-    pipeline = InpaintPipeline.from_pretrained(weights, device=device, precision=precision)
+    pipeline = InpaintPipeline.from_pretrained(weights, device=asked.device, precision=asked.precision)
     prior = pipeline.require_prior() if prior_outputs else None
     start = time.perf_counter()
-    source.fill(partial(pipeline, dilate=dilate, **settings), masks)
+    settings = {"dilate": asked.dilate, "harmonise": asked.harmonise, "strict": asked.strict}
+    source.fill(partial(pipeline, **settings), masks)
     seconds = time.perf_counter() - start
-    shown = ()
-    if prior is not None:
-        before = turn_upright(source.load(page), source.orientations[0])
-        shown = prior_images(prior, to_8_bit(before), hole, pipeline.device)
-    notes = write_file(source, output, quality=quality, strip=strip_metadata)
+    before = to_8_bit(turn_upright(source.load(page), source.orientations[page % len(source.orientations)]))
+    shown = () if prior is None else prior_images(prior, before, hole, pipeline.device)
+    notes = write_file(source, output, quality=asked.quality, strip=asked.strip_metadata)
     if save_mask is not None:
         write_image(Image.fromarray(hole), save_mask)
+    name = click.format_filename(output)
     pages = f" on {source.frames} pages or frames" if source.frames > 1 else ""
-    told = f"{hole.mean():.1%} of {source.size[0]} x {source.size[1]} pixels{pages} in {seconds:.1f} s"
-    click.echo(f"{click.format_filename(output)}: filled {told} on {pipeline.device}, {pipeline.precision}")
+    told = f"{hole.mean():.1%} of {' x '.join(map(str, source.size))} pixels{pages} in {seconds:.1f} s"
+    click.echo(f"{name}: filled {told} on {pipeline.device}, {pipeline.precision}")
     for note in notes:
-        click.echo(f"{click.format_filename(output)}: {note}", err=True)
+        click.echo(f"{name}: {note}", err=True)
     for path, picture in zip(prior_outputs, shown, strict=True):
         if picture is not None:
             path.parent.mkdir(exist_ok=True)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import webbrowser
+from typing import Any
 
 import click
 
@@ -32,8 +33,7 @@ from inpaint.errors import InpaintError
     "--max-megapixels", type=click.IntRange(min=1), default=100, show_default=True, help="Largest photo."
 )
 @click.option(
-    "--allow-host",
-    "hosts",
+    *("--allow-host", "hosts"),
     metavar="NAME",
     multiple=True,
     help="Name under which visitors reach this server; IP addresses and localhost always work.",
@@ -44,17 +44,7 @@ from inpaint.errors import InpaintError
     help="Let visitors fetch published models that are not here, by a click.",
 )
 @click.option("--open", "open_browser", is_flag=True, help="Show the page in the browser at once.")
-def serve(
-    host: str,
-    port: int,
-    device: str,
-    login: str | None,
-    max_mb: int,
-    max_megapixels: int,
-    hosts: tuple[str, ...],
-    allow_downloads: bool,
-    open_browser: bool,
-) -> None:
+def serve(login: str | None, max_mb: int, max_megapixels: int, open_browser: bool, **options: Any) -> None:
     """Open a web page on which photos can be painted over and filled.
 
     Nothing leaves this machine. Photos and results are deleted an hour after their last use, and when the
@@ -72,15 +62,8 @@ def serve(
             "the page needs Gradio, which is not installed: pip install 'mae-acr-inpaint[app]'"
         ) from None
     name, _, password = (login or "").partition(":")
-    server = build_server(
-        host=host,
-        port=port,
-        device=device,
-        login=(name, password) if login else None,
-        limits=Limits(file_bytes=max_mb * 2**20, pixels=max_megapixels * 1_000_000),
-        hosts=hosts,
-        allow_downloads=allow_downloads,
-    )
+    limits = Limits(file_bytes=max_mb * 2**20, pixels=max_megapixels * 1_000_000)
+    server = build_server(login=(name, password) if login else None, limits=limits, **options)
     click.echo(f"open {server.url} in your browser; stop with Ctrl+C")
     if open_browser:  # which takes longer to start than the server
         webbrowser.open(server.url)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -11,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from inpaint.cli.options import DEVICE
+from inpaint.cli.options import DEVICE, PATH, progress_bar, stack
 
 if TYPE_CHECKING:
     from inpaint.train.config import Kind, RunConfig
@@ -36,43 +37,30 @@ class _TrainCommand(click.Command):
         return super().make_context(info_name, args, parent, **extra)
 
 
-def _training_options(command: Callable[..., Any]) -> Callable[..., Any]:
-    """Add ``config`` and the options that :func:`_train` takes to a command."""
-    options = [
-        click.argument("config", type=click.Path(path_type=Path)),
-        click.option(
-            "--out",
-            type=click.Path(path_type=Path),
-            metavar="DIR",
-            help="Folder of the run, instead of the config's.",
-        ),
-        click.option(
-            "--images",
-            type=click.IntRange(1),
-            metavar="N",
-            help="Length of the run and its schedule, instead of the config's; the same again to resume.",
-        ),
-        click.option(
-            "--minutes",
-            type=click.FloatRange(0, min_open=True),
-            metavar="M",
-            help="Time budget: steps are timed first, and length and schedule of the run set to fit.",
-        ),
-        click.option(
-            "--device",
-            type=DEVICE,
-            metavar="DEVICE",
-            help="Where to compute, instead of the config's choice.",
-        ),
-        click.option(
-            "--dry-run",
-            is_flag=True,
-            help="Build everything, try a step on random images, print what the run needs, and stop.",
-        ),
-    ]
-    for option in reversed(options):
-        command = option(command)
-    return command
+_training_options = stack(
+    click.argument("config", type=PATH),
+    click.option("--out", type=PATH, metavar="DIR", help="Folder of the run, instead of the config's."),
+    click.option(
+        "--images",
+        type=click.IntRange(1),
+        metavar="N",
+        help="Length of the run and its schedule, instead of the config's; the same again to resume.",
+    ),
+    click.option(
+        "--minutes",
+        type=click.FloatRange(0, min_open=True),
+        metavar="M",
+        help="Time budget: steps are timed first, and length and schedule of the run set to fit.",
+    ),
+    click.option(
+        "--device", type=DEVICE, metavar="DEVICE", help="Where to compute, instead of the config's choice."
+    ),
+    click.option(
+        "--dry-run",
+        is_flag=True,
+        help="Build everything, try a step on random images, print what the run needs, and stop.",
+    ),
+)
 
 
 @click.command(
@@ -123,16 +111,12 @@ def _old_spelling(kind: Kind) -> click.Command:
     return command
 
 
-_OLD_SPELLINGS: dict[str, click.Command] = {
-    "mae": _old_spelling("mae"),
-    "fcmae": _old_spelling("fcmae"),
-    "acr": _old_spelling("acr"),
-}
+_OLD_SPELLINGS = {"mae": _old_spelling("mae"), "fcmae": _old_spelling("fcmae"), "acr": _old_spelling("acr")}
 
 
 @click.command()
-@click.argument("checkpoints", nargs=-1, required=True, type=click.Path(path_type=Path))
-@click.option("-o", "--output", required=True, type=click.Path(path_type=Path), help="Checkpoint to write.")
+@click.argument("checkpoints", nargs=-1, required=True, type=PATH)
+@click.option("-o", "--output", required=True, type=PATH, help="Checkpoint to write.")
 def average(checkpoints: tuple[Path, ...], output: Path) -> None:
     """Average the weights of CHECKPOINTS that were trained from the same network.
 
@@ -161,12 +145,8 @@ def _train(
     from inpaint.train.config import change_config, read_config
 
     run = read_config(path, kind, lambda line: click.echo(f"warning: {line}", err=True))
-    run = change_config(
-        run,
-        images=images or run.images,
-        out=out or run.out,
-        device=str(choose_device(device or run.device)),
-    )
+    where = str(choose_device(device or run.device))
+    run = change_config(run, images=images or run.images, out=out or run.out, device=where)
     from inpaint.train.distributed import join_processes
     from inpaint.train.fit import choose_precision
 
@@ -233,33 +213,20 @@ def _dry_run(run: RunConfig, processes: Processes) -> None:
 
 @contextmanager
 def _shown_progress(name: str, images: int, is_main: bool) -> Iterator[Callable[[Progress], None]]:
-    """A progress bar on a terminal, a line now and then elsewhere; nothing but for the main process."""
-    from rich.console import Console
-    from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn
-
-    console = Console(stderr=True)
-    if not is_main or not console.is_terminal:
-        yield _progress_lines()
+    """A progress bar on a terminal, and a line now and then elsewhere."""
+    if is_main and sys.stderr.isatty():
+        with progress_bar(images, name) as show:
+            yield lambda progress: show(_describe(name, progress), progress.images_seen)
         return
-    columns = (TextColumn("{task.description}", markup=False), BarColumn(), TaskProgressColumn())
-    with Progress(*columns, console=console) as bars:
-        bar = bars.add_task(name, total=images, visible=False)
-        yield lambda progress: bars.update(
-            bar, visible=True, completed=progress.images_seen, description=_describe(name, progress)
-        )
-
-
-def _progress_lines() -> Callable[[Progress], None]:
-    """A function that prints progress in a line, unless it did so only just now."""
     last = -LINE_EVERY_S
 
-    def show(progress: Progress) -> None:
+    def print_line(progress: Progress) -> None:
         nonlocal last
         if time.monotonic() - last >= LINE_EVERY_S or progress.images_seen >= progress.images:
             last = time.monotonic()
             click.echo(f"{progress.images_seen:>9} of {progress.images}  {_describe('', progress)}", err=True)
 
-    return show
+    yield print_line
 
 
 def _describe(name: str, progress: Progress) -> str:

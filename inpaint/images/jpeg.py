@@ -188,7 +188,9 @@ def _encode_component(
     # Only the rows and columns of blocks from the first changed one to the last are looked at.
     touched = [np.flatnonzero(changed.any(axis=axis)) // (8 * step[1 - axis]) for axis in (1, 0)]
     # Grey of another sampling may have fewer blocks than the image has room for.
-    part = tuple(slice(int(t[0]), min(int(t[-1]) + 1, n)) for t, n in zip(touched, blocks.shape, strict=False))
+    part = tuple(
+        slice(int(t[0]), min(int(t[-1]) + 1, n)) for t, n in zip(touched, blocks.shape, strict=False)
+    )
     blocks = blocks[part]
     pixel_part = tuple(slice(p.start * 8 * s, p.stop * 8 * s) for p, s in zip(part, step, strict=True))
     changed, filled = changed[pixel_part], filled[pixel_part]

@@ -16,46 +16,16 @@ import numpy as np
 import tifffile
 from PIL import Image, ImageChops
 
+import inpaint.images.tags as tags
 from inpaint.errors import ImageError
 from inpaint.images.depth import Pixels
 from inpaint.images.metadata import Metadata, clean_photoshop, clean_xmp, note_dropped
 from inpaint.images.modes import Native
-from inpaint.images.tags import (
-    BITS,
-    COMPRESSION,
-    DESCRIPTIVE,
-    DPI,
-    FORMAT,
-    HEIGHT,
-    ICC,
-    JPEG_START,
-    LAYERS,
-    MAKER_NOTE,
-    ORIENTATION,
-    PHOTOMETRIC,
-    PHOTOSHOP,
-    PREDICTOR,
-    SAMPLES,
-    STRIP_SIZES,
-    STRIPS,
-    SUB_IFDS,
-    SUBFILE,
-    TILE_SIZES,
-    TILES,
-    WIDTH,
-    XMP,
-    Ifd,
-    Tag,
-    build,
-    read_header,
-    read_ifd,
-    short,
-)  # fmt: skip
+from inpaint.images.tags import Ifd, Tag, build, read_header, read_ifd, short
 
 # Of the coding of a page, taken from the new coding where it is encoded anew.
-_CODING = {WIDTH, HEIGHT, BITS, COMPRESSION, PHOTOMETRIC, 266, STRIPS, SAMPLES, 278, STRIP_SIZES, 284,
-           PREDICTOR, 320, 322, 323, TILES, TILE_SIZES, 338, FORMAT, 347, *range(512, 522), *range(529, 533),
-           }  # fmt: skip
+_CODING = {*range(256, 260), 262, 266, 273, 277, 278, 279, 284, 317, 320, *range(322, 326), 338, 339, 347,
+           *range(512, 522), *range(529, 533)}  # fmt: skip
 _DEPTH, EXTRA = 32997, 338
 _PILLOW = {1: "raw", 2: "tiff_ccitt", 3: "group3", 4: "group4", 5: "tiff_lzw", 8: "tiff_adobe_deflate",
            32773: "packbits", 32946: "tiff_deflate"}  # fmt: skip
@@ -84,20 +54,20 @@ def open_tiff(data: bytes, notes: list[str]) -> TiffPages:
     while offset and offset not in seen:
         seen.add(offset)
         ifd, offset, _ = read_ifd(data, order, offset, big)
-        kind = (ifd[SUBFILE].numbers() or [0])[0] if SUBFILE in ifd else 0
+        kind = (ifd[tags.SUBFILE].numbers() or [0])[0] if tags.SUBFILE in ifd else 0
         if kind & 1 and tiff.ifds:
             dropped.append("reduced copies")
             continue
-        for tag, name in ((SUB_IFDS, "reduced copies"), (LAYERS, "Photoshop layers")):
+        for tag, name in ((tags.SUB_IFDS, "reduced copies"), (tags.LAYERS, "Photoshop layers")):
             if ifd.pop(tag, None):
                 dropped.append(name)
-        for tag, clean in ((XMP, clean_xmp), (PHOTOSHOP, clean_photoshop)):
+        for tag, clean in ((tags.XMP, clean_xmp), (tags.PHOTOSHOP, clean_photoshop)):
             if tag in ifd:
                 value = clean(ifd[tag].value, dropped)
                 ifd[tag] = Tag(ifd[tag].kind, len(value), value)
         for inner in (entry.child for entry in ifd.values() if entry.child):
-            if MAKER_NOTE in inner and JPEG_START in inner[MAKER_NOTE].value:
-                del inner[MAKER_NOTE]
+            if tags.MAKER_NOTE in inner and tags.JPEG_START in inner[tags.MAKER_NOTE].value:
+                del inner[tags.MAKER_NOTE]
                 dropped.append("maker notes with an image")
         if not kind & 4:  # else a mask of transparency
             tiff.pages.append(len(tiff.ifds))
@@ -108,11 +78,11 @@ def open_tiff(data: bytes, notes: list[str]) -> TiffPages:
 
 def read_page(tiff: TiffPages, page: int) -> Native:
     """Decode one page as it is stored: its orientation is not applied."""
-    index, photometric = tiff.pages[page], tiff.number(page, PHOTOMETRIC, 1)
-    samples, bits, code = (tiff.number(page, tag, 1) for tag in (SAMPLES, BITS, COMPRESSION))
+    index, photometric = tiff.pages[page], tiff.number(page, tags.PHOTOMETRIC, 1)
+    samples, bits, code = (tiff.number(page, tag, 1) for tag in (tags.SAMPLES, tags.BITS, tags.COMPRESSION))
     colours = {5: 4}.get(photometric, 3 if photometric in (2, 6, 8) else 1)
     extra = tiff.ifds[index][EXTRA].numbers() if EXTRA in tiff.ifds[index] else []
-    is_plain = bits <= 8 and tiff.number(page, FORMAT, 1) == 1
+    is_plain = bits <= 8 and tiff.number(page, tags.FORMAT, 1) == 1
     planes = tiff.number(page, _DEPTH, 1)
     if planes > 1 or (photometric > 2 and not is_plain) or samples - colours > (photometric < 3):
         raise ImageError(
@@ -121,14 +91,16 @@ def read_page(tiff: TiffPages, page: int) -> Native:
         )
     if is_plain and (code in _PILLOW or code in (6, 7)):
         # Pillow would turn the page, and divide premultiplied colours by alpha.
-        ifd = {**tiff.ifds[index], ORIENTATION: short(1)} | ({EXTRA: short(2)} if len(extra) == 1 else {})
+        ifd = {**tiff.ifds[index], tags.ORIENTATION: short(1)} | (
+            {EXTRA: short(2)} if len(extra) == 1 else {}
+        )
         data = build([(ifd, _segments(tiff, index))], tiff.order)
         with Image.open(io.BytesIO(data), formats=["TIFF"]) as image:
             image.load()
             return image.copy()
     try:
         with tifffile.TiffFile(io.BytesIO(tiff.data)) as opened:
-            first = (tiff.ifds[index].get(TILES) or tiff.ifds[index][STRIPS]).numbers()[0]
+            first = (tiff.ifds[index].get(tags.TILES) or tiff.ifds[index][tags.STRIPS]).numbers()[0]
             found: Any = next(one for one in opened.pages if one.dataoffsets[:1] == (first,))
             pixels = found.asarray()
             if found.planarconfig == 2 and pixels.ndim == 3:
@@ -147,19 +119,21 @@ def read_page(tiff: TiffPages, page: int) -> Native:
 def metadata_of(tiff: TiffPages) -> Metadata:
     """What another format can carry of the first page's tags."""
     ifd, dpi = tiff.ifds[tiff.pages[0]], None
-    described = {tag: entry for tag, entry in ifd.items() if tag in DESCRIPTIVE or entry.child is not None}
-    if DPI[0] in ifd and DPI[1] in ifd:
-        pair = [np.frombuffer(ifd[tag].value, "<u4") for tag in DPI[:2]]
-        scale = {2: 1.0, 3: 2.54}.get(ifd[DPI[2]].numbers()[0] if DPI[2] in ifd else 2)
+    described = {
+        tag: entry for tag, entry in ifd.items() if tag in tags.DESCRIPTIVE or entry.child is not None
+    }
+    if tags.DPI[0] in ifd and tags.DPI[1] in ifd:
+        pair = [np.frombuffer(ifd[tag].value, "<u4") for tag in tags.DPI[:2]]
+        scale = {2: 1.0, 3: 2.54}.get(ifd[tags.DPI[2]].numbers()[0] if tags.DPI[2] in ifd else 2)
         if scale and all(len(one) == 2 and one[1] for one in pair):
             dpi = (float(pair[0][0] / pair[0][1] * scale), float(pair[1][0] / pair[1][1] * scale))
-    icc, xmp = (ifd[tag].value if tag in ifd else b"" for tag in (ICC, XMP))
+    icc, xmp = (ifd[tag].value if tag in ifd else b"" for tag in (tags.ICC, tags.XMP))
     return Metadata(icc, build([(described, None)], "<") if described else b"", xmp, dpi)
 
 
 def write_pages(tiff: TiffPages, filled: dict[int, Native], notes: list[str], *, strip: bool) -> bytes:
     """The file with the filled pages; ``strip`` keeps tags of coding, resolution, colour, orientation."""
-    parts, kept_tags = [], _CODING | {SUBFILE, ORIENTATION, ICC, *DPI}
+    parts, kept_tags = [], _CODING | {tags.SUBFILE, tags.ORIENTATION, tags.ICC, *tags.DPI}
     for index, ifd in enumerate(tiff.ifds):
         kept = {tag: entry for tag, entry in ifd.items() if not strip or tag in kept_tags}
         page = tiff.pages.index(index) if index in tiff.pages else None
@@ -180,11 +154,15 @@ def new_tiff(natives: list[Native], metadata: Metadata) -> bytes:
             order, _, place = read_header(metadata.exif)
             described = read_ifd(metadata.exif, order, place)[0]
             coding = {tag: entry for tag, entry in described.items() if tag not in _CODING} | coding
-        for tag, kind, value in ((ICC, 7, metadata.icc), (XMP, 1, metadata.xmp)):
+        for tag, kind, value in ((tags.ICC, 7, metadata.icc), (tags.XMP, 1, metadata.xmp)):
             coding |= {tag: Tag(kind, len(value), value)} if value else {}
         if metadata.dpi:
             pairs = [np.array([round(value * 1000), 1000], "<u4").tobytes() for value in metadata.dpi]
-            coding |= {DPI[0]: Tag(5, 1, pairs[0]), DPI[1]: Tag(5, 1, pairs[1]), DPI[2]: short(2)}
+            coding |= {
+                tags.DPI[0]: Tag(5, 1, pairs[0]),
+                tags.DPI[1]: Tag(5, 1, pairs[1]),
+                tags.DPI[2]: short(2),
+            }
         parts.append((coding, segments))
     return build(parts, "<")
 
@@ -192,9 +170,9 @@ def new_tiff(natives: list[Native], metadata: Metadata) -> bytes:
 def _encode(native: Native, tiff: TiffPages | None, page: int, notes: list[str]) -> tuple[Ifd, list[bytes]]:
     """Code one page by Pillow or tifffile, in the source's compression where that is without loss."""
     code, photometric = (
-        (tiff.number(page, COMPRESSION, 1), tiff.number(page, PHOTOMETRIC, 1)) if tiff else (8, 1)
+        (tiff.number(page, tags.COMPRESSION, 1), tiff.number(page, tags.PHOTOMETRIC, 1)) if tiff else (8, 1)
     )
-    predicted = tiff.number(page, PREDICTOR, 1) != 1 if tiff else True
+    predicted = tiff.number(page, tags.PREDICTOR, 1) != 1 if tiff else True
     buffer = io.BytesIO()
     if isinstance(native, Image.Image):
         name = _PILLOW.get(code, "")
@@ -203,7 +181,7 @@ def _encode(native: Native, tiff: TiffPages | None, page: int, notes: list[str])
         plain = ImageChops.invert(plain) if not photometric and native.mode in ("1", "L") else plain
         plain.info = {}
         info = (
-            {PREDICTOR: 2}
+            {tags.PREDICTOR: 2}
             if predicted and native.mode != "1" and ("lzw" in name or "deflate" in name)
             else {}
         )
@@ -245,9 +223,9 @@ def _encode(native: Native, tiff: TiffPages | None, page: int, notes: list[str])
             coding[EXTRA] = old[EXTRA]
             if old[EXTRA].numbers() == [0]:
                 notes.append(f"page {page + 1}: the last channel is kept as it is, not filled")
-        if not photometric and coding[PHOTOMETRIC].numbers() == [1]:
-            coding[PHOTOMETRIC] = short(0)
-        if (bits := tiff.number(page, BITS, 1)) not in (1, 8) and coding[BITS].numbers()[0] == 8:
+        if not photometric and coding[tags.PHOTOMETRIC].numbers() == [1]:
+            coding[tags.PHOTOMETRIC] = short(0)
+        if (bits := tiff.number(page, tags.BITS, 1)) not in (1, 8) and coding[tags.BITS].numbers()[0] == 8:
             notes.append(f"page {page + 1}: {bits} bits became 8")
     return coding, _segments(made, 0)
 
@@ -260,7 +238,7 @@ def _inverted(pixels: Pixels) -> Pixels:
 def _segments(tiff: TiffPages, index: int) -> list[bytes]:
     """The strips or tiles of a directory as they are compressed."""
     ifd = tiff.ifds[index]
-    places = (ifd.get(TILES) or ifd[STRIPS]).numbers()
-    sizes = ifd.get(TILE_SIZES) or ifd.get(STRIP_SIZES)
+    places = (ifd.get(tags.TILES) or ifd[tags.STRIPS]).numbers()
+    sizes = ifd.get(tags.TILE_SIZES) or ifd.get(tags.STRIP_SIZES)
     lengths = sizes.numbers() if sizes else [len(tiff.data)] * len(places)
     return [tiff.data[place : place + size] for place, size in zip(places, lengths, strict=True)]

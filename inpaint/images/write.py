@@ -101,12 +101,11 @@ def write_file(
             return _encode_light(file, target, notes, strip)
         kept = ("duration", "loop", "default_image", *(["bits"] if same else []))
         options = {key: value for key, value in file.options.items() if key in kept}
-        if same and target == "PNG":
-            natives = [file.native(frame) for frame in range(file.frames)]
-            return png_with_chunks_of(
-                _encode(natives, "PNG", Metadata(), QUALITY, options, notes), file.data, notes, strip=strip
-            )
         turn = file.orientations[0] if same else 1  # the same format keeps its pixels as they lie
+        natives = [file.native(n) if turn > 1 else file.upright(n) for n in range(file.frames)]
+        if same and target == "PNG":
+            encoded = _encode(natives, "PNG", Metadata(), QUALITY, options, notes)
+            return png_with_chunks_of(encoded, file.data, notes, strip=strip)
         metadata = file.metadata.cleaned(notes, upright=turn == 1)
         if strip:
             exif = exif_of_orientation(turn) if turn > 1 else b""
@@ -115,7 +114,6 @@ def write_file(
             options["lossless"] = file.options["lossless"]
         if same and not FORMATS[target].lossless and not options.get("lossless"):
             notes.append(f"{called(target)} is encoded anew as a whole: known pixels change slightly")
-        natives = [file.native(n) if turn > 1 else file.upright(n) for n in range(file.frames)]
         encoded = _encode(natives, target, metadata, quality or QUALITY, options, notes)
         if target == "JPEG2000":
             return jp2_with_boxes_of(encoded, file.data if same else b"", metadata.icc, notes, strip=strip)
@@ -155,29 +153,22 @@ def _encode(
     notes: list[str],
 ) -> bytes:
     """Encode frames with what the format can hold of them and of their metadata."""
-    if (count := len(natives)) > 1:
-        if not FORMATS[target].frames:
-            notes.append(f"{called(target)} holds one frame: {count - 1} of {count} are left out")
-        elif target != "TIFF" and len({size_of(native) for native in natives}) > 1:
-            notes.append(f"the pages differ in size: {count - 1} of {count} are left out")
-        if target != "TIFF" and notes and notes[-1].endswith("are left out"):
+    if (count := len(natives)) > 1 and target != "TIFF":
+        why = "" if FORMATS[target].frames else f"{called(target)} holds one frame"
+        why = why or ("the pages differ in size" if len(set(map(size_of, natives))) > 1 else "")
+        why = why or ("" if isinstance(natives[0], Image.Image) else f"{called(target)} holds one deep frame")
+        if why:
+            notes.append(f"{why}: {count - 1} of {count} are left out")
             natives, options = natives[:1], {}
     if target == "GIF" and len(natives) > 1:  # Pillow compares frames well where palettes are sorted
         natives = [to_plain(native) if isinstance(native, Image.Image) else native for native in natives]
     fitted = [_fit(native, target, notes) for native in natives]
     first, images = fitted[0], [one for one in fitted if isinstance(one, Image.Image)]
-    mode = (
-        first.mode
-        if isinstance(first, Image.Image)
-        else "L"
-        if first.ndim == 2 or first.shape[2] == 2
-        else "RGB"
-    )
+    mode = first.mode if isinstance(first, Image.Image) else "RGB" if first.shape[2:] > (2,) else "L"
     kept = _pillow_metadata(target, mode, metadata, notes)
     if target == "TIFF":
-        return new_tiff(
-            fitted, Metadata(kept.get("icc_profile", b""), metadata.exif, metadata.xmp, metadata.dpi)
-        )
+        icc = kept.get("icc_profile", b"")
+        return new_tiff(fitted, Metadata(icc, metadata.exif, metadata.xmp, metadata.dpi))
     bits = options.pop("bits", 0)
     if target == "JXL":
         return _encode_jxl(np.asarray(first), kept, notes)

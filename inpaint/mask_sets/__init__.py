@@ -18,28 +18,11 @@ from PIL import Image
 
 from inpaint.errors import ConfigError, DataError
 from inpaint.images import hole_from_mask, read_mask, write_image
-from inpaint.mask_sets.manifest import (
-    MANIFEST,
-    Manifest,
-    MaskRecord,
-    Range,
-    hash_masks,
-    normal_name,
-    read_manifest,
-    write_manifest,
-)
+from inpaint.mask_sets.manifest import MANIFEST as MANIFEST
+from inpaint.mask_sets.manifest import Manifest, MaskRecord, Range, normal_name, write_manifest
+from inpaint.mask_sets.manifest import hash_masks as hash_masks
+from inpaint.mask_sets.manifest import read_manifest as read_manifest
 from inpaint.random_masks import DRAWING_VERSION, ObjectShapes, default_limit, draw_candidates
-
-__all__ = [
-    "BINS",
-    "MANIFEST",
-    "Manifest",
-    "MaskRecord",
-    "hash_masks",
-    "make_mask_set",
-    "read_manifest",
-    "verify",
-]
 
 BINS = ((0.01, 0.1), (0.1, 0.2), (0.2, 0.3), (0.3, 0.4), (0.4, 0.5), (0.5, 0.6))
 """The usual groups of hole ratios."""
@@ -86,7 +69,8 @@ def make_mask_set(
     records = tuple(MaskRecord(normal_name(name), *size) for name, size in names)
     if not records or len({record.name for record in records}) < len(records):
         raise DataError(f"got {len(names)} masks to make; expected one or more, each with a name of its own")
-    shapes_hash = _hash_shapes(shapes) if shapes else None
+    bits = np.unpackbits(shapes.bits.numpy(), axis=2).astype(np.bool_) if shapes else None
+    shapes_hash = None if bits is None else hash_masks((f"{n}", shape) for n, shape in enumerate(bits))
     plan = Manifest(DRAWING_VERSION, kind, seed, ranges, shapes_hash, records)
     if _is_there(folder, plan):
         return verify(folder)
@@ -99,23 +83,21 @@ def make_mask_set(
         make(number)  # before anything is written: a range out of reach shows at once
     folder.mkdir(parents=True, exist_ok=True)
     write_manifest(folder, plan)
-    ratios = []
+    done = []
 
     def make_all() -> Iterator[tuple[str, NDArray[np.bool_]]]:
         for number, record in enumerate(records):
             path = folder / f"{record.name}.png"
-            if path.exists():  # files are written whole or not at all
-                hole = _read(path)
-            else:
-                hole = make(number)
+            is_there = path.exists()  # files are written whole or not at all
+            hole = hole_from_mask(read_mask(path)) if is_there else make(number)
+            if not is_there:
                 write_image(Image.fromarray(hole), path)
-            ratios.append(float(hole.mean()))
+            done.append(replace(record, hole_ratio=float(hole.mean())))
             yield record.name, hole
             on_mask()
 
     digest = hash_masks(make_all())
-    done = tuple(replace(record, hole_ratio=ratio) for record, ratio in zip(records, ratios, strict=True))
-    manifest = replace(plan, masks=done, hash=digest)
+    manifest = replace(plan, masks=tuple(done), hash=digest)
     write_manifest(folder, manifest)
     return manifest
 
@@ -139,7 +121,7 @@ def verify(folder: Path) -> Manifest:
 
     def read_all() -> Iterator[tuple[str, NDArray[np.bool_]]]:
         for name, mask in expected.items():
-            hole = _read(folder / name)
+            hole = hole_from_mask(read_mask(folder / name))
             if hole.shape != (mask.height, mask.width) or hole.mean() != mask.hole_ratio:
                 changed.append(name)
             yield mask.name, hole
@@ -148,11 +130,6 @@ def verify(folder: Path) -> Manifest:
         which = _some(changed) if changed else "some mask, whose number of hole pixels is the same"
         raise DataError(f"the masks in {folder} do not have the hash of its {MANIFEST}: {which} changed")
     return manifest
-
-
-def _hash_shapes(shapes: ObjectShapes) -> str:
-    bits = np.unpackbits(shapes.bits.numpy(), axis=2).astype(np.bool_)
-    return hash_masks((f"{number}", shape) for number, shape in enumerate(bits))
 
 
 def _draw(
@@ -192,10 +169,6 @@ def _is_there(folder: Path, plan: Manifest) -> bool:
     if tuple(replace(mask, hole_ratio=None) for mask in found.masks) != plan.masks:
         raise DataError(f"{folder} holds another set of masks (other names or sizes); name another folder")
     return found.hash is not None
-
-
-def _read(path: Path) -> NDArray[np.bool_]:
-    return hole_from_mask(read_mask(path))
 
 
 def _files(folder: Path) -> set[str]:

@@ -8,7 +8,6 @@ import unicodedata
 from collections.abc import Iterable
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -63,17 +62,13 @@ class Manifest:
 
 
 def hash_masks(masks: Iterable[tuple[str, NDArray[np.bool_]]]) -> str:
-    """Hash a set of masks, so that a report can say which holes it was measured on.
+    """Hash a set of masks, so that a report can say which holes it was measured on: 64 hexadecimal digits.
 
     It is the SHA-256 over the stems in sorted order, each followed by the SHA-256 of that mask's height,
-    width and bits. So it depends neither on the order in which the masks come nor on how their files are
-    encoded, and no more than one mask is held in memory.
+    width and bits: neither the order of the masks nor how their files are encoded matters.
 
     Args:
         masks: stem of the file and ``(H, W)`` pixels, True = hole.
-
-    Returns:
-        64 hexadecimal digits.
 
     Raises:
         DataError: a stem comes twice.
@@ -105,9 +100,17 @@ def read_manifest(folder: Path) -> Manifest:
     except (OSError, ValueError) as error:
         raise DataError(f"cannot read {path} ({error}); expected what `inpaint masks` wrote") from error
     try:
-        return _from_json(content)
+        if content.pop("format") != FORMAT:
+            raise ValueError("another format")
+        count, _ = content.pop("count"), content.pop("size")
+        manifest = read_table(content, Manifest, Path())
+        if count != len(manifest.masks):
+            raise ValueError(f"{count} masks announced, {len(manifest.masks)} listed")
+        if odd := [mask.name for mask in manifest.masks if Path(mask.name).name != mask.name]:
+            raise ValueError(f"{odd[0]!r} is not a file name")
     except (AttributeError, KeyError, TypeError, ValueError, ConfigError) as error:
         raise DataError(f"{path} is not a manifest of masks ({error}); expected format {FORMAT!r}") from error
+    return manifest
 
 
 def write_manifest(folder: Path, manifest: Manifest) -> None:
@@ -121,19 +124,6 @@ def write_manifest(folder: Path, manifest: Manifest) -> None:
     }
     with atomic_write(folder / MANIFEST) as file:
         file.write((json.dumps(content, indent=1) + "\n").encode())
-
-
-def _from_json(content: dict[str, Any]) -> Manifest:
-    """The inverse of ``write_manifest``, for what another hand may have changed."""
-    if content.pop("format") != FORMAT:
-        raise ValueError("another format")
-    count, _ = content.pop("count"), content.pop("size")
-    manifest = read_table(content, Manifest, Path())
-    if count != len(manifest.masks):
-        raise ValueError(f"{count} masks announced, {len(manifest.masks)} listed")
-    if odd := [mask.name for mask in manifest.masks if Path(mask.name).name != mask.name]:
-        raise ValueError(f"{odd[0]!r} is not a file name")
-    return manifest
 
 
 def normal_name(name: str) -> str:
