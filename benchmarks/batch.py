@@ -3,8 +3,8 @@
     python benchmarks/batch.py memory --images 1000
     python benchmarks/batch.py passes --images 24 --device cpu
 
-``memory`` prints the peak resident memory after 10, 100, 500, 1,000 ... images of one batch; ``passes`` the seconds
-of CPU (on a GPU, of the clock) per image for several --batch-size, and how far results are from those of 1.
+``memory`` prints the peak resident memory after 10, 100, 500, 1,000 ... images of one batch; ``passes`` the
+seconds of CPU (on a GPU, of the clock) per image for several --batch-size, and how far apart results are.
 """
 
 from __future__ import annotations
