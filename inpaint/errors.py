@@ -14,10 +14,13 @@ Every message is one line for a person: what was got, what was expected, what to
 
 from __future__ import annotations
 
+import contextlib
+import contextvars
 import warnings
-from collections.abc import Iterator
-from contextlib import contextmanager
-from contextvars import ContextVar
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
 
 
 class InpaintError(Exception):
@@ -36,7 +39,7 @@ class MaskWarning(UserWarning):
     """A mask is implausible: it marks nearly everything, or looks like the photo."""
 
 
-_collected: ContextVar[list[str] | None] = ContextVar("doubts", default=None)
+_collected: contextvars.ContextVar[list[str] | None] = contextvars.ContextVar("doubts", default=None)
 
 
 def warn_of_mask(message: str) -> None:
@@ -47,7 +50,7 @@ def warn_of_mask(message: str) -> None:
         lines.append(f"warning: {message}")
 
 
-@contextmanager
+@contextlib.contextmanager
 def collect_doubts(lines: list[str]) -> Iterator[None]:
     """Append to ``lines`` what :func:`warn_of_mask` says; Python's own way is not for several threads."""
     token = _collected.set(lines)
