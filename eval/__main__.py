@@ -9,10 +9,9 @@ import click
 
 from eval.commands.options import ALIASES
 from eval.commands.recognition import fine_tune, linear_probe
-from eval.commands.score import run, score, validate
+from eval.commands.score import run, score, validate, weights
 from eval.commands.studies import ablation, collapse, roadmap
 from eval.commands.table import table
-from eval.commands.weights import weights
 from inpaint.errors import InpaintError
 
 

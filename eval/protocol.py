@@ -45,15 +45,9 @@ def validate_methods(
 ) -> Report:
     """Score methods by the fixed validation protocol.
 
-    Args:
-        data: the training data folder.
-        methods: rows of the table, in its order.
-        device: where the fills compute, and the measures.
-        limit: only so many images, evenly spread.
-        weights: folders of feature networks, searched before ``DATA/metrics``.
-        lpips: networks of the LPIPS columns in place of the protocol's own.
-        fid: features of the FID columns in place of the protocol's own.
-        options: ``save`` and ``on_progress`` of :func:`eval.scoring.score`.
+    ``limit`` takes only so many images, evenly spread; folders of ``weights`` are searched before
+    ``DATA/metrics``; for the others see :func:`eval.measures.build.build_measures` and
+    :func:`eval.scoring.score`.
 
     Raises:
         InpaintError: data are missing or cannot be read, or a fill fails.

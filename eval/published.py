@@ -1,22 +1,17 @@
-"""Published scores: one data file, read strictly. Nothing of it was measured here."""
+"""Published scores, as ``published.toml`` records them. Nothing of it was measured here."""
 
 from __future__ import annotations
 
-import re
 import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from decimal import Decimal
 from functools import cache
 from pathlib import Path
-from typing import TypeVar
 
-from inpaint.errors import ConfigError, DataError
 from inpaint.strict import read_table
 
 PUBLISHED = Path(__file__).with_name("published.toml")
-_T = TypeVar("_T")
-_NUMBER = re.compile(r"\d+\.\d+")
 
 
 @dataclass(frozen=True)
@@ -58,30 +53,18 @@ class PublishedProtocol:
 
 @dataclass(frozen=True)
 class PublishedRow:
-    """A method's printed scores by column key; what was not printed is not there."""
+    """A method's scores by column key, with the digits of the print; what was not printed is not there."""
 
     label: str
     method: str
-    scores: Mapping[str, Decimal]
+    scores: Mapping[str, str]
 
 
 @dataclass(frozen=True)
 class PublishedTable:
-    """A table of a paper.
+    """A table of a paper; ``images`` and ``masks`` say in words which they were, ``n`` how many, if known.
 
-    Attributes:
-        key: its name on the command line.
-        title: for people.
-        size: side of the images in pixels.
-        protocol: the definitions behind its numbers.
-        images: which images, in words.
-        masks: which masks, in words.
-        source: where the numbers were read.
-        traps: of this table, beside those of its protocol.
-        rows: in the printed order.
-        methods: of the rows, by key.
-        n: how many images; None where that is not known.
-        masks_hole_ratio: mean of the masks; None where it is not known.
+    ``traps`` are those of this table, beside those of its protocol; ``rows`` are in the printed order.
     """
 
     key: str
@@ -94,84 +77,29 @@ class PublishedTable:
     traps: tuple[str, ...]
     rows: tuple[PublishedRow, ...]
     methods: Mapping[str, PublishedMethod]
-    n: int | None
-    masks_hole_ratio: float | None
-
-
-@dataclass(frozen=True)
-class _Table:
-    """A table as the file has it."""
-
-    title: str
-    size: int
-    protocol: str
-    images: str
-    masks: str
-    source: str
-    traps: tuple[str, ...]
-    rows: tuple[Mapping[str, str], ...]
     n: int | None = None
     masks_hole_ratio: float | None = None
 
-
-@dataclass(frozen=True)
-class _File:
-    methods: Mapping[str, PublishedMethod]
-    protocols: Mapping[str, PublishedProtocol]
-    tables: Mapping[str, _Table]
-
-
-def corrected(value: Decimal, column: PublishedColumn) -> Decimal:
-    """A printed value as the textbook defines it, with the printed digits; as it is without an offset."""
-    return value - Decimal(column.too_high_by or 0)
+    def score(self, row: PublishedRow, key: str, *, textbook: bool = False) -> Decimal | None:
+        """A printed value, or the textbook's; None if it was not printed or cannot be converted."""
+        column = self.protocol.columns[key]
+        if key not in row.scores or (textbook and column.own_definition and column.too_high_by is None):
+            return None
+        return Decimal(row.scores[key]) - Decimal(column.too_high_by or 0 if textbook else 0)
 
 
 @cache
-def read_published(path: Path = PUBLISHED) -> Mapping[str, PublishedTable]:
-    """Read the published tables by name.
-
-    Raises:
-        DataError: the file is missing, or anything in it is unknown, missing or of the wrong kind.
-    """
-    try:
-        content = tomllib.loads(path.read_text(encoding="utf-8"))
-        file = read_table(content, _File, path.parent)
-        for key, protocol in file.protocols.items():
-            for name, column in protocol.columns.items():
-                if column.too_high_by is not None:
-                    _number(column.too_high_by, f"protocols.{key}.columns.{name}.too_high_by")
-        return {key: _table(key, table, file) for key, table in file.tables.items()}
-    except (OSError, ValueError, ConfigError) as error:
-        raise DataError(f"{path}: {error}") from None
-
-
-def _table(key: str, table: _Table, file: _File) -> PublishedTable:
-    protocol = _one_of(table.protocol, file.protocols, f"tables.{key}.protocol")
-    rows = []
-    for number, row in enumerate(table.rows, start=1):
-        where = f"tables.{key}, row {number}"
-        method = row.get("method", "")
-        label = row.get("label", _one_of(method, file.methods, f"{where}: method").label)
-        scores = {
-            name: _number(text, f"{where}: {name}")
-            for name, text in row.items()
-            if name not in ("method", "label") and _one_of(name, protocol.columns, f"{where}: column")
-        }
-        if not scores:
-            raise ConfigError(f"{where}: got no score; expected some of {', '.join(protocol.columns)}")
-        rows.append(PublishedRow(label, method, scores))
-    known = {**vars(table), "key": key, "protocol": protocol, "rows": tuple(rows), "methods": file.methods}
-    return PublishedTable(**known)
-
-
-def _one_of(name: str, known: Mapping[str, _T], where: str) -> _T:
-    if name not in known:
-        raise ConfigError(f"{where} is {name!r}; expected one of {', '.join(known)}")
-    return known[name]
-
-
-def _number(text: str, where: str) -> Decimal:
-    """A number written as text, so that it keeps its digits."""
-    if not _NUMBER.fullmatch(text):
-        raise ConfigError(f'{where} is {text!r}; expected a number as printed, such as "25.30"')
-    return Decimal(text)
+def read_published() -> Mapping[str, PublishedTable]:
+    """Read the published tables by name."""
+    content = tomllib.loads(PUBLISHED.read_text(encoding="utf-8"))
+    tables = {}
+    for key, table in content["tables"].items():
+        rows = []
+        for row in table["rows"]:
+            label = row.get("label", content["methods"][row["method"]]["label"])
+            scores = {name: text for name, text in row.items() if name not in ("method", "label")}
+            rows.append({"label": label, "method": row["method"], "scores": scores})
+        known = {"key": key, "rows": rows, "methods": content["methods"]}
+        known["protocol"] = content["protocols"][table["protocol"]]
+        tables[key] = read_table({**table, **known}, PublishedTable, PUBLISHED.parent, f"tables.{key}.")
+    return tables

@@ -92,10 +92,8 @@ class Bin:
 class KnownChange:
     """What a method changed in the known region, before its prediction was composited.
 
-    Attributes:
-        pixels: share of known pixels that differ from the truth in any channel, 0 to 1.
-        mean: mean absolute difference over the known region, in 8-bit levels.
-        worst: largest difference, in 8-bit levels.
+    ``pixels`` is the share of known pixels that differ from the truth in any channel, 0 to 1; ``mean`` and
+    ``worst`` are absolute differences in 8-bit levels.
     """
 
     pixels: float

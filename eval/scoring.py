@@ -13,6 +13,7 @@ import time
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -22,19 +23,22 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from eval.measures.build import Measures
-from eval.results import Report
-from eval.summary import summarise
+from eval.measures.statistics import bins_of, means_of
+from eval.results import ImageScores, KnownChange, Report, Row, Value
 from eval.tasks.cache import ResultCache
+from eval.tasks.files import few
 from eval.tasks.methods import Method, check_names, fill_in_8_bits
 from eval.tasks.pairs import Pair, Predictions, Task
-from eval.tasks.stream import THREADS, Example, image_tensor, mask_tensor, read_batches
+from eval.tasks.stream import THREADS, Example, image_tensor, mask_tensor, read_ahead, read_batches
 from inpaint.errors import DataError, InpaintError
 from inpaint.images import tensor_to_image, write_image
 from inpaint.mask import composite
+from inpaint.mask_sets import hash_masks
 
 # In images of 256 x 256: more than 4 at once cost a CPU a fifth of its time in fresh memory pages.
 PIXELS_AT_ONCE = {"cpu": 4 * 256 * 256, "cuda": 64 * 256 * 256, "mps": 16 * 256 * 256}
 
+Entries = Sequence[Mapping[str, Any]]
 OnProgress = Callable[[str, int, int], None]
 """What is being scored, how many images are done, and of how many."""
 
@@ -55,7 +59,7 @@ def score(
     pixels_at_once: int | None = None,
     on_progress: OnProgress = no_progress,
 ) -> Report:
-    """Score methods on a task, or go on with it.
+    """Score methods on a task, or go on with it; the numbers do not depend on interruptions.
 
     Args:
         task: images and masks.
@@ -85,33 +89,72 @@ def score(
     if measures.files:
         files = "; ".join(f"{titles}: {file}" for titles, file in measures.files.items())
         notes["SHA-256 of feature networks"] = files
-    return summarise(protocol, task, measures, targets, caches, cache_dir=cache_dir, save=save, notes=notes)
+    rows, warnings, truth, features = [], [], list(targets), targets.features()
+    for method, cache in caches.items():
+        entries = list(cache)
+        files = method.source if isinstance(method.source, Predictions) else None
+        numbers = [i for i, pair in enumerate(task.pairs) if files is None or pair.stem in files.files]
+        if [entry["stem"] for entry in entries] != [task.pairs[number].stem for number in numbers]:
+            raise DataError(
+                f"got the scores of {method.name} mixed up in {str(cache_dir)!r}, as by two runs at once; "
+                "delete the folder, and give each run its own with --cache-dir"
+            )
+        of_same = features
+        if len(numbers) < len(truth):
+            of_same = {key: vectors[numbers] for key, vectors in features.items()}
+        of_sets = measures.of_sets(cache.features(), of_same)
+        rows.append(_row(method, entries, of_sets, measures, save))
+        if files is not None:
+            warnings += _warn_of_files(method.name, files, entries)
+    warnings = _warn_of_task(task, measures, truth) + warnings
+    return _report(protocol, task, measures, truth, rows, warnings, notes)
 
 
+def _report(
+    protocol: str,
+    task: Task,
+    measures: Measures,
+    truth: Entries,
+    rows: Sequence[Row],
+    warnings: Sequence[str],
+    notes: Mapping[str, str],
+) -> Report:
+    shapes = {tuple(entry["shape"]) for entry in truth}
+    lines = sorted(f"{entry['stem']}\0{entry['shape']}\0{entry['sha256']}\n" for entry in truth)
+    return Report(
+        protocol=protocol,
+        definition=measures.definition,
+        n=len(truth),
+        size=" x ".join(map(str, shapes.pop())) if len(shapes) == 1 else "mixed",
+        hole_ratio=math.fsum(entry["hole_ratio"] for entry in truth) / len(truth),
+        images_hash=hashlib.sha256("".join(lines).encode()).hexdigest(),
+        masks_hash=hash_masks(read_ahead(task.masks_once(), lambda mask: (mask.stem, mask.read_hole()))),
+        columns=measures.columns,
+        unmeasured=measures.unmeasured,
+        rows=tuple(rows),
+        warnings=tuple(warnings),
+        notes=notes,
+        images=str(task.images),
+        masks=str(task.masks),
+    )
+
+
+@dataclass(frozen=True)
 class _Run:
     """What the passes over the images of one run share."""
 
-    def __init__(
-        self,
-        task: Task,
-        measures: Measures,
-        cache_dir: Path,
-        device: torch.device,
-        pixels_at_once: int,
-        on_progress: OnProgress,
-    ) -> None:
-        self._task = task
-        self._measures = measures
-        self._cache_dir = cache_dir
-        self._device = device
-        self._pixels_at_once = pixels_at_once
-        self._on_progress = on_progress
+    task: Task
+    measures: Measures
+    cache_dir: Path
+    device: torch.device
+    pixels_at_once: int
+    on_progress: OnProgress
 
     @torch.inference_mode()
     def measure_targets(self) -> ResultCache:
         """Features of the ground truth, once for all methods, and what a report says of the images."""
         cache = self._open("targets")
-        for examples, image, _ in self._stream("ground truth", self._task.pairs, None, cache):
+        for examples, image, _ in self._stream("ground truth", self.task.pairs, None, cache):
             entries = [
                 {
                     "stem": example.pair.stem,
@@ -128,7 +171,7 @@ class _Run:
     def measure(self, method: Method, save: Path | None) -> ResultCache:
         """Values and features of one method's composites; those of a fill are saved where ``save`` says."""
         cache = self._open(f"method-{method.slug}", method.identity)
-        pairs: Sequence[Pair] = self._task.pairs
+        pairs: Sequence[Pair] = self.task.pairs
         predictions = method.source if isinstance(method.source, Predictions) else None
         if predictions is not None:
             pairs, save = [pair for pair in pairs if pair.stem in predictions.files], None
@@ -139,8 +182,9 @@ class _Run:
                 prediction, seconds = self._predict(method, examples, image, mask)
                 filled = composite(prediction, image, mask)
                 files = [] if save is None else [save / f"{example.pair.stem}.png" for example in examples]
-                written = writers.map(_write_filled, filled.cpu(), files) if files else ()
-                values = self._measures.per_image(filled, image, mask)
+                images = map(tensor_to_image, filled.cpu() if files else ())
+                written = writers.map(write_image, images, files)
+                values = self.measures.per_image(filled, image, mask)
                 features = self._features(filled)
                 known_change = None if method.kind == "baseline" else _known_change(prediction, image, mask)
                 deque(written, maxlen=0)  # a line in the cache promises the image
@@ -148,25 +192,25 @@ class _Run:
         return cache
 
     def _open(self, name: str, predictions: str = "") -> ResultCache:
-        measures = self._measures
+        measures = self.measures
         made_of = f"{measures.definition} {measures.columns} {dict(measures.feature_sizes)} {measures.files}"
         identity = {
-            "images or masks": self._task.fingerprint,
+            "images or masks": self.task.fingerprint,
             "measures": hashlib.sha256(made_of.encode()).hexdigest()[:16],
             "predictions": predictions,
         }
-        return ResultCache(self._cache_dir, name, identity, measures.feature_sizes)
+        return ResultCache(self.cache_dir, name, identity, measures.feature_sizes)
 
     def _stream(
         self, what: str, pairs: Sequence[Pair], predictions: Predictions | None, cache: ResultCache
     ) -> Iterator[tuple[list[Example], Tensor, Tensor]]:
         """Batches of what the cache lacks: examples, image and mask on the device."""
-        self._on_progress(what, len(cache), len(pairs))
+        self.on_progress(what, len(cache), len(pairs))
         remaining = pairs[len(cache) :]
-        for examples in read_batches(self._task, remaining, predictions, self._pixels_at_once):
-            image = image_tensor([example.image for example in examples], self._device)
-            yield examples, image, mask_tensor([example.hole for example in examples], self._device)
-            self._on_progress(what, len(cache), len(pairs))
+        for examples in read_batches(self.task, remaining, predictions, self.pixels_at_once):
+            image = image_tensor([example.image for example in examples], self.device)
+            yield examples, image, mask_tensor([example.hole for example in examples], self.device)
+            self.on_progress(what, len(cache), len(pairs))
 
     def _predict(
         self, method: Method, examples: Sequence[Example], image: Tensor, mask: Tensor
@@ -174,8 +218,8 @@ class _Run:
         """Predictions in whole 255ths, and the seconds each took to make where they were made here."""
         if isinstance(method.source, Predictions):
             files = [example.prediction for example in examples if example.prediction is not None]
-            return image_tensor(files, self._device), None
-        synchronise = torch.cuda.synchronize if self._device.type == "cuda" else lambda: None
+            return image_tensor(files, self.device), None
+        synchronise = torch.cuda.synchronize if self.device.type == "cuda" else lambda: None
         synchronise()
         start = time.perf_counter()
         prediction = fill_in_8_bits(method, image, mask)
@@ -183,7 +227,7 @@ class _Run:
         return prediction, (time.perf_counter() - start) / len(examples)
 
     def _features(self, image: Tensor) -> dict[str, NDArray[np.float32]]:
-        return {key: feature.numpy() for key, feature in self._measures.features(image).items()}
+        return {key: feature.numpy() for key, feature in self.measures.features(image).items()}
 
 
 def describe_device(device: torch.device) -> str:
@@ -227,10 +271,6 @@ def _entries(
     return entries
 
 
-def _write_filled(image: Tensor, path: Path) -> None:
-    write_image(tensor_to_image(image), path)
-
-
 def _known_change(prediction: Tensor, image: Tensor, mask: Tensor) -> list[dict[str, float]]:
     """What a prediction changed in the known region and in the hole of each image, in 8-bit levels."""
     levels = ((prediction - image).abs() * 255).round().to(torch.int64)
@@ -246,3 +286,87 @@ def _known_change(prediction: Tensor, image: Tensor, mask: Tensor) -> list[dict[
     }
     columns = torch.stack(list(sums.values()), dim=1).tolist()
     return [dict(zip(sums, row, strict=True)) for row in columns]
+
+
+def _row(
+    method: Method, entries: Entries, of_sets: Mapping[str, Value], measures: Measures, save: Path | None
+) -> Row:
+    images = tuple(
+        ImageScores(entry["stem"], entry["hole_ratio"], entry["values"])
+        for entry in sorted(entries, key=lambda entry: entry["stem"])
+    )
+    means = means_of(images, measures.columns) | dict(of_sets)
+    if isinstance(method.source, Predictions):
+        folder, missing, seconds = method.source.folder, method.source.missing, None
+    else:
+        folder, missing = None if save is None else save / method.slug, ()
+        seconds = math.fsum(entry["seconds"] for entry in entries) / len(entries)
+    return Row(
+        name=method.name,
+        kind=method.kind,
+        values={column.key: means[column.key] for column in measures.columns if column.key in means},
+        bins=bins_of(images, measures.columns),
+        images=images,
+        known_change=None if method.kind == "baseline" else _sum_of_changes(entries),
+        seconds_per_image=seconds,
+        folder=None if folder is None else str(folder),
+        missing=missing,
+    )
+
+
+def _sum_of_changes(entries: Entries) -> KnownChange:
+    changes = [entry["known_change"] for entry in entries]
+    known = sum(change["known"] for change in changes)
+    pixels = sum(change["pixels"] for change in changes) / max(1, known)
+    worst = max(change["worst"] for change in changes)
+    return KnownChange(pixels, _mean_change(entries, "known"), worst)
+
+
+def _mean_change(entries: Entries, region: str) -> float:
+    """Mean absolute difference over a region before compositing, in 8-bit levels."""
+    pixels = sum(entry["known_change"][region] for entry in entries)
+    return sum(entry["known_change"][f"{region}_sum"] for entry in entries) / max(1, 3 * pixels)
+
+
+def _warn_of_task(task: Task, measures: Measures, truth: Entries) -> list[str]:
+    warnings = []
+    if task.missing:
+        warnings.append(
+            f"{len(task.missing)} images have no mask and are left out: {few(sorted(task.missing))}."
+        )
+    whole = sorted(entry["stem"] for entry in truth if entry["hole_ratio"] == 0)
+    if whole:
+        warnings.append(
+            f"{len(whole)} images have no hole: {few(whole)}. What is measured over the hole leaves them "
+            "out; is white the hole in the masks?"
+        )
+    titles = {column.key: column.title for column in measures.columns}
+    few_for = {titles[key]: dims for key, dims in measures.feature_sizes.items() if len(truth) < dims}
+    if few_for:
+        named = ", ".join(f"{title} ({dims:,} features)" for title, dims in few_for.items())
+        warnings.append(
+            f"N = {len(truth)} is below the number of features of {named}: such distances are biased upward; "
+            "compare them only at equal N, and mind the intervals."
+        )
+    return warnings
+
+
+def _warn_of_files(name: str, predictions: Predictions, entries: Entries) -> list[str]:
+    warnings = []
+    if predictions.missing:
+        warnings.append(
+            f"{name}: {len(predictions.missing)} images have no prediction: {few(predictions.missing)}. Its "
+            f"numbers are over the other {len(entries)}: compare them with no other row."
+        )
+    if predictions.jpegs:
+        warnings.append(
+            f"{name}: {predictions.jpegs} predictions are JPEG, which changes pixels as it saves them; save "
+            "PNG."
+        )
+    known, hole = _mean_change(entries, "known"), _mean_change(entries, "hole")
+    if known > hole:
+        warnings.append(
+            f"{name}: the known region differs more from the truth ({known:.2f} levels) than the hole does "
+            f"({hole:.2f}): was it made with masks of the other polarity (white must be the hole)?"
+        )
+    return warnings

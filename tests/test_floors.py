@@ -57,7 +57,6 @@ FLOORS = {
     "eval.results": 8,
     "eval.measures": 8.1,
     "eval.tasks": 8.1,
-    "eval.summary": 8.2,
     "eval.scoring": 8.3,
     "eval.report": 8.4,
     "eval.protocol": 8.4,

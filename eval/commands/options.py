@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import click
+from click.core import ParameterSource
 
 from inpaint.cli.options import device_option
 from inpaint.errors import InpaintError
@@ -20,6 +21,29 @@ ALIASES = {"floors": "baselines", "work": "cache-dir", "feature-networks": "weig
 SECONDS_BETWEEN_LINES = 10.0
 PATH = click.Path(path_type=Path)
 
+
+def reports_option(*suffixes: str) -> Callable[..., Any]:
+    """``--out``, whose names must end in one of the suffixes: worth knowing before the minutes of scoring."""
+
+    def check(_context: click.Context, _parameter: click.Parameter, reports: tuple[Path, ...]) -> Any:
+        for path in reports:
+            if path.suffix.lower() not in suffixes:
+                raise InpaintError(f"got report file {path}; expected a name ending in {', '.join(suffixes)}")
+        return reports
+
+    forms = f"{', '.join(suffixes[:-1])} or {suffixes[-1]}"
+    text = f"Report: {forms}; repeatable."
+    return click.option("--out", "reports", type=PATH, multiple=True, callback=check, help=text)
+
+
+def limit_option(least: int) -> Callable[..., Any]:
+    """``--limit``, of at least so many images."""
+    return click.option(
+        "--limit", type=click.IntRange(min=least), metavar="N", help="Only N images, evenly spread."
+    )
+
+
+SUFFIXES = (".md", ".json", ".csv", ".html")
 baselines_option = click.option(
     "--baselines", is_flag=True, help="Also score the four fills without a network."
 )
@@ -32,9 +56,6 @@ predictions_option = click.option(
     multiple=True,
     metavar="NAME=DIR",
     help="A method's name in the table, and the folder of its predictions; repeatable.",
-)
-reports_option = click.option(
-    "--out", "reports", type=PATH, multiple=True, help="Report: .md, .json, .csv or .html; repeatable."
 )
 save_option = click.option(
     "--save", type=PATH, help="Folder for the inpainted images as PNG, one folder a method."
@@ -52,15 +73,6 @@ cache_option = click.option(
     help="Cache directory for resuming. Default: REPORT.cache beside the first report; without any report "
     "nothing is kept.",
 )
-
-
-def limit_option(least: int) -> Callable[..., Any]:
-    """``--limit``, of at least so many images."""
-    return click.option(
-        "--limit", type=click.IntRange(min=least), metavar="N", help="Only N images, evenly spread."
-    )
-
-
 MEASURES_OPTIONS = (
     weights_option,
     click.option(
@@ -98,7 +110,7 @@ RUN_OPTIONS = (
     click.option("--allow-missing", is_flag=True, help="Count missing masks and predictions; do not stop."),
     limit_option(1),
     *MEASURES_OPTIONS,
-    reports_option,
+    reports_option(*SUFFIXES),
     cache_option,
     device_option,
 )
@@ -113,6 +125,27 @@ def with_options(*options: Callable[..., Any]) -> Callable[..., Any]:
         return command
 
     return decorate
+
+
+def write_and_print(content: Any, reports: Sequence[Path], write: Callable, to_markdown: Callable) -> None:
+    """Write the reports of a command and print it as Markdown."""
+    for path in reports:
+        write(content, path)
+    click.echo(to_markdown(content), nl=False)
+
+
+def typed_command() -> str:
+    """The command line that runs now, without this machine's folders."""
+    context = click.get_current_context()
+    words = [f"python -m eval {context.command.name} --data DATA"]
+    for parameter in context.command.params:
+        name = parameter.name or ""
+        typed = context.get_parameter_source(name) is ParameterSource.COMMANDLINE
+        if typed and name not in ("data", "reports", "cache_dir"):
+            value = context.params[name]
+            values = value if parameter.multiple else (value,)
+            words += [parameter.opts[0] if v is True else f"{parameter.opts[0]} {v}" for v in values]
+    return " ".join(words)
 
 
 def default_cache(cache_dir: Path | None, reports: Sequence[Path]) -> Path | None:

@@ -8,9 +8,17 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
-from click.core import ParameterSource
 
-from eval.commands.options import PATH, cache_folder, cache_option, shown_progress, with_options
+from eval.commands.options import (
+    PATH,
+    cache_folder,
+    cache_option,
+    reports_option,
+    shown_progress,
+    typed_command,
+    with_options,
+    write_and_print,
+)
 from inpaint.cli.options import device_option
 from inpaint.errors import InpaintError
 
@@ -68,7 +76,7 @@ _OPTIONS = (
         show_default=True,
         help="Seed for the split and the runs.",
     ),
-    click.option("--out", "reports", type=PATH, multiple=True, help="Report: .md or .json; repeatable."),
+    reports_option(".md", ".json"),
     cache_option,
     device_option,
 )
@@ -144,16 +152,12 @@ def _measure_and_report(
         raise InpaintError("the package scikit-learn is not installed; pip install -e '.[eval]'")
     import torch
 
-    from eval.report.files import check_suffix
     from eval.scoring import describe_device
     from eval.studies.recognition.encoders import load_candidates
-    from eval.studies.recognition.labels import find_labelled
-    from eval.studies.recognition.outcomes import SUFFIXES, make_report, to_markdown, write_report
-    from eval.studies.recognition.task import load_task
+    from eval.studies.recognition.outcomes import make_report, to_markdown, write_report
+    from eval.studies.recognition.task import find_labelled, load_task
     from inpaint.device import choose_device
 
-    for path in reports:
-        check_suffix(path, SUFFIXES)
     place = choose_device(device)
     candidates = load_candidates(models, size=size, random=random)
     labelled = find_labelled(data, seed=seed, **selection)
@@ -171,25 +175,9 @@ def _measure_and_report(
         ) from error
     hashes = [f"{c.name} ({c.identity[:16]})" for c in candidates if c.kind == "pre-trained"]
     repeat = {
-        "Command": _command(),
+        "Command": typed_command(),
         "Device": describe_device(place),
         "SHA-256 of models": ", ".join(hashes),
     }
     report = make_report(title, outcomes, task, seed=seed, facts={**facts, **repeat})
-    for path in reports:
-        write_report(report, path)
-    click.echo(to_markdown(report), nl=False)
-
-
-def _command() -> str:
-    """What was typed, without this machine's folders."""
-    context = click.get_current_context()
-    words = [f"python -m eval {context.command.name} --data DATA"]
-    for parameter in context.command.params:
-        name = parameter.name or ""
-        typed = context.get_parameter_source(name) is ParameterSource.COMMANDLINE
-        if typed and name not in ("data", "reports", "cache_dir"):
-            value = context.params[name]
-            values = value if parameter.multiple else (value,)
-            words += [parameter.opts[0] if v is True else f"{parameter.opts[0]} {v}" for v in values]
-    return " ".join(words)
+    write_and_print(report, reports, write_report, to_markdown)

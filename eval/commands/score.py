@@ -1,4 +1,4 @@
-"""``python -m eval score``, ``run`` and ``validate``."""
+"""``python -m eval score``, ``run``, ``validate`` and ``weights``."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ from eval.commands.options import (
     PATH,
     RUN_OPTIONS,
     SET_OPTIONS,
+    SUFFIXES,
     baselines_option,
     cache_folder,
     limit_option,
@@ -21,7 +22,9 @@ from eval.commands.options import (
     reports_option,
     save_option,
     shown_progress,
+    weights_option,
     with_options,
+    write_and_print,
 )
 from inpaint.cli.options import device_option
 from inpaint.errors import InpaintError
@@ -52,7 +55,7 @@ def score(predictions: tuple[str, ...], **options: Any) -> None:
     def find_methods(task: Task, device: torch.device) -> list[Method]:
         return methods_of_files(folders, task, options["allow_missing"])
 
-    _write_and_print(options["reports"], lambda: score_task(find_methods, **options))
+    _print(score_task(find_methods, **options), options["reports"])
 
 
 @click.command()
@@ -70,12 +73,12 @@ def run(models: tuple[str, ...], **options: Any) -> None:
 
         return load_models(models, device)
 
-    _write_and_print(options["reports"], lambda: score_task(find_methods, **options))
+    _print(score_task(find_methods, **options), options["reports"])
 
 
 @click.command()
 @click.option("--data", type=PATH, required=True, help="Training data folder.")
-@with_options(models_option, baselines_option, reports_option, limit_option(2), save_option)
+@with_options(models_option, baselines_option, reports_option(*SUFFIXES), limit_option(2), save_option)
 @with_options(device_option, *MEASURES_OPTIONS)
 def validate(
     models: tuple[str, ...], baselines: bool, reports: tuple[Path, ...], device: str, **options: Any
@@ -90,14 +93,35 @@ def validate(
 
     _check_work(models, baselines)
 
-    def score_rows() -> Report:
-        place = choose_device(device)
-        # All models are loaded before any is scored: a wrong name must not cost the minutes before it.
-        rows = (baseline_methods() if baselines else []) + load_models(models, place)
-        with shown_progress() as on_progress:
-            return validate_methods(methods=rows, device=place, on_progress=on_progress, **options)
+    place = choose_device(device)
+    # All models are loaded before any is scored: a wrong name must not cost the minutes before it.
+    rows = (baseline_methods() if baselines else []) + load_models(models, place)
+    with shown_progress() as on_progress:
+        report = validate_methods(methods=rows, device=place, on_progress=on_progress, **options)
+    _print(report, reports)
 
-    _write_and_print(reports, score_rows)
+
+@click.command()
+@click.option("--fetch", is_flag=True, help="Download what is missing, as `inpaint models download` does.")
+@weights_option
+def weights(fetch: bool, weights: tuple[Path, ...]) -> None:
+    """List the feature networks: columns, file, SHA-256, and where each file is."""
+    from eval.measures.definitions import columns_of
+    from eval.measures.networks import NETWORKS, fetch_file, find_file, missing_package
+
+    for key, network in NETWORKS.items():
+        click.echo(f"{network.title}: {', '.join(columns_of(key))}")
+        if (need := missing_package(network)) is not None:
+            click.echo(f"  {need}")
+        found = find_file(network, weights)
+        if found is None and fetch:
+            found = fetch_file(network)
+        if found is not None:
+            click.echo(f"  {found.path}\n  sha256 {found.check()}")
+            continue
+        for file in network.files:
+            where = f"{file.model} of `inpaint models`" if file.model else "comes with the training data"
+            click.echo(f"  {file.name}: not here; {where}\n  sha256 {file.sha256}")
 
 
 def score_task(
@@ -107,17 +131,11 @@ def score_task(
     masks: Path,
     protocol: str,
     baselines: bool,
-    size: int | None,
-    cycle_masks: bool,
-    allow_missing: bool,
-    limit: int | None,
-    weights: tuple[Path, ...],
-    lpips: tuple[str, ...],
-    fid: tuple[str, ...],
     reports: tuple[Path, ...],
     cache_dir: Path | None,
     device: str,
     save: Path | None = None,
+    **options: Any,
 ) -> Report:
     """Score methods on the images and masks of a command line.
 
@@ -131,11 +149,11 @@ def score_task(
     from inpaint.device import choose_device
 
     place = choose_device(device)
-    pairing = {"size": size, "cycle_masks": cycle_masks, "allow_missing": allow_missing, "limit": limit}
-    task = find_task(images, masks, **pairing)
+    choice = {name: options.pop(name) for name in ("weights", "lpips", "fid")}
+    task = find_task(images, masks, **options)
     methods = (baseline_methods() if baselines else []) + find_methods(task, place)
     check_names(methods)
-    measures = build_measures(protocol, weights=weights, lpips=lpips, fid=fid, device=place)
+    measures = build_measures(protocol, **choice, device=place)
     with cache_folder(cache_dir, reports) as kept, shown_progress() as on_progress:
         where = {"cache_dir": kept, "device": place, "save": save}
         return score(task, methods, measures, protocol=protocol, on_progress=on_progress, **where)
@@ -170,14 +188,8 @@ def _check_work(models: tuple[str, ...], baselines: bool) -> None:
         raise InpaintError("nothing to score; give --model NAME_OR_PATH or --baselines")
 
 
-def _write_and_print(reports: tuple[Path, ...], make_report: Callable[[], Report]) -> None:
-    """Check the names of the reports, make the report, write it and print it as Markdown."""
-    from eval.report.files import check_suffix, write_report
+def _print(report: Report, reports: Sequence[Path]) -> None:
+    from eval.report.files import write_report
     from eval.report.sections import to_markdown
 
-    for path in reports:
-        check_suffix(path)
-    report = make_report()
-    for path in reports:
-        write_report(report, path)
-    click.echo(to_markdown(report), nl=False)
+    write_and_print(report, reports, write_report, to_markdown)

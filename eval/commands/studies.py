@@ -7,7 +7,16 @@ from pathlib import Path
 
 import click
 
-from eval.commands.options import PATH, limit_option, reports_option, shown_progress, with_options
+from eval.commands.options import (
+    PATH,
+    SUFFIXES,
+    limit_option,
+    reports_option,
+    shown_progress,
+    typed_command,
+    with_options,
+    write_and_print,
+)
 from inpaint.cli.options import DEVICE, device_option
 from inpaint.errors import InpaintError
 
@@ -32,7 +41,7 @@ from inpaint.errors import InpaintError
     metavar="N",
     help="Runs at the same time, each with its share of the CPU cores.",
 )
-@with_options(limit_option(2), reports_option)
+@with_options(limit_option(2), reports_option(*SUFFIXES))
 @click.option("--device", type=DEVICE, metavar="DEVICE", help="Without it training follows the configs.")
 def ablation(
     data: Path,
@@ -48,28 +57,21 @@ def ablation(
 
     What is trained already is only scored, and a run that was stopped goes on.
     """
-    from eval.report.files import check_suffix
     from eval.studies.ablation import plan_ablation, score_ablation, train_ablation
     from eval.studies.ablation_report import to_markdown, write_ablation
     from inpaint.device import choose_device
 
-    for path in reports:
-        check_suffix(path)
     place = choose_device(device or "auto")
     os.environ["DATA"] = str(data.resolve())  # what the configs call the folder
     wanted = [row.strip() for row in rows.split(",")] if rows else []
     plan = plan_ablation(configs, wanted, images=images, device=device)
-    options = {"configs": configs, "rows": rows, "images": images, "limit": limit}
-    command = "python -m eval ablation --data DATA" + "".join(
-        f" --{name} {value}" for name, value in options.items() if value is not None
-    )
     with shown_progress() as on_progress:
         train_ablation(plan, on_progress, jobs=jobs)
     with shown_progress() as on_progress:
-        result = score_ablation(plan, data, place, limit=limit, command=command, on_progress=on_progress)
-    for path in reports:
-        write_ablation(result, path)
-    click.echo(to_markdown(result), nl=False)
+        result = score_ablation(
+            plan, data, place, limit=limit, command=typed_command(), on_progress=on_progress
+        )
+    write_and_print(result, reports, write_ablation, to_markdown)
 
 
 @click.command()

@@ -15,6 +15,7 @@ from eval.commands.options import (
     models_option,
     predictions_option,
     with_options,
+    write_and_print,
 )
 from eval.commands.score import methods_of_files, name_and_folder, score_task
 from eval.published import PublishedTable, read_published
@@ -57,12 +58,10 @@ def table(
     reason; nothing is copied from the print.
     """
     from eval.report.comparison import STANDARD, Comparison, comparison_to_markdown
-    from eval.report.files import check_suffix, write_report
+    from eval.report.files import write_report
 
     published = read_published()[name]
     protocols = tuple(dict.fromkeys((STANDARD, published.protocol.scored_as)))
-    for path in options["reports"]:
-        check_suffix(path)
     if earlier and not (data or predictions or models):
         reports = _read_reports(earlier, protocols)
     elif data and not earlier:
@@ -72,9 +71,7 @@ def table(
     else:
         raise InpaintError("got nothing to score, or too much; give --data ROOT, or only --report FILE.json")
     comparison = Comparison(published, reports)
-    for path in options["reports"]:
-        write_report(comparison, path)
-    click.echo(comparison_to_markdown(comparison), nl=False)
+    write_and_print(comparison, options["reports"], write_report, comparison_to_markdown)
 
 
 def _score(

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections import defaultdict
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -12,7 +11,7 @@ import torch
 from numpy.typing import ArrayLike, NDArray
 from torch import Tensor
 
-from eval.measures.definitions import Definition, definitions_of, extras_of
+from eval.measures.definitions import FORMULAS, Definition, definitions_of, extras_of
 from eval.measures.distribution import discernibility_shares, frechet_shares, pair_up
 from eval.measures.networks import NETWORKS, find_file, load_network, why_absent
 from eval.measures.statistics import bootstrap_interval
@@ -26,20 +25,13 @@ SVM_COLUMNS = frozenset({"p_ids", "u_ids"})  # measured on the features of the c
 class Measures:
     """The measures of one protocol that can be taken here; built once per run by :func:`build_measures`.
 
-    Args:
-        definitions: what is measured, in the table's order.
-        unmeasured: what is not.
-        networks: those of the definitions' first network that is here, by its key.
-        files: name and SHA-256 of each network's weights, by column title.
-        device: where the measures of sets are computed; on the CPU where it has no double precision.
-
     Attributes:
         columns: what is measured, in the table's order.
         unmeasured: columns of the protocol whose network's weights are absent: why, and how to get them.
         definition: how each column is defined here, in sentences for the reader.
         feature_sizes: length of each kind of feature vector by column key, such as ``{"fid_768": 768}``.
-        networks: as given.
-        files: as given.
+        networks: those of the definitions' first network that is here, by its key.
+        files: name and SHA-256 of each network's weights, by column title.
     """
 
     def __init__(
@@ -58,9 +50,10 @@ class Measures:
             for each in definitions
             if each.dims and each.column.key not in SVM_COLUMNS
         }
+        self.networks = networks
         self.files = files
         self._definitions = definitions
-        self.networks = networks
+        # Measures of sets need double precision, which MPS does not have.
         self._device = torch.device("cpu") if torch.device(device).type == "mps" else torch.device(device)
 
     @torch.inference_mode()
@@ -76,13 +69,17 @@ class Measures:
             ``(B,)`` float64 on the CPU by column key.
         """
         values = {}
-        for definition in self._definitions:
-            if definition.formula is not None:
-                values[definition.column.key] = definition.formula(composite, target, mask)
-            elif not definition.column.of_set:
-                compare = _distance_of(self._network(definition))
-                values[definition.column.key] = compare(composite, target)
-        return {key: value.cpu().double() for key, value in values.items()}
+        for each in self._definitions:
+            if each.formula:
+                value = FORMULAS[each.formula](composite, target, mask)
+            elif not each.column.of_set:
+                network = self._network(each)
+                own = isinstance(network, SqueezeNetFeatures)
+                value = (network.feature_distance if own else network)(composite, target)
+            else:
+                continue
+            values[each.column.key] = value.cpu().double()
+        return values
 
     @torch.inference_mode()
     def features(self, image: Tensor) -> dict[str, Tensor]:
@@ -96,15 +93,14 @@ class Measures:
         """
         seen: dict[int, Tensor | dict[int, Tensor]] = {}
         found = {}
-        for definition in self._definitions:
-            if (key := definition.column.key) not in self.feature_sizes:
-                continue
-            network = self._network(definition)
-            if id(network) not in seen:
-                seen[id(network)] = network(image)
-            features = seen[id(network)]
-            found[key] = (features[definition.dims] if isinstance(features, dict) else features).cpu()
-        return found
+        for each in self._definitions:
+            if each.column.key in self.feature_sizes:
+                network = self._network(each)
+                if id(network) not in seen:
+                    seen[id(network)] = network(image)
+                features = seen[id(network)]
+                found[each.column.key] = features[each.dims] if isinstance(features, dict) else features
+        return {key: features.cpu() for key, features in found.items()}
 
     def of_sets(
         self, composites: Mapping[str, ArrayLike], targets: Mapping[str, ArrayLike], seed: int = 0
@@ -120,8 +116,7 @@ class Measures:
             Values by column key, with intervals; NaN for fewer than two images.
 
         Raises:
-            ShapeError: the two sides are unequal in shape.
-            DataError: a feature is not finite.
+            ShapeError, DataError: the two sides are unequal in shape, or a feature is not finite.
         """
         wanted = {column.key for column in self.columns if column.of_set}
         values = {}
@@ -164,37 +159,28 @@ def build_measures(
         InpaintError: no such protocol.
         CheckpointError: a file is not what its name says.
     """
-    own, extras = definitions_of(protocol, lpips, fid), extras_of(protocol, lpips, fid)
-    used = {each: _first_here(each, weights) for each in (*own, *extras)}
-    measured = [each for each in (*own, *extras) if not each.networks or used[each]]
-    dims: dict[str, list[int]] = defaultdict(list)
-    for each in measured:
-        if each.networks:
-            dims[used[each]] += [each.dims] if each.dims else []
+    own = definitions_of(protocol, lpips, fid)
+    absent = {key: why_absent(network, weights) for key, network in NETWORKS.items()}
+    measured, unmeasured = list[Definition](), list[Unmeasured]()
+    users: dict[str, list[Definition]] = {}
+    for each in (*own, *extras_of(protocol, lpips, fid)):
+        here = next((key for key in each.networks if absent[key] is None), None)
+        if here is not None:
+            users.setdefault(here, []).append(each)
+        if here is not None or not each.networks:
+            measured.append(each)
+        elif each in own:
+            unmeasured.append(Unmeasured(each.column.title, absent[each.networks[0]] or ""))
     networks, files = {}, {}
-    for key, sizes in dims.items():
+    for key, definitions in users.items():
         found = find_file(NETWORKS[key], weights)
         assert found is not None
         digest = found.check() if check_hash else "not checked"
-        networks[key] = load_network(key, found, tuple(sorted({*sizes}))).to(device)
-        titles = ", ".join(each.column.title for each in measured if used[each] == key)
+        dims = tuple(sorted({each.dims for each in definitions if each.dims}))
+        networks[key] = load_network(key, found, dims).to(device)
+        titles = ", ".join(each.column.title for each in definitions)
         files[titles] = f"{found.file.name} ({digest})"
-    unmeasured = tuple(
-        Unmeasured(each.column.title, why_absent(NETWORKS[each.networks[0]], weights) or "")
-        for each in own
-        if each not in measured
-    )
-    return Measures(measured, unmeasured, networks, files, device)
-
-
-def _first_here(definition: Definition, weights: Sequence[Path]) -> str:
-    """The first of a definition's networks that can be built here; empty for none."""
-    here = (key for key in definition.networks if why_absent(NETWORKS[key], weights) is None)
-    return next(here, "")
-
-
-def _distance_of(network: FrozenNetwork) -> Callable[[Tensor, Tensor], Tensor]:
-    return network.feature_distance if isinstance(network, SqueezeNetFeatures) else network
+    return Measures(measured, tuple(unmeasured), networks, files, device)
 
 
 def _value(shares: NDArray, seed: int) -> Value:

@@ -15,14 +15,9 @@ from inpaint.errors import DataError, ShapeError
 
 
 def pair_up(first: ArrayLike, second: ArrayLike, device: torch.device | str = "cpu") -> tuple[Tensor, Tensor]:
-    """Two sets of features of the same images in double precision, in as few dimensions as they need.
+    """Features ``(N, D)`` of composites and originals of the same images, in double precision, on ``device``.
 
     Fewer vectors than dimensions lie in a subspace; its coordinates keep every distance and product.
-
-    Args:
-        first: ``(N, D)``, of the composites.
-        second: ``(N, D)``, of the originals in the same order.
-        device: where to compute.
 
     Raises:
         ShapeError: the sets are unequal in shape.
@@ -43,21 +38,17 @@ def pair_up(first: ArrayLike, second: ArrayLike, device: torch.device | str = "c
 
 
 def frechet_shares(composites: Tensor, originals: Tensor) -> NDArray[np.float64]:
-    """What each image adds to the Frechet distance of the two sets (FID on Inception features).
+    """What each image adds to the Frechet distance of the two sets (FID on Inception features), ``(N,)``.
 
     The mean of the shares is the distance ``|m1 - m2|^2 + tr(C1 + C2 - 2 sqrt(C1 C2))``, and the shares are
     its first derivative in the weight of an image: resampling them is a bootstrap of the linearised distance
-    (infinitesimal jackknife). Resampling the images themselves would not do: a resample has fewer different
-    images, which raises the distance by more than its spread. The interval says how the number would vary
-    with N *other* images; in the simulations of its test it is right nine times in ten or more. The distance
-    also falls as N grows, so it compares with numbers at equal N only.
+    (infinitesimal jackknife). A resample of the images themselves would have fewer different ones, which
+    raises the distance by more than its spread. The interval says how the number would vary with N *other*
+    images; in the simulations of its test it is right nine times in ten or more.
 
     Args:
         composites: ``(N, D)`` features, N >= 2, of :func:`pair_up`.
         originals: of the same images in the same order.
-
-    Returns:
-        ``(N,)``.
 
     Raises:
         ShapeError: fewer than two vectors.
@@ -91,19 +82,12 @@ def frechet_shares(composites: Tensor, originals: Tensor) -> NDArray[np.float64]
 def discernibility_shares(
     composites: Tensor, originals: Tensor
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """P-IDS and U-IDS of each image: how often a linear SVM takes a composite for an original.
+    """P-IDS and U-IDS of each image, ``(N,)`` each, from features ``(N, D)`` of the same images.
 
-    The SVM is the one that separates the two sets best. P-IDS is the share of images whose composite it takes
-    for more real than its own original; U-IDS the share of images of both sets it takes for the other kind.
-    Ties count half. Both are 0.5 for equal sets and 0 for separable ones, and so few images as D / 2 are
-    always separable: they mean something from several thousand on. The intervals take the SVM as given.
-
-    Args:
-        composites: ``(N, D)`` features.
-        originals: of the same images in the same order.
-
-    Returns:
-        ``(N,)`` shares of P-IDS and of U-IDS, in [0, 1], higher is better.
+    A linear SVM separates the two sets. P-IDS is the share of images whose composite it takes for more real
+    than its own original; U-IDS the share of images of both sets it takes for the other kind, ties half.
+    Both are 0.5 for equal sets and 0 for separable ones; so few images as D / 2 always are, so they mean
+    something from several thousand on. The intervals take the SVM as given.
 
     Source: Zhao et al., "Large Scale Image Completion via Co-Modulated GANs" (ICLR 2021), section 4, which
     takes scikit-learn's ``LinearSVC``.

@@ -7,7 +7,6 @@ equal names mean equal numbers.
 
 from __future__ import annotations
 
-import hashlib
 import importlib.util
 import tomllib
 from collections.abc import Callable, Mapping, Sequence
@@ -24,6 +23,7 @@ from inpaint.features.mobilenet import MobileNetV2Features
 from inpaint.features.squeezenet import SqueezeNetFeatures
 from inpaint.strict import read_table
 from inpaint.weights import cache_folder
+from inpaint.weights.cache import digest_of
 from inpaint.weights.terminal import fetch_in_terminal
 
 _BUILDERS: Mapping[str, Callable[[tuple[int, ...]], FrozenNetwork]] = {
@@ -65,13 +65,8 @@ class FoundFile:
     path: Path
 
     def check(self) -> str:
-        """The SHA-256 of the file, if it is the one recorded.
-
-        Raises:
-            CheckpointError: it is another.
-        """
-        with self.path.open("rb") as opened:
-            digest = hashlib.file_digest(opened, "sha256").hexdigest()
+        """The SHA-256 of the file; CheckpointError if it is not the one recorded."""
+        digest = digest_of(self.path)
         if not digest.startswith(self.file.sha256):
             raise CheckpointError(
                 f"{self.path}: got a file with SHA-256 {digest[:12]}..., expected "
@@ -80,23 +75,16 @@ class FoundFile:
         return digest
 
 
-def _read_networks() -> dict[str, Network]:
-    path = Path(__file__).with_name("networks.toml")
-    tables = tomllib.loads(path.read_text(encoding="utf-8"))
-    return {key: read_table(table, Network, path.parent, f"{key}.") for key, table in tables.items()}
-
-
-NETWORKS = _read_networks()
-
-
-def hub_folder() -> Path:
-    """Where torch.hub keeps weights."""
-    return Path(torch.hub.get_dir()) / "checkpoints"
+_PATH = Path(__file__).with_name("networks.toml")
+NETWORKS: dict[str, Network] = {
+    key: read_table(table, Network, _PATH.parent, f"{key}.")
+    for key, table in tomllib.loads(_PATH.read_text(encoding="utf-8")).items()
+}
 
 
 def find_file(network: Network, folders: Sequence[Path]) -> FoundFile | None:
     """A network's weights, unchecked, in the folders, torch.hub's or the cache; None if they are in none."""
-    places = (*folders, hub_folder(), cache_folder("files"))
+    places = (*folders, Path(torch.hub.get_dir()) / "checkpoints", cache_folder("files"))
     found = (FoundFile(file, folder / file.name) for file in network.files for folder in places)
     return next((each for each in found if each.path.is_file()), None)
 
@@ -119,12 +107,7 @@ def why_absent(network: Network, folders: Sequence[Path]) -> str | None:
 
 
 def load_network(key: str, found: FoundFile, dims: tuple[int, ...] = ()) -> FrozenNetwork:
-    """Build a network from its weights, which are not checked.
-
-    Args:
-        key: in ``NETWORKS``.
-        found: its file.
-        dims: sizes of the features wanted, where the network has a choice.
+    """Build a network of ``NETWORKS`` from an unchecked file; ``dims`` are the features wanted of Inception.
 
     Raises:
         CheckpointError: the file is unreadable, or does not fit.

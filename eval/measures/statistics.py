@@ -22,14 +22,7 @@ BETTER, WORSE, NOISE = "better", "worse", "within sampling error"
 
 @dataclass(frozen=True)
 class Difference:
-    """A row minus another in one measure.
-
-    Attributes:
-        column: the measure.
-        other: name of the other row.
-        value: with the paired interval where the measure is of single images.
-        verdict: better, worse or within sampling error.
-    """
+    """A row minus another in one measure; the interval is paired where the measure is of single images."""
 
     column: Column
     other: str
@@ -44,14 +37,10 @@ def bootstrap_interval(values: ArrayLike, seed: int = 0) -> tuple[float, float]:
 
 
 def bootstrap_intervals(values: ArrayLike, seed: int = 0) -> NDArray[np.float64]:
-    """95 % percentile intervals of several measures' means, all from the same resampled images.
+    """95 % percentile intervals of the means of columns ``(N, C)``, all from the same resampled images.
 
     The same seed draws the same images for every measure and method of equal N. Memory stays at a few
     vectors of length N.
-
-    Args:
-        values: ``(N, C)``, one column a measure.
-        seed: of the resampling.
 
     Returns:
         ``(C, 2)``: lower and upper ends; NaN where a column is empty or holds a value that is not finite.
@@ -105,10 +94,8 @@ def bins_of(images: Sequence[ImageScores], columns: Sequence[Column]) -> tuple[B
 def paired_difference(row: Row, other: Row, column: Column) -> Value | None:
     """``row`` minus ``other`` in one measure, image by image over those that both have.
 
-    Returns:
-        The difference; with its paired interval where the measure is of single images. None where one of
-        them was not measured, where they share no image, or where a measure of the whole set was taken of
-        different images.
+    There is a paired interval where the measure is of single images. None where one of them was not measured,
+    where they share no image, or where a measure of the whole set was taken of different images.
     """
     if column.key not in row.values or column.key not in other.values:
         return None

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from decimal import Decimal
 from typing import Any
 
-from eval.published import PublishedColumn, PublishedRow, PublishedTable, corrected
+from eval.published import PublishedColumn, PublishedRow, PublishedTable
 from eval.report.sections import Section, against_of, details_of, sections_to_markdown, warnings_of
 from eval.report.tables import (
     DASH,
@@ -30,14 +30,7 @@ CLOSE_HOLE_RATIOS = 0.02  # masks closer than this in their mean may be the same
 
 @dataclass(frozen=True)
 class Facet:
-    """A column of the comparison: a measure, by the definition of the print or of the textbook.
-
-    Attributes:
-        name: key of the measure.
-        column: the published measure.
-        protocol: ours of the same definition.
-        as_printed: by the definition of the print.
-    """
+    """A column of the comparison: a measure as printed, or by the textbook, and our protocol for it."""
 
     name: str
     column: PublishedColumn
@@ -55,13 +48,6 @@ class Facet:
     def key(self) -> str:
         """Name in data files, such as ``psnr_textbook``."""
         return f"{self.name}_{'printed' if self.as_printed else 'textbook'}"
-
-    def printed(self, row: PublishedRow) -> Decimal | None:
-        """A published row's value; None where it was not printed, or cannot be converted."""
-        value = row.scores.get(self.name)
-        if value is None or self.as_printed:
-            return value
-        return None if self.column.too_high_by is None else corrected(value, self.column)
 
 
 @dataclass(frozen=True)
@@ -92,6 +78,10 @@ class Comparison:
                 facets.append(Facet(name, column, STANDARD, as_printed=False))
         return facets
 
+    def printed(self, facet: Facet, row: PublishedRow) -> Decimal | None:
+        """A published row's value; None where it was not printed, or cannot be converted."""
+        return self.table.score(row, facet.name, textbook=not facet.as_printed)
+
     def ours(self, facet: Facet, row: Row) -> tuple[Column, Value] | None:
         """Our value and how it is printed; None where it was not measured."""
         report = self.reports.get(facet.protocol)
@@ -112,7 +102,7 @@ def comparison_table(comparison: Comparison) -> Table:
         lines.append(Line(row.name, remark_of(row), (Cell(str(images_of(row, comparison.main))), *cells)))
     n = "?" if comparison.table.n is None else str(comparison.table.n)
     for row in comparison.table.rows:
-        values = [facet.printed(row) for facet in comparison.facets]
+        values = [comparison.printed(facet, row) for facet in comparison.facets]
         cells = (Cell(n), *(Cell(DASH if value is None else str(value)) for value in values))
         lines.append(Line(row.label, "published", cells))
     return Table(("method", "N", *(facet.heading for facet in comparison.facets)), tuple(lines))
@@ -156,7 +146,7 @@ def comparison_to_csv(comparison: Comparison) -> str:
     for row in comparison.table.rows:
         line = {"method": row.label, "kind": "published", "n": comparison.table.n}
         for facet in comparison.facets:
-            line |= interval_fields(facet.key, None) | {facet.key: facet.printed(row)}
+            line |= interval_fields(facet.key, None) | {facet.key: comparison.printed(facet, row)}
         lines.append(line)
     return write_csv(lines)
 
@@ -166,7 +156,7 @@ def comparison_to_plain(comparison: Comparison) -> dict[str, Any]:
     table = comparison.table
     rows = []
     for row in table.rows:
-        values = {facet.key: facet.printed(row) for facet in comparison.facets}
+        values = {facet.key: comparison.printed(facet, row) for facet in comparison.facets}
         numbers = {key: str(value) for key, value in values.items() if value is not None}
         rows.append({"label": row.label, "method": row.method, **numbers})
     return {
@@ -215,7 +205,7 @@ def _reasons(comparison: Comparison) -> tuple[tuple[str, str], ...]:
         elif any(comparison.ours(facet, row) is None for row in comparison.rows):
             why = [entry.why for entry in report.unmeasured if entry.title == facet.column.title]
             texts += why or ["not measured in all of ours"]
-        if any(facet.printed(row) is None for row in comparison.table.rows):
+        if any(comparison.printed(facet, row) is None for row in comparison.table.rows):
             texts.append("not printed" if facet.as_printed else "no printed value can be converted")
         if texts:
             reasons.append((facet.heading, "; ".join(texts)))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -27,7 +27,7 @@ SUFFIXES = (".md", ".json", ".csv", ".html")
 def write_report(content: Report | Comparison, path: Path) -> None:
     """Write a report or a comparison as Markdown, JSON, CSV or HTML, by the file's suffix; atomic.
 
-    A report gets a line for each method and image where the name ends in ``.images.csv``. Its JSON holds
+    A name ending in ``.images.csv`` gets a line for each method and image. The JSON of a report holds
     everything, and ``eval.results.read_report`` reads it back.
 
     Raises:
@@ -47,19 +47,10 @@ def write_form(content: Any, path: Path, forms: Mapping[str, Callable[[Any], Any
     Raises:
         InpaintError: another suffix, or the file cannot be written.
     """
-    check_suffix(path, tuple(forms))
+    if path.suffix.lower() not in forms:
+        raise InpaintError(f"got report file {path}; expected a name ending in {', '.join(forms)}")
     text = forms[path.suffix.lower()](content)
     write_text(text if isinstance(text, str) else to_json(text), path)
-
-
-def check_suffix(path: Path, allowed: Sequence[str] = SUFFIXES) -> None:
-    """Refuse a report file of an unknown form; worth doing before the minutes of scoring.
-
-    Raises:
-        InpaintError: the suffix is none of them.
-    """
-    if path.suffix.lower() not in allowed:
-        raise InpaintError(f"got report file {path}; expected a name ending in {', '.join(allowed)}")
 
 
 def write_text(text: str, path: Path) -> None:

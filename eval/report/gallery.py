@@ -39,16 +39,7 @@ class Rank(NamedTuple):
 
 
 class Result(NamedTuple):
-    """What one method made of an image.
-
-    Attributes:
-        name: of the method.
-        kind: ``baseline`` or empty.
-        values: titles and texts.
-        composite: data URI; empty where there is no image, then ``note`` says why.
-        difference: data URI.
-        note: what is not shown, and why.
-    """
+    """What one method made of an image: texts by title, two data URIs, or a note on why there are none."""
 
     name: str
     kind: str
@@ -79,11 +70,7 @@ class Gallery(NamedTuple):
 def build_gallery(report: Report) -> Gallery:
     """Read the images of the worst cases; whatever is missing on disk is said, not raised.
 
-    Args:
-        report: its folders are read as they are now.
-
-    Returns:
-        At most ``MOST_CASES`` cases, fewer where their images would be too much for one page.
+    There are at most ``MOST_CASES``, fewer where their images would be too much for one page.
     """
     rule, ranks = worst_first(report)
     remarks: list[str] = []
@@ -156,15 +143,9 @@ def worst_first(report: Report) -> tuple[str, list[Rank]]:
 def difference_map(
     composite: NDArray[np.uint8], image: NDArray[np.uint8], hole: NDArray[np.bool_]
 ) -> NDArray[np.uint8]:
-    """Where a fill is wrong: black over red and yellow to white, transparent outside the hole.
+    """Where a fill ``(H, W, 3)`` is wrong in the hole: black over red and yellow to white, ``(H, W, 4)``.
 
-    Args:
-        composite: ``(H, W, 3)``.
-        image: the truth, as ``composite``.
-        hole: ``(H, W)``, True = hole.
-
-    Returns:
-        ``(H, W, 4)``.
+    Outside the hole (``(H, W)``, True = hole) it is transparent.
     """
     error = np.abs(composite.astype(np.float32) - image).mean(axis=-1, keepdims=True)
     heat = np.clip(AMPLIFIED * error / 255, 0, 1)

@@ -10,7 +10,6 @@ from typing import Any
 
 import jinja2
 
-from eval.report.charts import FRAME
 from eval.report.comparison import Comparison, comparison_sections
 from eval.report.gallery import DIFFERENCE_NOTE, build_gallery
 from eval.report.sections import Section, against_of, details_of, warnings_of
@@ -42,7 +41,6 @@ def render(title: str, first: Sequence[Section], report: Report, lead: str = "")
         gallery=build_gallery(report),
         difference_note=DIFFERENCE_NOTE,
         details=details_of(report),
-        frame=FRAME,
         style=(HERE / "page.css").read_text(encoding="utf-8"),
     )
     return page.lstrip() + "\n"

@@ -24,13 +24,8 @@ KNOWN_CHANGE_NOTE = (
 class Section:
     """A part of a report; what is empty is not printed.
 
-    Attributes:
-        title: heading; empty for none.
-        table: numbers.
-        text: one sentence or more.
-        entries: of a list, as (word in front, text); the word may be empty.
-        is_warning: to be read before any number is trusted.
-        charts: the table as drawings, which the page shows in its place.
+    ``entries`` are of a list, as (word in front, text); the word may be empty. A page shows ``charts`` in
+    place of the table. A warning is to be read before any number is trusted.
     """
 
     title: str

@@ -204,13 +204,10 @@ def plan_ablation(
 
 
 def train_ablation(ablation: Ablation, on_progress: OnProgress = no_progress, *, jobs: int = 1) -> None:
-    """Train what is not trained yet.
+    """Train what is not trained yet, ``jobs`` runs at the same time, each with its share of the CPU cores.
 
-    Args:
-        ablation: of :func:`plan_ablation`.
-        on_progress: called with a run's name, the images it has seen, and of how many.
-        jobs: runs at the same time, each in a process of its own with its share of the CPU cores. 1 trains
-            here, with the configs' threads.
+    One at a time trains here, with the configs' threads. ``on_progress`` is called with a run's name, the
+    images it has seen, and of how many.
 
     Raises:
         InpaintError: a run cannot start, diverges, or was stopped; the same command goes on from there.
@@ -237,16 +234,7 @@ def score_ablation(
     command: str,
     on_progress: OnProgress = no_progress,
 ) -> AblationResult:
-    """Score the trained rows by the fixed validation protocol.
-
-    Args:
-        ablation: all trained.
-        data: the training data folder.
-        device: where to score.
-        limit: only so many images, evenly spread.
-        command: what repeats all this, for the report.
-        on_progress: see :func:`eval.scoring.score`.
-    """
+    """Score the trained rows by the fixed validation protocol; ``command`` is for the report."""
     methods: list[Method] = []
     for name in ablation.rows:
         (model,) = load_models([str(ablation.run(name).checkpoint)], device)

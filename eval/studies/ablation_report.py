@@ -151,7 +151,7 @@ def _against(report: Report, other: str) -> Section:
 
 def _beside_published(report: Report) -> Table | None:
     table = read_published()["ablation"]
-    printed = {row.label: row.scores for row in table.rows}
+    printed = {row.label: row for row in table.rows}
     names = {row.name for row in report.rows}
     lines = []
     for name, label in PUBLISHED_ROWS.items():
@@ -160,7 +160,8 @@ def _beside_published(report: Report) -> Table | None:
         cells = []
         for found in compare(report, name, REFERENCE):
             if (key := BESIDE.get(found.column.key)) is not None:
-                published = printed[label][key] - printed[PUBLISHED_ROWS[REFERENCE]][key]
+                theirs = [table.score(printed[name], key) for name in (label, PUBLISHED_ROWS[REFERENCE])]
+                published = (theirs[0] or 0) - (theirs[1] or 0)
                 # A measure without an interval is compared by its sign alone.
                 same = (found.value.value > 0) == (published > 0)
                 way = (

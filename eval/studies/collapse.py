@@ -19,12 +19,9 @@ from inpaint.models.fcmae import FullyConvolutionalAutoencoder
 
 
 class BlockDistance(NamedTuple):
-    """Mean over images of :func:`~inpaint.backbones.feature_maps.channel_distance` in one block's wide layer.
+    """Mean over images of the channel distance in a block's wide layer, 0 to 1; near 0 all are alike.
 
-    Attributes:
-        name: stage and block, both from 1.
-        after_gelu: 0 to 1; near 0 all channels say the same.
-        after_grn: the same, normalised; None for a network without GRN.
+    ``name`` is stage and block, both from 1; ``after_grn`` is None for a network without GRN.
     """
 
     name: str
@@ -34,14 +31,9 @@ class BlockDistance(NamedTuple):
 
 @torch.inference_mode()
 def measure_collapse(model: FullyConvolutionalAutoencoder, images: Iterable[Tensor]) -> list[BlockDistance]:
-    """Send whole images, nothing hidden, through an encoder.
+    """Send images ``(1, 3, H, W)`` in [0, 1], nothing hidden, through an encoder; every block, in order.
 
-    Args:
-        model: whose encoder is measured.
-        images: each ``(1, 3, H, W)`` in [0, 1] on the model's device; at least one.
-
-    Returns:
-        Every block, in the order of the pass.
+    See :func:`inpaint.backbones.feature_maps.channel_distance`.
     """
     found: dict[str, list[float]] = defaultdict(list)
     hooks = []

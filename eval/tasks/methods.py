@@ -101,17 +101,14 @@ def check_names(methods: Sequence[Method]) -> None:
 
 @torch.inference_mode()
 def fill_in_8_bits(method: Method, image: Tensor, mask: Tensor) -> Tensor:
-    """What a fill makes of images, as a lossless file would keep it.
+    """What a fill makes of images, in whole 255ths as a lossless file would keep them, not composited.
 
     What lies under the hole is greyed before the fill sees it: it is the answer.
 
     Args:
         method: whose source is a fill.
-        image: ``(B, 3, H, W)`` in [0, 1], whole 255ths.
+        image: ``(B, 3, H, W)`` in [0, 1], whole 255ths, as the result.
         mask: ``(B, 1, H, W)``, 1 = hole.
-
-    Returns:
-        ``(B, 3, H, W)`` float in [0, 1], rounded to whole 255ths, not composited.
 
     Raises:
         InpaintError: the fill gives another shape, or values that are not finite.

@@ -22,14 +22,7 @@ from inpaint.errors import DataError
 
 @dataclass(frozen=True, slots=True)
 class Pair:
-    """A ground truth image and the mask that belongs to it.
-
-    Attributes:
-        stem: of the image.
-        image: ground truth.
-        mask: white = hole.
-        shape: ``(H, W)`` that the header names; what is scored together has one shape.
-    """
+    """A ground truth image and its mask (white = hole); what is scored together has one shape ``(H, W)``."""
 
     stem: str
     image: ImageFile
@@ -98,14 +91,7 @@ class Task:
 
 @dataclass(frozen=True)
 class Predictions:
-    """One method's image files.
-
-    Attributes:
-        folder: where they lie.
-        files: by stem of the ground truth.
-        missing: stems without a prediction.
-        jpegs: how many of the files are JPEG, which changes pixels as it saves them.
-    """
+    """One method's image files by stem of the ground truth, stems without one, and how many are JPEG."""
 
     folder: Path
     files: dict[str, ImageFile]

@@ -45,11 +45,8 @@ def read_ahead(
 ) -> Iterator[Result]:
     """Read items in threads, in order, ahead of who takes them.
 
-    Args:
-        items: what to read.
-        read: called in a thread; an error is raised in the place of its result.
-        size_of: of an item, in the unit of the budget.
-        budget: read so much ahead, and at least one item a thread.
+    An error of ``read`` is raised in the place of its result. Items are read until the sizes of those that
+    wait reach the budget, and at least one a thread.
     """
     waiting: deque[tuple[Future[Result], int]] = deque()
     pool = ThreadPoolExecutor(THREADS)
@@ -71,13 +68,9 @@ def read_ahead(
 def read_batches(
     task: Task, pairs: Iterable[Pair], predictions: Predictions | None, pixels_at_once: int
 ) -> Iterator[list[Example]]:
-    """Read images of a task in order, in batches of neighbours of one shape.
+    """Read images of a task in order, with a method's files, in batches of neighbours of one shape.
 
-    Args:
-        task: that the pairs belong to.
-        pairs: what to read.
-        predictions: read along, where a method is files.
-        pixels_at_once: a batch has no more, unless one image alone does.
+    A batch has no more than ``pixels_at_once``, unless one image alone does.
 
     Raises:
         InpaintError: a file cannot be read, or has another size than its partner.

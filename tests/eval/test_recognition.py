@@ -18,10 +18,9 @@ from eval.__main__ import main
 from eval.studies.recognition import fine_tuning
 from eval.studies.recognition.encoders import ImageEncoder, encode_images, image_statistics, load_candidates
 from eval.studies.recognition.fine_tuning import FineTuning, fine_tune_candidates
-from eval.studies.recognition.labels import find_labelled
 from eval.studies.recognition.outcomes import Outcome, differences_of, values_of
 from eval.studies.recognition.probe import majority_by_fold, predict_by_fold
-from eval.studies.recognition.task import RecognitionTask, load_task
+from eval.studies.recognition.task import RecognitionTask, find_labelled, load_task
 from inpaint.checkpoint import save_checkpoint
 from inpaint.errors import InpaintError
 from inpaint.models.presets import FCMAE_PRESETS, MAE_PRESETS, build_fcmae, build_inpainter, build_mae

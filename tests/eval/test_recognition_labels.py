@@ -11,8 +11,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from eval.studies.recognition.labels import LabelledPhotos, find_labelled
-from eval.studies.recognition.task import load_task
+from eval.studies.recognition.task import LabelledPhotos, find_labelled, load_task
 from inpaint.data.sources import Files, Names, PhotoIndex
 from inpaint.errors import ConfigError, DataError
 from tests.eval.recognition_files import CLASSES, write_classes, write_list, write_picture

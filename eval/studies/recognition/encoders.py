@@ -37,9 +37,6 @@ class ImageEncoder(nn.Module):
     Of a transformer it is the mean of the encoder's normed output tokens, without a class token. Of a
     convolutional one it is the mean over positions of the last stage, standardised over channels, as where
     ConvNeXt's classifier begins.
-
-    Args:
-        autoencoder: its decoder is not used.
     """
 
     def __init__(self, autoencoder: PatchAutoencoder) -> None:
@@ -68,12 +65,8 @@ class ImageEncoder(nn.Module):
 class Candidate:
     """An encoder to be probed or fine-tuned: of a checkpoint, or the same network before any training.
 
-    Attributes:
-        name: as the tables print it.
-        kind: what its weights are.
-        architecture: its preset as text; candidates of one architecture are compared.
-        identity: another one means other weights.
-        autoencoder: the network.
+    ``architecture`` is its preset as text; candidates of one architecture are compared. Another ``identity``
+    means other weights.
     """
 
     name: str
@@ -99,16 +92,16 @@ class Candidate:
 def load_candidates(
     names: Sequence[str], *, size: int | None = None, random: bool = False
 ) -> list[Candidate]:
-    """Load encoders by model name or checkpoint file.
+    """Load encoders by model name or checkpoint file; of an inpainter the prior is taken.
 
     Args:
-        names: masked autoencoders, or inpainting networks, of which the prior is taken.
+        names: of the models.
         size: side of the images they are to see, in place of what they were trained on.
         random: also give each architecture once without training.
 
     Raises:
-        WeightsError, CheckpointError: a model is not here, does not fit, or holds no masked autoencoder.
-        CheckpointError: the size is no multiple of a network's patches.
+        WeightsError, CheckpointError: a model is not here, does not fit or holds no masked autoencoder, or
+            the size is no multiple of its patches.
     """
     trained = []
     for name, title in zip(names, short_names(names), strict=True):
@@ -151,15 +144,9 @@ def encode_images(
     device: torch.device,
     on_progress: OnProgress = no_progress,
 ) -> NDArray[np.float32]:
-    """The features of every image, ``(N, D)``; what an earlier run kept is not computed again.
+    """The features of every image in float32, ``(N, D)``; what ``cache_dir`` has is not computed again.
 
-    Args:
-        task: the images.
-        candidate: the encoder.
-        seed: of its weights, where they are random.
-        cache_dir: folder for the features.
-        device: where to compute, in float32.
-        on_progress: called with what is being done, how many images are done, and of how many.
+    ``seed`` is of the weights, where they are random.
 
     Raises:
         DataError: they cannot be kept.

@@ -37,13 +37,8 @@ HELD_OUT = 0  # the fold that is tested
 class FineTuning:
     """How long and how fast; the same for every encoder.
 
-    Attributes:
-        steps: of each run.
-        batch_size: images a step.
-        learning_rate: at its highest.
-        weight_decay: of AdamW.
-        warmup: share of the steps; half a cosine follows, to zero.
-        min_scale: smallest area of the random crops, as a share; half of them are mirrored.
+    ``warmup`` is a share of the steps; half a cosine follows, to zero. ``min_scale`` is the smallest area of
+    the random crops, as a share; half of them are mirrored.
     """
 
     steps: int
@@ -66,14 +61,8 @@ def fine_tune_candidates(
 ) -> list[Outcome]:
     """Fine-tune every encoder once for each seed, and test it on the first fold, beside the baselines.
 
-    Args:
-        task: its first fold is held out, the others are learned from.
-        candidates: the encoders.
-        settings: of every run.
-        seeds: of random weights, of the last layer, and of the order and crops of the images.
-        cache_dir: folder that keeps what finished runs predicted; they are not done again.
-        device: where to train; a CUDA device multiplies in bfloat16, others in float32.
-        on_progress: called with what is being done, how many images it has seen, and of how many.
+    What finished runs predicted is kept in ``cache_dir`` and not done again. A CUDA device multiplies in
+    bfloat16, others in float32.
 
     Raises:
         DataError: the predictions cannot be kept.

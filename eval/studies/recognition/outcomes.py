@@ -22,7 +22,6 @@ from eval.report.tables import Cell, Line, Table, interval_text, value_cell
 from eval.results import Column, Value
 from eval.studies.recognition.task import RecognitionTask
 
-SUFFIXES = (".md", ".json")
 COLUMNS = (
     Column("accuracy", "accuracy", 3, higher_is_better=True),
     Column("balanced_accuracy", "balanced accuracy", 3, higher_is_better=True),
@@ -40,13 +39,8 @@ Measured = NDArray[np.float64]
 class Outcome:
     """One row: S runs, tested on T images.
 
-    Attributes:
-        name: as the tables print it.
-        kind: what stands behind it.
-        correct: (S, T) bool.
-        labels: (T,) classes of the images tested.
-        groups: (T,) which belong together.
-        architecture: of the network; empty for a baseline.
+    ``correct`` is (S, T) bool; ``labels`` and ``groups`` (T,) are of the images tested; ``architecture`` is
+    empty for a baseline.
     """
 
     name: str
