@@ -27,19 +27,12 @@ class PublishedMethod:
 
 @dataclass(frozen=True)
 class PublishedColumn:
-    """A measure as a protocol defines it.
-
-    Attributes:
-        title: for people.
-        higher_is_better: the direction of the arrow.
-        own_definition: the protocol's own, so that the standard one gives another number.
-        too_high_by: what the definition adds to the textbook's value, where that is a constant.
-    """
+    """A measure as a protocol defines it."""
 
     title: str
     higher_is_better: bool
-    own_definition: bool
-    too_high_by: str | None = None
+    own_definition: bool  # the protocol's own: the standard one gives another number
+    too_high_by: str | None = None  # what it adds to the textbook's value, where that is a constant
 
 
 @dataclass(frozen=True)

@@ -24,21 +24,13 @@ RowKind = Literal["baseline", "model", "files"]
 
 @dataclass(frozen=True)
 class Column:
-    """One measure: a column of the table.
+    """One measure: a column of the table."""
 
-    Attributes:
-        key: name in data files, such as ``hole_psnr``.
-        title: name for people, such as ``hole PSNR``.
-        digits: after the decimal point.
-        higher_is_better: the direction of the arrow.
-        of_set: one number for all images together (FID), not a mean over images (PSNR).
-    """
-
-    key: str
-    title: str
-    digits: int
+    key: str  # in data files, such as hole_psnr
+    title: str  # for people, such as hole PSNR
+    digits: int  # after the decimal point
     higher_is_better: bool
-    of_set: bool = False
+    of_set: bool = False  # one number for all images together (FID), not a mean over images (PSNR)
 
     def format(self, value: float | None, *, signed: bool = False) -> str:
         """A cell's text; a dash where there is no value."""
@@ -103,66 +95,37 @@ class KnownChange:
 
 @dataclass(frozen=True)
 class Row:
-    """One method.
-
-    Attributes:
-        name: as the tables print it.
-        kind: a fill without a network, a model run here, or image files made elsewhere.
-        values: by column key.
-        bins: by hole ratio, rising.
-        images: their scores, sorted by stem.
-        known_change: None where the method cannot change the known region.
-        seconds_per_image: of the fill alone; None for files.
-        folder: where its images lie, for galleries; None if they were not kept.
-        missing: stems of images it has no prediction for.
-    """
+    """One method: a fill without a network, a model run here, or image files made elsewhere."""
 
     name: str
     kind: RowKind
-    values: Mapping[str, Value]
-    bins: tuple[Bin, ...] = ()
-    images: tuple[ImageScores, ...] = ()
-    known_change: KnownChange | None = None
-    seconds_per_image: float | None = None
-    folder: str | None = None
-    missing: tuple[str, ...] = ()
+    values: Mapping[str, Value]  # by column key
+    bins: tuple[Bin, ...] = ()  # by hole ratio, rising
+    images: tuple[ImageScores, ...] = ()  # sorted by stem
+    known_change: KnownChange | None = None  # None where it cannot change the known region
+    seconds_per_image: float | None = None  # of the fill alone; None for files
+    folder: str | None = None  # where its images lie, for galleries, if they were kept
+    missing: tuple[str, ...] = ()  # stems of images it has no prediction for
 
 
 @dataclass(frozen=True)
 class Report:
-    """Everything a table, a file or a page says.
-
-    Attributes:
-        protocol: ``standard``, ``mae-far``, ``lama`` or ``validation``.
-        definition: what was measured and how, in sentences for the reader.
-        n: images scored.
-        size: ``H x W``, or ``mixed``.
-        hole_ratio: mean over images.
-        images_hash: of the ground truth pixels; equal hashes, equal task.
-        masks_hash: of the masks, as ``inpaint masks`` prints it.
-        columns: what was measured, in the table's order.
-        unmeasured: what was not, and why.
-        rows: the methods, in the order they were given.
-        warnings: what a reader must know before trusting a number.
-        notes: origin of models, device, versions, command: what it takes to repeat it.
-        images: folder of the ground truth, for galleries.
-        masks: folder or zip of the masks, for galleries.
-    """
+    """Everything a table, a file or a page says."""
 
     protocol: str
-    definition: str
-    n: int
-    size: str
-    hole_ratio: float
-    images_hash: str
-    masks_hash: str
-    columns: tuple[Column, ...]
-    unmeasured: tuple[Unmeasured, ...] = ()
-    rows: tuple[Row, ...] = ()
-    warnings: tuple[str, ...] = ()
-    notes: Mapping[str, str] = field(default_factory=dict)
-    images: str | None = None
-    masks: str | None = None
+    definition: str  # what was measured and how, in sentences for the reader
+    n: int  # images scored
+    size: str  # H x W, or mixed
+    hole_ratio: float  # mean over images
+    images_hash: str  # of the ground truth pixels; equal hashes, equal task
+    masks_hash: str  # as `inpaint masks` prints it
+    columns: tuple[Column, ...]  # in the table's order
+    unmeasured: tuple[Unmeasured, ...] = ()  # what was not measured, and why
+    rows: tuple[Row, ...] = ()  # in the order they were given
+    warnings: tuple[str, ...] = ()  # what a reader must know before trusting a number
+    notes: Mapping[str, str] = field(default_factory=dict)  # models, device, versions: how to repeat it
+    images: str | None = None  # folder of the ground truth, for galleries
+    masks: str | None = None  # folder or zip of the masks, for galleries
 
     def row(self, name: str) -> Row:
         """The row of that name."""

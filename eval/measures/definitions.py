@@ -35,26 +35,17 @@ FORMULAS: Mapping[str, Callable[[Tensor, Tensor, Tensor], Tensor]] = {
 
 @dataclass(frozen=True)
 class Definition:
-    """One measure of a protocol: its column, how it is defined there, and what computes it.
-
-    Attributes:
-        column: of the table.
-        how: a sentence for the reader.
-        formula: key in ``FORMULAS``, for a measure of pixels.
-        networks: keys in ``eval.measures.networks.NETWORKS``, for a measure of features; the first one whose
-            weights are here is used.
-        family: which columns an option replaces together.
-        choice: within a family: network of an LPIPS (``squeeze``), features of an FID (``768``).
-        dims: length of the feature vectors of a measure of sets.
-    """
+    """One measure of a protocol: its column, how it is defined there, and what computes it."""
 
     column: Column
-    how: str
-    formula: str = ""
-    networks: tuple[str, ...] = ()
-    family: Family = "pixels"
-    choice: str = ""
-    dims: int = 0
+    how: str  # a sentence for the reader
+    formula: str = ""  # key in FORMULAS, for a measure of pixels
+    networks: tuple[
+        str, ...
+    ] = ()  # keys in NETWORKS, for a measure of features; the first one that is here is used
+    family: Family = "pixels"  # which columns an option replaces together
+    choice: str = ""  # within a family: network of an LPIPS (squeeze), features of an FID (768)
+    dims: int = 0  # length of the feature vectors of a measure of sets
 
 
 @dataclass(frozen=True)

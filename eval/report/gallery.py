@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import base64
 import io
+import itertools
 import math
-from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
 
@@ -214,7 +214,9 @@ def _find_task(report: Report, ranks: list[Rank], remarks: list[str]) -> Task | 
         return None
     hole_ratios = {rank.stem: rank.hole_ratio for rank in ranks}
     problem = "its masks are not those that were scored"
-    for cycle_masks, size in _possible_pairings(report.size):
+    height, _, width = report.size.partition(" x ")
+    sizes = [None, int(height)] if height.isdigit() and height == width else [None]
+    for cycle_masks, size in itertools.product((False, True), sizes):  # a report does not say which it was
         try:
             images, masks = Path(report.images), Path(report.masks)
             task = find_task(images, masks, size=size, cycle_masks=cycle_masks, allow_missing=True)
@@ -225,14 +227,6 @@ def _find_task(report: Report, ranks: list[Rank], remarks: list[str]) -> Task | 
             problem = str(error)
     remarks.append(f"Originals and masks are not shown: {problem}.")
     return None
-
-
-def _possible_pairings(size: str) -> Iterator[tuple[bool, int | None]]:
-    """Whether masks were cycled, and the side that images were brought to: a report does not say."""
-    height, _, width = size.partition(" x ")
-    side = int(height) if height.isdigit() and height == width else None
-    for cycle_masks in (False, True):
-        yield from ((cycle_masks, square) for square in dict.fromkeys((None, side)))
 
 
 def _find_predictions(row: Row, task: Task | None, remarks: list[str]) -> Predictions | None:

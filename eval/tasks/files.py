@@ -22,17 +22,11 @@ _TOLD = 3  # names in a message; the count says how many there are
 
 @dataclass(frozen=True, slots=True)
 class ImageFile:
-    """An image on disk, or in a zip that is kept open.
+    """An image on disk, or in a zip that is kept open."""
 
-    Attributes:
-        path: in a zip the archive's path and the member's.
-        stem: the name without suffix; an accent is one character, whatever the system makes of it.
-        stamp: changes when the file does: name, size and time, or the checksum in a zip.
-    """
-
-    path: Path
-    stem: str
-    stamp: str
+    path: Path  # in a zip the archive's path and the member's
+    stem: str  # an accent is one character, whatever the system makes of it
+    stamp: str  # changes when the file does: name, size and time, or the checksum in a zip
     archive: zipfile.ZipFile | None = field(default=None, repr=False, compare=False)
     member: str = ""
 

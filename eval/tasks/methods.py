@@ -28,19 +28,12 @@ Fill = Callable[[Tensor, Tensor], Tensor]
 
 @dataclass(frozen=True, eq=False)
 class Method:
-    """A row of the table to be.
-
-    Attributes:
-        name: as the table prints it.
-        kind: a baseline, a model run here, or image files.
-        source: what fills the holes, or the files in which they are filled.
-        identity: another one means other predictions: a checkpoint's hash, the files' fingerprint.
-    """
+    """A row of the table to be."""
 
     name: str
     kind: RowKind
-    source: Fill | Predictions
-    identity: str = ""
+    source: Fill | Predictions  # what fills the holes, or the files in which they are filled
+    identity: str = ""  # another one means other predictions: a checkpoint's hash, the files' fingerprint
 
     @property
     def slug(self) -> str:

@@ -32,25 +32,15 @@ class Pair:
 
 @dataclass(frozen=True)
 class Task:
-    """What every method is scored on.
+    """What every method is scored on."""
 
-    Attributes:
-        images: folder of the ground truth.
-        masks: folder or zip of the masks.
-        size: side of the square everything is brought to, or None for native sizes.
-        pairs: equal shapes beside each other, by stem within.
-        chosen_from: how many images the folder has.
-        cycled: masks belong to images by order, not by name.
-        missing: stems of images without a mask, left out.
-    """
-
-    images: Path
-    masks: Path
-    size: int | None
-    pairs: tuple[Pair, ...]
-    chosen_from: int
-    cycled: bool
-    missing: tuple[str, ...] = ()
+    images: Path  # folder of the ground truth
+    masks: Path  # folder or zip
+    size: int | None  # side of the square everything is brought to, or None for native sizes
+    pairs: tuple[Pair, ...]  # equal shapes beside each other, by stem within
+    chosen_from: int  # how many images the folder has
+    cycled: bool  # masks belong to images by order, not by name
+    missing: tuple[str, ...] = ()  # stems of images without a mask, left out
 
     @property
     def fingerprint(self) -> str:

@@ -105,21 +105,13 @@ def find_labelled(
 
 @dataclass(frozen=True, eq=False)
 class RecognitionTask:
-    """N photos, C classes, F folds.
+    """N photos, C classes, F folds."""
 
-    Attributes:
-        photos: (N, 3, S, S) uint8, the centre square of each.
-        classes: C names, sorted.
-        labels: (N,) int64, each photo's class.
-        groups: (N,) int64, photos of one number belong together.
-        folds: (N,) int64, the fold in which a photo is tested; its group is nowhere else.
-    """
-
-    photos: PhotoSet
-    classes: tuple[str, ...]
-    labels: NDArray[np.int64]
-    groups: NDArray[np.int64]
-    folds: NDArray[np.int64]
+    photos: PhotoSet  # (N, 3, S, S) uint8, the centre square of each
+    classes: tuple[str, ...]  # C names, sorted
+    labels: NDArray[np.int64]  # (N,) int64, each photo's class
+    groups: NDArray[np.int64]  # (N,) int64, photos of one number belong together
+    folds: NDArray[np.int64]  # (N,) int64, the fold in which a photo is tested; its group is nowhere else
 
     def __len__(self) -> int:
         return len(self.labels)
