@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -30,13 +30,7 @@ from inpaint.cli.options import device_option
 from inpaint.errors import InpaintError
 
 if TYPE_CHECKING:
-    import torch
-
     from eval.results import Report
-    from eval.tasks.methods import Method
-    from eval.tasks.pairs import Task
-
-    FindMethods = Callable[[Task, torch.device], list[Method]]
 
 
 @click.command()
@@ -51,11 +45,7 @@ def score(predictions: tuple[str, ...], **options: Any) -> None:
     if not predictions and not options["baselines"]:
         raise InpaintError("nothing to score; give --pred NAME=DIR or --baselines")
     folders = [name_and_folder(text) for text in predictions]
-
-    def find_methods(task: Task, device: torch.device) -> list[Method]:
-        return methods_of_files(folders, task, options["allow_missing"])
-
-    _print(score_task(find_methods, **options), options["reports"])
+    _print(score_task(folders=folders, **options), options["reports"])
 
 
 @click.command()
@@ -67,13 +57,7 @@ def run(models: tuple[str, ...], **options: Any) -> None:
     never see what lies under the hole. A run that was stopped resumes when the same command is given.
     """
     _check_work(models, options["baselines"])
-
-    def find_methods(task: Task, device: torch.device) -> list[Method]:
-        from eval.tasks.methods import load_models
-
-        return load_models(models, device)
-
-    _print(score_task(find_methods, **options), options["reports"])
+    _print(score_task(models=models, **options), options["reports"])
 
 
 @click.command()
@@ -125,7 +109,6 @@ def weights(fetch: bool, weights: tuple[Path, ...]) -> None:
 
 
 def score_task(
-    find_methods: FindMethods,
     *,
     images: Path,
     masks: Path,
@@ -134,41 +117,34 @@ def score_task(
     reports: tuple[Path, ...],
     cache_dir: Path | None,
     device: str,
+    folders: Sequence[tuple[str, Path]] = (),
+    models: Sequence[str] = (),
     save: Path | None = None,
     **options: Any,
 ) -> Report:
-    """Score methods on the images and masks of a command line.
+    """Score baselines, image files made elsewhere (names and folders) and models, in this order.
 
-    ``find_methods`` makes the rows beside the baselines, once images and masks are known to be whole; the
-    other arguments are the options of ``SET_OPTIONS`` and ``RUN_OPTIONS``.
+    The other arguments are the options of ``SET_OPTIONS`` and ``RUN_OPTIONS``.
     """
     from eval.measures.build import build_measures
     from eval.scoring import score
-    from eval.tasks.methods import baseline_methods, check_names
-    from eval.tasks.pairs import find_task
+    from eval.tasks.methods import Method, baseline_methods, check_names, load_models
+    from eval.tasks.pairs import find_predictions, find_task
     from inpaint.device import choose_device
 
     place = choose_device(device)
     choice = {name: options.pop(name) for name in ("weights", "lpips", "fid")}
     task = find_task(images, masks, **options)
-    methods = (baseline_methods() if baselines else []) + find_methods(task, place)
+    methods = baseline_methods() if baselines else []
+    for name, folder in folders:
+        files = find_predictions(folder, task, allow_missing=options["allow_missing"])
+        methods.append(Method(name, "files", files, files.fingerprint))
+    methods += load_models(models, place)
     check_names(methods)
     measures = build_measures(protocol, **choice, device=place)
     with cache_folder(cache_dir, reports) as kept, shown_progress() as on_progress:
         where = {"cache_dir": kept, "device": place, "save": save}
         return score(task, methods, measures, protocol=protocol, on_progress=on_progress, **where)
-
-
-def methods_of_files(folders: Sequence[tuple[str, Path]], task: Task, allow_missing: bool) -> list[Method]:
-    """Rows of image files made elsewhere, from their names and folders."""
-    from eval.tasks.methods import Method
-    from eval.tasks.pairs import find_predictions
-
-    methods = []
-    for name, folder in folders:
-        files = find_predictions(folder, task, allow_missing=allow_missing)
-        methods.append(Method(name, "files", files, files.fingerprint))
-    return methods
 
 
 def name_and_folder(text: str) -> tuple[str, Path]:

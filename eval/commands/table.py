@@ -17,16 +17,12 @@ from eval.commands.options import (
     with_options,
     write_and_print,
 )
-from eval.commands.score import methods_of_files, name_and_folder, score_task
+from eval.commands.score import name_and_folder, score_task
 from eval.published import PublishedTable, read_published
 from inpaint.errors import DataError, InpaintError
 
 if TYPE_CHECKING:
-    import torch
-
     from eval.results import Report
-    from eval.tasks.methods import Method
-    from eval.tasks.pairs import Task
 
 
 @click.command()
@@ -67,7 +63,7 @@ def table(
     elif data and not earlier:
         inside = sorted(p for p in (data / "pred").glob("*") if p.is_dir() and p.name[0] != ".")
         folders = [*((path.name, path) for path in inside), *map(name_and_folder, predictions)]
-        reports = _score(published, protocols, data, folders, models, **options)
+        reports = _score(published, protocols, data, folders=folders, models=models, **options)
     else:
         raise InpaintError("got nothing to score, or too much; give --data ROOT, or only --report FILE.json")
     comparison = Comparison(published, reports)
@@ -75,20 +71,9 @@ def table(
 
 
 def _score(
-    published: PublishedTable,
-    protocols: Sequence[str],
-    data: Path,
-    folders: Sequence[tuple[str, Path]],
-    models: tuple[str, ...],
-    **options: Any,
+    published: PublishedTable, protocols: Sequence[str], data: Path, **options: Any
 ) -> dict[str, Report]:
     """Score everything by each protocol; images of fills are kept where a page will show them."""
-
-    def find_methods(task: Task, device: torch.device) -> list[Method]:
-        from eval.tasks.methods import load_models
-
-        return methods_of_files(folders, task, options["allow_missing"]) + load_models(models, device)
-
     cache_dir = default_cache(options["cache_dir"], options["reports"])
     shown = cache_dir is not None and any(path.suffix == ".html" for path in options["reports"])
     options |= {"images": data / "gt", "masks": data / "mask", "baselines": True, "size": published.size}
@@ -96,7 +81,7 @@ def _score(
     for protocol in protocols:
         part: dict[str, Any] = options | {"cache_dir": cache_dir and cache_dir / protocol}
         save = cache_dir / "images" if cache_dir and shown and protocol == protocols[0] else None
-        reports[protocol] = score_task(find_methods, protocol=protocol, save=save, **part)
+        reports[protocol] = score_task(protocol=protocol, save=save, **part)
     return reports
 
 

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 
 import numpy as np
@@ -22,39 +24,31 @@ from inpaint.features.squeezenet import SqueezeNetFeatures
 SVM_COLUMNS = frozenset({"p_ids", "u_ids"})  # measured on the features of the column fid
 
 
+@dataclass(frozen=True, eq=False)
 class Measures:
-    """The measures of one protocol that can be taken here; built once per run by :func:`build_measures`.
+    """The measures of one protocol that can be taken here; built once per run by :func:`build_measures`."""
 
-    Attributes:
-        columns: what is measured, in the table's order.
-        unmeasured: columns of the protocol whose network's weights are absent: why, and how to get them.
-        definition: how each column is defined here, in sentences for the reader.
-        feature_sizes: length of each kind of feature vector by column key, such as ``{"fid_768": 768}``.
-        networks: those of the definitions' first network that is here, by its key.
-        files: name and SHA-256 of each network's weights, by column title.
-    """
+    definitions: Sequence[Definition]  # of what is measured, in the table's order
+    unmeasured: tuple[Unmeasured, ...]  # columns whose network's weights are absent, and how to get them
+    networks: Mapping[str, FrozenNetwork]  # of the definitions, by key
+    files: Mapping[str, str]  # name and SHA-256 of each network's weights, by column titles
+    device: torch.device | str
 
-    def __init__(
-        self,
-        definitions: Sequence[Definition],
-        unmeasured: tuple[Unmeasured, ...],
-        networks: Mapping[str, FrozenNetwork],
-        files: Mapping[str, str],
-        device: torch.device | str,
-    ) -> None:
-        self.columns: tuple[Column, ...] = tuple(definition.column for definition in definitions)
-        self.unmeasured = unmeasured
-        self.definition = " ".join(definition.how for definition in definitions)
-        self.feature_sizes: Mapping[str, int] = {
-            each.column.key: each.dims
-            for each in definitions
-            if each.dims and each.column.key not in SVM_COLUMNS
-        }
-        self.networks = networks
-        self.files = files
-        self._definitions = definitions
-        # Measures of sets need double precision, which MPS does not have.
-        self._device = torch.device("cpu") if torch.device(device).type == "mps" else torch.device(device)
+    @cached_property
+    def columns(self) -> tuple[Column, ...]:
+        """What is measured, in the table's order."""
+        return tuple(each.column for each in self.definitions)
+
+    @cached_property
+    def definition(self) -> str:
+        """How each column is defined here, in sentences for the reader."""
+        return " ".join(each.how for each in self.definitions)
+
+    @cached_property
+    def feature_sizes(self) -> Mapping[str, int]:
+        """Length of each kind of feature vector by column key, such as ``{"fid_768": 768}``."""
+        sized = {each.column.key: each.dims for each in self.definitions if each.dims}
+        return {key: dims for key, dims in sized.items() if key not in SVM_COLUMNS}
 
     @torch.inference_mode()
     def per_image(self, composite: Tensor, target: Tensor, mask: Tensor) -> dict[str, Tensor]:
@@ -69,7 +63,7 @@ class Measures:
             ``(B,)`` float64 on the CPU by column key.
         """
         values = {}
-        for each in self._definitions:
+        for each in self.definitions:
             if each.formula:
                 value = FORMULAS[each.formula](composite, target, mask)
             elif not each.column.of_set:
@@ -93,7 +87,7 @@ class Measures:
         """
         seen: dict[int, Tensor | dict[int, Tensor]] = {}
         found = {}
-        for each in self._definitions:
+        for each in self.definitions:
             if each.column.key in self.feature_sizes:
                 network = self._network(each)
                 if id(network) not in seen:
@@ -119,9 +113,10 @@ class Measures:
             ShapeError, DataError: the two sides are unequal in shape, or a feature is not finite.
         """
         wanted = {column.key for column in self.columns if column.of_set}
+        has_doubles = torch.device(self.device).type != "mps"
         values = {}
         for key in self.feature_sizes:
-            pair = pair_up(composites[key], targets[key], self._device)
+            pair = pair_up(composites[key], targets[key], self.device if has_doubles else "cpu")
             svm_columns = wanted & SVM_COLUMNS if key == "fid" else set()
             if len(pair[0]) < 2:
                 values |= dict.fromkeys({key} | svm_columns, Value(math.nan))

@@ -71,7 +71,7 @@ class Task:
             image = _centre_square(image, self.size, Image.Resampling.LANCZOS)
             hole = _centre_square(hole, self.size, Image.Resampling.NEAREST)
         elif hole.shape != image.shape[:2]:
-            raise _mask_size_error(pair.mask, hole.shape, pair.stem, image.shape[:2])
+            raise _size_error(f"mask {pair.mask.path.name}", hole.shape, image.shape[:2])
         return image, hole
 
     def masks_once(self) -> Iterable[ImageFile]:
@@ -102,7 +102,7 @@ class Predictions:
         """
         pixels = self.files[pair.stem].read()
         if pixels.shape[:2] != tuple(shape):
-            raise _prediction_size_error(self.files[pair.stem].path, pixels.shape[:2], shape)
+            raise _size_error(f"prediction {str(self.files[pair.stem].path)!r}", pixels.shape[:2], shape)
         return pixels
 
 
@@ -149,7 +149,7 @@ def find_task(
         if size is not None:
             shape = (size, size)
         elif not _may_be_equal(mask_shapes[mask.path], shape):
-            raise _mask_size_error(mask, mask_shapes[mask.path], image.stem, shape)
+            raise _size_error(f"mask {mask.path.name}", mask_shapes[mask.path], shape)
         pairs.append(Pair(image.stem, image, mask, shape))
     pairs.sort(key=lambda pair: (pair.shape, pair.stem))
     return Task(images, masks, size, tuple(pairs), len(found), cycle_masks, missing)
@@ -169,7 +169,7 @@ def find_predictions(folder: Path, task: Task, *, allow_missing: bool = False) -
     for pair in task.pairs:
         if pair.stem in files and not _may_be_equal(shapes[files[pair.stem].path], pair.shape):
             path = files[pair.stem].path
-            raise _prediction_size_error(path, shapes[path], pair.shape)
+            raise _size_error(f"prediction {str(path)!r}", shapes[path], pair.shape)
     return Predictions(folder, files, tuple(sorted(missing)), jpegs)
 
 
@@ -213,17 +213,10 @@ def _may_be_equal(one: Sequence[int], other: Sequence[int]) -> bool:
     return sorted(one) == sorted(other)
 
 
-def _mask_size_error(mask: ImageFile, got: Sequence[int], image: str, shape: Sequence[int]) -> DataError:
+def _size_error(what: str, got: Sequence[int], expected: Sequence[int]) -> DataError:
     return DataError(
-        f"got mask {mask.path.name} of {got[0]} x {got[1]} for image {image} of {shape[0]} x {shape[1]}; "
-        "expected equal sizes: resize the mask, or bring all to one with --size"
-    )
-
-
-def _prediction_size_error(path: Path, got: Sequence[int], expected: Sequence[int]) -> DataError:
-    return DataError(
-        f"got prediction {str(path)!r} of {got[0]} x {got[1]}; expected the ground truth's "
-        f"{expected[0]} x {expected[1]}: make it at that size"
+        f"got {what} of {got[0]} x {got[1]}; expected the ground truth's {expected[0]} x {expected[1]}: make "
+        "it at that size, or bring images and masks to one with --size"
     )
 
 

@@ -202,7 +202,7 @@ def test_unequal_sizes_are_told_before_anything_is_scored(root: Path) -> None:
     )
     write_mask(root / "masks/c.png", 6, 8)
     message = told(lambda: task_of(root))
-    assert "mask c.png of 6 x 8 for image c of 12 x 16" in message and "--size" in message
+    assert "mask c.png of 6 x 8; expected the ground truth's 12 x 16" in message and "--size" in message
 
 
 def test_pictures_on_their_side_are_told_as_they_are_read(root: Path) -> None:
