@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Mapping
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -69,4 +70,4 @@ def write_text(text: str, path: Path) -> None:
 
 def to_json(plain: Mapping[str, Any]) -> str:
     """Strict JSON: infinities and NaN are text by now."""
-    return json.dumps(plain, indent=1, ensure_ascii=False, allow_nan=False) + "\n"
+    return json.dumps(plain, indent=1, ensure_ascii=False, allow_nan=False, default=asdict) + "\n"

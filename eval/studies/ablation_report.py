@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import asdict, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -113,13 +113,12 @@ def _to_plain(result: AblationResult) -> dict[str, Any]:
     report = result.report
     names = [row.name for row in report.rows]
     comparisons = [
-        {"row": row, "other": other, "differences": [asdict(found) for found in compare(report, row, other)]}
+        {"row": row, "other": other, "differences": compare(report, row, other)}
         for other in (REFERENCE, BASE)
         for row in names
         if other in names and row != other
     ]
-    costs = [asdict(cost) for cost in result.costs]
-    return {"report": to_plain(report), "comparisons": comparisons, "costs": costs}
+    return {"report": to_plain(report), "comparisons": comparisons, "costs": result.costs}
 
 
 def _differences(report: Report, row: str, other: str) -> list[Difference]:

@@ -6,7 +6,7 @@ An interval covers other images, drawn again by whole groups, and other runs, dr
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, Self
 
@@ -16,7 +16,7 @@ import torch
 from numpy.typing import NDArray
 
 from eval.measures.statistics import RESAMPLES, verdict_of
-from eval.report.files import to_json, write_form
+from eval.report.files import write_form
 from eval.report.sections import Section, sections_to_markdown
 from eval.report.tables import Cell, Line, Table, interval_text, value_cell
 from eval.results import Column, Value
@@ -98,33 +98,12 @@ class Outcome:
 
 
 @dataclass(frozen=True)
-class Score:
-    """One row: its name, what stands behind it, how many runs, and the measures by column key."""
-
-    name: str
-    kind: str
-    runs: int
-    values: Mapping[str, Value]
-
-
-@dataclass(frozen=True)
 class Difference:
     """A pre-trained encoder minus the same network untrained, by column key."""
 
     name: str
     other: str
     values: Mapping[str, Value]
-
-
-@dataclass(frozen=True)
-class RecognitionReport:
-    """What was measured on ``tested`` images, baselines first, and what it takes to repeat it."""
-
-    title: str
-    tested: int
-    scores: tuple[Score, ...]
-    differences: tuple[Difference, ...]
-    facts: Mapping[str, str]
 
 
 def values_of(outcome: Outcome, seed: int, minus: Outcome | None = None) -> dict[str, Value]:
@@ -150,55 +129,63 @@ def differences_of(outcomes: Sequence[Outcome], seed: int) -> tuple[Difference, 
 
 def make_report(
     title: str, outcomes: Sequence[Outcome], task: RecognitionTask, *, seed: int, facts: Mapping[str, str]
-) -> RecognitionReport:
-    """Measure outcomes of the same images and compare them; ``facts`` come beside what the task says."""
+) -> dict[str, Any]:
+    """Measure outcomes of the same images, baselines first, and compare them.
+
+    Returns:
+        ``title``, ``tested`` (images), ``scores``, ``differences`` and ``facts``.
+    """
     counts = np.bincount(task.labels).tolist()
     classes = ", ".join(f"{name} {count}" for name, count in zip(task.classes, counts, strict=True))
     size = task.photos.photos.shape[-1]
-    own = {
-        "Images": f"N = {len(task)} ({classes}), centre squares at {size} x {size}; "
-        f"{task.photos.skipped} could not be read",
-        "Split": f"{task.fold_count} folds, {len(np.unique(task.groups))} groups that stay together",
+    return {
+        "title": title,
+        "tested": len(outcomes[0].labels),
+        "scores": [
+            {"name": o.name, "kind": o.kind, "runs": len(o.correct), "values": values_of(o, seed)}
+            for o in outcomes
+        ],
+        "differences": differences_of(outcomes, seed),
+        "facts": {
+            "Images": f"N = {len(task)} ({classes}), centre squares at {size} x {size}; "
+            f"{task.photos.skipped} could not be read",
+            "Split": f"{task.fold_count} folds, {len(np.unique(task.groups))} groups that stay together",
+            **facts,
+            "Intervals": INTERVAL,
+            "Hash of the images": task.images_hash,
+            "Hash of classes and split": task.split_hash,
+            "Versions": f"torch {torch.__version__}, scikit-learn {sklearn.__version__}",
+        },
     }
-    repeat = {
-        "Intervals": INTERVAL,
-        "Hash of the images": task.images_hash,
-        "Hash of classes and split": task.split_hash,
-        "Versions": f"torch {torch.__version__}, scikit-learn {sklearn.__version__}",
-    }
-    scores = tuple(Score(o.name, o.kind, len(o.correct), values_of(o, seed)) for o in outcomes)
-    tested = len(outcomes[0].labels)
-    return RecognitionReport(
-        title, tested, scores, differences_of(outcomes, seed), {**own, **facts, **repeat}
-    )
 
 
-def to_markdown(report: RecognitionReport) -> str:
+def to_markdown(report: Mapping[str, Any]) -> str:
     """The report as Markdown, ending in a newline."""
-    best = {column.key: max(s.values[column.key].value for s in report.scores) for column in COLUMNS}
     lines = []
-    for score in report.scores:
-        values = [(column, score.values[column.key]) for column in COLUMNS]
-        cells = [value_cell(value, column, best=value.value == best[column.key]) for column, value in values]
-        remark = "baseline" if score.kind == "baseline" else ""
-        lines.append(Line(score.name, remark, (Cell(str(score.runs)), Cell(str(report.tested)), *cells)))
+    for score in report["scores"]:
+        cells = [Cell(str(score["runs"])), Cell(str(report["tested"]))]
+        for column in COLUMNS:
+            value = score["values"][column.key]
+            best = max(other["values"][column.key].value for other in report["scores"])
+            cells.append(value_cell(value, column, best=value.value == best))
+        lines.append(Line(score["name"], "baseline" if score["kind"] == "baseline" else "", tuple(cells)))
     headings = ("", "runs", "tested", *(column.heading for column in COLUMNS))
     sections = [Section("", table=Table(headings, tuple(lines)))]
-    for found in report.differences:
+    for found in report["differences"]:
         verdicts = []
         for column in COLUMNS:
             value = found.values[column.key]
             numbers = f"{column.format(value.value, signed=True)} {interval_text(value, column, signed=True)}"
             verdicts.append(("", f"{verdict_of(value, column)} in {column.title}: {numbers}"))
         sections.append(Section(f"{found.name} minus {found.other}", entries=tuple(verdicts)))
-    sections.append(Section("What was measured", entries=tuple(report.facts.items())))
-    return f"# {report.title}\n\n{sections_to_markdown(sections)}"
+    sections.append(Section("What was measured", entries=tuple(report["facts"].items())))
+    return f"# {report['title']}\n\n{sections_to_markdown(sections)}"
 
 
-def write_report(report: RecognitionReport, path: Path) -> None:
+def write_report(report: Mapping[str, Any], path: Path) -> None:
     """Write the report as Markdown or JSON, by the file's suffix; atomic.
 
     Raises:
         InpaintError: another suffix, or the file cannot be written.
     """
-    write_form(report, path, {".md": to_markdown, ".json": lambda report: to_json(asdict(report))})
+    write_form(report, path, {".md": to_markdown, ".json": dict})
