@@ -116,17 +116,6 @@ RUN_OPTIONS = (
 )
 
 
-def with_options(*options: Callable[..., Any]) -> Callable[..., Any]:
-    """Add options to a command, in this order."""
-
-    def decorate(command: Callable[..., Any]) -> Callable[..., Any]:
-        for option in reversed(options):
-            command = option(command)
-        return command
-
-    return decorate
-
-
 def write_and_print(content: Any, reports: Sequence[Path], write: Callable, to_markdown: Callable) -> None:
     """Write the reports of a command and print it as Markdown."""
     for path in reports:

@@ -16,10 +16,9 @@ from eval.commands.options import (
     reports_option,
     shown_progress,
     typed_command,
-    with_options,
     write_and_print,
 )
-from inpaint.cli.options import device_option
+from inpaint.cli.options import device_option, stack
 from inpaint.errors import InpaintError
 
 if TYPE_CHECKING:
@@ -83,7 +82,7 @@ _OPTIONS = (
 
 
 @click.command("linear-probe")
-@with_options(*_OPTIONS)
+@stack(*_OPTIONS)
 def linear_probe(**options: Any) -> None:
     """Tell the classes of photos by logistic regression on an encoder's frozen features.
 
@@ -105,7 +104,7 @@ def linear_probe(**options: Any) -> None:
 
 
 @click.command("fine-tune")
-@with_options(*_OPTIONS)
+@stack(*_OPTIONS)
 @click.option("--steps", type=click.IntRange(min=1), default=100, show_default=True, help="Of each run.")
 @click.option("--batch-size", type=click.IntRange(min=2), default=16, show_default=True)
 @click.option("--learning-rate", type=click.FloatRange(min=0, min_open=True), default=1e-3, show_default=True)

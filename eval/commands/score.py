@@ -23,10 +23,9 @@ from eval.commands.options import (
     save_option,
     shown_progress,
     weights_option,
-    with_options,
     write_and_print,
 )
-from inpaint.cli.options import device_option
+from inpaint.cli.options import device_option, stack
 from inpaint.errors import InpaintError
 
 if TYPE_CHECKING:
@@ -34,7 +33,7 @@ if TYPE_CHECKING:
 
 
 @click.command()
-@with_options(*SET_OPTIONS, *RUN_OPTIONS, predictions_option)
+@stack(*SET_OPTIONS, *RUN_OPTIONS, predictions_option)
 def score(predictions: tuple[str, ...], **options: Any) -> None:
     """Score predictions on disk against the ground truth.
 
@@ -49,7 +48,7 @@ def score(predictions: tuple[str, ...], **options: Any) -> None:
 
 
 @click.command()
-@with_options(*SET_OPTIONS, *RUN_OPTIONS, models_option, save_option)
+@stack(*SET_OPTIONS, *RUN_OPTIONS, models_option, save_option)
 def run(models: tuple[str, ...], **options: Any) -> None:
     """Inpaint images with models, and score the results.
 
@@ -62,8 +61,8 @@ def run(models: tuple[str, ...], **options: Any) -> None:
 
 @click.command()
 @click.option("--data", type=PATH, required=True, help="Training data folder.")
-@with_options(models_option, baselines_option, reports_option(*SUFFIXES), limit_option(2), save_option)
-@with_options(device_option, *MEASURES_OPTIONS)
+@stack(models_option, baselines_option, reports_option(*SUFFIXES), limit_option(2), save_option)
+@stack(device_option, *MEASURES_OPTIONS)
 def validate(
     models: tuple[str, ...], baselines: bool, reports: tuple[Path, ...], device: str, **options: Any
 ) -> None:

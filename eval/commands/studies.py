@@ -14,10 +14,9 @@ from eval.commands.options import (
     reports_option,
     shown_progress,
     typed_command,
-    with_options,
     write_and_print,
 )
-from inpaint.cli.options import DEVICE, device_option
+from inpaint.cli.options import DEVICE, device_option, stack
 from inpaint.errors import InpaintError
 
 
@@ -41,7 +40,7 @@ from inpaint.errors import InpaintError
     metavar="N",
     help="Runs at the same time, each with its share of the CPU cores.",
 )
-@with_options(limit_option(2), reports_option(*SUFFIXES))
+@stack(limit_option(2), reports_option(*SUFFIXES))
 @click.option("--device", type=DEVICE, metavar="DEVICE", help="Without it training follows the configs.")
 def ablation(
     data: Path,

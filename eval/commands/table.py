@@ -14,11 +14,11 @@ from eval.commands.options import (
     default_cache,
     models_option,
     predictions_option,
-    with_options,
     write_and_print,
 )
 from eval.commands.score import name_and_folder, score_task
 from eval.published import PublishedTable, read_published
+from inpaint.cli.options import stack
 from inpaint.errors import DataError, InpaintError
 
 if TYPE_CHECKING:
@@ -37,7 +37,7 @@ if TYPE_CHECKING:
     multiple=True,
     help="JSON report of score or run, in place of --data; one for each protocol.",
 )
-@with_options(*RUN_OPTIONS)
+@stack(*RUN_OPTIONS)
 def table(
     name: str,
     data: Path | None,
