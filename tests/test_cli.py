@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+import tifffile
 import torch
 from click.testing import CliRunner, Result
 from PIL import Image
@@ -199,6 +200,15 @@ def test_the_prior_never_replaces_an_input(desk: Path, weights: Path) -> None:
     result = call("run", *arguments, "--model", model)
     assert result.exit_code == 2 and "is the mask itself" in result.stderr
     assert listing(desk) == before
+
+
+def test_a_hole_may_hold_what_is_no_number(desk: Path, weights: Path) -> None:
+    values = np.full((40, 50), 0.5, np.float32)
+    values[pixels_of("mask.png") > 0] = np.nan
+    tifffile.imwrite("nan.tif", values)
+    result = call("run", "nan.tif", "mask.png", "-o", "out.tif", "--model", weights / "tiny.safetensors")
+    assert result.exit_code == 0, result.output
+    assert np.isfinite(tifffile.imread("out.tif")).all()
 
 
 class TestBatch:

@@ -80,8 +80,10 @@ def run(
     settings = {"dilate": asked.dilate, "harmonise": asked.harmonise, "strict": asked.strict}
     source.fill(partial(pipeline, **settings), masks)
     seconds = time.perf_counter() - start
-    before = to_8_bit(turn_upright(source.load(page), source.orientations[page % len(source.orientations)]))
-    shown = () if prior is None else prior_images(prior, before, hole, pipeline.device)
+    shown = ()
+    if prior is not None:
+        before = turn_upright(source.load(page), source.orientations[page % len(source.orientations)])
+        shown = prior_images(prior, to_8_bit(before), hole, pipeline.device)
     notes = write_file(source, output, quality=asked.quality, strip=asked.strip_metadata)
     if save_mask is not None:
         write_image(Image.fromarray(hole), save_mask)

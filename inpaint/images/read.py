@@ -197,7 +197,8 @@ def _read_deep(path: Path, name: str, data: bytes, max_pixels: int) -> ImageFile
             frames, key = getattr(opened, "n_frames", 1), opened.info.get("transparency")
             width, height = size
     if name in ("PNG", "PPM"):  # by OpenCV, which is here anyway
-        pixels = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_UNCHANGED)
+        # In text the last number may end the file, which OpenCV does not expect.
+        pixels = cv2.imdecode(np.frombuffer(data + b"\n", np.uint8), cv2.IMREAD_UNCHANGED)
         if pixels is None:
             raise ValueError("it cannot be decoded")
         if pixels.ndim == 3:
@@ -293,7 +294,7 @@ def _read_by_pillow(path: Path, name: str, data: bytes, max_pixels: int) -> Imag
                 natives[-1] = np.array(image)
             elif image.mode not in _KEPT_MODES or (frames > 1 and image.mode == "P"):
                 natives[-1] = to_plain(image).copy()
-                notes += [f"mode {image.mode} became {natives[-1].mode}"] if frames == 1 else []
+                notes.append(f"mode {image.mode} became {natives[-1].mode}")
         metadata, turn = _metadata(opened, data)
         name, options = str(opened.format).replace("MPO", "JPEG").replace("DIB", "BMP"), {}
         if name == "WEBP":

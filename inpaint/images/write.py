@@ -156,7 +156,8 @@ def _encode(
     if (count := len(natives)) > 1 and target != "TIFF":
         why = "" if FORMATS[target].frames else f"{called(target)} holds one frame"
         why = why or ("the pages differ in size" if len(set(map(size_of, natives))) > 1 else "")
-        why = why or ("" if isinstance(natives[0], Image.Image) else f"{called(target)} holds one deep frame")
+        deep = bool(deep_types(target)) and not isinstance(natives[0], Image.Image)
+        why = why or (f"{called(target)} holds one deep frame" if deep else "")
         if why:
             notes.append(f"{why}: {count - 1} of {count} are left out")
             natives, options = natives[:1], {}
@@ -385,5 +386,9 @@ def _encode_light(file: ImageFile, target: str, notes: list[str], strip: bool) -
     spec = oiio.ImageSpec(deep.shape[1], deep.shape[0], deep.shape[2], kind)
     if same and source is not None and not strip:
         spec.extra_attribs = source.extra_attribs
+        lossy = str(source.get_string_attribute("compression"))
+        if lossy.startswith(("dwa", "b44", "pxr24")):  # known values would change
+            spec["compression"] = "zip"
+            notes.append(f"compressed without loss (zip) instead of {lossy.partition(':')[0]}")
     spec.channelnames = {1: ("Y",), 2: ("Y", "A"), 3: tuple("RGB"), 4: tuple("RGBA")}[deep.shape[2]]
     return _write_by_oiio(deep, spec, f".{target.lower()}")

@@ -9,6 +9,7 @@ from typing import Any
 import cv2
 import numpy as np
 import pytest
+import tifffile
 from PIL import Image
 
 from inpaint.errors import ImageError
@@ -88,6 +89,26 @@ def test_light_is_kept_bit_by_bit(tmp_path: Path, name: str, half: bool) -> None
     assert other[HOLE].max() < one.max()
     if name == "a.exr":
         assert after.options["spec"].getattribute("Artist") == "Me"
+
+
+def test_lossy_compression_of_openexr_is_not_used_again(tmp_path: Path) -> None:
+    values = np.exp(scene() / 40).astype(np.float32)
+    write_light(tmp_path / "a.exr", values, half=True, compression="dwaa:45")
+    assert fill_file(tmp_path / "a.exr", tmp_path / "b.exr") == [
+        "compressed without loss (zip) instead of dwaa"
+    ]
+    one, other = (np.asarray(read_file(tmp_path / name).native()) for name in ("a.exr", "b.exr"))
+    assert np.array_equal(one[~HOLE], other[~HOLE])
+
+
+def test_pages_of_16_bits_in_a_format_of_one(tmp_path: Path) -> None:
+    pages = [scene(seed=seed).astype(np.uint16) * 257 for seed in range(3)]
+    tifffile.imwrite(tmp_path / "a.tif", np.stack(pages), photometric="rgb", metadata=None)
+    assert "PNG holds one deep frame: 2 of 3 are left out" in fill_file(
+        tmp_path / "a.tif", tmp_path / "b.png"
+    )
+    fill_file(tmp_path / "a.tif", tmp_path / "b.webp")
+    assert opened(tmp_path / "b.webp").n_frames == 3
 
 
 def test_deep_values_change_only_where_the_format_must(tmp_path: Path) -> None:
