@@ -43,6 +43,25 @@ def paint(page: Any, start: tuple[float, float] = (0.4, 0.4), end: tuple[float, 
     page.mouse.up()
 
 
+class Fingers:
+    """Touches of a page; places are those of the screen."""
+
+    def __init__(self, page: Any) -> None:
+        self._session = page.context.new_cdp_session(page)
+
+    def send(self, kind: str, *points: tuple[float, float]) -> None:
+        fingers = [{"x": x, "y": y, "id": index} for index, (x, y) in enumerate(points)]
+        self._session.send("Input.dispatchTouchEvent", {"type": kind, "touchPoints": fingers})
+
+    def draw(self, start: tuple[float, float], end: tuple[float, float]) -> None:
+        """With one finger, from here to there."""
+        self.send("touchStart", start)
+        for share in (0.25, 0.5, 0.75, 1):
+            (x0, y0), (x1, y1) = start, end
+            self.send("touchMove", (x0 + (x1 - x0) * share, y0 + (y1 - y0) * share))
+        self.send("touchEnd")
+
+
 def use_telea(page: Any) -> None:
     """Fill without a network: quick, for tests of all the rest."""
     page.click("#model")

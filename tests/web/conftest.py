@@ -36,6 +36,59 @@ def photo_file(tmp_path: Path) -> Path:
     return path
 
 
+@pytest.fixture(scope="session")
+def selector(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A network with EfficientSAM's inputs and outputs: two discs around the mean of its points, of which the
+    smaller one is trusted more, unless the points are corners of a box."""
+    onnx = pytest.importorskip("onnx")
+    from onnx import TensorProto, helper, numpy_helper
+
+    side, node, five = 1024, helper.make_node, [1, 1, 1, 1, 1]
+    along = np.arange(side, dtype=np.float32).reshape(1, 1, 1, 1, side)
+    values = {
+        "x": along, "y": along.swapaxes(3, 4), "five": np.array(five), "flat": np.array([1, 1, 1]),
+        "radii": np.array([40.0**2, 90.0**2], np.float32).reshape(1, 1, 2, 1, 1),
+        "zero": np.array([0]), "one": np.array([1]), "two": np.array([2]), "last": np.array([3]),
+        "nothing": np.float32([0]), "some": np.float32([1]), "unit": np.full((1, 1, 1), 1.5, np.float32),
+    }  # fmt: skip
+    nodes = [
+        # Points count where their label is not -1: weights of 0 and 1 to sum over.
+        node("Add", ["batched_point_labels", "some"], ["label"]),
+        node("Min", ["label", "some"], ["weight"]),
+        node("Mul", ["batched_point_coords", "weight"], ["weighted"]),
+        node("ReduceSum", ["weighted", "two"], ["sum"], keepdims=1),
+        node("ReduceSum", ["weight", "two"], ["count"], keepdims=1),
+        node("Div", ["sum", "count"], ["centre"]),
+        node("Slice", ["centre", "zero", "one", "last"], ["cx"]),
+        node("Slice", ["centre", "one", "two", "last"], ["cy"]),
+        node("Reshape", ["cx", "five"], ["px"]), node("Reshape", ["cy", "five"], ["py"]),
+        node("Sub", ["x", "px"], ["dx"]), node("Sub", ["y", "py"], ["dy"]),
+        node("Mul", ["dx", "dx"], ["dx2"]), node("Mul", ["dy", "dy"], ["dy2"]),
+        node("Add", ["dx2", "dy2"], ["d2"]), node("Sub", ["radii", "d2"], ["discs"]),
+        node("ReduceMean", ["batched_images"], ["mean"], axes=[1, 2, 3], keepdims=1),
+        node("Mul", ["mean", "nothing"], ["none"]), node("Reshape", ["none", "five"], ["unused"]),
+        node("Add", ["discs", "unused"], ["output_masks"]),
+        node("ReduceMax", ["batched_point_labels"], ["kind"], axes=[2, 3], keepdims=1),
+        node("Reshape", ["kind", "flat"], ["box"]),
+        node("Concat", ["unit", "box"], ["trust"], axis=2), node("Identity", ["trust"], ["iou_predictions"]),
+    ]  # fmt: skip
+    made = [numpy_helper.from_array(value, name) for name, value in values.items()]
+    inputs = {
+        "batched_images": [1, 3, side, side],
+        "batched_point_coords": [1, 1, 6, 2],
+        "batched_point_labels": [1, 1, 6, 1],
+    }
+    outputs = {"output_masks": [1, 1, 2, side, side], "iou_predictions": [1, 1, 2]}
+    described = [
+        [helper.make_tensor_value_info(name, TensorProto.FLOAT, shape) for name, shape in shapes.items()]
+        for shapes in (inputs, outputs)
+    ]
+    graph = helper.make_graph(nodes, "stand-in", described[0], described[1], made)
+    path = tmp_path_factory.mktemp("weights") / "sam.onnx"
+    onnx.save(helper.make_model(graph, opset_imports=[helper.make_opsetid("", 13)], ir_version=8), path)
+    return path
+
+
 @pytest.fixture(scope="module")
 def url() -> Iterator[str]:
     from inpaint.web.server import serve

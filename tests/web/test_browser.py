@@ -18,6 +18,7 @@ from inpaint.fills.holes import default_dilation, find_hole
 from inpaint.images import read_image
 from tests.web.browser import (
     EXAMPLE,
+    Fingers,
     choose,
     download,
     erase,
@@ -439,6 +440,115 @@ def test_a_photo_of_48_megapixels_is_sharp_and_paintable(page: Any, tmp_path: Pa
     assert 5 < right - left < 600 and 5 < bottom - top < 600
 
 
+def test_a_first_visit_is_guided_and_escape_closes_menus(visit: Any, tmp_path: Path) -> None:
+    page = visit(1280, 844, color_scheme="dark")
+    pages = [noise(60, 90, seed=seed) for seed in range(2)]
+    pages[0].save(tmp_path / "scan.tif", save_all=True, append_images=pages[1:])
+    choose(page, tmp_path / "scan.tif")
+    assert "2 pages or frames. The first is shown" in page.inner_text(".toast")
+    assert page.inner_text("#hint") == "Paint over what should go, then press Erase"
+    page.keyboard.press("r")
+    assert page.inner_text("#hint") == "Draw a box around an object to select it"
+    page.mouse.click(*spot(page, 0.5, 0.5))  # a click without the network for it
+    assert "Draw a box around an object" in page.inner_text(".toast")
+    page.keyboard.press("b")
+    paint(page)
+    assert page.is_hidden("#hint")
+    for menu in ("mask", "model", "help", "download"):
+        page.click(f"#{menu}")
+        assert page.is_visible(f"#{menu}-menu")
+        page.keyboard.press("Escape")
+        assert page.is_hidden(f"#{menu}-menu")
+        page.click(f"#{menu}")
+        page.click(f"#{menu}")  # its own button closes it, too
+        assert page.is_hidden(f"#{menu}-menu")
+    page.set_input_files("#mask-file", str(tmp_path / "scan.tif"))
+    page.wait_for_function("window.inpaint.erase.state.operations.length === 2")
+    assert "the mask looks like the photo itself" in page.inner_text(".toast").lower()
+    assert len(state(page)["operations"]) == 2
+
+
+def test_the_whole_way_with_a_finger(visit: Any, tmp_path: Path) -> None:
+    page = visit(390, 844, color_scheme="light", has_touch=True, is_mobile=True)
+    assert page.is_hidden(".fine") and page.is_hidden("#help")  # nobody drops files or presses keys here
+    choose(page, EXAMPLE)
+    assert "Two fingers zoom" in page.inner_text("#hint")
+    fingers = Fingers(page)
+    before = seen(page)
+    page.tap("#model")
+    page.tap("#models button:has-text('Without AI')")
+    fingers.draw(spot(page, 0.3, 0.4), spot(page, 0.5, 0.5))
+    page.tap("#mask")
+    page.locator("#grow").fill("10")
+    page.touchscreen.tap(200, 300)  # beside the menu: it closes, and nothing is painted
+    assert page.is_hidden("#mask-menu") and len(state(page)["operations"]) == 1
+    page.tap("#run")
+    page.wait_for_selector(".result:nth-child(2)")
+    page.wait_for_selector("#working", state="hidden")
+    after = seen(page)
+    assert np.abs(after - before).max() > 20
+    box = page.locator("#compare").bounding_box()
+    fingers.send("touchStart", (box["x"] + 20, box["y"] + 20))
+    assert np.abs(seen(page)[150:] - before[150:]).max() <= 2  # as it was, while the eye is held
+    fingers.send("touchEnd")
+    page.tap("#slider")
+    fingers.draw(spot(page, 0.5, 0.5), spot(page, 0.1, 0.5))
+    assert page.evaluate("() => window.inpaint.erase.editor.divider") == pytest.approx(0.1, abs=0.05)
+    page.tap("#slider")
+    page.tap("#undo")
+    page.wait_for_function("window.inpaint.erase.state.fill === null")
+    page.tap("#redo")
+    page.wait_for_function("window.inpaint.erase.state.fill !== null")
+    page.tap("#download")
+    with page.expect_download() as started:
+        page.tap("#save-same")
+    assert started.value.suggested_filename == "photo-filled.jpg"
+
+
+CONTRASTS = """() => {
+    const pixel = document.createElement('canvas').getContext('2d', { willReadFrequently: true });
+    const light = ([r, g, b]) => [r, g, b].map((v) => v / 255)
+        .map((v) => (v <= 0.04 ? v / 12.92 : ((v + 0.055) / 1.055) ** 2.4))
+        .reduce((sum, v, i) => sum + v * [0.2126, 0.7152, 0.0722][i], 0);
+    const found = [];
+    for (const one of document.querySelectorAll('body *')) {
+        const text = [...one.childNodes].some((node) => node.nodeType === 3 && node.data.trim());
+        if (!text || !one.checkVisibility() || one.closest(':disabled, svg, option')) continue;
+        pixel.fillStyle = '#fff';
+        const layers = [];
+        for (let at = one; at; at = at.parentElement) layers.unshift(getComputedStyle(at).backgroundColor);
+        const colours = [...layers, getComputedStyle(one).color].map((colour, index, all) => {
+            pixel.fillStyle = colour;
+            pixel.fillRect(0, 0, 1, 1);
+            return [...pixel.getImageData(0, 0, 1, 1).data];
+        });
+        const [low, high] = colours.slice(-2).map(light).sort((a, b) => a - b);
+        const ratio = (high + 0.05) / (low + 0.05);
+        if (ratio < 4.5) found.push([one.textContent.trim().slice(0, 40), ratio.toFixed(2)]);
+    }
+    return found;
+}"""
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_all_text_can_be_read(visit: Any, scheme: str) -> None:
+    page = visit(1280, 844, color_scheme=scheme)
+    assert page.evaluate(CONTRASTS) == []
+    choose(page, EXAMPLE)
+    paint(page)
+    for menu in ("mask", "model", "help", "download"):
+        page.click(f"#{menu}")
+        assert page.evaluate(CONTRASTS) == [], menu
+        page.keyboard.press("Escape")
+    for kind in ("", "bad", "warning"):
+        page.evaluate(f"import('./static/ui.js').then((ui) => ui.toast('Something happened', '{kind}'))")
+        page.wait_for_selector(".toast")
+        assert page.evaluate(CONTRASTS) == [], kind
+    for tab in ("batch", "inspect", "backbones"):
+        page.click(f"[data-tab={tab}]")
+        assert page.evaluate(CONTRASTS) == [], tab
+
+
 @pytest.mark.parametrize("width", [390, 1280])
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 def test_nothing_sticks_out_and_targets_are_large(visit: Any, width: int, scheme: str) -> None:
@@ -475,17 +585,9 @@ def test_nothing_sticks_out_and_targets_are_large(visit: Any, width: int, scheme
 def test_fingers_paint_pinch_and_pan(visit: Any) -> None:
     page = visit(390, 844, has_touch=True, is_mobile=True)
     choose(page, EXAMPLE)
-    touch = page.context.new_cdp_session(page)
-
-    def send(kind: str, *points: tuple[float, float]) -> None:
-        fingers = [{"x": x, "y": y, "id": index} for index, (x, y) in enumerate(points)]
-        touch.send("Input.dispatchTouchEvent", {"type": kind, "touchPoints": fingers})
-
-    start, end = spot(page, 0.3, 0.4), spot(page, 0.5, 0.5)
-    send("touchStart", start)
-    for share in (0.25, 0.5, 0.75, 1):
-        send("touchMove", tuple(a + (b - a) * share for a, b in zip(start, end, strict=True)))
-    send("touchEnd")
+    fingers = Fingers(page)
+    send = fingers.send
+    fingers.draw(spot(page, 0.3, 0.4), spot(page, 0.5, 0.5))
     (stroke,) = state(page)["operations"]
     assert abs(stroke["points"][0][0] - 0.3 * 768) < 6 and abs(stroke["points"][-1][1] - 0.5 * 512) < 12
     scale = "() => window.inpaint.erase.editor.view.scale"

@@ -1,5 +1,6 @@
 """Batch, Inspect and Backbones in a real browser."""
 
+import hashlib
 import zipfile
 from pathlib import Path
 from typing import Any
@@ -8,7 +9,12 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from tests.web.browser import EXAMPLE, choose, erase, keep_screenshot, paint
+from inpaint.checkpoint import save_checkpoint
+from inpaint.models.presets import build_inpainter
+from inpaint.web.server import serve
+from inpaint.weights import ModelEntry, PublishedFile, catalogue
+from tests.web.browser import EXAMPLE, choose, erase, keep_screenshot, paint, save_mask, spot
+from tests.weights.server import Server as WeightsServer
 
 pytest.importorskip("playwright.sync_api")
 pytestmark = [pytest.mark.browser, pytest.mark.slow]
@@ -66,6 +72,72 @@ def test_a_batch_can_be_cancelled(page: Any, tmp_path: Path) -> None:
     page.wait_for_selector("text=then cancelled")
     done = page.locator(".batch-list figure[data-state=done]").count()
     assert 0 < done < 6 and page.is_visible("#batch-zip")
+
+
+def test_a_batch_goes_on_without_its_page_and_is_found_again(page: Any, tmp_path: Path) -> None:
+    files = []
+    for index in range(4):
+        files.append(tmp_path / f"shot-{index}.png")
+        Image.open(EXAMPLE).save(files[-1])
+    draw_on_first(page, files)
+    page.click("#batch-run")
+    page.wait_for_selector("text=you may close this page")
+    page.goto("about:blank")
+    page.go_back()
+    page.wait_for_selector("body[data-ready]")
+    page.click("[data-tab=batch]")
+    page.wait_for_selector("text=4 filled")
+    assert page.locator(".batch-list figure[data-state=done] img").count() == 4
+    page.reload()  # and once more, when it is over
+    page.wait_for_selector("body[data-ready]")
+    page.click("[data-tab=batch]")
+    page.wait_for_selector("text=4 filled")
+    with page.expect_download() as started:
+        page.click("#batch-zip")
+    started.value.save_as(tmp_path / "filled.zip")
+    with zipfile.ZipFile(tmp_path / "filled.zip") as archive:
+        assert len(archive.namelist()) == 4 and archive.testzip() is None
+
+
+def test_a_model_and_the_selecting_network_are_fetched_by_a_click(
+    visit: Any, selector: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    save_checkpoint(tmp_path / "published.safetensors", build_inpainter("lama-tiny"))
+    for name in ("INPAINT_OFFLINE", "HF_HUB_OFFLINE"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("INPAINT_CACHE", str(tmp_path / "cache"))
+    with WeightsServer() as weights:
+        entries = []
+        for name, kind, path in (
+            ("published", "inpainter", tmp_path / "published.safetensors"),
+            ("efficientsam-ti", "selector", selector),
+        ):
+            content = weights.files[path.name] = path.read_bytes()
+            digest = hashlib.sha256(content).hexdigest()
+            file = PublishedFile(path.name, (weights.url(path.name),), digest, len(content))
+            entries.append(ModelEntry(name, kind, name, "MIT", 5, ((path.name,),), files=(file,)))
+        monkeypatch.setattr(catalogue, "_read_catalogue", lambda _: entries)
+        with serve(port=0, device="cpu", allow_downloads=True) as server:
+            page = visit(1280, 844, address=server.url, color_scheme="dark")
+            choose(page, EXAMPLE)
+            page.click("#model")
+            page.click("#models button[title^='published.']")
+            page.wait_for_selector("text=published is ready")
+            paint(page)
+            erase(page)
+            assert page.evaluate("() => window.inpaint.erase.photo.fills[0].model") == "published"
+            page.click("#mask")
+            page.click("#fetch-selector")
+            page.wait_for_selector("text=Selecting by a click is ready")
+            page.click("[data-tool=box]")
+            assert page.inner_text("#hint").endswith("or click on it")
+            page.mouse.click(*spot(page, 0.3, 0.6))
+            page.wait_for_function("window.inpaint.erase.state.operations.length === 1")
+            rows, columns = np.nonzero(save_mask(page, tmp_path))
+            assert abs(columns.mean() - 0.3 * 768) < 3 and abs(rows.mean() - 0.6 * 512) < 3
+            page.click("#mask")
+            assert page.is_hidden("#fetch-selector")
+    assert [name for name, _ in weights.asked] == ["/published.safetensors", f"/{selector.name}"]
 
 
 @pytest.mark.parametrize("model", ["acr-small", "acr-small-convnext"])

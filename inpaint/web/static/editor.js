@@ -326,7 +326,7 @@ export class Editor {
   }
 
   down(event) {
-    if (!this.photo) return;
+    if (!this.photo || document.querySelector(":popover-open")) return; // it closes the menu
     const place = this.placeOf(event);
     this.canvas.setPointerCapture(event.pointerId);
     this.pointers.set(event.pointerId, place);
