@@ -21,13 +21,13 @@ from numpy.typing import NDArray
 from PIL import Image
 from torch import Tensor, nn
 
-from inpaint.baselines import navier_stokes
 from inpaint.checkpoint import load_checkpoint
 from inpaint.convert.migan import Migan
 from inpaint.device import choose_device, is_out_of_memory
 from inpaint.errors import CheckpointError, InpaintError, MaskError, warn_of_mask
 from inpaint.fills.canvas import Bools, Canvas, Colours, shrink_hole, transparent
 from inpaint.fills.detail import add_detail
+from inpaint.fills.gaussian import predict_gaussian
 from inpaint.fills.harmonise import add_grain, remove_step
 from inpaint.fills.holes import check_image, doubt_mask, faint_rim, find_hole
 from inpaint.framing import CELL, ThickHole, Window, hole_windows, surround, thick_holes
@@ -36,12 +36,12 @@ from inpaint.inference import InferenceInpainter, Precision, choose_dtype
 from inpaint.models.inpainter import Inpainter
 from inpaint.weights import locate
 
-FINE = 12
+FINE = 16
 """Holes of at most so many pixels are fine damage: dust, scratches, thin text."""
-SPECK = 3
+NARROW = 5
 """Holes into which no larger square fits are filled without a network, which would not do better."""
-FINE_MARGIN, FINE_LARGEST = 12, 48
-"""Known pixels around fine damage, and the largest window on it."""
+FINE_MARGIN, FINE_SMALLEST, FINE_LARGEST = 40, 96, 144
+"""Known pixels around fine damage, and the smallest and largest window on it."""
 THICKEST = 0.5
 """How thick a hole may be where the network sees it, in working sizes: thicker ones are shown smaller."""
 MARGIN, LARGEST = 0.5, 3.0
@@ -161,7 +161,9 @@ class InpaintPipeline:
                 thick.append(part)
             else:
                 middle[part.box.slices] |= part.mask
-        self._fill_windows(canvas, fine, margin=FINE_MARGIN, largest=FINE_LARGEST, fine=True)
+        self._fill_windows(
+            canvas, fine, margin=FINE_MARGIN, largest=FINE_LARGEST, smallest=FINE_SMALLEST, fine=True
+        )
         self._fill_windows(canvas, middle, smallest=size, near=size // 2)
         for part in thick:
             self._fill_thick(canvas, part)
@@ -222,8 +224,9 @@ class InpaintPipeline:
         """Fill the cores of windows of one shape."""
         images = np.stack([canvas.read(window.box) for window in windows])
         unknown = np.stack([canvas.unknown[window.box.slices] for window in windows])
+        cores = np.stack([_core(canvas, hole, window) for window in windows])
         try:
-            fills = self._predict_fine(images, unknown) if fine else self._predict(images, unknown)
+            fills = self._predict_fine(images, unknown, cores) if fine else self._predict(images, unknown)
         except MemoryError:
             half = max(windows[0].box.shape) // 2 // CELL * CELL
             if len(windows) > 1:
@@ -237,12 +240,12 @@ class InpaintPipeline:
                 self._fill_windows(canvas, core, margin=half // 4, largest=half, fine=fine)
             return
         for window, fill in zip(windows, fills, strict=True):
-            if not fine:
-                fill = self._finish(canvas, hole, window, fill)
-            top, left = window.core.top - window.box.top, window.core.left - window.box.left
-            height, width = window.core.shape
-            where = hole[window.core.slices] & canvas.unknown[window.core.slices]
-            canvas.write(window.core, fill[top : top + height, left : left + width], where)
+            core = _core(canvas, hole, window)
+            if canvas.harmonise and not fine:
+                image, known = canvas.read(window.box), ~canvas.unknown[window.box.slices]
+                fill = remove_step(fill, image, known, core)
+                fill = add_grain(fill, image, known, core) if canvas.grain else fill
+            canvas.write(window.box, fill, core)
 
     def _fill_thick(self, canvas: Canvas, part: ThickHole) -> None:
         """Fill a hole too thick for the network: shown smaller with its surroundings, then enlarged."""
@@ -268,34 +271,20 @@ class InpaintPipeline:
             fill = add_grain(fill, image, known, hole)
         canvas.write(box, fill, hole)
 
-    def _finish(self, canvas: Canvas, hole: Bools, window: Window, fill: Colours) -> Colours:
-        """Make the fill of a window's core meet what is known around it."""
-        if not canvas.harmonise:
-            return fill
-        box, core = window.box, np.zeros(window.box.shape, np.bool_)
-        top, left = window.core.top - box.top, window.core.left - box.left
-        core[top : top + window.core.shape[0], left : left + window.core.shape[1]] = True
-        core &= hole[box.slices] & canvas.unknown[box.slices]
-        image, known = canvas.read(box), ~canvas.unknown[box.slices]
-        fill = remove_step(fill, image, known, core)
-        return add_grain(fill, image, known, core) if canvas.grain else fill
+    def _predict_fine(self, images: Colours, unknown: Bools, holes: Bools) -> list[Colours]:
+        """Fills of fine damage: see :func:`predict_gaussian`, with the generator's texture where it is wide.
 
-    def _predict_fine(self, images: Colours, unknown: Bools) -> Colours:
-        """Fills of fine damage: the mean of the generator's, which knows texture, and a smooth one.
-
-        Their errors differ, so the mean is closer to the truth than either (docs/FILLS.md). The prior is left
-        out: its tokens are larger than the holes. Specks are filled by the smooth one alone.
+        The prior is left out: its tokens are larger than the holes.
         """
-        if self._generator is None:
-            return self._predict(images, unknown)
-        image, mask = torch.from_numpy(images).permute(0, 3, 1, 2), torch.from_numpy(unknown)[:, None].float()
-        fills = navier_stokes(image, mask).permute(0, 2, 3, 1).numpy()
-        squares = -F.max_pool2d(-_mirror_up(mask), SPECK + 1, 1)
-        larger = squares.flatten(1).amax(1).numpy() > 0
-        if larger.any():
-            textured = self._predict(images[larger], unknown[larger], self._generator)
-            fills[larger] = (fills[larger] + textured) / 2
-        return fills
+        squares = -F.max_pool2d(-_mirror_up(torch.from_numpy(holes)[:, None].float()), NARROW + 1, 1)
+        wide = squares.flatten(1).amax(1).numpy() > 0
+        textures: list[Colours | None] = [None] * len(images)
+        if wide.any():
+            network = self._generator or self._network
+            predicted = self._predict(images[wide], unknown[wide], network)
+            for index, texture in zip(np.flatnonzero(wide), predicted, strict=True):
+                textures[index] = texture
+        return [predict_gaussian(*parts) for parts in zip(images, unknown, holes, textures, strict=True)]
 
     def _predict(self, images: Colours, unknown: Bools, network: Any = None) -> Colours:
         """Run the network on ``(B, H, W, 3)`` and ``(B, H, W)``, any size; every call goes through here.
@@ -328,6 +317,17 @@ def read_hole(image: AnyImage, mask: Image.Image, dilate: int | None = None) -> 
     """
     check_image(image, mask)
     return find_hole(mask, dilate)
+
+
+def _core(canvas: Canvas, hole: Bools, window: Window) -> Bools:
+    """The pixels of a window that are to be filled, ``(H, W)`` bool of its box."""
+    box, core, inside = window.box, window.core, np.zeros(window.box.shape, np.bool_)
+    where = (
+        slice(core.top - box.top, core.bottom - box.top),
+        slice(core.left - box.left, core.right - box.left),
+    )
+    inside[where] = hole[core.slices] & canvas.unknown[core.slices]
+    return inside
 
 
 def _mirror_up(tensor: Tensor) -> Tensor:
