@@ -119,7 +119,7 @@ def hole_windows(
                     group.top + height * (row + 1) // rows,
                     group.left + width * (column + 1) // columns,
                 )
-                core = _tight(hole, cut)
+                core = tight_box(hole, cut)
                 if core is not None:
                     side = -(-(max(core.shape) + 2 * margin) // CELL) * CELL
                     box = surround(core, min(max(side, smallest), largest), hole.shape)
@@ -148,7 +148,7 @@ def thick_holes(hole: NDArray[np.bool_], thickness: float) -> list[ThickHole]:
         core = distance > thickness / 2
         if core.any():
             part &= _distance(~core) <= thickness  # the corners of a square lie further out than its sides
-            tight = _tight(part, Box(0, 0, *part.shape)) or box
+            tight = tight_box(part, Box(0, 0, *part.shape)) or box
             moved = (
                 tight.top + box.top,
                 tight.left + box.left,
@@ -188,12 +188,12 @@ def _groups(
     chosen = np.unique(labels[mean == 255]) if covered else range(1, count)
     for label in chosen:
         left, top, across, down = (int(value) * cell for value in stats[label, :4])
-        box = _tight(hole, Box(top, left, min(top + down, height), min(left + across, width)))
+        box = tight_box(hole, Box(top, left, min(top + down, height), min(left + across, width)))
         if label and box is not None:
             yield box, np.asarray(labels, np.int32), int(label)
 
 
-def _tight(hole: NDArray[np.bool_], box: Box) -> Box | None:
+def tight_box(hole: NDArray[np.bool_], box: Box) -> Box | None:
     """The bounding box of the hole pixels in a box; None if there are none."""
     cut = hole[box.slices]
     rows, columns = np.flatnonzero(cut.any(1)), np.flatnonzero(cut.any(0))

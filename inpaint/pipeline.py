@@ -27,6 +27,7 @@ from inpaint.device import choose_device, is_out_of_memory
 from inpaint.errors import CheckpointError, InpaintError, MaskError, warn_of_mask
 from inpaint.fills.canvas import Bools, Canvas, Colours, shrink_hole, transparent
 from inpaint.fills.detail import add_detail
+from inpaint.fills.gaussian import MARGIN as MARGIN_FINE
 from inpaint.fills.gaussian import predict_gaussian
 from inpaint.fills.harmonise import add_grain, remove_step
 from inpaint.fills.holes import check_image, doubt_mask, faint_rim, find_hole
@@ -40,8 +41,8 @@ FINE = 16
 """Holes of at most so many pixels are fine damage: dust, scratches, thin text."""
 NARROW = 5
 """Holes into which no larger square fits are filled without a network, which would not do better."""
-FINE_MARGIN, FINE_SMALLEST, FINE_LARGEST = 40, 96, 144
-"""Known pixels around fine damage, and the smallest and largest window on it."""
+FINE_SMALLEST, FINE_LARGEST = 96, 320
+"""The smallest and largest window on fine damage."""
 THICKEST = 0.5
 """How thick a hole may be where the network sees it, in working sizes: thicker ones are shown smaller."""
 MARGIN, LARGEST = 0.5, 3.0
@@ -162,7 +163,7 @@ class InpaintPipeline:
             else:
                 middle[part.box.slices] |= part.mask
         self._fill_windows(
-            canvas, fine, margin=FINE_MARGIN, largest=FINE_LARGEST, smallest=FINE_SMALLEST, fine=True
+            canvas, fine, margin=MARGIN_FINE, largest=FINE_LARGEST, smallest=FINE_SMALLEST, fine=True
         )
         self._fill_windows(canvas, middle, smallest=size, near=size // 2)
         for part in thick:
@@ -271,20 +272,20 @@ class InpaintPipeline:
             fill = add_grain(fill, image, known, hole)
         canvas.write(box, fill, hole)
 
-    def _predict_fine(self, images: Colours, unknown: Bools, holes: Bools) -> list[Colours]:
+    def _predict_fine(self, images: Colours, unknown: Bools, holes: Bools) -> Colours:
         """Fills of fine damage: see :func:`predict_gaussian`, with the generator's texture where it is wide.
 
         The prior is left out: its tokens are larger than the holes.
         """
         squares = -F.max_pool2d(-_mirror_up(torch.from_numpy(holes)[:, None].float()), NARROW + 1, 1)
-        wide = squares.flatten(1).amax(1).numpy() > 0
-        textures: list[Colours | None] = [None] * len(images)
-        if wide.any():
+        wide = np.flatnonzero(squares.flatten(1).amax(1).numpy())
+        textures: dict[int, Colours] = {}
+        if wide.size:
             network = self._generator or self._network
-            predicted = self._predict(images[wide], unknown[wide], network)
-            for index, texture in zip(np.flatnonzero(wide), predicted, strict=True):
-                textures[index] = texture
-        return [predict_gaussian(*parts) for parts in zip(images, unknown, holes, textures, strict=True)]
+            textures = dict(
+                zip(wide.tolist(), self._predict(images[wide], unknown[wide], network), strict=True)
+            )
+        return predict_gaussian(images, unknown, holes, textures)
 
     def _predict(self, images: Colours, unknown: Bools, network: Any = None) -> Colours:
         """Run the network on ``(B, H, W, 3)`` and ``(B, H, W)``, any size; every call goes through here.

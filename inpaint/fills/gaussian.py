@@ -1,11 +1,12 @@
 """Fine damage filled by linear prediction from the known pixels around it.
 
-Arrays are ``(H, W, 3)`` float32 RGB in [0, 1] and ``(H, W)`` bool.
+Images are float32 RGB in [0, 1], holes bool.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from typing import Any
 
 import cv2
 import numpy as np
@@ -14,65 +15,73 @@ from numpy.typing import NDArray
 
 from inpaint.baselines import push_pull
 from inpaint.fills.canvas import Bools, Colours
+from inpaint.framing import Box, tight_box
 
 REACH = 5
 """Pixels around a hole from which it is predicted."""
 NUGGET = 3e-3
 """Share of the variance that is added on the diagonal: keeps the equations well conditioned."""
+BLOCK, MARGIN = 32, 40
+"""Side in pixels of the blocks that share a covariance, and the pixels around them that it is measured in."""
 _PART = 16  # side in pixels of the parts of a hole that are predicted together
+_NEARBY = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (2 * REACH + 1, 2 * REACH + 1))
 
 
 def predict_gaussian(
-    image: Colours, unknown: Bools, hole: Bools, prediction: Colours | None = None
+    images: Colours, unknown: Bools, holes: Bools, predictions: Mapping[int, Colours]
 ) -> Colours:
-    """Fill a hole with what is most likely if the image around it were a stationary Gaussian texture.
+    """Fill holes with what is most likely if the image around them were a stationary Gaussian texture.
 
-    The covariance of pixels by their distance is measured in the whole image, whose unknown pixels hold the
-    push-pull fill for that; each hole pixel is the linear combination of the known pixels near it that has
-    the least expected error. So edges and stripes go on in their own direction, where diffusion blurs them.
+    The covariance of pixels by their distance is measured around each part of the hole, where unknown pixels
+    hold the push-pull fill for that; each hole pixel is the linear combination of the known pixels near it
+    that has the least expected error. So edges and stripes go on where diffusion blurs them.
 
     A network's prediction adds texture where the neighbours say little: its error at the known pixels is
     continued into the hole in the same way and taken off, and the result counts for as much as is left of the
     variance.
 
     Args:
-        image: read where it is not ``unknown``.
-        unknown: pixels that are no evidence.
-        hole: pixels to fill, all of them ``unknown``.
-        prediction: of a network for the whole image, hole or not.
+        images: ``(B, H, W, 3)``, read where they are not ``unknown``.
+        unknown: ``(B, H, W)``, pixels that are no evidence.
+        holes: ``(B, H, W)``, pixels to fill, all of them ``unknown``.
+        predictions: of a network for whole images, hole or not, by the number of the image.
 
     Returns:
-        The fill; outside the hole ``image`` with unknown pixels filled smoothly.
+        The fills; outside the holes the images with unknown pixels filled smoothly.
 
     Source:
         The kriging of Galerne and Leclaire, "Texture Inpainting Using Efficient Gaussian Conditional
         Simulation", SIAM Journal on Imaging Sciences 10 (2017). The weighting with a prediction is ours.
     """
-    colours = torch.from_numpy(image).permute(2, 0, 1)[None]
-    smooth = push_pull(colours, torch.from_numpy(unknown)[None, None].float())
-    fill = smooth[0].permute(1, 2, 0).numpy().copy()
-    covariance = _covariance(smooth, unknown)
-    if covariance is None:
-        return fill
-    nearby = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (2 * REACH + 1,) * 2)
-    for rows, columns in _parts(hole):
-        top, left = max(rows.start - REACH, 0), max(columns.start - REACH, 0)
-        around = slice(top, rows.stop + REACH), slice(left, columns.stop + REACH)
-        wanted = np.zeros_like(hole[around])
-        wanted[rows.start - top : rows.stop - top, columns.start - left : columns.stop - left] = True
-        wanted &= hole[around]
-        sources = (cv2.dilate(wanted.astype(np.uint8), nearby) > 0) & ~unknown[around]
-        if sources.any():
-            theirs = None if prediction is None else prediction[around]
-            fill[around][wanted] = _predict(image[around], wanted, sources, covariance, theirs)
-    return fill
+    smooth = push_pull(
+        torch.from_numpy(images).permute(0, 3, 1, 2), torch.from_numpy(unknown)[:, None].float()
+    )
+    fills = smooth.permute(0, 2, 3, 1).contiguous().numpy()
+    for index, hole in enumerate(holes):
+        for block in _cut(hole, Box(0, 0, *hole.shape), BLOCK):
+            around = _around(block, MARGIN)
+            covariance = _covariance(smooth[index][:, *around], unknown[index][around])
+            if covariance is None:
+                continue
+            for part in _cut(hole, block, _PART):
+                around = _around(part, REACH)
+                wanted = np.zeros_like(hole)
+                wanted[part.slices] = hole[part.slices]
+                wanted = wanted[around]
+                sources = (cv2.dilate(wanted.astype(np.uint8), _NEARBY) > 0) & ~unknown[index][around]
+                if sources.any():
+                    theirs = predictions[index][around] if index in predictions else None
+                    fills[index][around][wanted] = _predict(
+                        images[index][around], wanted, sources, covariance, theirs
+                    )
+    return fills
 
 
 def _predict(
     image: Colours,
     wanted: Bools,
     sources: Bools,
-    covariance: NDArray[np.float64],
+    covariance: NDArray[Any],
     prediction: Colours | None,
 ) -> NDArray[np.float64]:
     """Colours ``(N, 3)`` of the ``wanted`` pixels from the ``sources``."""
@@ -93,26 +102,34 @@ def _predict(
     return likely + uncertain * (textured - likely)
 
 
-def _covariance(smooth: torch.Tensor, unknown: Bools) -> NDArray[np.float64] | None:
-    """Covariance of two pixels by their distance, 1 at [0, 0]; None where all known pixels are equal.
+def _covariance(smooth: torch.Tensor, unknown: Bools) -> NDArray[Any] | None:
+    """Covariance of two pixels by their distance, 1 at [0, 0]; None where all pixels are equal.
 
-    Negative distances count from the end, as in a Fourier transform of twice the sides.
+    Negative distances count from the end.
     """
-    size = [2 * side for side in unknown.shape]
-    known = smooth[0][:, torch.from_numpy(~unknown)]
-    deviation = smooth[0] - known.mean(dim=1)[:, None, None]
+    known = smooth[:, torch.from_numpy(~unknown)]
+    deviation = smooth - known.mean(dim=1)[:, None, None]
     if not known.numel() or deviation.abs().max() < 1e-6:
         return None
-    power = torch.fft.rfft2(deviation.double(), size).abs().square().sum(0)
-    covariance = torch.fft.irfft2(power, size)
+    size = [side + _PART + 2 * REACH for side in unknown.shape]
+    covariance = torch.fft.irfft2(torch.fft.rfft2(deviation, size).abs().square().sum(0), size).double()
     return (covariance / covariance[0, 0]).numpy()
 
 
-def _parts(hole: Bools) -> Iterator[tuple[slice, slice]]:
-    """Cut the bounding box of a hole into cells, and give those that touch it."""
-    rows, columns = np.nonzero(hole)
-    for top in range(rows.min(), rows.max() + 1, _PART) if len(rows) else ():
-        for left in range(columns.min(), columns.max() + 1, _PART):
-            part = slice(top, top + _PART), slice(left, left + _PART)
-            if hole[part].any():
-                yield part
+def _cut(hole: Bools, box: Box, side: int) -> Iterator[Box]:
+    """Cut the hole pixels of a box into cells."""
+    if (tight := tight_box(hole, box)) is None:
+        return
+    for top in range(tight.top, tight.bottom, side):
+        for left in range(tight.left, tight.right, side):
+            cell = Box(top, left, min(top + side, tight.bottom), min(left + side, tight.right))
+            if hole[cell.slices].any():
+                yield cell
+
+
+def _around(box: Box, pixels: int) -> tuple[slice, slice]:
+    """So many pixels more on each side, as far as the image goes."""
+    rows, columns = box.slices
+    return slice(max(rows.start - pixels, 0), rows.stop + pixels), slice(
+        max(columns.start - pixels, 0), columns.stop + pixels
+    )
