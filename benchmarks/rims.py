@@ -4,8 +4,8 @@
 
 Photo i of every STEP-th (by name, its middle square at 256 pixels) gets mask i of the zip, as in the
 validation protocol. "Across" is the mean difference, in levels of 8 bits, between a hole pixel and a known
-one beside it, "along" between two hole pixels beside each other that both touch the rim. A fill without a step
-has the quotient of the photo itself.
+one beside it, "along" between two hole pixels beside each other that both touch the rim. A fill without a
+step has the quotient of the photo itself.
 """
 
 from __future__ import annotations

@@ -20,7 +20,7 @@ from inpaint.baselines import push_pull
 from inpaint.framing import pad_to_multiple
 from inpaint.layers.ffc import FourierConvolution, FourierResidualBlock
 from inpaint.mask import binarize, check_pair, hole_fields
-from inpaint.models.generator import smooth
+from inpaint.models.generator import add_noise, smooth
 from inpaint.models.inpainter import Inpainter
 
 Precision = Literal["float32", "bfloat16", "auto"]
@@ -323,7 +323,8 @@ class _Generator(nn.Module):
         """See the plain generator; ``levels`` as :meth:`_Adapter.levels` gives them."""
         pushed = self.preset.initial_fill == "push_pull"
         filled = push_pull(image, mask) if pushed else torch.where(mask > 0, 0.0, image)
-        features = self.encode(filled, mask, adapter, levels)
+        noisy = add_noise(filled, mask, self.preset.hole_noise, anew=False)
+        features = self.encode(noisy, mask, adapter, levels)
         features = self.attend(self.transfer_before, features, mask, attention)
         if adapter is not None and levels is not None:
             features = features.add(levels.pop(), alpha=adapter.alphas[0])

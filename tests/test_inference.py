@@ -85,6 +85,7 @@ def test_sizes_strips_and_masks(
         {"attention": "contextual"},
         {"initial_fill": "push_pull", "positional_encoding": True},
         {"padding": "zeros", "convolution_bias": True},
+        {"hole_noise": 0.3},
     ],
 )
 def test_choices_of_the_generator(choices: dict[str, object]) -> None:

@@ -50,8 +50,7 @@ def convert(foreign: tuple[Path, ...], out: Path, official: bool) -> None:
 def _write_classifier(contents: Sequence[Mapping[str, Any]], out: Path, sources: str) -> str:
     """Write a backbone's weights as timm reads them; says what they are."""
     from inpaint.checkpoint import write_tensors
-    from inpaint.convert import convert_classifier
-    from inpaint.convert.layout import merge, part_of
+    from inpaint.convert import convert_classifier, merge, part_of
 
     name, tensors = convert_classifier(part_of(merge(contents), "convnextv2"))
     write_tensors(out, tensors, {"format": "pt", "converted from": f"{sources} (convnextv2)"})

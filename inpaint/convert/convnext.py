@@ -15,8 +15,7 @@ from dataclasses import replace
 import torch
 from torch import Tensor
 
-from inpaint.convert.networks import expected_of
-from inpaint.convert.strict import rename, shape_of, translate
+from inpaint.convert.networks import expected_of, rename, shape_of, translate
 from inpaint.errors import CheckpointError
 from inpaint.layers.convnext import require_timm
 from inpaint.models.fcmae import FcmaePreset
@@ -35,12 +34,7 @@ BLOCK = {
 def convert_fcmae(
     state: Mapping[str, Tensor], image_size: int = 224
 ) -> tuple[FcmaePreset, dict[str, Tensor]]:
-    """Convert the published fully convolutional masked autoencoder.
-
-    Args:
-        state: official keys, such as ``encoder.stages.0.0.dwconv.kernel``.
-        image_size: of the images; no tensor tells it.
-    """
+    """Convert the published autoencoder; no tensor tells the size of its images."""
     dense = dict(_densify(key, tensor) for key, tensor in state.items())
     depths = _depths(key.removeprefix("encoder.") for key in dense)
     preset = FcmaePreset(
@@ -57,11 +51,7 @@ def convert_fcmae(
 
 
 def official_fcmae(preset: FcmaePreset, state: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """Give a state dict of ours the published names and shapes: what :func:`convert_fcmae` undoes.
-
-    Raises:
-        CheckpointError: if the published network has no such variant.
-    """
+    """Give a state dict of ours the published names and shapes: what :func:`convert_fcmae` undoes."""
     variant = {"decoder": "convnext", "grn_aggregation": "l2", "grn_normalisation": "divisive"}
     published = replace(preset, grn=True, **variant)
     if preset != published or len(preset.depths) != 4:
@@ -74,14 +64,7 @@ def official_fcmae(preset: FcmaePreset, state: Mapping[str, Tensor]) -> dict[str
 
 
 def convert_classifier(state: Mapping[str, Tensor]) -> tuple[str, dict[str, Tensor]]:
-    """Convert a published classifier to timm's network of its size.
-
-    Args:
-        state: official keys, such as ``stages.0.0.dwconv.weight``.
-
-    Returns:
-        timm's name, without the tag of any weights, and the tensors of that network.
-    """
+    """Convert a published classifier: timm's name for it, without a tag, and the tensors of that network."""
     depths = _depths(state)
     width = shape_of(state, "downsample_layers.0.0.weight", 4, "ConvNeXt V2")[0]
     sizes = [size for size, numbers in CONVNEXT_V2.items() if numbers == (depths, width)]
@@ -104,11 +87,7 @@ def convert_classifier(state: Mapping[str, Tensor]) -> tuple[str, dict[str, Tens
 
 
 def official_classifier(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """Give timm's state dict of a classifier the published names: what :func:`convert_classifier` undoes.
-
-    Raises:
-        CheckpointError: if a tensor has no published name.
-    """
+    """Give timm's state dict of a classifier the published names: what :func:`convert_classifier` undoes."""
     depths = _depths(key.replace(".blocks.", ".") for key in state)
     official = _rename_back(state, classifier_names(depths))
     for key, tensor in official.items():

@@ -2,19 +2,21 @@
 
 from __future__ import annotations
 
+import pickle
 import tempfile
 import warnings
 import zipfile
-from collections.abc import Mapping, Sequence
+from collections import OrderedDict
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import torch
+from torch import Tensor
 
 from inpaint.checkpoint import FORMAT, fit_state, read_tensors, save_checkpoint
 from inpaint.convert import convert_state, detect_layout
-from inpaint.convert.archives import is_torchscript, read_torchscript
 from inpaint.errors import CheckpointError
 from inpaint.models.inpainter import InpainterPreset
 from inpaint.models.presets import build_network
@@ -27,6 +29,11 @@ BOOKKEEPING = (
 
 PLAIN_TYPES = {f"builtins.{kind.__name__}": kind for kind in (bool, dict, float, int, list, set, str, tuple)}
 WEIGHTS_SUFFIXES = (".bin", ".ckpt", ".pt", ".pth", ".safetensors")
+_DTYPES = {
+    "BFloat16Storage": torch.bfloat16, "BoolStorage": torch.bool, "ByteStorage": torch.uint8,
+    "CharStorage": torch.int8, "DoubleStorage": torch.float64, "FloatStorage": torch.float32,
+    "HalfStorage": torch.float16, "IntStorage": torch.int32, "LongStorage": torch.int64,
+}  # fmt: skip
 
 
 class Placeholder:
@@ -36,11 +43,7 @@ class Placeholder:
         """Ignore how the object would have been made."""
         return super().__new__(cls)
 
-    def __init__(self, *_: object, **__: object) -> None:
-        """Ignore what the object would have been given."""
-
-    def __setstate__(self, _: object) -> None:
-        """Ignore what the object would have held."""
+    def __setstate__(self, _: object) -> None: ...
 
 
 def write_converted(
@@ -51,18 +54,14 @@ def write_converted(
     working_size: int = 0,
     licence: str = "that of the files it comes from",
 ) -> str:
-    """Write published weights as one checkpoint of ours, in float32: it computes what they compute.
+    """Write published weights as one checkpoint of ours, in float32, and say in a few words what it is.
 
     Args:
         contents: what :func:`read_foreign` found in the files of one network, in any order.
         out: ends in ``.safetensors``.
         sources: names of the files, for the checkpoint's notes.
-        working_size: of an inpainting network, see :class:`inpaint.models.inpainter.InpainterPreset`; 0 keeps
-            the converter's.
+        working_size: of an inpainting network; 0 keeps the converter's.
         licence: of the weights, for the notes.
-
-    Returns:
-        What it is, in a few words.
 
     Raises:
         CheckpointError: the contents are not one whole network, or ``out`` cannot be written.
@@ -81,20 +80,17 @@ def write_converted(
 
 
 def read_foreign(path: Path) -> Mapping[str, Any]:
-    """Read what a foreign weights file holds, without running any code from it.
+    """Read the dict that a foreign weights file holds, without running any code from it.
 
     A pickle is opened by torch's weights-only reader. Objects of a few known training libraries become
     placeholders, whether or not the library is installed; a file with any other object is refused.
 
     Args:
-        path: ``.safetensors``, a file written by ``torch.save`` or ``torch.jit.save``, or a zip archive with
-            one of these inside.
-
-    Returns:
-        The dict in the file, for TorchScript its parameters and buffers.
+        path: ``.safetensors``, a file of ``torch.save`` or ``torch.jit.save`` (its parameters and buffers),
+            or a zip archive with one of these inside.
 
     Raises:
-        CheckpointError: if the file is missing, unreadable, holds other objects or no dict.
+        CheckpointError: the file is missing, unreadable, holds other objects or no dict.
     """
     if not path.is_file():
         raise CheckpointError(f"no file at {path}")
@@ -117,8 +113,8 @@ def _read_archive(path: Path) -> Mapping[str, Any] | None:
     try:
         with zipfile.ZipFile(path) as archive:
             names = archive.namelist()
-            if is_torchscript(names):
-                return read_torchscript(path)
+            if any(name.endswith("constants.pkl") for name in names) and _root(names) is not None:
+                return _read_torchscript(path)
             if any(name.endswith("data.pkl") for name in names):
                 return None
             inside = [name for name in names if name.endswith(WEIGHTS_SUFFIXES)]
@@ -165,3 +161,62 @@ def _objects_in(path: Path) -> list[str]:
         return torch.serialization.get_unsafe_globals_in_checkpoint(path)
     except Exception:  # not a zip, or broken: torch.load finds out
         return []
+
+
+def _read_torchscript(path: Path) -> dict[str, Tensor]:
+    """Parameters and buffers of a TorchScript archive, by the names of its modules.
+
+    The code in it is not run: the pickle's modules become bags of attributes; it may name nothing but modules
+    and tensors.
+    """
+    with zipfile.ZipFile(path) as archive:
+        root = _root(archive.namelist())
+        with archive.open(f"{root}data.pkl") as file:
+            return dict(_tensors("", _Unpickler(file, archive, f"{root}data/").load()))
+
+
+def _root(names: list[str]) -> str | None:
+    """What stands before ``data.pkl`` in the names of the members."""
+    return next((name.removesuffix("data.pkl") for name in names if name.endswith("data.pkl")), None)
+
+
+class _Module:
+    """A module of the archive: what it holds by name."""
+
+    held: dict[str, Any]
+
+    def __setstate__(self, state: object) -> None:
+        self.held = state if isinstance(state, dict) else {}
+
+
+class _Unpickler(pickle.Unpickler):
+    """Knows modules, tensors and plain lists, and refuses every other name."""
+
+    def __init__(self, file: Any, archive: zipfile.ZipFile, folder: str) -> None:
+        super().__init__(file)
+        self._archive, self._folder = archive, folder
+
+    def find_class(self, module: str, name: str) -> Any:
+        if module == "__torch__" or module.startswith("__torch__."):
+            return _Module
+        if module == "torch" and name in _DTYPES:
+            return _DTYPES[name]
+        if module == "torch.jit._pickle":  # typed lists and tags: the value as it is
+            return lambda value, *_: value
+        if (module, name) == ("torch._utils", "_rebuild_tensor_v2"):
+            return lambda storage, offset, shape, stride, *_: storage.as_strided(shape, stride, offset)
+        if (module, name) == ("collections", "OrderedDict"):
+            return OrderedDict
+        raise CheckpointError(f"the archive asks for {module}.{name}, expected modules and tensors alone")
+
+    def persistent_load(self, pid: Any) -> Tensor:
+        _, dtype, key, *_ = pid
+        return torch.frombuffer(bytearray(self._archive.read(self._folder + str(key))), dtype=dtype)
+
+
+def _tensors(prefix: str, module: Any) -> Iterator[tuple[str, Tensor]]:
+    for name, value in getattr(module, "held", {}).items():
+        if isinstance(value, Tensor):
+            yield f"{prefix}{name}", value
+        elif isinstance(value, _Module):
+            yield from _tensors(f"{prefix}{name}.", value)

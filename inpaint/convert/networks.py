@@ -1,4 +1,4 @@
-"""Key tables of the published networks, and their conversion one by one."""
+"""Key tables of the published networks, and renaming that accepts exactly the tensors it expects."""
 
 from __future__ import annotations
 
@@ -10,7 +10,6 @@ from dataclasses import replace
 import torch
 from torch import Tensor
 
-from inpaint.convert.strict import rename, shape_of, take_constant
 from inpaint.errors import CheckpointError
 from inpaint.layers.position import sinusoid_table
 from inpaint.mask import MAX_DISTANCE
@@ -67,7 +66,7 @@ def convert_mae(
 
     Args:
         state: official keys without a prefix, such as ``patch_embed.proj.weight``.
-        preset: its numbers; None reads them off the shapes, which works for the published widths.
+        preset: None reads it off the shapes, which works for the published widths.
     """
     state = dict(state)
     if preset is None:
@@ -89,11 +88,7 @@ def convert_mae(
 
 
 def convert_lama(state: Mapping[str, Tensor]) -> tuple[InpainterPreset, dict[str, Tensor]]:
-    """Convert a LaMa or Big-LaMa generator.
-
-    Args:
-        state: official keys without ``generator.model.``, such as ``1.ffc.convl2l.weight``.
-    """
+    """Convert a LaMa or Big-LaMa generator; keys without ``generator.model.``, as ``1.bn_l.weight``."""
     layers = {int(key.split(".")[0]) for key in state if ".conv1.ffc." in key}  # the blocks
     downs, blocks = min(layers, default=5) - 2, len(layers)
     state = _fuse_last_down(state, f"{downs + 1}")
@@ -125,10 +120,7 @@ def convert_lama(state: Mapping[str, Tensor]) -> tuple[InpainterPreset, dict[str
 def convert_acr(state: Mapping[str, Tensor], mae: MaePreset) -> tuple[InpainterPreset, dict[str, Tensor]]:
     """Convert generator and adapter, keys ``G.*`` and ``GCs.*``, of a network whose prior is ``mae``.
 
-    Args:
-        state: official keys, such as ``G.conv1.weight`` and ``GCs.alpha1``.
-        mae: the prior's numbers. Its tensors are not part of the result;
-            :func:`inpaint.convert.convert_state` adds them.
+    The prior's tensors are not part of the result; :func:`inpaint.convert.convert_state` adds them.
     """
     state = dict(state)
     width = shape_of(state, "G.conv1.weight", 4, "MAE-FAR")[0]
@@ -224,3 +216,74 @@ def expected_of(preset: InpainterPreset | MaePreset | FcmaePreset) -> dict[str, 
     with torch.device("meta"):
         model = build_network(preset)
     return {key: tuple(tensor.shape) for key, tensor in model.state_dict().items()}
+
+
+def rename(
+    state: Mapping[str, Tensor], names: Mapping[str, str], expected: Mapping[str, tuple[int, ...]], what: str
+) -> dict[str, Tensor]:
+    """Rename tensors to ours, floats as float32, and insist on exactly the expected keys and shapes.
+
+    Args:
+        state: official keys.
+        names: official to our names, of modules (``conv1``) or of whole keys (``alpha1``).
+        expected: our keys and their shapes.
+        what: the network's name, for the message.
+
+    Raises:
+        CheckpointError: naming the first few keys, as the file has them, that are unknown, missing or unfit.
+    """
+    renamed: dict[str, Tensor] = {}
+    unknown: list[str] = []
+    for key, tensor in state.items():
+        ours = translate(key, names)
+        if ours in expected:
+            renamed[ours] = tensor.float() if tensor.is_floating_point() else tensor
+        else:
+            unknown.append(key)
+    back = {ours: theirs for theirs, ours in names.items()}
+    missing = [translate(key, back) or key for key in expected if key not in renamed]
+    unfit = [
+        f"{translate(key, back)} {tuple(tensor.shape)} instead of {expected[key]}"
+        for key, tensor in renamed.items()
+        if tuple(tensor.shape) != expected[key]
+    ]
+    told = [
+        f"{len(keys)} {problem}: {', '.join(keys[:3])}{', ...' if len(keys) > 3 else ''}"
+        for problem, keys in (("unknown", unknown), ("missing", missing), ("of another shape", unfit))
+        if keys
+    ]
+    if told:
+        raise CheckpointError(f"got weights that are not one whole {what} network; tensors {'; '.join(told)}")
+    return renamed
+
+
+def shape_of(state: Mapping[str, Tensor], key: str, dims: int, what: str) -> tuple[int, ...]:
+    """The shape of a tensor that tells a network's size."""
+    if key not in state:
+        raise CheckpointError(
+            f"got {what} weights without {key}; expected the whole network, not only an encoder or a part"
+        )
+    if state[key].ndim != dims:
+        raise CheckpointError(f"got {key} of shape {tuple(state[key].shape)}, expected {dims} dimensions")
+    return tuple(state[key].shape)
+
+
+def take_constant(state: dict[str, Tensor], key: str, ours: Tensor) -> None:
+    """Take a stored table, of any precision, out of ``state``; it must be the one our network computes."""
+    stored = state.pop(key, None)
+    if (
+        stored is None
+        or stored.shape != ours.shape
+        or not torch.allclose(stored.float(), ours, rtol=0, atol=2e-3)
+    ):
+        raise CheckpointError(
+            f"got {'no' if stored is None else 'another'} table {key}, expected the published fixed one"
+        )
+
+
+def translate(key: str, names: Mapping[str, str]) -> str:
+    """A key's new name, or an empty string."""
+    if key in names:
+        return names[key]
+    module, _, leaf = key.rpartition(".")
+    return f"{names[module]}.{leaf}" if module in names else ""

@@ -24,7 +24,6 @@ from inpaint.errors import CheckpointError, InpaintError
 from inpaint.layers.ffc import FourierUnit
 from inpaint.layers.transfer import AttentionTransfer
 from inpaint.mask import hole_fields
-from inpaint.models.generator import smooth
 from inpaint.models.inpainter import Inpainter
 from inpaint.models.mae import MaskedAutoencoder
 
@@ -45,9 +44,11 @@ def export_onnx(model: Inpainter, path: Path) -> None:
         InpaintError: onnx is not installed.
     """
     preset = model.preset.generator
-    if preset.attention == "contextual" or preset.local_fourier:
-        raise CheckpointError(f"model {model.preset.name} has contextual attention or local Fourier units; "
-                              "only networks without them are exported")  # fmt: skip
+    if preset.attention == "contextual" or preset.local_fourier or preset.hole_noise:
+        raise CheckpointError(
+            f"model {model.preset.name} has contextual attention, local Fourier units or noise in the hole; "
+            "only networks without them are exported"
+        )
     if not isinstance(model.prior, MaskedAutoencoder | None):
         raise CheckpointError(f"model {model.preset.name} has a convolutional prior; export one without it")
     try:
@@ -83,8 +84,9 @@ def make_traceable(model: Inpainter) -> Inpainter:
         if isinstance(module, AttentionTransfer):
             module.forward = MethodType(_transfer, module)
     generator: Any = model.generator
-    generator.forward, positions = MethodType(_generate, generator), generator.positions
-    if positions is not None:
+    if generator.preset.initial_fill == "push_pull":
+        generator.start = MethodType(_push_pull, generator)
+    if (positions := generator.positions) is not None:
         positions.embed = MethodType(_embed_positions, positions)
     prior: Any = model.prior
     if prior is not None:
@@ -140,21 +142,7 @@ def _transfer(self: AttentionTransfer, features: Tensor, attention: Tensor, grid
     return features + self.alpha * F.interpolate(moved, size, mode="bilinear", align_corners=False)
 
 
-def _generate(
-    self: Any, image: Tensor, mask: Tensor, levels: Any = None, attention: Tensor | None = None
-) -> Tensor:
-    pushed = self.preset.initial_fill == "push_pull"
-    filled = _push_pull(image, mask) if pushed else torch.where(mask > 0, 0.0, image)
-    features = self.attend(self.transfer_before, self.encode(filled, mask, levels), mask, attention)
-    if levels is not None:
-        features = features + levels[-1]
-    for block in self.blocks:
-        features = block(features)
-    output = self.decode(self.attend(self.transfer_after, features, mask, attention))
-    return smooth(filled) + output if pushed else output.sigmoid()
-
-
-def _push_pull(image: Tensor, mask: Tensor) -> Tensor:
+def _push_pull(_: Any, image: Tensor, mask: Tensor) -> Tensor:
     pyramid = [torch.cat([torch.where(mask > 0, 0.0, image), 1 - mask], dim=1)]
     for _ in range(PYRAMID_LEVELS):
         fine = F.pad(pyramid[-1], (0, 1, 0, 1))

@@ -44,12 +44,8 @@ def require_timm() -> Any:
 class GlobalResponseNorm(nn.Module):
     """``x + weight * x * N + bias`` with one number ``N`` a channel, from how strong it is in the image.
 
-    As published, ``N`` is a channel's L2 norm over the mean of all channels' norms, as in timm's module.
-
-    Args:
-        channels: C.
-        aggregation: of a channel: its norm, or its mean ("average").
-        normalisation: divide by the mean over channels ("divisive"), standardise, or neither ("none").
+    As published, ``N`` is a channel's L2 norm (``aggregation``) over the mean of all channels' norms
+    (``normalisation`` "divisive"), as in timm's module.
 
     Source:
         ConvNeXt V2, section 3.3 and the ablations in table 2; the deviation is that of the C numbers.
@@ -96,9 +92,7 @@ MakeGrn = Callable[[int], GlobalResponseNorm]
 class MaskedBlock(nn.Module):
     """A block of ConvNeXt V2: depthwise 7x7, LayerNorm, four times as wide with GELU and GRN, and back.
 
-    Args:
-        block: timm's, without layer scale and GRN; its parts are taken over under their names.
-        grn: makes the GRN for so many channels; None leaves it out.
+    Takes over the parts of timm's ``block``, without layer scale and GRN; ``grn`` None leaves GRN out.
     """
 
     def __init__(self, block: Any, grn: MakeGrn | None) -> None:
@@ -110,8 +104,7 @@ class MaskedBlock(nn.Module):
 
     def forward(self, features: Tensor, visible: Tensor | None = None) -> Tensor:
         """Map ``(B, C, H, W)``, zero at hidden positions, to the same; ``visible`` None = all."""
-        # After the convolution positions read each other through GRN alone: masking there and at the end is
-        # enough.
+        # After the convolution positions read each other through GRN alone: masking there and here suffices.
         mixed = self.conv_dw(features).permute(0, 2, 3, 1)
         change = self.pointwise(mixed, None if visible is None else visible.permute(0, 2, 3, 1))
         features = features + change.permute(0, 3, 1, 2)
@@ -133,11 +126,8 @@ def build_block(width: int, grn: MakeGrn | None = GlobalResponseNorm) -> MaskedB
 class MaskedConvNeXt(nn.Module):
     """The stem and the first three or all four stages of timm's ConvNeXt V2.
 
-    Args:
-        depths: blocks of each stage. The stem makes a position of 4 x 4 pixels and each further stage one of
-            four, so that three stages end at 1/16 of the image and four at 1/32.
-        widths: channels of each stage.
-        grn: makes the GRN of a block for so many channels; None leaves it out.
+    The stem makes a position of 4 x 4 pixels and each further stage one of four, so that three stages end at
+    1/16 of the image and four at 1/32. ``depths`` are blocks, ``widths`` channels of each stage.
 
     Raises:
         InpaintError: timm is not installed.
@@ -145,21 +135,14 @@ class MaskedConvNeXt(nn.Module):
     """
 
     def __init__(
-        self,
-        depths: tuple[int, ...],
-        widths: tuple[int, ...],
-        grn: MakeGrn | None = GlobalResponseNorm,
+        self, depths: tuple[int, ...], widths: tuple[int, ...], grn: MakeGrn | None = GlobalResponseNorm
     ) -> None:
         super().__init__()
         if len(depths) not in (3, 4) or len(widths) != len(depths):
             raise ConfigError(f"got depths {depths} and widths {widths}, expected three or four of each")
         # timm has four stages always; where the fourth is not wanted, the smallest one is built and dropped.
-        network = require_timm().models.convnext.ConvNeXt(
-            depths=(*depths, 1)[:4],
-            dims=(*widths, widths[-1])[:4],
-            ls_init_value=None,
-            num_classes=0,
-        )
+        sizes = {"depths": (*depths, 1)[:4], "dims": (*widths, widths[-1])[:4]}
+        network = require_timm().models.convnext.ConvNeXt(**sizes, ls_init_value=None, num_classes=0)
         self.stem = network.stem
         self.stages = network.stages[: len(depths)]
         for stage in self.stages:
@@ -168,10 +151,9 @@ class MaskedConvNeXt(nn.Module):
     def forward(self, image: Tensor, visible: Tensor) -> list[Tensor]:
         """Features after each stage, zero at hidden positions, the finest first.
 
-        Args:
-            image: ``(B, 3, H, W)``, normalised; hidden pixels are not read.
-            visible: at the last stage's resolution. A window of the stem or of a down-sampling convolution
-                lies within one cell of it, so that masking after them is enough.
+        ``image`` is ``(B, 3, H, W)``, normalised; hidden pixels are not read. A window of the stem or of a
+        down-sampling lies within one cell of ``visible``, which has the last stage's resolution, so that
+        masking after them is enough.
         """
         pixels = enlarge(visible, STEM * 2 ** (len(self.stages) - 1))
         image = torch.where(pixels, image, 0.0).contiguous(memory_format=torch.channels_last)

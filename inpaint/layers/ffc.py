@@ -36,14 +36,13 @@ class FourierUnit(nn.Module):
 
 
 class SpectralTransform(nn.Module):
-    """Squeeze to half the channels, add the Fourier unit's output, widen again.
+    """Squeeze to half the channels, an even number, add the Fourier unit's output, widen again.
 
     Args:
         in_channels: channels of the input.
-        out_channels: channels of the output; an even number.
-        local: also run a Fourier unit over the four quadrants of the image, stacked (LaMa's "LFU"; no
-            released model uses it).
-        stride: 2 halves the resolution first, by averages (no released model does).
+        out_channels: channels of the output.
+        local: also run a Fourier unit over the four stacked quadrants (LaMa's "LFU"; in no released model).
+        stride: 2 halves the resolution first, by averages (in no released model).
     """
 
     def __init__(self, in_channels: int, out_channels: int, *, local: bool = False, stride: int = 1) -> None:
@@ -71,13 +70,7 @@ class SpectralTransform(nn.Module):
 
 
 class FourierConvolution(nn.Module):
-    """Local and global channels, each fed by both, then BatchNorm and ReLU per branch.
-
-    Args:
-        local_channels: channels of the local branch, in and out.
-        global_channels: channels of the global branch, in and out.
-        local_fourier: see :class:`SpectralTransform`.
-    """
+    """Local and global channels, as many in as out, each fed by both, then BatchNorm and ReLU per branch."""
 
     def __init__(self, local_channels: int, global_channels: int, *, local_fourier: bool = False) -> None:
         super().__init__()
@@ -104,13 +97,7 @@ class FourierConvolution(nn.Module):
 
 
 class FourierResidualBlock(nn.Module):
-    """Two Fourier convolutions and a shortcut, on local and global channels concatenated.
-
-    Args:
-        channels: local and global channels together.
-        global_ratio: share of global channels.
-        local_fourier: see :class:`SpectralTransform`.
-    """
+    """Two Fourier convolutions and a shortcut, on local and global channels concatenated."""
 
     def __init__(self, channels: int, *, global_ratio: float = 0.75, local_fourier: bool = False) -> None:
         super().__init__()

@@ -19,10 +19,6 @@ def sinusoid_table(positions: int, channels: int) -> Tensor:
 class MaskedPositionalEncoding(nn.Module):
     """Embed distance and direction to the known region; see :func:`inpaint.mask.hole_fields`.
 
-    Args:
-        channels: width of the encoding; even.
-        grid: cells a side on which distances are counted.
-
     Source:
         ZITS (Dong et al., CVPR 2022), in the form of MAE-FAR: known pixels carry the embedding of distance
         0, and the two weights are constants that travel with the checkpoint.

@@ -26,25 +26,13 @@ from inpaint.tokens import patchify
 class Cells(NamedTuple):
     """Where the cells of a list lie."""
 
-    visible: Tensor
-    """``(B, 1, h, w)`` bool."""
-    places: Tensor
-    """``(B, V)``, number of each cell's place in the grid."""
-    there: Tensor | None
-    """``(B, V)`` bool, False = padding; None where no list is padded."""
+    visible: Tensor  # (B, 1, h, w) bool
+    places: Tensor  # (B, V), number of each cell's place in the grid
+    there: Tensor | None  # (B, V) bool, False = padding; None where no list is padded
 
 
 def encode_visible(network: MaskedConvNeXt, image: Tensor, visible: Tensor) -> Tensor:
-    """Encode what is visible, and compute nothing else.
-
-    Args:
-        network: whose weights to use.
-        image: ``(B, 3, H, W)``, normalised; hidden pixels are not read.
-        visible: ``(B, 1, h, w)`` bool at the last stage's resolution.
-
-    Returns:
-        ``(B, C, h, w)``, zero at hidden positions: the last of what ``network(image, visible)`` gives.
-    """
+    """The last of what ``network(image, visible)`` gives, ``(B, C, h, w)``, by the visible cells alone."""
     cells = list_cells(visible)
     rate = 2 ** (len(network.stages) - 1)
     tiles = patchify(image, STEM * rate)
@@ -77,16 +65,10 @@ def list_cells(visible: Tensor) -> Cells:
 
 
 def neighbours(cells: Cells, rate: int, reach: int) -> Tensor:
-    """Number the positions around each cell, within ``reach`` of it.
+    """Number the positions around each cell of ``rate`` = r positions a side, within ``reach`` of it.
 
-    Args:
-        cells: where they lie.
-        rate: positions of a cell a side, r.
-        reach: positions that a convolution looks to each side.
-
-    Returns:
-        ``(n, r + 2 * reach, r + 2 * reach)``: numbers of rows of cells flattened to ``(n * r * r, C)``;
-        hidden positions and those outside have number ``n * r * r``.
+    ``(n, r + 2 * reach, r + 2 * reach)`` numbers of rows of cells flattened to ``(n * r * r, C)``; hidden
+    positions and those outside have number ``n * r * r``.
     """
     batch, count = cells.places.shape
     height, width = cells.visible.shape[-2:]

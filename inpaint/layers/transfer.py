@@ -1,12 +1,16 @@
-"""Attention transfer: rebuild each token of a feature map from the tokens a prior attends to."""
+"""Attention transfer: rebuild each token of a feature map from others, by a prior's scores or by its own."""
 
 from __future__ import annotations
 
+import math
 from typing import Literal
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
+
+from inpaint.layers.transformer import softmax_over
+from inpaint.mask import shrink_to_grid
 
 Alphas = Literal["learned", "one"]
 
@@ -26,16 +30,12 @@ def transfer_attention(features: Tensor, attention: Tensor, grid: tuple[int, int
 
     A patch is twice a token's footprint wide and high, so that neighbours overlap; four patches cover a
     cell in the interior and the sum is divided by four everywhere, as published (so the outermost ring
-    comes out weaker). A map whose sides are not multiples of the grid's is resized to the next multiples
-    and back.
+    comes out weaker). A map whose sides are not multiples of the grid's is resized there and back.
 
     Args:
-        features: ``(B, C, H, W)``, any size.
+        features: ``(B, C, H, W)``, any size, as the result.
         attention: ``(B, N, N)`` (queries, keys), rows sum to one.
         grid: token grid ``(h, w)`` with ``h * w = N``.
-
-    Returns:
-        ``(B, C, H, W)``.
 
     Source:
         MAE-FAR (ECCV 2022), "GroupConvAttention"; equal to it at every size it accepts.
@@ -69,11 +69,7 @@ def transfer_attention(features: Tensor, attention: Tensor, grid: tuple[int, int
 
 
 class AttentionTransfer(nn.Module):
-    """``features + alpha * transfer_attention(features)`` with the scores of a prior.
-
-    Args:
-        alphas: see :func:`build_alpha`.
-    """
+    """``features + alpha * transfer_attention(features)`` with the scores of a prior."""
 
     def __init__(self, alphas: Alphas = "learned") -> None:
         super().__init__()
@@ -82,3 +78,46 @@ class AttentionTransfer(nn.Module):
     def forward(self, features: Tensor, attention: Tensor, grid: tuple[int, int]) -> Tensor:
         """See :func:`transfer_attention`; gradients stop at the attention, not at the features."""
         return features + self.alpha * transfer_attention(features, attention.detach(), grid)
+
+
+def cosine_attention(
+    query: Tensor, key: Tensor, inverse_temperature: float | Tensor, allowed: Tensor
+) -> Tensor:
+    """Attend to tokens by the cosine similarity of ``query`` and ``key``, ``(B, C, N)``, times a factor.
+
+    Keys that are not ``allowed``, ``(B, N)`` bool, take no part. Returns ``(B, N, N)`` (queries, keys), whose
+    rows sum to one; uniform over all keys where none is allowed.
+    """
+    similarity = F.normalize(query, dim=1).transpose(1, 2) @ F.normalize(key, dim=1)
+    return softmax_over(inverse_temperature * similarity, allowed[:, None])
+
+
+class ContextualAttention(nn.Module):
+    """``features + alpha * transfer_attention(features, scores)`` with scores learned from ``features``.
+
+    Scores are cosine similarities of queries and keys, times a learned inverse temperature, under a softmax
+    over the tokens that hold at least one known pixel.
+
+    Source:
+        Yu et al., *Generative Image Inpainting with Contextual Attention* (CVPR 2018): cosine similarity to
+        known patches, softmax scaled by 10. Here queries and keys are learned projections, not raw patches.
+    """
+
+    def __init__(self, channels: int, alphas: Alphas = "learned") -> None:
+        super().__init__()
+        self.query = nn.Conv2d(channels, max(channels // 2, 1), 1)
+        self.key = nn.Conv2d(channels, max(channels // 2, 1), 1)
+        # The parameter keeps its first name: it is a key of every checkpoint.
+        self.log_sharpness = nn.Parameter(torch.tensor(math.log(10.0)))
+        self.alpha = build_alpha(alphas)
+
+    def forward(self, features: Tensor, mask: Tensor, grid: tuple[int, int]) -> Tensor:
+        """Map ``(B, C, H, W)`` to the same shape; ``mask`` ``(B, 1, H', W')`` of any size, 1 = hole."""
+        return features + self.alpha * transfer_attention(features, self.score(features, mask, grid), grid)
+
+    def score(self, features: Tensor, mask: Tensor, grid: tuple[int, int]) -> Tensor:
+        """Where each token looks: ``(B, N, N)`` (queries, keys), rows sum to one; uniform without a key."""
+        tokens = F.adaptive_avg_pool2d(features, grid)
+        query, key = self.query(tokens).flatten(2), self.key(tokens).flatten(2)
+        holds_known = shrink_to_grid(1 - mask, grid).flatten(1) > 0
+        return cosine_attention(query, key, self.log_sharpness.exp(), holds_known)

@@ -8,12 +8,7 @@ from torch import Tensor, nn
 
 
 def softmax_over(logits: Tensor, allowed: Tensor) -> Tensor:
-    """Softmax over the allowed entries of the last dimension; uniform over all where none is allowed.
-
-    Args:
-        logits: ``(..., N)``.
-        allowed: bool, broadcast to ``logits``.
-    """
+    """Softmax over the allowed entries of the last dimension; uniform over all where none is allowed."""
     nothing_left = ~allowed.any(dim=-1, keepdim=True)
     logits = logits.masked_fill(~allowed & ~nothing_left, float("-inf")).masked_fill(nothing_left, 0.0)
     return logits.softmax(dim=-1)
@@ -35,9 +30,8 @@ class Attention(nn.Module):
 
         Args:
             tokens: ``(B, N, D)``.
-            may_attend: ``(B, N)`` bool, True = this key takes part in the attention that is used.
-            score_keys: ``(B, N)`` bool, True = this key takes part in the reported scores. The scores do
-                not change the output.
+            may_attend: ``(B, N)`` bool, keys that take part in the attention that is used.
+            score_keys: ``(B, N)`` bool, keys that take part in the reported scores.
 
         Returns:
             ``(B, N, D)`` and, with ``score_keys``, ``(B, N, N)`` scores (queries, keys) averaged over heads.
@@ -51,21 +45,15 @@ class Attention(nn.Module):
         output = self.projection(mixed.transpose(1, 2).reshape(batch, count, width))
         if score_keys is None:
             return output, None
-        logits = (
-            (query.float() if query.dtype != torch.float64 else query)
-            @ key.to(torch.promote_types(key.dtype, torch.float32)).transpose(-2, -1)
-            * (width // self.heads) ** -0.5
-        )
+        exact = torch.promote_types(key.dtype, torch.float32)
+        logits = query.to(exact) @ key.to(exact).transpose(-2, -1) * (width // self.heads) ** -0.5
         return output, softmax_over(logits, score_keys[:, None, None, :]).mean(dim=1)
 
 
 def _attend(query: Tensor, key: Tensor, value: Tensor, allowed: Tensor | None) -> Tensor:
-    """Scaled dot-product attention of ``(B, heads, N, D)``.
-
-    On CPUs PyTorch's kernel takes twice as long in bfloat16 as in float32, most of it in the backward pass
-    (2.14, one thread, 8 x 6 heads x 256 tokens x 16: 28 and 15 ms); two products with a softmax between take
-    12 ms.
-    """
+    """Scaled dot-product attention of ``(B, heads, N, D)``."""
+    # On CPUs PyTorch's kernel takes twice as long in bfloat16 as in float32, most of it in the backward pass
+    # (2.14, one thread, 8 x 6 heads x 256 tokens x 16: 28 and 15 ms); two products and a softmax take 12 ms.
     if query.device.type != "cpu" or query.dtype != torch.bfloat16:
         return F.scaled_dot_product_attention(query, key, value, attn_mask=allowed)
     with torch.autocast("cpu", enabled=False):

@@ -12,18 +12,38 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from inpaint.layers.gated import GatedConvolution
 from inpaint.layers.transfer import Alphas, build_alpha
 
 
-class PriorAdapter(nn.Module):
-    """Upsample prior features by gated transposed convolutions, each level times its own ``alpha``.
+class GatedConvolution(nn.Module):
+    """Convolve to twice the channels and return ``value * sigmoid(gate)``.
 
-    Args:
-        feature_channels: C of the prior's features.
-        width: channels of the generator at full resolution.
-        alphas: see :func:`inpaint.layers.transfer.build_alpha`.
+    Source:
+        Yu et al., *Free-Form Image Inpainting with Gated Convolution* (ICCV 2019).
     """
+
+    def __init__(
+        self,
+        in_channels: int,
+        out_channels: int,
+        kernel_size: int,
+        stride: int,
+        padding: int,
+        *,
+        transposed: bool = False,
+    ) -> None:
+        super().__init__()
+        kind = nn.ConvTranspose2d if transposed else nn.Conv2d
+        self.convolution = kind(in_channels, 2 * out_channels, kernel_size, stride=stride, padding=padding)
+
+    def forward(self, features: Tensor) -> Tensor:
+        """Map ``(B, C, H, W)`` to ``(B, C', H', W')``."""
+        value, gate = self.convolution(features).chunk(2, dim=1)
+        return value * gate.sigmoid()
+
+
+class PriorAdapter(nn.Module):
+    """Upsample prior features by gated transposed convolutions, each level times its own ``alpha``."""
 
     def __init__(self, feature_channels: int, width: int, alphas: Alphas = "learned") -> None:
         super().__init__()
@@ -36,14 +56,9 @@ class PriorAdapter(nn.Module):
         self.alphas = nn.ParameterList(build_alpha(alphas) for _ in range(4))
 
     def forward(self, features: Tensor, size: tuple[int, int]) -> list[Tensor]:
-        """Map features to the generator's levels.
+        """Map features ``(B, C, h, w)`` to the generator's levels for an image of ``size``, multiples of 16.
 
-        Args:
-            features: ``(B, C, h, w)``.
-            size: ``(H, W)`` of the image, multiples of 16.
-
-        Returns:
-            Four tensors at 1/1, 1/2, 1/4, 1/8 of ``size`` with 1, 2, 4, 8 times ``width`` channels.
+        These are four tensors at 1/1, 1/2, 1/4, 1/8 of ``size`` with 1, 2, 4, 8 times ``width`` channels.
         """
         features = self.place(features, size)
         levels = []

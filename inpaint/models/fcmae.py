@@ -1,7 +1,8 @@
 """Fully convolutional masked autoencoder: ConvNeXt V2's pre-training, and a prior made of convolutions.
 
 Shapes: ``N`` tokens in a square grid ``(h, w)``, ``E`` decoder width, ``P = patch_size ** 2 * 3`` values of a
-patch.
+patch. A decoder maps the projected latent ``(B, E, h, w)``, mask tokens at hidden places, to features with
+``rate`` positions for one of the latent, each way; ``stages`` are the encoder's outputs, the finest first.
 
 Source:
     Woo et al., *ConvNeXt V2: Co-designing and Scaling ConvNets with Masked Autoencoders* (CVPR 2023). As a
@@ -10,6 +11,7 @@ Source:
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import Literal
@@ -18,21 +20,22 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from inpaint.layers.contextual import cosine_attention
 from inpaint.layers.convnext import (
     STEM,
     Aggregation,
     GlobalResponseNorm,
+    MakeGrn,
     MaskedConvNeXt,
     Normalisation,
+    build_block,
 )
 from inpaint.layers.sparse import encode_visible
+from inpaint.layers.transfer import cosine_attention
+from inpaint.layers.transformer import TransformerBlock
 from inpaint.mask import check_pair
-from inpaint.models.fcmae_decoders import ConvNeXtDecoder, TransformerDecoder, UNetDecoder
-from inpaint.models.patch_autoencoder import PatchAutoencoder
-from inpaint.models.prior import PriorFeatures
+from inpaint.models.patch_autoencoder import PatchAutoencoder, PriorFeatures
 from inpaint.strict import formerly
-from inpaint.tokens import patchify, token_masks, unpatchify
+from inpaint.tokens import patchify, sincos_positions, token_masks, unpatchify
 
 Decoder = Literal["convnext", "unet", "transformer"]
 
@@ -46,7 +49,7 @@ class FcmaePreset:
     widths: tuple[int, ...]
     image_size: int = 224
     decoder: Decoder = "convnext"
-    """See :mod:`inpaint.models.fcmae_decoders`."""
+    """As the published ablation compares them: one ConvNeXt block does as well as the others for less."""
     decoder_width: int = 512
     decoder_depth: int = 1
     """Blocks of the decoder; for "unet" at each resolution."""
@@ -68,11 +71,62 @@ class FcmaePreset:
         return STEM * 2 ** (len(self.depths) - 1)
 
 
+class ConvNeXtDecoder(nn.ModuleList):
+    """Blocks of ConvNeXt V2, one after the other; the encoder's stages are not read."""
+
+    rate = 1
+
+    def __init__(self, width: int, depth: int, grn: MakeGrn | None) -> None:
+        super().__init__(build_block(width, grn) for _ in range(depth))
+
+    def forward(self, latent: Tensor, stages: Sequence[Tensor]) -> Tensor:
+        """Map ``(B, E, h, w)`` to the same shape."""
+        for block in self:
+            latent = block(latent)
+        return latent
+
+
+class UNetDecoder(nn.Module):
+    """The same blocks at every resolution of the encoder, whose stages join on the way up."""
+
+    def __init__(self, stage_widths: Sequence[int], width: int, depth: int, grn: MakeGrn | None) -> None:
+        super().__init__()
+        self.rate = 2 ** (len(stage_widths) - 1)
+        self.levels = nn.ModuleList(ConvNeXtDecoder(width, depth, grn) for _ in stage_widths)
+        self.joins = nn.ModuleList(nn.Conv2d(joining, width, 1) for joining in stage_widths[-2::-1])
+
+    def forward(self, latent: Tensor, stages: Sequence[Tensor]) -> Tensor:
+        """Map ``(B, E, h, w)`` to ``(B, E, rate * h, rate * w)``."""
+        features = self.levels[0](latent, stages)
+        for level, join, stage in zip(self.levels[1:], self.joins, stages[-2::-1], strict=True):
+            features = F.interpolate(features, scale_factor=2, mode="nearest") + join(stage)
+            features = level(features, stages)
+        return features
+
+
+class TransformerDecoder(nn.Module):
+    """The decoder of a masked autoencoder of transformer blocks; the encoder's stages are not read."""
+
+    rate = 1
+
+    def __init__(self, grid: tuple[int, int], width: int, depth: int, heads: int) -> None:
+        super().__init__()
+        self.grid = grid
+        self.positions: Tensor
+        self.register_buffer("positions", sincos_positions(*grid, width), persistent=False)
+        self.blocks = nn.ModuleList(TransformerBlock(width, heads) for _ in range(depth))
+        self.norm = nn.LayerNorm(width, eps=1e-6)
+
+    def forward(self, latent: Tensor, stages: Sequence[Tensor]) -> Tensor:
+        """Map ``(B, E, h, w)`` to the same shape."""
+        tokens = latent.flatten(2).transpose(1, 2) + self.positions
+        for block in self.blocks:
+            tokens, _ = block(tokens)
+        return self.norm(tokens).transpose(1, 2).unflatten(2, self.grid)
+
+
 class FullyConvolutionalAutoencoder(PatchAutoencoder):
     """Encode the visible positions by masked convolutions, then decode all of them.
-
-    Args:
-        preset: the numbers.
 
     Attributes:
         sparse: compute nothing at hidden positions. Results are the same; it pays where most is hidden.
@@ -85,13 +139,8 @@ class FullyConvolutionalAutoencoder(PatchAutoencoder):
     def __init__(self, preset: FcmaePreset) -> None:
         super().__init__(preset.image_size, preset.patch_size, preset.decoder_width)
         self.preset = preset
-        grn = None
-        if preset.grn:
-            grn = partial(
-                GlobalResponseNorm,
-                aggregation=preset.grn_aggregation,
-                normalisation=preset.grn_normalisation,
-            )
+        choices = {"aggregation": preset.grn_aggregation, "normalisation": preset.grn_normalisation}
+        grn = partial(GlobalResponseNorm, **choices) if preset.grn else None
         self.encoder = MaskedConvNeXt(preset.depths, preset.widths, grn)
         self.to_decoder = nn.Conv2d(preset.widths[-1], preset.decoder_width, 1)
         self.mask_token = nn.Parameter(torch.zeros(1, preset.decoder_width, 1, 1))
@@ -116,15 +165,7 @@ class FullyConvolutionalAutoencoder(PatchAutoencoder):
         nn.init.normal_(self.mask_token, std=0.02)
 
     def decode(self, normalised: Tensor, hidden: Tensor) -> Tensor:
-        """The decoder's output everywhere, visible or not.
-
-        Args:
-            normalised: ``(B, 3, S, S)``, see :meth:`normalise`.
-            hidden: ``(B, N)`` bool.
-
-        Returns:
-            ``(B, E, h, w)``; a U-Net's is finer.
-        """
+        """The decoder's output everywhere, visible or not: ``(B, E, h, w)``; a U-Net's is finer."""
         covered = hidden.unflatten(1, self.grid)[:, None]
         if self.sparse and not isinstance(self.decoder, UNetDecoder):  # which reads every stage
             stages = [encode_visible(self.encoder, normalised, ~covered)]

@@ -17,10 +17,9 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from inpaint.baselines import push_pull
-from inpaint.layers.contextual import ContextualAttention
 from inpaint.layers.ffc import FourierResidualBlock
 from inpaint.layers.position import MaskedPositionalEncoding
-from inpaint.layers.transfer import Alphas, AttentionTransfer
+from inpaint.layers.transfer import Alphas, AttentionTransfer, ContextualAttention
 from inpaint.strict import formerly
 
 _MOST_CHANNELS = 1024
@@ -59,12 +58,7 @@ class GeneratorPreset:
 
 
 class FourierGenerator(nn.Module):
-    """Encoder, Fourier residual blocks, decoder, conditioned on a prior.
-
-    Args:
-        preset: the numbers.
-        grid: token grid of the attention that is transferred: the prior's.
-    """
+    """Encoder, Fourier residual blocks, decoder, conditioned on a prior, whose token grid is ``grid``."""
 
     def __init__(self, preset: GeneratorPreset, grid: tuple[int, int] = (16, 16)) -> None:
         super().__init__()
@@ -82,18 +76,8 @@ class FourierGenerator(nn.Module):
         )
         self.positions = MaskedPositionalEncoding(widths[0]) if preset.positional_encoding else None
         self.stem_norm = nn.BatchNorm2d(widths[0])
-        self.downs = nn.ModuleList(
-            nn.Conv2d(
-                narrow,
-                wide,
-                3,
-                stride=2,
-                padding=1,
-                padding_mode=preset.padding,
-                bias=preset.convolution_bias,
-            )
-            for narrow, wide in pairwise(widths)
-        )
+        down = {"stride": 2, "padding": 1, "padding_mode": preset.padding, "bias": preset.convolution_bias}
+        self.downs = nn.ModuleList(nn.Conv2d(narrow, wide, 3, **down) for narrow, wide in pairwise(widths))
         self.down_norms = nn.ModuleList(nn.BatchNorm2d(wide) for wide in widths[1:])
         self.transfer_before = build_attention()
         self.blocks = nn.ModuleList(
@@ -129,16 +113,8 @@ class FourierGenerator(nn.Module):
         Returns:
             ``(B, 3, H, W)``; in [0, 1] when starting from zeros, else it may leave the range a little.
         """
-        if self.preset.initial_fill == "push_pull":
-            with torch.no_grad():
-                filled = push_pull(image, mask)
-        else:
-            filled = torch.where(mask > 0, 0.0, image)
-
-        noisy = filled
-        if self.preset.hole_noise > 0:
-            noisy = filled + self.preset.hole_noise * mask * self._draw_noise(filled)
-        features = self.encode(noisy, mask, levels)
+        filled = self.start(image, mask)
+        features = self.encode(add_noise(filled, mask, self.preset.hole_noise, self.training), mask, levels)
         features = self.attend(self.transfer_before, features, mask, attention)
         if levels is not None:
             features = features + levels[-1]
@@ -148,11 +124,12 @@ class FourierGenerator(nn.Module):
         output = self.decode(features)
         return smooth(filled) + output if self.preset.initial_fill == "push_pull" else output.sigmoid()
 
-    def _draw_noise(self, image: Tensor) -> Tensor:
-        if self.training:
-            return torch.randn_like(image)
-        noise = torch.randn(1, *image.shape[1:], generator=torch.Generator().manual_seed(0))
-        return noise.to(image)
+    def start(self, image: Tensor, mask: Tensor) -> Tensor:
+        """The image with its hole filled as the network starts from it."""
+        if self.preset.initial_fill == "zeros":
+            return torch.where(mask > 0, 0.0, image)
+        with torch.no_grad():
+            return push_pull(image, mask)
 
     def encode(self, filled: Tensor, mask: Tensor, levels: Sequence[Tensor] | None) -> Tensor:
         """From the filled image to features of the lowest resolution, ``(B, 8 * width, H / 8, W / 8)``."""
@@ -189,6 +166,17 @@ class FourierGenerator(nn.Module):
             if self.preset.initial_fill == "zeros" or up is not self.ups[-1]:
                 features = F.relu(features)
         return self.head(features)
+
+
+def add_noise(filled: Tensor, mask: Tensor, deviation: float, anew: bool) -> Tensor:
+    """Add noise in the hole, drawn anew or the same as always."""
+    if deviation == 0:
+        return filled
+    fixed = torch.Generator().manual_seed(0)
+    noise = (
+        torch.randn_like(filled) if anew else torch.randn(1, *filled.shape[1:], generator=fixed).to(filled)
+    )
+    return filled + deviation * mask * noise
 
 
 def smooth(image: Tensor) -> Tensor:

@@ -14,7 +14,6 @@ from inpaint.models.fcmae import FcmaePreset
 from inpaint.models.generator import FourierGenerator, GeneratorPreset
 from inpaint.models.mae import MaePreset
 from inpaint.models.patch_autoencoder import PatchAutoencoder
-from inpaint.models.prior import Prior
 
 
 @dataclass(frozen=True)
@@ -34,11 +33,8 @@ class InpainterPreset:
 class Inpainter(nn.Module):
     """Prior, adapter and generator behind one call.
 
-    Args:
-        preset: the numbers.
-        generator: fills the hole.
-        prior: frozen; anything behind :class:`inpaint.models.prior.Prior`. None runs the generator alone.
-        adapter: brings the prior's features to the generator; None leaves them out.
+    The prior is frozen; without one the generator runs alone. Without an adapter the prior's features are
+    left out.
     """
 
     def __init__(
@@ -87,9 +83,8 @@ class Inpainter(nn.Module):
     def _consult_prior(self, image: Tensor, mask: Tensor) -> tuple[list[Tensor] | None, Tensor | None]:
         if self.prior is None:
             return None, None
-        prior: Prior = self.prior
         with torch.no_grad():
-            known = prior(image, mask)
+            known = self.prior(image, mask)
         size = (image.shape[-2], image.shape[-1])
         levels = None if self.adapter is None else self.adapter(known.features, size)
         return levels, known.attention

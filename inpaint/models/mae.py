@@ -18,8 +18,7 @@ from torch import Tensor, nn
 
 from inpaint.layers.transformer import TransformerBlock
 from inpaint.mask import check_pair
-from inpaint.models.patch_autoencoder import PatchAutoencoder
-from inpaint.models.prior import PriorFeatures
+from inpaint.models.patch_autoencoder import PatchAutoencoder, PriorFeatures
 from inpaint.tokens import sincos_positions, token_masks
 
 
@@ -47,11 +46,7 @@ class MaePreset:
 
 
 class MaskedAutoencoder(PatchAutoencoder):
-    """Encode the visible tokens only, then decode all of them.
-
-    Args:
-        preset: the numbers.
-    """
+    """Encode the visible tokens only, then decode all of them."""
 
     def __init__(self, preset: MaePreset) -> None:
         super().__init__(preset.image_size, preset.patch_size, preset.decoder_width)
@@ -96,22 +91,13 @@ class MaskedAutoencoder(PatchAutoencoder):
         if self.class_token is not None:
             nn.init.normal_(self.class_token, std=0.02)
 
-    # -- the two halves ------------------------------------------------------------------------------
-
     def encode(self, normalised: Tensor, hidden: Tensor, visible: int | None = None) -> tuple[Tensor, Tensor]:
         """Encode the tokens that are not hidden; hidden ones are dropped, not computed.
 
-        Args:
-            normalised: ``(B, 3, S, S)``, see :meth:`normalise`.
-            hidden: ``(B, N)`` bool.
-            visible: how many tokens every image shows, at least 1, where that is known and the same for all,
-                as in training: nothing has to be read back from the device then.
-
-        Returns:
-            ``latent`` ``(B, V, D)``, with V the largest number of visible tokens of an image (at least 1),
-            and ``places`` ``(B, V)``, the position of each in the grid. Rows of images with fewer visible
-            tokens end in padding at hidden places, which no other token attends to. With a class token,
-            it comes first in ``latent`` and has no place.
+        Arguments as for :meth:`predict_patches`. Returns ``latent`` ``(B, V, D)``, with V the largest number
+        of visible tokens of an image, and ``places`` ``(B, V)``, the position of each in the grid. Rows of
+        images with fewer visible tokens end in padding at hidden places, which no other token attends to. A
+        class token comes first in ``latent`` and has no place.
         """
         tokens = self.embed(normalised).flatten(2).transpose(1, 2) + self.positions
         if visible is not None:
@@ -134,10 +120,7 @@ class MaskedAutoencoder(PatchAutoencoder):
         return self.encoder_norm(tokens), places
 
     def decoder_input(self, latent: Tensor, places: Tensor, hidden: Tensor) -> Tensor:
-        """Put encoded tokens back in their places, the mask token elsewhere: ``(B, N[+1], E)``.
-
-        Positions are not added yet.
-        """
+        """Put encoded tokens in their places, the mask token elsewhere: ``(B, N[+1], E)``."""
         tokens = self.to_decoder(latent)
         class_token = tokens[:, :1]
         if self.class_token is not None:
@@ -150,16 +133,10 @@ class MaskedAutoencoder(PatchAutoencoder):
     def decode(
         self, tokens: Tensor, *, layers: int | None = None, score_keys: Tensor | None = None
     ) -> tuple[Tensor, Tensor | None]:
-        """Run the decoder over all tokens.
+        """Run the decoder over all tokens ``(B, N, E)``.
 
-        Args:
-            tokens: ``(B, N, E)`` from :meth:`decoder_input`.
-            layers: stop after this many layers; None runs all.
-            score_keys: ``(B, N)`` bool, see :class:`inpaint.layers.transformer.Attention`.
-
-        Returns:
-            The normed output of the last layer run, ``(B, N, E)``, and the scores ``(B, N, N)`` averaged
-            over **all** decoder layers, if asked.
+        Returns the normed output of layer ``layers`` (None = the last), and, if asked by ``score_keys``,
+        scores ``(B, N, N)`` averaged over **all** layers; see :class:`inpaint.layers.transformer.Attention`.
         """
         positions = self.decoder_positions
         if self.class_token is not None:
@@ -178,8 +155,6 @@ class MaskedAutoencoder(PatchAutoencoder):
         if self.class_token is not None:
             output = output[:, 1:]
         return output, torch.stack(layer_scores).mean(dim=0) if score_keys is not None else None
-
-    # -- as an autoencoder ---------------------------------------------------------------------------
 
     def predict_patches(
         self,
@@ -205,8 +180,6 @@ class MaskedAutoencoder(PatchAutoencoder):
         mixed = blend * tokens + (1 - blend) * embedded.flatten(2).transpose(1, 2)
         partial = hidden & ~token_masks(mask, self.preset.patch_size).full
         return torch.where(partial[..., None], mixed, tokens)
-
-    # -- as a prior ----------------------------------------------------------------------------------
 
     def forward(self, image: Tensor, mask: Tensor) -> PriorFeatures:
         """See :meth:`PatchAutoencoder.forward`."""

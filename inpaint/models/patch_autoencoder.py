@@ -7,30 +7,33 @@ and are normalised inside.
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
 from inpaint.mask import binarize, shrink_to_grid
-from inpaint.models.prior import PriorFeatures
 from inpaint.tokens import normalise_patches, patchify, token_masks, unpatchify
 
 IMAGENET_MEAN = (0.485, 0.456, 0.406)
 IMAGENET_STD = (0.229, 0.224, 0.225)
 
 
+class PriorFeatures(NamedTuple):
+    """What a prior gives for a batch of masked images."""
+
+    features: Tensor
+    """``(B, C, h, w)``: one vector per token."""
+    attention: Tensor | None
+    """``(B, N, N)`` (queries, keys), ``N = h * w``, rows sum to one; None if the prior has none."""
+
+
 class PatchAutoencoder(nn.Module, ABC):
     """Predict every patch of an image from those that are visible; also a prior.
 
-    Args:
-        image_size: side of the square the image is brought to, whatever its own size.
-        patch_size: side of a patch.
-        feature_channels: of the features it gives as a prior.
-
-    Attributes:
-        preset: the numbers, of the kind that belongs to the network.
+    An image of any size is brought to a square of ``image_size`` pixels; ``feature_channels`` are those of
+    the features it gives as a prior.
     """
 
     preset: Any
@@ -62,8 +65,8 @@ class PatchAutoencoder(nn.Module, ABC):
             normalised: ``(B, 3, S, S)``, see :meth:`normalise`.
             hidden: ``(B, N)`` bool, True = not shown to the encoder.
             mask: ``(B, 1, S, S)``, 1 = hole, for networks that look into partly hidden patches.
-            visible: number of visible tokens, at least 1, where it is known and the same for all images, as
-                in training: nothing has to be read back from the device then.
+            visible: tokens that every image shows, at least 1, where that is known: nothing has to be read
+                back from the device then.
         """
 
     @abstractmethod
@@ -82,8 +85,7 @@ class PatchAutoencoder(nn.Module, ABC):
         size = (self.image_size, self.image_size)
         if image.shape[-2:] == size:
             return image, binarize(mask)
-        larger = image.shape[-2] < size[0] or image.shape[-1] < size[1]
-        if larger:
+        if image.shape[-2] < size[0] or image.shape[-1] < size[1]:
             image = F.interpolate(image, size, mode="bilinear", align_corners=False, antialias=True)
         else:
             image = F.interpolate(image, size, mode="area")

@@ -95,38 +95,32 @@ INPAINTER_PRESETS: dict[str, InpainterPreset] = {
 
 def build_mae(preset: str | MaePreset) -> MaskedAutoencoder:
     """Build a masked autoencoder with random weights, from a name or from its numbers."""
-    return MaskedAutoencoder(_look_up(preset, MAE_PRESETS) if isinstance(preset, str) else preset)
+    return MaskedAutoencoder(_look_up(preset, MAE_PRESETS))
 
 
 def build_fcmae(preset: str | FcmaePreset) -> FullyConvolutionalAutoencoder:
     """Build a fully convolutional masked autoencoder with random weights, from a name or from its numbers."""
-    return FullyConvolutionalAutoencoder(
-        _look_up(preset, FCMAE_PRESETS) if isinstance(preset, str) else preset
-    )
+    return FullyConvolutionalAutoencoder(_look_up(preset, FCMAE_PRESETS))
 
 
 def build_inpainter(preset: str | InpainterPreset) -> Inpainter:
     """Build a whole network with random weights, from a name or from its numbers.
 
     Raises:
-        WeightsError: if the name is unknown.
+        WeightsError: the name is unknown.
         ConfigError: a prior with another number of down-samplings than three.
     """
-    numbers: InpainterPreset = _look_up(preset, INPAINTER_PRESETS) if isinstance(preset, str) else preset
+    numbers: InpainterPreset = _look_up(preset, INPAINTER_PRESETS)
     if numbers.prior is None:
         return Inpainter(numbers, FourierGenerator(numbers.generator))
     if (downs := numbers.generator.downsamplings) != 3:
         raise ConfigError(f"preset {numbers.name} has a prior and {downs} down-samplings, expected 3")
     prior = build_network(numbers.prior)
     assert isinstance(prior, PatchAutoencoder)
-    return Inpainter(
-        numbers,
-        FourierGenerator(numbers.generator, prior.grid),
-        prior,
-        PriorAdapter(prior.feature_channels, numbers.generator.width, numbers.generator.alphas)
-        if numbers.prior_features
-        else None,
-    )
+    adapter = None
+    if numbers.prior_features:
+        adapter = PriorAdapter(prior.feature_channels, numbers.generator.width, numbers.generator.alphas)
+    return Inpainter(numbers, FourierGenerator(numbers.generator, prior.grid), prior, adapter)
 
 
 def build_network(preset: InpainterPreset | MaePreset | FcmaePreset) -> Inpainter | PatchAutoencoder:
@@ -148,19 +142,13 @@ def vary_preset(
 ) -> InpainterPreset:
     """A preset with some of its choices changed, as a row of an ablation has it; None keeps the preset's.
 
-    The choices are those of GeneratorPreset, MaePreset (``feature_layer``) and InpainterPreset.
-
     Raises:
-        WeightsError: if the name is unknown.
-        ConfigError: if the choices do not go together.
+        WeightsError: the name is unknown.
+        ConfigError: the choices do not go together.
     """
-    numbers: InpainterPreset = _look_up(preset, INPAINTER_PRESETS) if isinstance(preset, str) else preset
-    changes = {
-        "attention": attention,
-        "alphas": alphas,
-        "positional_encoding": positional_encoding,
-        "hole_noise": hole_noise,
-    }
+    numbers: InpainterPreset = _look_up(preset, INPAINTER_PRESETS)
+    changes: dict[str, Any] = {"attention": attention, "alphas": alphas, "hole_noise": hole_noise}
+    changes["positional_encoding"] = positional_encoding
     generator = replace(numbers.generator, **{key: new for key, new in changes.items() if new is not None})
     prior = numbers.prior
     if prior is None:
@@ -204,7 +192,7 @@ def build_described(description: Mapping[str, Any]) -> Inpainter | PatchAutoenco
     """Build what :func:`describe_preset` described, with random weights.
 
     Raises:
-        CheckpointError: if the description has an unknown kind, an unknown or missing key, or a wrong type.
+        CheckpointError: an unknown kind, an unknown or missing key, or a value of a wrong type.
         InpaintError: the network needs timm, which is not installed.
     """
     kinds = {"inpainter": InpainterPreset, "mae": MaePreset, "fcmae": FcmaePreset}
@@ -218,10 +206,11 @@ def build_described(description: Mapping[str, Any]) -> Inpainter | PatchAutoenco
         raise CheckpointError(f"the preset in the file cannot be read: {error}") from None
 
 
-def _look_up(name: str, table: Mapping[str, Any]) -> Any:
-    if name not in table:
-        raise WeightsError(f"unknown preset {name!r}, expected one of: {', '.join(table)}")
-    return table[name]
+def _look_up(preset: Any, table: Mapping[str, Any]) -> Any:
+    """The preset of a name; anything else is a preset already."""
+    if isinstance(preset, str) and preset not in table:
+        raise WeightsError(f"unknown preset {preset!r}, expected one of: {', '.join(table)}")
+    return table[preset] if isinstance(preset, str) else preset
 
 
 def _rename_old(preset: Mapping[str, Any]) -> Mapping[str, Any]:

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from inpaint.layers.ffc import FourierResidualBlock, FourierUnit, SpectralTransform
-from inpaint.layers.gated import GatedConvolution
+from inpaint.models.adapter import GatedConvolution
 from tests.golden_cases.case import Case
 
 _FFC_NAMES = [

@@ -14,7 +14,7 @@ from inpaint.convert.convnext import (
     convert_fcmae,
     official_fcmae,
 )
-from inpaint.convert.strict import translate
+from inpaint.convert.networks import translate
 from inpaint.layers.convnext import GlobalResponseNorm, build_block
 from inpaint.models.fcmae import FullyConvolutionalAutoencoder
 from inpaint.models.patch_autoencoder import IMAGENET_MEAN, IMAGENET_STD

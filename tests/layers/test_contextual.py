@@ -3,8 +3,7 @@
 import pytest
 import torch
 
-from inpaint.layers.contextual import ContextualAttention
-from inpaint.layers.transfer import transfer_attention
+from inpaint.layers.transfer import ContextualAttention, transfer_attention
 
 GRID = (4, 4)
 
