@@ -24,7 +24,7 @@ from PIL import Image
 from inpaint import pipeline as fills
 from inpaint.features.lpips import Lpips
 
-THICKEST = (0.25, 0.5, 4.0)  # the last: at the photo's own scale
+THICKEST = (0.25, 0.5, 4.0)  # the last: up to 1,024 pixels at the photo's own scale
 
 
 def read_holes(path: Path, count: int) -> list[Image.Image]:
@@ -36,7 +36,7 @@ def read_holes(path: Path, count: int) -> list[Image.Image]:
 
 
 def ways_to_fill(
-    pipeline: fills.InpaintPipeline, photo: Image.Image, mask: Image.Image
+    pipeline: fills.InpaintPipeline, photo: Image.Image, mask: Image.Image, refine: bool
 ) -> dict[str, Image.Image]:
     """The photo filled in every way, by name."""
     pixels, hole = np.asarray(photo), np.asarray(mask)
@@ -46,6 +46,8 @@ def ways_to_fill(
             done[f"{thickest:g}, detail"] = pipeline(photo, mask, dilate=0)
             with mock.patch.object(fills, "add_detail", lambda fill, *_: fill):
                 done[f"{thickest:g}, plain"] = pipeline(photo, mask, dilate=0)
+    if refine:
+        done["refined"] = pipeline(photo, mask, dilate=0, refine=True)
     return done
 
 
@@ -59,6 +61,11 @@ def score(
         return 10 * float(np.log10(255**2 / max(error, 1e-6))), float(lpips(*pair))
 
 
+def _side(path: Path) -> int:
+    with Image.open(path) as photo:
+        return min(photo.size)
+
+
 @click.command()
 @click.argument("photos", type=click.Path(path_type=Path, exists=True))
 @click.argument("masks", type=click.Path(path_type=Path, exists=True))
@@ -66,21 +73,38 @@ def score(
 @click.option("--pattern", default="*", show_default=True, help="Of the photos' names.")
 @click.option("--count", default=8, show_default=True, help="Photos.")
 @click.option("--model", default="acr-small", show_default=True)
-def main(photos: Path, masks: Path, weights: Path, pattern: str, count: int, model: str) -> None:
+@click.option("--least", default=0, help="Shorter side of the photos in pixels, at least.")
+@click.option("--refine", is_flag=True, help="Also with `--refine` of `inpaint run`.")
+@click.option("--out", type=click.Path(path_type=Path, file_okay=False), help="Folder for the fills.")
+def main(
+    photos: Path,
+    masks: Path,
+    weights: Path,
+    pattern: str,
+    count: int,
+    model: str,
+    least: int,
+    refine: bool,
+    out: Path | None,
+) -> None:
     """Print the table."""
     from inpaint.weights import locate
 
     lpips = Lpips("squeeze").load_weights(weights)
     pipeline = fills.InpaintPipeline.from_pretrained(locate(model), device="cpu")
     scores: defaultdict[str, list[tuple[float, float]]] = defaultdict(list)
-    paths = sorted(path for path in photos.glob(pattern) if path.is_file())[:count]
+    paths = sorted(path for path in photos.glob(pattern) if path.is_file() and _side(path) >= least)[:count]
     for path, mask in zip(paths, read_holes(masks, len(paths)), strict=True):
         photo = Image.open(path).convert("RGB")
         mask = mask.resize(photo.size, Image.Resampling.BILINEAR).point([0] * 128 + [255] * 128)
         hole = np.asarray(mask) > 0
         if 0.05 <= hole.mean() <= 0.5:
-            for name, filled in ways_to_fill(pipeline, photo, mask).items():
+            for name, filled in ways_to_fill(pipeline, photo, mask, refine).items():
                 scores[name].append(score(np.asarray(filled), np.asarray(photo), hole, lpips))
+                if out is not None:
+                    out.mkdir(exist_ok=True)
+                    filled.save(out / f"{path.stem} {name}.jpg")
+            click.echo(f"{path.name}: {hole.mean():.0%} of {photo.width} x {photo.height}", err=True)
     click.echo("| thickest hole | photos | hole PSNR | LPIPS |\n| --- | --- | --- | --- |")
     for name, rows in scores.items():
         psnr, distance = np.mean(rows, axis=0)

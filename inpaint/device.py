@@ -46,16 +46,7 @@ def to_device(tensor: Tensor, device: torch.device) -> Tensor:
 
 @contextlib.contextmanager
 def explain_out_of_memory(device: torch.device, work: str, advice: str) -> Iterator[None]:
-    """Turn an out-of-memory error into one line that says what to do.
-
-    Args:
-        device: where the work is done.
-        work: what was too large, with its numbers.
-        advice: what to change.
-
-    Raises:
-        InpaintError: torch ran out of memory.
-    """
+    """Turn an out-of-memory error into an InpaintError that says what was too large, and what to change."""
     try:
         yield
     except (torch.OutOfMemoryError, RuntimeError) as error:

@@ -39,17 +39,9 @@ class Box:
 
 
 def pad_to_multiple(tensor: Tensor, multiple: int) -> Tensor:
-    """Pad the right and bottom edges so that height and width divide by ``multiple``.
+    """Pad the right and bottom edges of ``(B, C, H, W)`` so that height and width divide by ``multiple``.
 
     Reflects where the image is large enough for it and repeats the edge otherwise.
-
-    Args:
-        tensor: ``(B, C, H, W)`` float.
-        multiple: positive number of pixels.
-
-    Returns:
-        ``(B, C, H', W')`` with ``H' >= H`` and ``W' >= W`` the next multiples; cut back with
-        ``[..., :H, :W]``.
     """
     height, width = tensor.shape[-2:]
     bottom, right = -height % multiple, -width % multiple
@@ -61,32 +53,25 @@ def pad_to_multiple(tensor: Tensor, multiple: int) -> Tensor:
 
 @dataclass(frozen=True)
 class Window:
-    """One pass of the network.
-
-    Attributes:
-        box: what the network sees.
-        core: the part of it whose holes the pass fills.
-        wave: windows of one wave do not need each other; those of a later one see what earlier ones filled.
-    """
+    """One pass of the network."""
 
     box: Box
+    """What the network sees."""
     core: Box
+    """The part of it whose holes the pass fills."""
     wave: int
+    """Windows of one wave do not need each other; those of a later one see what earlier ones filled."""
 
 
 @dataclass(frozen=True)
 class ThickHole:
-    """Thick holes that lie close together.
-
-    Attributes:
-        box: their bounding box.
-        mask: which of its pixels belong to them, ``(H, W)`` bool of the box.
-        thickness: diameter in pixels of the largest disc that fits into them.
-    """
+    """Thick holes that lie close together."""
 
     box: Box
     mask: NDArray[np.bool_]
+    """Which pixels of the box belong to them."""
     thickness: float
+    """Diameter in pixels of the largest disc that fits into them."""
 
 
 def hole_windows(
@@ -105,7 +90,7 @@ def hole_windows(
         near: holes less than about so many pixels apart share a window.
 
     Returns:
-        Windows by wave and shape. Their sides are multiples of 16 where the image allows it.
+        Windows by wave and shape, their sides multiples of 16 where the image allows it.
     """
     windows = []
     for group, _, _ in _groups(hole, CELL, near // (2 * CELL)):
@@ -113,13 +98,9 @@ def hole_windows(
         (height, width), rows, columns = group.shape, *(-(-side // inner) for side in group.shape)
         for row in range(rows):
             for column in range(columns):
-                cut = Box(
-                    group.top + height * row // rows,
-                    group.left + width * column // columns,
-                    group.top + height * (row + 1) // rows,
-                    group.left + width * (column + 1) // columns,
-                )
-                core = tight_box(hole, cut)
+                top, bottom = (group.top + height * (row + next_) // rows for next_ in (0, 1))
+                left, right = (group.left + width * (column + next_) // columns for next_ in (0, 1))
+                core = tight_box(hole, Box(top, left, bottom, right))
                 if core is not None:
                     side = -(-(max(core.shape) + 2 * margin) // CELL) * CELL
                     box = surround(core, min(max(side, smallest), largest), hole.shape)
@@ -136,12 +117,8 @@ def thick_holes(hole: NDArray[np.bool_], thickness: float) -> list[ThickHole]:
     cell = min(CELL, max(1, int(thickness / 3)))  # a disc of that diameter covers at least one whole cell
     for group, labels, label in _groups(hole, cell, 1, covered=True):
         # One known pixel on each side, but not beyond the border: nothing is known there.
-        box = Box(
-            max(group.top - 1, 0),
-            max(group.left - 1, 0),
-            min(group.bottom + 1, hole.shape[0]),
-            min(group.right + 1, hole.shape[1]),
-        )
+        bottom, right = min(group.bottom + 1, hole.shape[0]), min(group.right + 1, hole.shape[1])
+        box = Box(max(group.top - 1, 0), max(group.left - 1, 0), bottom, right)
         rows, columns = (np.arange(a, b) // cell for a, b in ((box.top, box.bottom), (box.left, box.right)))
         part = hole[box.slices] & (labels[np.ix_(rows, columns)] == label)
         distance = _distance(part)
@@ -149,13 +126,9 @@ def thick_holes(hole: NDArray[np.bool_], thickness: float) -> list[ThickHole]:
         if core.any():
             part &= _distance(~core) <= thickness  # the corners of a square lie further out than its sides
             tight = tight_box(part, Box(0, 0, *part.shape)) or box
-            moved = (
-                tight.top + box.top,
-                tight.left + box.left,
-                tight.bottom + box.top,
-                tight.right + box.left,
-            )
-            found.append(ThickHole(Box(*moved), part[tight.slices], float(2 * distance.max())))
+            top, left = box.top + tight.top, box.left + tight.left
+            moved = Box(top, left, top + tight.shape[0], left + tight.shape[1])
+            found.append(ThickHole(moved, part[tight.slices], float(2 * distance.max())))
     return sorted(found, key=lambda thick: -int(thick.mask.sum()))
 
 

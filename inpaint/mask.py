@@ -40,28 +40,14 @@ def binarize(mask: Tensor) -> Tensor:
 
 
 def composite(prediction: Tensor, image: Tensor, mask: Tensor) -> Tensor:
-    """Take ``prediction`` in the hole and ``image`` elsewhere, by selection.
-
-    Args:
-        prediction: ``(B, C, H, W)``.
-        image: ``(B, C, H, W)``, same units; its known values come back bit-identical.
-        mask: ``(B, 1, H, W)``, 1 = hole.
-
-    Returns:
-        ``(B, C, H, W)``.
-    """
+    """``prediction`` in the hole, ``image`` elsewhere, ``(B, C, H, W)`` both; known values bit-identical."""
     return torch.where(mask >= 0.5, prediction, image)
 
 
 def shrink_to_grid(mask: Tensor, size: tuple[int, int]) -> Tensor:
-    """Resize a mask to a coarse grid where a cell touching any hole pixel is a hole.
+    """Resize a mask to a grid ``(h, w)`` of 0 and 1 where a cell touching any hole pixel is a hole.
 
-    Args:
-        mask: ``(B, 1, H, W)``, 1 = hole.
-        size: ``(h, w)`` of the grid; a side larger than the mask's repeats pixels.
-
-    Returns:
-        ``(B, 1, h, w)`` of 0 and 1.
+    A side larger than the mask's repeats pixels.
     """
     hole = binarize(mask)
     return hole if hole.shape[-2:] == size else F.adaptive_max_pool2d(hole, size)

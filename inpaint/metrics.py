@@ -67,12 +67,8 @@ def ssim_over(
 ) -> Tensor:
     """Structural similarity by its formula, with any window: what ``ssim`` and its published variants share.
 
-    Args:
-        window_mean: gives the weighted mean around every place the window is put.
-        prediction: see above.
-        target: as ``prediction``.
-        data_range: distance from black to white; K1 = 0.01, K2 = 0.03.
-        correction: factor on variances and covariances; ``n / (n - 1)`` makes those of a sample.
+    ``window_mean`` gives the weighted mean around every place the window is put; ``correction`` is a factor
+    on variances and covariances: ``n / (n - 1)`` makes those of a sample.
     """
     _check_pair(prediction, target)
     a, b = as_double(prediction), as_double(target)

@@ -7,8 +7,9 @@ take their detail from there. Fills are pasted into the holes alone: pixels outs
 
 from __future__ import annotations
 
+import contextlib
 import copy
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from itertools import groupby
 from pathlib import Path
 from typing import Any, TypeVar
@@ -27,7 +28,7 @@ from inpaint.device import choose_device, is_out_of_memory
 from inpaint.errors import CheckpointError, InpaintError, MaskError, warn_of_mask
 from inpaint.fills.canvas import Bools, Canvas, Colours, shrink_hole, transparent
 from inpaint.fills.detail import add_detail
-from inpaint.fills.gaussian import MARGIN as MARGIN_FINE
+from inpaint.fills.gaussian import MARGIN as FINE_MARGIN
 from inpaint.fills.gaussian import predict_gaussian
 from inpaint.fills.harmonise import add_grain, remove_step
 from inpaint.fills.holes import check_image, doubt_mask, faint_rim, find_hole
@@ -35,6 +36,7 @@ from inpaint.framing import CELL, ThickHole, Window, hole_windows, surround, thi
 from inpaint.images.depth import ValueRange, find_range
 from inpaint.inference import InferenceInpainter, Precision, choose_dtype
 from inpaint.models.inpainter import Inpainter
+from inpaint.refine import refine as refine_prediction
 from inpaint.weights import locate
 
 FINE = 16
@@ -47,6 +49,8 @@ THICKEST = 0.5
 """How thick a hole may be where the network sees it, in working sizes: thicker ones are shown smaller."""
 MARGIN, LARGEST = 0.5, 3.0
 """Known surroundings of other holes, and the largest window, in working sizes."""
+OCTAVES = 2
+"""Refined passes over a hole that is shown smaller, each at twice the size of the one before."""
 # Windows of one shape run together while their pixels fit into this many images of the working size.
 MOST_TOGETHER = 16
 # Smaller windows (of small images) are mirrored up to this side: the network cannot halve less.
@@ -119,6 +123,7 @@ class InpaintPipeline:
         harmonise: bool = True,
         strict: bool = False,
         progress: Callable[[float], None] | None = None,
+        refine: bool = False,
     ) -> AnyImage:
         """Fill the holes of one image.
 
@@ -134,6 +139,8 @@ class InpaintPipeline:
             harmonise: remove steps of colour at the rim, and add grain where the surroundings have it.
             strict: an implausible mask is an error, not a :class:`inpaint.errors.MaskWarning`.
             progress: told after each part which share of the hole is filled, 0 to 1.
+            refine: fill holes that are shown smaller again in up to ``OCTAVES`` octaves, each guided by the
+                one below, see :func:`inpaint.refine.refine`: about 40 times slower.
 
         Returns:
             The same kind of image, of the same size, mode or type, and ``info``. Pixels outside the holes, as
@@ -143,8 +150,11 @@ class InpaintPipeline:
             ImageError: the image's mode, channels or range of values are not supported.
             MaskError: the mask has another size or marks nothing, ``dilate`` is negative, or, with
                 ``strict``, the mask is implausible.
-            InpaintError: the device ran out of memory, or the network gave values that are not finite.
+            InpaintError: the device ran out of memory, the network gave values that are not finite, or it has
+                no features to refine.
         """
+        if refine and not isinstance(self.model, Inpainter):
+            raise InpaintError("this model cannot be refined; choose another, such as acr-small")
         hole = read_hole(image, mask, dilate)
         if doubt := doubt_mask(image, mask, hole):
             if strict:
@@ -163,11 +173,11 @@ class InpaintPipeline:
             else:
                 middle[part.box.slices] |= part.mask
         self._fill_windows(
-            canvas, fine, margin=MARGIN_FINE, largest=FINE_LARGEST, smallest=FINE_SMALLEST, fine=True
+            canvas, fine, margin=FINE_MARGIN, largest=FINE_LARGEST, smallest=FINE_SMALLEST, fine=True
         )
         self._fill_windows(canvas, middle, smallest=size, near=size // 2)
         for part in thick:
-            self._fill_thick(canvas, part)
+            self._fill_thick(canvas, part, refine)
         if not isinstance(image, Image.Image):
             return pixels
         filled = Image.fromarray(pixels)
@@ -227,7 +237,13 @@ class InpaintPipeline:
         unknown = np.stack([canvas.unknown[window.box.slices] for window in windows])
         cores = np.stack([_core(canvas, hole, window) for window in windows])
         try:
-            fills = self._predict_fine(images, unknown, cores) if fine else self._predict(images, unknown)
+            if fine:
+                fills = self._predict_fine(images, unknown, cores)
+            elif canvas.guide is not None:
+                guides = np.stack([canvas.guide[window.box.slices] for window in windows])
+                fills = self._refine(images, unknown, guides)
+            else:
+                fills = self._predict(images, unknown)
         except MemoryError:
             half = max(windows[0].box.shape) // 2 // CELL * CELL
             if len(windows) > 1:
@@ -248,24 +264,31 @@ class InpaintPipeline:
                 fill = add_grain(fill, image, known, core) if canvas.grain else fill
             canvas.write(window.box, fill, core)
 
-    def _fill_thick(self, canvas: Canvas, part: ThickHole) -> None:
+    def _fill_thick(self, canvas: Canvas, part: ThickHole, refine: bool) -> None:
         """Fill a hole too thick for the network: shown smaller with its surroundings, then enlarged."""
         size = self.working_size
         box = surround(part.box, max(round(2 * max(part.box.shape)), size), canvas.unknown.shape)
         scale = THICKEST * size / part.thickness
-        shape = (max(1, round(box.shape[0] * scale)), max(1, round(box.shape[1] * scale)))
         hole = np.zeros(box.shape, np.bool_)
         top, left = part.box.top - box.top, part.box.left - box.left
         hole[top : top + part.box.shape[0], left : left + part.box.shape[1]] = part.mask
-        image, unknown = canvas.shrink(box, shape)
-        small = Canvas(image, unknown.copy(), ValueRange(0, 1), harmonise=canvas.harmonise, grain=False)
-        small_hole = shrink_hole(hole, shape)
-        small.tell(canvas.part_of(int(hole.sum())), int(small_hole.sum()))
-        self._fill_windows(small, small_hole)
+        pixels, scales = None, [scale]
+        if refine:
+            scales = [
+                scale * 2**octave for octave in range(1 + OCTAVES) if octave == 0 or scale * 2**octave < 2
+            ]
+        for octave in (min(1, scale) for scale in scales):
+            shape = (max(1, round(box.shape[0] * octave)), max(1, round(box.shape[1] * octave)))
+            image, unknown = canvas.shrink(box, shape)
+            small = Canvas(image, unknown.copy(), ValueRange(0, 1), harmonise=canvas.harmonise, grain=False)
+            small.guide = None if pixels is None else _enlarge(pixels, shape)
+            small_hole = shrink_hole(hole, shape)
+            if octave == min(1, scales[-1]):  # most of the time
+                small.tell(canvas.part_of(int(hole.sum())), int(small_hole.sum()))
+            self._fill_windows(small, small_hole)
+            pixels = small.pixels
         # Real pixels next to the hole make the enlarged fill meet them without a seam.
-        fill = np.asarray(
-            cv2.resize(small.pixels, box.shape[::-1], interpolation=cv2.INTER_CUBIC), np.float32
-        )
+        fill = _enlarge(small.pixels, box.shape)
         image, known = canvas.read(box), ~canvas.unknown[box.slices]
         fill = add_detail(fill, small.pixels, unknown, image, known)
         if canvas.harmonise:
@@ -281,11 +304,21 @@ class InpaintPipeline:
         wide = np.flatnonzero(squares.flatten(1).amax(1).numpy())
         textures: dict[int, Colours] = {}
         if wide.size:
-            network = self._generator or self._network
+            network = self._generator or self.network
             textures = dict(
                 zip(wide.tolist(), self._predict(images[wide], unknown[wide], network), strict=True)
             )
         return predict_gaussian(images, unknown, holes, textures)
+
+    def _refine(self, images: Colours, unknown: Bools, guides: Colours) -> Colours:
+        """As :meth:`_predict`, guided by coarser fills ``(B, H, W, 3)``."""
+        with torch.inference_mode(False):
+            image, guide = (torch.from_numpy(part).permute(0, 3, 1, 2) for part in (images, guides))
+            mask = torch.from_numpy(unknown)[:, None].float()
+            with _memory_errors():
+                parts = (part.to(self.device) for part in (image, mask, guide))
+                prediction = refine_prediction(self.model, *parts).cpu()  # type: ignore[arg-type]
+        return prediction.permute(0, 2, 3, 1).numpy()
 
     def _predict(self, images: Colours, unknown: Bools, network: Any = None) -> Colours:
         """Run the network on ``(B, H, W, 3)`` and ``(B, H, W)``, any size; every call goes through here.
@@ -297,13 +330,9 @@ class InpaintPipeline:
         height, width = unknown.shape[1:]
         image = _mirror_up(torch.from_numpy(images).permute(0, 3, 1, 2))
         mask = _mirror_up(torch.from_numpy(unknown)[:, None].float())
-        try:
-            network = self.network if network is None else network
+        network = self.network if network is None else network
+        with _memory_errors():
             prediction = network(image.to(self.device), mask.to(self.device)).float().cpu()
-        except (torch.OutOfMemoryError, RuntimeError) as error:
-            if not is_out_of_memory(error):
-                raise
-            raise MemoryError from error
         if not torch.isfinite(prediction).all():
             raise InpaintError("the network gave values that are not finite; its checkpoint is unfit for use")
         return prediction[..., :height, :width].permute(0, 2, 3, 1).numpy()
@@ -318,6 +347,21 @@ def read_hole(image: AnyImage, mask: Image.Image, dilate: int | None = None) -> 
     """
     check_image(image, mask)
     return find_hole(mask, dilate)
+
+
+@contextlib.contextmanager
+def _memory_errors() -> Iterator[None]:
+    """Turn torch's out-of-memory errors into MemoryError."""
+    try:
+        yield
+    except (torch.OutOfMemoryError, RuntimeError) as error:
+        if not is_out_of_memory(error):
+            raise
+        raise MemoryError from error
+
+
+def _enlarge(image: Colours, shape: tuple[int, ...]) -> Colours:
+    return np.asarray(cv2.resize(image, shape[::-1], interpolation=cv2.INTER_CUBIC), np.float32)
 
 
 def _core(canvas: Canvas, hole: Bools, window: Window) -> Bools:

@@ -93,7 +93,7 @@ def top_up(masked: Tensor, mask_ratio: float, noise: Tensor) -> Tensor:
         noise: ``(B, N)`` in [0, 1), decides among equals.
 
     Returns:
-        ``token_mask`` ``(B, N)`` bool, True = hidden; ``N - visible_tokens(N, mask_ratio)`` True a row.
+        ``(B, N)`` bool, True = hidden; ``N - visible_tokens(N, mask_ratio)`` True a row.
 
     Source:
         Mixed masking of MAE-FAR (ECCV 2022). Differs from the published code where the image mask exceeds

@@ -31,6 +31,7 @@ FLOORS = {
     "inpaint.checkpoint": 4,
     "inpaint.convert": 4,
     "inpaint.inference": 4,
+    "inpaint.refine": 4,
     "inpaint.mask_sets": 4,
     "inpaint.weights": 4,
     "inpaint.backbones": 5,

@@ -25,6 +25,11 @@ from inpaint.cli.options import PATH, check_output, inpainting_options, plan_fol
 )
 @inpainting_options
 @click.option(
+    "--refine",
+    is_flag=True,
+    help="Refine large holes from coarse to fine; smoother structure, about 40 times slower.",
+)
+@click.option(
     "--save-mask",
     type=PATH,
     metavar="FILE",

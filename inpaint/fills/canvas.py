@@ -21,11 +21,11 @@ Bools = NDArray[np.bool_]
 
 
 class Canvas:
-    """Pixels of any depth, and which of them are no evidence.
+    """Pixels of any depth, and which of them are no evidence; :meth:`write` changes both.
 
     Args:
-        pixels: ``(H, W)`` or ``(H, W, C)``, see :mod:`inpaint.images.depth`; changed by :meth:`write`.
-        unknown: ``(H, W)`` bool, True where nothing is known; changed by :meth:`write`.
+        pixels: ``(H, W)`` or ``(H, W, C)``, see :mod:`inpaint.images.depth`.
+        unknown: ``(H, W)`` bool, True where nothing is known.
         values: the range of the pixels.
         harmonise: whether fills are made to meet their surroundings.
         grain: whether that includes grain.
@@ -42,6 +42,7 @@ class Canvas:
     ) -> None:
         self.pixels, self.unknown, self.values = pixels, unknown, values
         self.harmonise, self.grain = harmonise, grain
+        self.guide: Colours | None = None  # a coarser fill, enlarged, by which fills are refined
         self._progress: Callable[[float], None] | None = None
         self._filled, self._to_fill = 0, 1
 
@@ -66,13 +67,12 @@ class Canvas:
         """
         if shape == box.shape:
             return self.read(box), self.unknown[box.slices].copy()
-        size = shape[::-1]  # OpenCV wants (W, H)
         colours = _colours(self.pixels[box.slices])
-        if colours.dtype not in _SHRINKABLE:
-            colours = self.values.to_unit(colours)
-            small = cv2.resize(colours, size, interpolation=cv2.INTER_AREA)
-        else:
-            small = self.values.to_unit(cv2.resize(colours, size, interpolation=cv2.INTER_AREA))
+        own = colours.dtype in _SHRINKABLE
+        small = cv2.resize(
+            colours if own else self.values.to_unit(colours), shape[::-1], interpolation=cv2.INTER_AREA
+        )
+        small = self.values.to_unit(small) if own else small
         return np.asarray(small, np.float32), shrink_hole(self.unknown[box.slices], shape)
 
     def write(self, box: Box, fill: Colours, where: Bools) -> None:

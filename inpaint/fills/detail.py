@@ -24,21 +24,20 @@ _AT_ONCE = 1024  # blocks
 def add_detail(fill: Colours, small: Colours, small_hole: Bools, image: Colours, known: Bools) -> Colours:
     """Give an enlarged fill the detail that known surroundings have beyond the small image.
 
-    Contextual residual aggregation (Yi et al., "Contextual Residual Aggregation for Ultra High-Resolution
-    Image Inpainting", CVPR 2020) with patch distances in the place of attention: what enlarging loses of the
-    known pixels is their residual; every block of the hole takes the residual of the known block that is most
-    like it in the small, filled image. The coarse fill decides what is there, the residual its texture, in
-    all octaves between the two sizes.
+    What enlarging loses of the known pixels is their residual; every block of the hole takes the residual of
+    the known block that is most like it in the small, filled image. The coarse fill decides what is there,
+    the residual its texture, in all octaves between the two sizes. Without a source the fill stays as it was.
 
     Args:
         fill: ``small`` enlarged to ``(H, W, 3)``.
         small: the filled image, ``(h, w, 3)``.
         small_hole: its cells that were filled or unknown, ``(h, w)``.
-        image: pixels, read where ``known``.
-        known: ``(H, W)``, pixels of evidence.
+        image: pixels, read where ``known``, ``(H, W)``.
+        known: pixels of evidence.
 
-    Returns:
-        The fill with detail wherever ``small_hole`` is; as it was where no source is known.
+    Source:
+        Yi et al., "Contextual Residual Aggregation for Ultra High-Resolution Image Inpainting" (CVPR 2020),
+        with patch distances in the place of attention.
     """
     targets, sources = _places(small_hole)
     if not len(targets) or not len(sources):

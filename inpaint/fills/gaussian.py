@@ -17,7 +17,7 @@ from inpaint.baselines import push_pull
 from inpaint.fills.canvas import Bools, Colours
 from inpaint.framing import Box, tight_box
 
-REACH = 5
+REACH = 4
 """Pixels around a hole from which it is predicted."""
 NUGGET = 3e-3
 """Share of the variance that is added on the diagonal: keeps the equations well conditioned."""

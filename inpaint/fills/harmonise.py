@@ -38,13 +38,10 @@ def remove_step(fill: Colours, image: Colours, known: Bools, hole: Bools) -> Col
     smooth membrane carries the correction into the hole. In flat surroundings the fill is flat.
 
     Args:
-        fill: prediction; read in the hole.
+        fill: prediction; read in the hole, and returned as it was elsewhere.
         image: read where ``known``.
         known: pixels of evidence.
         hole: pixels that the fill is for, apart from the known ones.
-
-    Returns:
-        The corrected fill; as it was outside the hole, and where no known pixel is near.
     """
     if not hole.any() or not known.any():
         return fill
@@ -73,17 +70,11 @@ def remove_step(fill: Colours, image: Colours, known: Bools, hole: Bools) -> Col
 
 
 def add_grain(fill: Colours, image: Colours, known: Bools, hole: Bools, *, seed: int = 0) -> Colours:
-    """Add grain to a fill that is smoother than the known pixels near the hole.
+    """Add grain to a fill that is smoother than the known pixels near the hole; arguments as above.
 
     Grain is measured in the calmest blocks on both sides, so that texture does not count; what is added makes
-    up the difference of the variances and has the same correlation between neighbouring pixels.
-
-    Args:
-        fill: prediction; read in the hole.
-        image: read where ``known``.
-        known: pixels of evidence.
-        hole: pixels that the fill is for.
-        seed: the same seed gives the same grain.
+    up the difference of the variances and has the same correlation between neighbouring pixels. The same
+    seed gives the same grain.
     """
     theirs, correlation = measure_grain(image, _near(known, hole))
     if not LEAST_GRAIN < theirs.mean() < MOST_GRAIN or correlation > _TEXTURE:
@@ -136,13 +127,7 @@ def _blocks(values: NDArray, rows: int, columns: int) -> NDArray:
 
 
 def _at_rim(image: Colours, where: Bools, side: Bools) -> tuple[Colours, NDArray[np.float32], Bools]:
-    """Colours of one side extrapolated to its rim: averages along it, their spread, and where they are known.
-
-    Args:
-        image: read in ``where``.
-        where: the pixels of this side.
-        side: this side including pixels that are no evidence: the rim is where it ends.
-    """
+    """Colours of a side, known ``where``, extrapolated to its rim: averages, spreads, and where they hold."""
     distance = cv2.distanceTransform(side.astype(np.uint8), cv2.DIST_L2, 5)
     averages, spreads, seen = [], [], []
     for low, high in ((0, _BAND), (_BAND, 2 * _BAND)):

@@ -35,12 +35,7 @@ Coverage = NDArray[np.uint8]
 
 
 def check_image(image: Image.Image | NDArray[Any], mask: Image.Image) -> None:
-    """Check that an image can be filled and that its mask has its size.
-
-    Raises:
-        ImageError: the image's mode or shape is not supported.
-        MaskError: the mask has another size.
-    """
+    """Raise ImageError unless an image can be filled, MaskError unless its mask has its size."""
     if isinstance(image, Image.Image):
         if image.mode not in MODES:
             raise ImageError(
@@ -69,9 +64,6 @@ def find_hole(mask: Image.Image, dilate: int | None = None) -> Hole:
         dilate: grow the hole by so many pixels in the eight directions; 0 takes the mask as it is, its soft
             rim included. None grows by :func:`default_dilation`, but only where the hole is thick enough to
             hold a square of eight times that: dust and scratches keep their close surroundings.
-
-    Returns:
-        ``(H, W)`` bool.
 
     Raises:
         MaskError: the mask marks nothing, or ``dilate`` is negative.
@@ -104,13 +96,7 @@ def faint_rim(mask: Image.Image, hole: Hole) -> Hole:
 
 
 def doubt_mask(image: Image.Image | NDArray[Any], mask: Image.Image, hole: Hole) -> str | None:
-    """Say in one line what is implausible about a mask, if anything.
-
-    Args:
-        image: as for the pipeline.
-        mask: of its size, any mode, with its soft levels.
-        hole: of :func:`find_hole`.
-    """
+    """Say in one line what is implausible about a mask with its soft levels, if anything."""
     likeness = _likeness(np.asarray(image), np.asarray(mask_from_image(mask)))
     share = float(hole.mean())
     if abs(likeness) > _ALIKE:

@@ -113,11 +113,20 @@ class FourierGenerator(nn.Module):
         Returns:
             ``(B, 3, H, W)``; in [0, 1] when starting from zeros, else it may leave the range a little.
         """
+        filled, features = self.front(image, mask, levels, attention)
+        return self.rear(filled, features, mask, attention)
+
+    def front(
+        self, image: Tensor, mask: Tensor, levels: Sequence[Tensor] | None, attention: Tensor | None
+    ) -> tuple[Tensor, Tensor]:
+        """All before the Fourier blocks: the image that the network starts from, and features."""
         filled = self.start(image, mask)
         features = self.encode(add_noise(filled, mask, self.preset.hole_noise, self.training), mask, levels)
         features = self.attend(self.transfer_before, features, mask, attention)
-        if levels is not None:
-            features = features + levels[-1]
+        return filled, features if levels is None else features + levels[-1]
+
+    def rear(self, filled: Tensor, features: Tensor, mask: Tensor, attention: Tensor | None) -> Tensor:
+        """The Fourier blocks and all behind them."""
         for block in self.blocks:
             features = block(features)
         features = self.attend(self.transfer_after, features, mask, attention)

@@ -76,11 +76,12 @@ class Inpainter(nn.Module):
         # The lowest resolution must leave two cells to reflect; an adapter starts from half of it.
         multiple = 2 ** (self.preset.generator.downsamplings + 1)
         padded, padded_mask = pad_to_multiple(image, multiple), pad_to_multiple(mask, multiple)
-        levels, attention = self._consult_prior(padded, padded_mask)
+        levels, attention = self.consult_prior(padded, padded_mask)
         prediction = self.generator(padded, padded_mask, levels, attention)[..., :height, :width]
         return prediction if self.training else prediction.clamp(0, 1)
 
-    def _consult_prior(self, image: Tensor, mask: Tensor) -> tuple[list[Tensor] | None, Tensor | None]:
+    def consult_prior(self, image: Tensor, mask: Tensor) -> tuple[list[Tensor] | None, Tensor | None]:
+        """What the generator gets from the prior for a padded image: the adapter's levels, and attention."""
         if self.prior is None:
             return None, None
         with torch.no_grad():
