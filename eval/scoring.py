@@ -26,9 +26,8 @@ from eval.measures.build import Measures
 from eval.measures.statistics import bins_of, means_of
 from eval.results import ImageScores, KnownChange, Report, Row, Value
 from eval.tasks.cache import ResultCache
-from eval.tasks.files import few
 from eval.tasks.methods import Method, check_names, fill_in_8_bits
-from eval.tasks.pairs import Pair, Predictions, Task
+from eval.tasks.pairs import Pair, Predictions, Task, few
 from eval.tasks.stream import THREADS, Example, image_tensor, mask_tensor, read_ahead, read_batches
 from inpaint.errors import DataError, InpaintError
 from inpaint.images import tensor_to_image, write_image

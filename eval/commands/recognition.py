@@ -91,7 +91,7 @@ def linear_probe(**options: Any) -> None:
     """
 
     def measure(task: RecognitionTask, candidates: list[Candidate], **how: Any) -> list[Outcome]:
-        from eval.studies.recognition.probe import probe_candidates
+        from eval.studies.recognition.classifiers import probe_candidates
 
         return probe_candidates(task, candidates, **how)
 
@@ -116,7 +116,7 @@ def fine_tune(steps: int, batch_size: int, learning_rate: float, **options: Any)
     """
 
     def measure(task: RecognitionTask, candidates: list[Candidate], **how: Any) -> list[Outcome]:
-        from eval.studies.recognition.fine_tuning import FineTuning, fine_tune_candidates
+        from eval.studies.recognition.classifiers import FineTuning, fine_tune_candidates
 
         return fine_tune_candidates(task, candidates, FineTuning(steps, batch_size, learning_rate), **how)
 

@@ -95,8 +95,8 @@ def collapse(models: tuple[Path, ...], images: Path, limit: int, device: str) ->
     """
     from eval.report.sections import table_to_markdown
     from eval.studies.collapse import collapse_table, measure_collapse
-    from eval.tasks.files import list_images
     from eval.tasks.methods import short_names
+    from eval.tasks.pairs import list_images
     from eval.tasks.stream import image_tensor
     from inpaint.checkpoint import load_autoencoder
     from inpaint.device import choose_device

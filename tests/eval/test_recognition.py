@@ -15,11 +15,15 @@ import torch.nn.functional as F
 from click.testing import CliRunner, Result
 
 from eval.__main__ import main
-from eval.studies.recognition import fine_tuning
+from eval.studies.recognition import classifiers
+from eval.studies.recognition.classifiers import (
+    FineTuning,
+    fine_tune_candidates,
+    majority_by_fold,
+    predict_by_fold,
+)
 from eval.studies.recognition.encoders import ImageEncoder, encode_images, image_statistics, load_candidates
-from eval.studies.recognition.fine_tuning import FineTuning, fine_tune_candidates
 from eval.studies.recognition.outcomes import Outcome, differences_of, values_of
-from eval.studies.recognition.probe import majority_by_fold, predict_by_fold
 from eval.studies.recognition.task import RecognitionTask, find_labelled, load_task
 from inpaint.checkpoint import save_checkpoint
 from inpaint.errors import InpaintError
@@ -259,14 +263,14 @@ def test_fine_tuning_learns_what_can_be_learned_and_repeats(task, checkpoints, t
     majority, statistics, mine, random = fine_tune_candidates(
         task, candidates, tuning, seeds=range(2), cache_dir=tmp_path, device=CPU
     )
-    tested = task.folds == fine_tuning.HELD_OUT
+    tested = task.folds == classifiers.HELD_OUT
     assert np.array_equal(mine.labels, task.labels[tested]) and mine.correct.shape == (2, tested.sum())
     assert mine.measure()[0] > 0.9 and random.measure()[0] > 0.9 and statistics.measure()[0] == 1
     assert majority.measure()[0] <= 0.5
     for seed in (0, 1):
-        again = fine_tuning.fine_tune(task, candidates[0], tuning, seed, CPU)
+        again = classifiers.fine_tune(task, candidates[0], tuning, seed, CPU)
         assert np.array_equal(again == mine.labels, mine.correct[seed])
-    monkeypatch.setattr(fine_tuning, "fine_tune", pytest.fail)  # finished runs are kept
+    monkeypatch.setattr(classifiers, "fine_tune", pytest.fail)  # finished runs are kept
     kept = fine_tune_candidates(task, candidates, tuning, seeds=range(2), cache_dir=tmp_path, device=CPU)
     assert np.array_equal(kept[2].correct, mine.correct)
 
@@ -279,8 +283,8 @@ def test_a_convolutional_encoder_is_checked_alike(task, tmp_path):
     for candidate in (mine, twin):
         features = encode_images(task, candidate, 0, cache_dir=tmp_path, device=CPU)
         assert (predict_by_fold(features, task) == task.labels).mean() > 0.9
-        predicted = fine_tuning.fine_tune(task, candidate, FineTuning(40, 6, 3e-3), 0, CPU)
-        assert (predicted == task.labels[task.folds == fine_tuning.HELD_OUT]).mean() > 0.9
+        predicted = classifiers.fine_tune(task, candidate, FineTuning(40, 6, 3e-3), 0, CPU)
+        assert (predicted == task.labels[task.folds == classifiers.HELD_OUT]).mean() > 0.9
     assert not torch.equal(*(c.build(0)(torch.rand(1, 3, 32, 32)) for c in (mine, twin)))
 
 
@@ -294,14 +298,14 @@ def test_on_a_gpu_both_checks_tell_the_classes(task, checkpoints, tmp_path):
         for device in (place, CPU)
     )
     np.testing.assert_allclose(there, here, atol=1e-2)
-    predicted = fine_tuning.fine_tune(task, candidate, FineTuning(40, 6, 3e-3), 0, place)
-    assert (predicted == task.labels[task.folds == fine_tuning.HELD_OUT]).mean() > 0.9
+    predicted = classifiers.fine_tune(task, candidate, FineTuning(40, 6, 3e-3), 0, place)
+    assert (predicted == task.labels[task.folds == classifiers.HELD_OUT]).mean() > 0.9
 
 
 def test_a_fine_tune_that_runs_away_says_so(task, checkpoints):
     (candidate,) = load_candidates([str(checkpoints / "mae.safetensors")])
     with pytest.raises(InpaintError, match="mae ended with numbers that are not finite; expected a lower"):
-        fine_tuning.fine_tune(task, candidate, FineTuning(6, 4, 1e30), 0, CPU)
+        classifiers.fine_tune(task, candidate, FineTuning(6, 4, 1e30), 0, CPU)
 
 
 # -- commands --------------------------------------------------------------------------------------------

@@ -22,7 +22,7 @@ import numpy as np
 from numpy.typing import NDArray
 from sklearn.model_selection import StratifiedGroupKFold
 
-from eval.tasks.files import few
+from eval.tasks.pairs import few
 from inpaint.data.memory import PhotoSet, load_photos
 from inpaint.data.sources import Files, Names, PhotoIndex, Shard, index_photos
 from inpaint.errors import ConfigError, DataError
