@@ -36,19 +36,14 @@ def run_on_cluster(
     machines must see inputs and outputs under the same paths. An image whose worker ends is tried once more.
 
     Args:
-        jobs: what ``plan_batch`` planned.
+        jobs: as for ``run_batch``, like the report.
         build_inpaint: makes the inpaint function, in each worker; it is sent there, so it must be picklable.
         on_result: called here after each job, in the order they are done.
-        address: "here" for this machine, "auto" for the Ray cluster it belongs to, or the
-            HOST:PORT of one.
+        address: "here" for this machine, "auto" for the Ray cluster it belongs to, or HOST:PORT of one.
         workers: how many; by default one for each GPU of the cluster, or for each core.
         use_gpus: False leaves GPUs alone.
         problems: as for ``run_batch``.
         options: as for ``run_batch``.
-
-    Returns:
-        The report, its results in the order of the jobs. Ctrl-C ends the batch early: what is done is kept,
-        the rest is named.
 
     Raises:
         InpaintError: Ray is not installed, there is no such cluster, or no worker can start.
@@ -133,17 +128,14 @@ class _Crew:
             if number is not None:
                 yield number, result
             if waiting:
-                following = waiting.popleft()
-                self._doing[worker.run.remote(_absolute(jobs[following]))] = (worker, following)
+                job = jobs[following := waiting.popleft()]
+                # The worker may stand in another folder.
+                job = Job(job.image.absolute(), job.mask.absolute(), job.output.absolute())
+                self._doing[worker.run.remote(job)] = (worker, following)
 
     def _hire(self) -> None:
         worker = self._worker.remote(*self._arguments)
         self._doing[worker.is_ready.remote()] = (worker, None)
-
-
-def _absolute(job: Job) -> Job:
-    """The job for a process that may stand in another folder."""
-    return Job(job.image.absolute(), job.mask.absolute(), job.output.absolute())
 
 
 @contextmanager

@@ -24,14 +24,9 @@ Status = Literal["done", "skipped", "failed"]
 
 @dataclass(frozen=True)
 class FileOptions:
-    """How the files of a batch are read and written.
+    """How the files of a batch are read and written: see ``read_file``, ``read_masks`` and ``write_file``.
 
-    Attributes:
-        invert_mask: exchange hole and known in every mask.
-        fit_mask: scale a mask to an image of another size.
-        max_pixels: larger images fail, before they are decoded.
-        quality: as for :func:`inpaint.images.write_file`.
-        strip_metadata: as for :func:`inpaint.images.write_file`.
+    ``fit_mask`` scales a mask to an image of another size.
     """
 
     invert_mask: bool = False
@@ -115,7 +110,7 @@ def run_batch(
         jobs: what ``plan_batch`` planned.
         inpaint: for one image. What it raises is the reason.
         on_result: called here after each job, for progress bars and logs.
-        problems: from pairing and planning; they belong in the report and count for its exit code.
+        problems: from pairing and planning; they count for the exit code.
         options: how files are read and written.
         ahead: images read but not inpainted, and inpainted but not written, at most; memory follows it.
         together: images that are inpainted at once, by ``fill_all``.

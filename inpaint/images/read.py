@@ -137,14 +137,11 @@ def _one_line(path: Path, name: str) -> Iterator[None]:
         raise ImageError(f"cannot open {file} ({error.strerror}): check the path") from error
     except UnidentifiedImageError as error:
         expected = "expected PNG, JPEG, WebP, TIFF, BMP, GIF, AVIF, HEIC or JPEG XL"
-        what = (
-            f"{kind} is damaged or cut short: get it again" if name else f" is not an image file, {expected}"
-        )
-        raise ImageError(file + what) from error
+        what = "is damaged or cut short: get it again" if name else f"is not an image file, {expected}"
+        raise ImageError(f"{file}{kind} {what}") from error
     except Exception as error:  # decoders raise nearly anything on damaged data
-        raise ImageError(
-            f"{file}{kind} is damaged or cut short ({first_line(error)}): get it again"
-        ) from error
+        why = f"is damaged or cut short ({first_line(error)}): get it again"
+        raise ImageError(f"{file}{kind} {why}") from error
 
 
 def _check_size(size: tuple[int, int], max_pixels: int, frames: int = 1) -> None:
@@ -192,13 +189,14 @@ def _read_deep(path: Path, name: str, data: bytes, max_pixels: int) -> ImageFile
         _check_size((width, height), max_pixels)
     else:
         with Image.open(io.BytesIO(data)) as opened:
-            _check_size((size := opened.size), max_pixels)
+            width, height = opened.size
+            _check_size(opened.size, max_pixels)
             metadata, turn = _metadata(opened, data)
             frames, key = getattr(opened, "n_frames", 1), opened.info.get("transparency")
-            width, height = size
     if name in ("PNG", "PPM"):  # by OpenCV, which is here anyway
         # In text the last number may end the file, which OpenCV does not expect.
-        pixels = cv2.imdecode(np.frombuffer(data + b"\n", np.uint8), cv2.IMREAD_UNCHANGED)
+        end = b"\n" if name == "PPM" else b""
+        pixels = cv2.imdecode(np.frombuffer(data + end, np.uint8), cv2.IMREAD_UNCHANGED)
         if pixels is None:
             raise ValueError("it cannot be decoded")
         if pixels.ndim == 3:
@@ -233,11 +231,8 @@ def _decode_deep(name: str, data: bytes) -> Pixels | None:
         import imagecodecs
     except ImportError:
         return None
-    pixels = {
-        "JPEG2000": imagecodecs.jpeg2k_decode,
-        "JXL": imagecodecs.jpegxl_decode,
-        "AVIF": imagecodecs.avif_decode,
-    }[name](data)
+    codec = {"JPEG2000": "jpeg2k", "JXL": "jpegxl", "AVIF": "avif"}[name]
+    pixels = getattr(imagecodecs, f"{codec}_decode")(data)
     if name == "AVIF":
         pixels = np.rint(pixels * (65535 / (2 ** _depth_of(name, data) - 1))).astype(np.uint16)
     return pixels
@@ -351,10 +346,14 @@ def _checked_jpeg(data: bytes, notes: list[str]) -> bytes:
 
 def _info(metadata: Metadata, mode: str, source: str | None) -> dict[Any, Any]:
     """Metadata as Pillow's ``info`` has it, fit for a plain image that is upright."""
-    clean = metadata.cleaned([])
-    exif = b"Exif\0\0" + clean.exif if clean.exif else b""
+    clean, exif = metadata.cleaned([]), b"Exif\0\0"
     icc = clean.icc if fits_profile(clean.icc, mode) else b""
-    found = {"source_format": source, "icc_profile": icc, "exif": exif, "dpi": clean.dpi}
+    found = {
+        "source_format": source,
+        "icc_profile": icc,
+        "exif": clean.exif and exif + clean.exif,
+        "dpi": clean.dpi,
+    }
     return {key: value for key, value in found.items() if value}
 
 

@@ -54,8 +54,7 @@ def write_image(
         quality: 1 to 100, for JPEG, WebP, AVIF and HEIC.
         fast: for PNG, compress less: for files that are soon read again and thrown away.
 
-    Returns:
-        One line for each thing that the format cannot hold.
+    Returns one line for each thing that the format cannot hold.
 
     Raises:
         ImageError: unknown suffix, missing folder, quality out of range, too large for the format, full disk.
@@ -83,11 +82,7 @@ def write_file(
         quality: 1 to 100: encode a lossy format anew as a whole. None keeps a JPEG's blocks; else it is 95.
         strip: leave out metadata but for colours, resolution and orientation.
 
-    Returns:
-        One line for each thing that could not be kept: the file's notes and those of writing.
-
-    Raises:
-        ImageError: as for :func:`write_image`.
+    Returns one line for each thing that could not be kept. Raises what :func:`write_image` does.
     """
     notes = list(file.notes)
 
