@@ -185,23 +185,18 @@ def _encode_component(
 
     Known samples of a touched block keep their exact value before quantisation.
     """
-    # Only the rows and columns of blocks from the first changed one to the last are looked at.
-    touched = [np.flatnonzero(changed.any(axis=axis)) // (8 * step[1 - axis]) for axis in (1, 0)]
-    # Grey of another sampling may have fewer blocks than the image has room for.
-    part = tuple(
-        slice(int(t[0]), min(int(t[-1]) + 1, n)) for t, n in zip(touched, blocks.shape, strict=False)
-    )
-    blocks = blocks[part]
-    pixel_part = tuple(slice(p.start * 8 * s, p.stop * 8 * s) for p, s in zip(part, step, strict=True))
-    changed, filled = changed[pixel_part], filled[pixel_part]
-    shape = (blocks.shape[0], 8, step[0], blocks.shape[1], 8, step[1])
+    height, width = 8 * step[0], 8 * step[1]
+    rows, columns = np.nonzero(changed)
+    touched = np.zeros(blocks.shape[:2], np.bool_)
+    touched[rows // height, columns // width] = True
+    y, x = np.nonzero(touched)
     # What lies beyond the image's edge repeats it, lest the erased be seen there.
-    beyond = [(0, blocks.shape[axis] * 8 * step[axis] - changed.shape[axis]) for axis in (0, 1)]
-    inside = np.pad(changed, beyond, mode="edge").reshape(shape)
-    y, x = np.nonzero(inside.any(axis=(1, 2, 4, 5)))
-    padded = np.pad(filled, beyond + [(0, 0)] * (filled.ndim - 2), mode="edge")
-    pixels = padded.reshape(shape + filled.shape[2:])[y, :, :, x].astype(np.float32)  # (N, 8, v, 8, h[, 3])
+    rows = np.minimum(y[:, None] * height + np.arange(height), len(changed) - 1)[:, :, None]
+    columns = np.minimum(x[:, None] * width + np.arange(width), changed.shape[1] - 1)[:, None]
+    shape = (len(y), 8, step[0], 8, step[1])
+    inside = changed[rows, columns].reshape(shape)
+    pixels = filled[rows, columns].reshape(shape + filled.shape[2:]).astype(np.float32)
     target = pixels if colour is None else pixels @ colour.astype(np.float32) + offset
     samples = _DCT.T @ (blocks[y, x] * table) @ _DCT + 128
-    mixed = np.where(inside[y, :, :, x], target, samples[:, :, None, :, None]).mean(axis=(2, 4))
+    mixed = np.where(inside, target, samples[:, :, None, :, None]).mean(axis=(2, 4))
     blocks[y, x] = np.rint(_DCT @ (mixed - 128) @ _DCT.T / table).clip(-_LARGEST, _LARGEST).astype(np.int16)
