@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 from eval.report.tables import DASH, Cell, Line, Table
-from inpaint.backbones.feature_maps import channel_distance
+from inpaint.backbones.network import channel_distance
 from inpaint.models.fcmae import FullyConvolutionalAutoencoder
 
 
@@ -33,7 +33,7 @@ class BlockDistance(NamedTuple):
 def measure_collapse(model: FullyConvolutionalAutoencoder, images: Iterable[Tensor]) -> list[BlockDistance]:
     """Send images ``(1, 3, H, W)`` in [0, 1], nothing hidden, through an encoder; every block, in order.
 
-    See :func:`inpaint.backbones.feature_maps.channel_distance`.
+    See :func:`inpaint.backbones.network.channel_distance`.
     """
     found: dict[str, list[float]] = defaultdict(list)
     hooks = []

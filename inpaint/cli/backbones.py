@@ -15,8 +15,7 @@ from inpaint.cli.options import PATH, device_option, plan_folder
 from inpaint.errors import InpaintError
 
 if TYPE_CHECKING:
-    from inpaint.backbones.feature_maps import Sight
-    from inpaint.backbones.network import LoadedBackbone
+    from inpaint.backbones.network import LoadedBackbone, Sight
 
 YARDSTICK = "convnext_tiny"
 # Measured where no names are given: two or three sizes of every family.
@@ -84,8 +83,7 @@ def run(image: Path, backbone: str, weights: Path | None, output: Path | None) -
 
     photo = read_image(image)
 
-    from inpaint.backbones.feature_maps import look_at
-    from inpaint.backbones.network import load_backbone
+    from inpaint.backbones.network import load_backbone, look_at
 
     loaded = load_backbone(chosen, weights=weights)
     sight = look_at(loaded, photo)
@@ -173,7 +171,7 @@ def _write_maps(loaded: LoadedBackbone, sight: Sight, sheets: list[Path], archiv
     """A sheet for each stage, and an archive of all channels that says whose they are."""
     import numpy as np
 
-    from inpaint.backbones.feature_maps import feature_sheet
+    from inpaint.backbones.network import feature_sheet
     from inpaint.images import write_image
 
     arrays: dict[str, Any] = {"weights": loaded.weights or "random", "channel_distance": sight.collapse}

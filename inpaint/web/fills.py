@@ -90,21 +90,13 @@ class Fills:
         return [*here, Choice(TELEA, title, about, prior=prior), *elsewhere]
 
     def require(self, key: str) -> None:
-        """Check that a model can be used now.
-
-        Raises:
-            WeightsError: it is none of :meth:`choices`, or not here: no path from outside is ever opened.
-        """
+        """Raise WeightsError unless a model can be used now: no path from outside is ever opened."""
         ready = [choice.key for choice in self.choices() if choice.here]
         if key not in ready:
             raise WeightsError(f"got model {key!r}, expected one of {', '.join(ready)}")
 
     def pipeline(self, key: str) -> InpaintPipeline:
-        """The pipeline of a choice; a cancelled job stops at the next layer of its network.
-
-        Raises:
-            InpaintError: as :meth:`require`, or the file is damaged or holds no inpainting network.
-        """
+        """The pipeline of a choice; a cancelled job stops at the next layer of its network."""
         with self._lock:
             if key not in self._loaded:
                 self.require(key)

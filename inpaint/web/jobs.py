@@ -115,11 +115,7 @@ class Jobs:
         work: Callable[[Job], dict[str, Any]],
         queue: Queue = "fill",
     ) -> Job:
-        """Queue some work, which gets its job and gives the outcome.
-
-        Raises:
-            Busy: the owner has a job already, or too many wait.
-        """
+        """Queue some work, which gets its job and gives the outcome; Busy where too much waits already."""
         job, now = Job(owner, visitor), time.monotonic()
         with self._lock:
             recent = {

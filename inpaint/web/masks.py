@@ -68,11 +68,7 @@ class Drawing(Strict):
 
 
 def draw(drawing: Drawing, height: int, width: int, read_layer: Callable[[str], Holes]) -> Holes:
-    """Rasterise a drawing at the photo's full size, ``(H, W)`` bool, before it grows.
-
-    Raises:
-        MaskError: a layer is unknown.
-    """
+    """Rasterise a drawing at the photo's full size, ``(H, W)`` bool, before it grows."""
     mask = np.zeros((height, width), np.uint8)
     for operation in drawing.operations:
         if isinstance(operation, Stroke):
@@ -114,11 +110,7 @@ def bounding_box(holes: Holes) -> tuple[int, int, int, int]:
 
 
 def require_holes(holes: Holes) -> Holes:
-    """Give the holes back, if there are any and something is left around them.
-
-    Raises:
-        MaskError: nothing is marked, or everything.
-    """
+    """Give the holes back, or raise MaskError if nothing is marked, or everything."""
     if not holes.any():
         raise MaskError("nothing is marked yet: paint over what should go, then press Erase")
     if holes.all():
@@ -132,11 +124,7 @@ def mask_image(holes: Holes) -> Image.Image:
 
 
 def read_masks_of(path: Path, size: tuple[int, int], limits: Limits) -> list[Image.Image]:
-    """Read a mask file of a photo's ``(width, height)``, with its soft edges: a mask for each of its pages.
-
-    Raises:
-        MaskError: unreadable, or of another size.
-    """
+    """Read a mask file of a photo's ``(width, height)``, with its soft edges: one for each page."""
     try:
         masks = read_masks(path, max_pixels=limits.pixels)
     except MaskError as error:

@@ -37,11 +37,7 @@ class Limits:
 
 
 def read_upload(path: Path, limits: Limits, called: str) -> ImageFile:
-    """Read an image file that came from outside.
-
-    Raises:
-        ImageError: too large, not an image or damaged; the message has the visitor's name of the file.
-    """
+    """Read an image file from outside; errors have the visitor's name of it, not the server's path."""
     try:
         size = path.stat().st_size
     except OSError as error:

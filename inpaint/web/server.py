@@ -219,11 +219,7 @@ def _path(file: Any, name: str) -> Path:
 
 
 def _check(service: Service, model: Any, grow: Any, download_as: Any) -> None:
-    """Check what Gradio passes on as it came.
-
-    Raises:
-        InpaintError: a value is outside its bounds.
-    """
+    """Raise InpaintError where a value, which Gradio passes on as it came, is out of bounds."""
     service.fills.require(str(model))
     if isinstance(grow, bool) or not isinstance(grow, int | None):
         raise InpaintError(f"got grow {grow!r}, expected a whole number of pixels")

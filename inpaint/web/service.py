@@ -93,6 +93,7 @@ class Service:
         results: dict[str, Any] = {}
         for done, key in enumerate(keys):
             job.tell(f"{done} of {len(keys)} photos", done / len(keys))
+            self.workspace.keep_photos(keys)  # those that wait long, too
             try:
                 photo = self.workspace.find(key)
                 placed = grow(place(holes, photo.height, photo.width, placing), drawing.grow)

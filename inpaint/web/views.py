@@ -9,8 +9,15 @@ import numpy as np
 import torch
 from PIL import Image
 
-from inpaint.backbones.feature_maps import channel_distance, feature_sheet, look_at
-from inpaint.backbones.network import LoadedBackbone, build_network, count_backbone, load_backbone
+from inpaint.backbones.network import (
+    LoadedBackbone,
+    build_network,
+    channel_distance,
+    count_backbone,
+    feature_sheet,
+    load_backbone,
+    look_at,
+)
 from inpaint.backbones.registry import BACKBONES, find_backbone
 from inpaint.backbones.roadmap import walk_road
 from inpaint.backbones.roadmap_chart import draw_road

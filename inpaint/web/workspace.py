@@ -9,6 +9,7 @@ import tempfile
 import threading
 import time
 from collections import OrderedDict, defaultdict, deque
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -133,6 +134,12 @@ class Workspace:
                 raise GoneError("this photo is no longer on the server; open it again")
             photo.used = time.monotonic()
             return photo
+
+    def keep_photos(self, keys: Sequence[str]) -> None:
+        """Let photos stay for another while."""
+        with self._lock:
+            for photo in filter(None, map(self._photos.get, keys)):
+                photo.used = time.monotonic()
 
     def render(self, photo: Photo, fill: str | None) -> Pixels:
         """The photo, upright, with a fill and all it was made on."""

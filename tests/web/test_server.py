@@ -227,6 +227,8 @@ def test_values_of_the_page_have_bounds_and_errors_are_one_line(server: Any, tmp
         ("api/photos/nobody/fills", {"drawing": {"operations": []}, "model": TELEA}),
         ("api/models/acr-small/fetch", {}),
         ("api/zip", {"results": [["a", "b"]]}),
+        ("api/batches", {"photos": [], "drawing": {"operations": []}, "drawn_on": "a", "model": TELEA}),
+        ("api/batches", {"photos": ["a"], "drawing": {"operations": []}, "drawn_on": "a", "model": TELEA}),
     ]
     for address, value in wrong:
         status, text = post(address, value)

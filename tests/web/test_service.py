@@ -159,6 +159,23 @@ def test_a_fill_tells_how_far_it_is_and_stops_within_a_network(service: Service,
     assert job.over.wait(60) and job.state == "cancelled" and len(calls) < 30
 
 
+def test_a_batch_keeps_its_photos_and_tells_of_those_that_fail(
+    tmp_path: Path, photo_file: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    service = Service(Fills("cpu"), Limits(keep_seconds=1), tmp_path)
+    fill = service.fill
+    monkeypatch.setattr(service, "fill", lambda *given: time.sleep(0.8) or fill(*given))
+    photos = [opened(service, photo_file) for _ in range(4)]
+    keys = [*(photo.id for photo in photos), "nobody"]
+    stroke = {"kind": "stroke", "points": [(60, 45)], "radius": 12}
+    drawing, job = Drawing.model_validate({"operations": [stroke]}), Job("batch", "me")
+    more = {"model": TELEA, "visitor": "me", "job": job}
+    found = service.fill_all(keys, drawing, photos[0], "scale", **more)["results"]
+    assert all("fill" in found[photo.id] for photo in photos)
+    assert "no longer on the server" in found["nobody"]["error"]
+    service.close()
+
+
 def test_other_pages_of_a_file_are_kept(service: Service, tmp_path: Path) -> None:
     pages = [noise(90, 120, seed=seed) for seed in range(3)]
     pages[0].save(tmp_path / "scan.tif", save_all=True, append_images=pages[1:])

@@ -6,8 +6,7 @@ import torch
 from PIL import Image
 
 pytest.importorskip("timm")
-from inpaint.backbones.feature_maps import channel_distance, feature_sheet, look_at
-from inpaint.backbones.network import load_backbone
+from inpaint.backbones.network import channel_distance, feature_sheet, load_backbone, look_at
 from inpaint.backbones.registry import find_backbone
 
 
