@@ -5,6 +5,7 @@ import sys
 import time
 from dataclasses import asdict
 from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
@@ -160,12 +161,18 @@ def test_a_fill_tells_how_far_it_is_and_stops_within_a_network(service: Service,
 
 
 def test_a_batch_keeps_its_photos_and_tells_of_those_that_fail(
-    tmp_path: Path, photo_file: Path, monkeypatch: pytest.MonkeyPatch
+    service: Service, photo_file: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    service = Service(Fills("cpu"), Limits(keep_seconds=1), tmp_path)
-    fill = service.fill
-    monkeypatch.setattr(service, "fill", lambda *given: time.sleep(0.8) or fill(*given))
     photos = [opened(service, photo_file) for _ in range(4)]
+    fill = service.fill
+
+    def fill_slowly(*given: Any) -> dict[str, Any]:
+        for photo in photos:
+            photo.used -= 0.6 * service.limits.keep_seconds
+        service.workspace.tidy()
+        return fill(*given)
+
+    monkeypatch.setattr(service, "fill", fill_slowly)
     keys = [*(photo.id for photo in photos), "nobody"]
     stroke = {"kind": "stroke", "points": [(60, 45)], "radius": 12}
     drawing, job = Drawing.model_validate({"operations": [stroke]}), Job("batch", "me")
@@ -173,7 +180,6 @@ def test_a_batch_keeps_its_photos_and_tells_of_those_that_fail(
     found = service.fill_all(keys, drawing, photos[0], "scale", **more)["results"]
     assert all("fill" in found[photo.id] for photo in photos)
     assert "no longer on the server" in found["nobody"]["error"]
-    service.close()
 
 
 def test_other_pages_of_a_file_are_kept(service: Service, tmp_path: Path) -> None:
