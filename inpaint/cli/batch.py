@@ -169,7 +169,7 @@ def _build_inpaint(model: str, device: str, precision: Any, **settings: Any) -> 
 
 def _sharing(inpaint: partial[Any], batch_size: int | None) -> dict[str, Any]:
     """Arguments of ``run_batch`` for images that share passes of the network."""
-    # A CPU is not faster with several images in a pass (docs/BATCH.md).
+    # A CPU is hardly faster with several images in a pass (docs/BATCH.md).
     size = batch_size or (1 if inpaint.func.device.type == "cpu" else _GPU_BATCH)
     if size == 1:
         return {}

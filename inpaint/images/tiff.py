@@ -55,6 +55,8 @@ def open_tiff(data: bytes, notes: list[str]) -> TiffPages:
         seen.add(offset)
         ifd, offset, _ = read_ifd(data, order, offset, big)
         kind = (ifd[tags.SUBFILE].numbers() or [0])[0] if tags.SUBFILE in ifd else 0
+        if kind & 1 and not tiff.ifds and tags.SUB_IFDS in ifd:  # DNG, NEF, ARW: a preview, then the raw data
+            raise ImageError("is a raw file of a camera, expected an image: export it as PNG or TIFF")
         if kind & 1 and tiff.ifds:
             dropped.append("reduced copies")
             continue

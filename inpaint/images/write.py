@@ -323,6 +323,8 @@ def _encode_deep(
 
 def _encode_jxl(pixels: Pixels, metadata: dict[str, Any], notes: list[str]) -> bytes:
     """JPEG XL without loss, by imagecodecs or, with a profile of its own, by OpenImageIO."""
+    if not deep_types("JXL"):
+        raise ImageError("needs imagecodecs, which is not installed: pip install 'mae-acr-inpaint[formats]'")
     import imagecodecs
 
     icc, colours = metadata.get("icc_profile"), pixels.ndim == 3 and pixels.shape[2] > 2

@@ -493,7 +493,10 @@ def test_a_tiff_that_cannot_be_kept_is_refused_or_told(tmp_path: Path) -> None:
     assert "1 planes of 5 channels" in one_line(lambda: read_file(tmp_path / "a.tif"))
     tifffile.imwrite(tmp_path / "b.tif", np.stack([scene()[..., 0]] * 16), volumetric=True, tile=(16, 16, 16))
     assert "16 planes" in one_line(lambda: read_file(tmp_path / "b.tif"))
-    Image.fromarray(scene()[..., 0]).save(tmp_path / "c.tif", tiffinfo={})
+    with tifffile.TiffWriter(tmp_path / "raw.dng") as writer:
+        writer.write(scene(), photometric="rgb", subfiletype=1, subifds=1)
+        writer.write(scene(120, 180), photometric="rgb")
+    assert "is a raw file of a camera" in one_line(lambda: read_file(tmp_path / "raw.dng"))
     nibbles = scene()[..., 0] >> 4
     pytest.importorskip("imagecodecs")
     tifffile.imwrite(tmp_path / "c.tif", nibbles, bitspersample=4, photometric="minisblack")
