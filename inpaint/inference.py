@@ -38,10 +38,6 @@ class InferenceInpainter(nn.Module):
         model: whose weights to copy; in float32 the prior is shared, not copied.
         dtype: of the large convolutions and matrix products. With bfloat16 the first and last convolutions,
             Fourier transforms, normalisations and sums of residuals stay in float32.
-
-    Attributes:
-        preset: of the model.
-        prior: of the model; None where it has none.
     """
 
     def __init__(self, model: Inpainter, dtype: torch.dtype = torch.float32) -> None:
@@ -157,7 +153,6 @@ class _Fourier(nn.Module):
         self.mix_bias = _frozen(bias[order][:, None])
 
     def forward(self, local: Tensor, global_: Tensor) -> tuple[Tensor, Tensor]:
-        """See :meth:`FourierConvolution.forward`."""
         from_local = self.from_local(F.pad(local, (1, 1, 1, 1), mode="reflect"))
         new_local = self.global_to_local(F.pad(global_, (1, 1, 1, 1), mode="reflect"))
         new_local = new_local.add_(from_local[:, : self.split[0]]).relu_()
@@ -212,14 +207,7 @@ class _Upsample(nn.Module):
         )
 
     def forward(self, features: Tensor, start: int, stop: int, output: Tensor) -> None:
-        """Up-sample rows ``start`` to ``stop`` of ``(B, C, H + 1, W + 1)``, which ends in zeros.
-
-        Args:
-            features: the input.
-            start: first row.
-            stop: the row after the last, at most H.
-            output: ``(B, C', 2 * (stop - start), 2 * W)``, is written.
-        """
+        """Up-sample some rows of ``(B, C, H + 1, W + 1)``, which ends in zeros, into ``output``."""
         width = features.shape[-1] - 1
         for index, phase in enumerate(self.phases):
             row, column = divmod(index, 2)
@@ -320,7 +308,6 @@ class _Generator(nn.Module):
         levels: list[Tensor] | None,
         attention: Tensor | None,
     ) -> Tensor:
-        """See the plain generator; ``levels`` as :meth:`_Adapter.levels` gives them."""
         pushed = self.preset.initial_fill == "push_pull"
         filled = push_pull(image, mask) if pushed else torch.where(mask > 0, 0.0, image)
         noisy = add_noise(filled, mask, self.preset.hole_noise, anew=False)
@@ -338,7 +325,7 @@ class _Generator(nn.Module):
     def encode(
         self, filled: Tensor, mask: Tensor, adapter: _Adapter | None, levels: list[Tensor] | None
     ) -> Tensor:
-        """See the plain generator; takes the levels at 1/2 and 1/4 off the list."""
+        """Takes the levels at 1/2 and 1/4 off the list."""
         features = self.encode_half(filled, mask, adapter, levels)
         for index, down in enumerate(self.downs[1:]):
             if adapter is not None and levels is not None:
@@ -399,7 +386,6 @@ class _Generator(nn.Module):
         return add
 
     def decode(self, features: Tensor) -> Tensor:
-        """See :meth:`inpaint.models.generator.FourierGenerator.decode`."""
         padded = F.pad(features, (0, 1, 0, 1)).contiguous(memory_format=torch.channels_last)
         for up in self.ups[:-1]:
             height, width = padded.shape[2] - 1, padded.shape[3] - 1
@@ -475,13 +461,7 @@ def _empty(like: Tensor, channels: int, height: int, width: int, dtype: torch.dt
 
 
 def _strips(output: Tensor, rows: int, rate: float) -> Iterator[tuple[int, int]]:
-    """Cut rows into strips; on other devices than the CPU all rows are one strip.
-
-    Args:
-        output: ``(B, C, H, W)``.
-        rows: how many there are.
-        rate: times the values of a row of ``output`` that one row is worth.
-    """
+    """Cut rows, each worth ``rate`` of ``output``, into strips; on other devices than the CPU into one."""
     size = rows
     if output.device.type == "cpu":
         size = max(4, int(STRIP_VALUES // (rate * len(output) * output.shape[1] * output.shape[3])))

@@ -24,12 +24,9 @@ def refine(model: Inpainter, image: Tensor, mask: Tensor, guide: Tensor) -> Tens
 
     Args:
         model: in evaluation mode.
-        image: ``(B, 3, H, W)`` in [0, 1]; hole pixels are not read.
+        image: ``(B, 3, H, W)`` in [0, 1], as the result; hole pixels are not read.
         mask: ``(B, 1, H, W)``, 1 = hole.
         guide: ``(B, 3, H, W)``, the coarser fill, enlarged; read in the hole.
-
-    Returns:
-        ``(B, 3, H, W)`` in [0, 1].
 
     Source:
         Kulshreshtha et al., "Feature Refinement to Improve High Resolution Image Inpainting" (2022).

@@ -24,22 +24,14 @@ from typing import Any
 
 from torch import Tensor
 
-from inpaint.convert.convnext import (
-    convert_classifier,
-    convert_fcmae,
-    official_classifier,
-    official_fcmae,
-)
+from inpaint.convert.convnext import convert_classifier, convert_fcmae, official_classifier, official_fcmae
 from inpaint.convert.networks import convert_acr, convert_lama, convert_mae
 from inpaint.errors import CheckpointError
 from inpaint.models.fcmae import FcmaePreset
 from inpaint.models.inpainter import InpainterPreset
 from inpaint.models.mae import MaePreset
 
-__all__ = [
-    "convert_acr", "convert_classifier", "convert_fcmae", "convert_lama", "convert_mae", "convert_state",
-    "detect_layout", "official_classifier", "official_fcmae",
-]  # fmt: skip
+__all__ = ["convert_classifier", "convert_state", "detect_layout", "official_classifier", "official_fcmae"]
 
 IGNORED = (
     "D.", "discriminator.", "acr_ema.", "loss_", "val_evaluator.", "test_evaluator.", "extra_evaluators.",

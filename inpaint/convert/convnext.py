@@ -22,13 +22,9 @@ from inpaint.models.fcmae import FcmaePreset
 from inpaint.models.presets import CONVNEXT_V2
 
 BLOCK = {
-    "dwconv": "conv_dw",
-    "norm": "norm",
-    "pwconv1": "mlp.fc1",
-    "grn.gamma": "mlp.grn.weight",
-    "grn.beta": "mlp.grn.bias",
-    "pwconv2": "mlp.fc2",
-}
+    "dwconv": "conv_dw", "norm": "norm", "pwconv1": "mlp.fc1", "grn.gamma": "mlp.grn.weight",
+    "grn.beta": "mlp.grn.bias", "pwconv2": "mlp.fc2",
+}  # fmt: skip
 
 
 def convert_fcmae(
@@ -39,9 +35,8 @@ def convert_fcmae(
     depths = _depths(key.removeprefix("encoder.") for key in dense)
     preset = FcmaePreset(
         depths,
-        widths=tuple(
-            shape_of(dense, f"encoder.stages.{stage}.0.dwconv.weight", 4, "FCMAE")[0]
-            for stage in range(len(depths))
+        tuple(
+            shape_of(dense, f"encoder.stages.{n}.0.dwconv.weight", 4, "FCMAE")[0] for n in range(len(depths))
         ),
         image_size=image_size,
         decoder_width=shape_of(dense, "proj.weight", 4, "FCMAE")[0],

@@ -25,10 +25,7 @@ class MiganPreset(NamedTuple):
 
 
 class Migan(nn.Module):
-    """The published ONNX pipeline.
-
-    Args:
-        path: ``migan_pipeline_v2.onnx``.
+    """The published ONNX pipeline, read from ``migan_pipeline_v2.onnx``.
 
     Raises:
         InpaintError: ONNX Runtime is not installed.
@@ -57,8 +54,6 @@ class Migan(nn.Module):
         check_pair(image, mask)
         pixels = (image.clamp(0, 1) * 255).round().to(torch.uint8).cpu().numpy()
         known = np.where(mask.cpu().numpy() > 0, 0, 255).astype(np.uint8)  # theirs: 255 = known
-        filled = [
-            np.asarray(self._session.run(None, {"image": pixels[i : i + 1], "mask": known[i : i + 1]})[0])
-            for i in range(len(pixels))
-        ]
+        pairs = ({"image": pixels[i : i + 1], "mask": known[i : i + 1]} for i in range(len(pixels)))
+        filled = [np.asarray(self._session.run(None, pair)[0]) for pair in pairs]
         return torch.from_numpy(np.concatenate(filled)).to(image) / 255

@@ -25,24 +25,14 @@ HEADS = {768: 12, 1024: 16, 1280: 16}
 DECODER_HEADS = {512: 16}
 
 TRANSFORMER = {
-    "norm1": "norm_attention",
-    "attn.qkv": "attention.qkv",
-    "attn.proj": "attention.projection",
-    "norm2": "norm_mlp",
-    "mlp.fc1": "mlp.expand",
-    "mlp.fc2": "mlp.contract",
-}
+    "norm1": "norm_attention", "attn.qkv": "attention.qkv", "attn.proj": "attention.projection",
+    "norm2": "norm_mlp", "mlp.fc1": "mlp.expand", "mlp.fc2": "mlp.contract",
+}  # fmt: skip
 MAE = {
-    "patch_embed.proj": "embed",
-    "norm": "encoder_norm",
-    "decoder_embed": "to_decoder",
-    "mask_token": "mask_token",
-    "decoder_norm": "decoder_norm",
-    "decoder_pred": "to_pixels",
-    "cls_token": "class_token",
-    "decoder_patch_embed.proj": "partial_embed",
-    "alpha": "partial_blend",
-}
+    "patch_embed.proj": "embed", "norm": "encoder_norm", "decoder_embed": "to_decoder",
+    "mask_token": "mask_token", "decoder_norm": "decoder_norm", "decoder_pred": "to_pixels",
+    "cls_token": "class_token", "decoder_patch_embed.proj": "partial_embed", "alpha": "partial_blend",
+}  # fmt: skip
 FOURIER_CONVOLUTION = {
     "ffc.convl2l": "local_to_local",
     "ffc.convl2g": "local_to_global",
@@ -78,10 +68,8 @@ def convert_mae(
             table = torch.cat([torch.zeros(1, width), table])
         take_constant(state, key, table[None])
     names = dict(MAE)
-    for theirs, ours, depth in (
-        ("blocks", "encoder", preset.depth),
-        ("decoder_blocks", "decoder", preset.decoder_depth),
-    ):
+    parts = (("blocks", "encoder", preset.depth), ("decoder_blocks", "decoder", preset.decoder_depth))
+    for theirs, ours, depth in parts:
         for index in range(depth):
             names |= {f"{theirs}.{index}.{a}": f"{ours}.{index}.{b}" for a, b in TRANSFORMER.items()}
     return preset, rename(state, names, expected_of(preset), "MAE")
@@ -200,9 +188,8 @@ def _fuse_last_down(state: Mapping[str, Tensor], layer: str) -> dict[str, Tensor
 
 
 def _fourier_block(first: str, second: str, ours: str) -> dict[str, str]:
-    return {f"{first}.{a}": f"{ours}.first.{b}" for a, b in FOURIER_CONVOLUTION.items()} | {
-        f"{second}.{a}": f"{ours}.second.{b}" for a, b in FOURIER_CONVOLUTION.items()
-    }
+    pairs = ((first, "first"), (second, "second"))
+    return {f"{a}.{x}": f"{ours}.{b}.{y}" for a, b in pairs for x, y in FOURIER_CONVOLUTION.items()}
 
 
 def _named(preset: InpainterPreset) -> InpainterPreset:

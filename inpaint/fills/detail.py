@@ -16,6 +16,8 @@ PATCH = 7
 """Side of the patches that are compared, in pixels of the small image."""
 BLOCK = 4
 """Side of the blocks that take their detail from one place, in pixels of the small image."""
+ENERGY = 0.25
+"""Weight of a residual's energy against the difference of patches: of two alike the calmer one is taken."""
 MOST_SOURCES = 16_384
 """Places that are compared with every block."""
 _AT_ONCE = 1024  # blocks
@@ -44,7 +46,10 @@ def add_detail(fill: Colours, small: Colours, small_hole: Bools, image: Colours,
         return fill
     small_height, small_width = small_hole.shape
     offsets = np.zeros((-(-small_height // BLOCK), -(-small_width // BLOCK), 2), np.float32)
-    nearest = _nearest(small, targets, sources)
+    residual = np.where(known[..., None], image - fill, 0).astype(np.float32)
+    energy = cv2.resize((residual**2).sum(-1), (small_width, small_height), interpolation=cv2.INTER_AREA)
+    energy = cv2.boxFilter(energy, -1, (BLOCK, BLOCK), anchor=(0, 0)) * (ENERGY * PATCH**2)
+    nearest = _nearest(small, targets, sources, energy[sources[:, 0], sources[:, 1]])
     rows, columns = (targets // BLOCK).T
     offsets[rows, columns] = sources[nearest] - targets
     height, width = known.shape
@@ -56,8 +61,7 @@ def add_detail(fill: Colours, small: Colours, small_hole: Bools, image: Colours,
     y, x = np.nonzero(there)
     from_y, from_x = (y + moves[there][:, 0]).clip(0, height - 1), (x + moves[there][:, 1]).clip(0, width - 1)
     detailed = fill.copy()
-    residual = image[from_y, from_x] - fill[from_y, from_x]
-    detailed[y, x] += np.where(known[from_y, from_x, None], residual, 0)
+    detailed[y, x] += residual[from_y, from_x]
     return detailed
 
 
@@ -75,8 +79,10 @@ def _places(hole: Bools) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
     return targets, sources[:: max(1, -(-len(sources) // MOST_SOURCES))]
 
 
-def _nearest(small: Colours, targets: NDArray[np.int64], sources: NDArray[np.int64]) -> NDArray[np.int64]:
-    """For each target the index of the source whose patch differs least."""
+def _nearest(
+    small: Colours, targets: NDArray[np.int64], sources: NDArray[np.int64], penalty: NDArray[np.float32]
+) -> NDArray[np.int64]:
+    """For each target the index of the source whose patch differs least, its penalty added."""
     before = (PATCH - BLOCK) // 2
     padded = np.pad(small, ((before, PATCH), (before, PATCH), (0, 0)), mode="reflect")
     windows = np.lib.stride_tricks.sliding_window_view(padded, (PATCH, PATCH), axis=(0, 1))
@@ -86,7 +92,7 @@ def _nearest(small: Colours, targets: NDArray[np.int64], sources: NDArray[np.int
         return torch.from_numpy(np.ascontiguousarray(chosen))
 
     theirs = patches(sources)
-    square = (theirs**2).sum(1)
+    square = (theirs**2).sum(1) + torch.from_numpy(penalty)
     found = [
         (square - 2 * patches(part) @ theirs.T).argmin(1)
         for part in np.array_split(targets, -(-len(targets) // _AT_ONCE))

@@ -101,7 +101,7 @@ class FourierGenerator(nn.Module):
         levels: Sequence[Tensor] | None = None,
         attention: Tensor | None = None,
     ) -> Tensor:
-        """Predict the whole image, the known region too.
+        """Predict the whole image, the known region too; from a push-pull fill it may leave [0, 1] a little.
 
         Args:
             image: ``(B, 3, H, W)`` in [0, 1], H and W multiples of ``2 ** downsamplings``, at least twice
@@ -109,9 +109,6 @@ class FourierGenerator(nn.Module):
             mask: ``(B, 1, H, W)`` of 0 and 1, 1 = hole.
             levels: of the adapter, ``1, 2, 4, 8 * width`` channels at 1/1, 1/2, 1/4, 1/8; None adds nothing.
             attention: ``(B, N, N)`` of the prior, read only if the preset says so; None transfers nothing.
-
-        Returns:
-            ``(B, 3, H, W)``; in [0, 1] when starting from zeros, else it may leave the range a little.
         """
         filled, features = self.front(image, mask, levels, attention)
         return self.rear(filled, features, mask, attention)

@@ -94,7 +94,7 @@ INPAINTER_PRESETS: dict[str, InpainterPreset] = {
 
 
 def build_mae(preset: str | MaePreset) -> MaskedAutoencoder:
-    """Build a masked autoencoder with random weights, from a name or from its numbers."""
+    """A masked autoencoder with random weights, from a name or from its numbers."""
     return MaskedAutoencoder(_look_up(preset, MAE_PRESETS))
 
 
