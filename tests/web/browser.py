@@ -13,7 +13,7 @@ SWITCHES = [
     "--no-sandbox", "--disable-quic", "--no-first-run", "--disable-background-networking",
     "--disable-component-update", "--disable-sync",
 ]  # fmt: skip
-PATIENCE = 30_000  # ms, on a busy machine
+PATIENCE = 90_000  # ms, on a busy machine
 EXAMPLE = Path(__file__).parents[2] / "examples" / "photo.jpg"
 
 
