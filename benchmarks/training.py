@@ -37,8 +37,7 @@ from torch.utils.flop_counter import flop_registry
 from inpaint.checkpoint import save_checkpoint
 from inpaint.data.batches import Batch, Batches
 from inpaint.errors import InpaintError
-from inpaint.features.ade20k import SceneFeatures
-from inpaint.features.squeezenet import SqueezeNetFeatures
+from inpaint.features.perceptual import SceneFeatures, SqueezeNetFeatures
 from inpaint.models.mae import MaePreset
 from inpaint.models.presets import INPAINTER_PRESETS, build_mae
 from inpaint.train.compute import uncompiled

@@ -19,7 +19,7 @@ from eval.measures.networks import NETWORKS, find_file, load_network, why_absent
 from eval.measures.statistics import bootstrap_interval
 from eval.results import Column, Unmeasured, Value
 from inpaint.features.frozen import FrozenNetwork
-from inpaint.features.squeezenet import SqueezeNetFeatures
+from inpaint.features.perceptual import SqueezeNetFeatures
 
 SVM_COLUMNS = frozenset({"p_ids", "u_ids"})  # measured on the features of the column fid
 

@@ -20,7 +20,7 @@ from inpaint.features.frozen import FrozenNetwork
 from inpaint.features.inception import InceptionFeatures
 from inpaint.features.lpips import Lpips
 from inpaint.features.mobilenet import MobileNetV2Features
-from inpaint.features.squeezenet import SqueezeNetFeatures
+from inpaint.features.perceptual import SqueezeNetFeatures
 from inpaint.strict import read_table
 from inpaint.weights import cache_folder
 from inpaint.weights.cache import digest_of

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from abc import abstractmethod
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -15,6 +14,8 @@ from torch import Tensor
 
 from inpaint.errors import CheckpointError, ShapeError
 
+IMAGENET_MEAN, IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)  # of RGB in [0, 1]
+
 
 class FrozenNetwork(nn.Module):
     """A network that observes images and is never trained; gradients flow through it to the images.
@@ -26,6 +27,8 @@ class FrozenNetwork(nn.Module):
 
     weights: str
     ignored: tuple[str, ...] = ()
+    mean: Tensor
+    std: Tensor
 
     @classmethod
     def from_file(cls, path: Path | str, *args: Any) -> Self:
@@ -65,6 +68,11 @@ class FrozenNetwork(nn.Module):
         """The name that a key of the weights file has in this network."""
         return key
 
+    def set_colours(self, mean: Sequence[float], std: Sequence[float] = (1, 1, 1)) -> None:
+        """Keep the colours to normalise by as buffers ``mean`` and ``std``, which are not saved."""
+        for name, values in (("mean", mean), ("std", std)):
+            self.register_buffer(name, torch.tensor(values).view(1, 3, 1, 1), persistent=False)
+
     def freeze(self) -> Self:
         """Put the network into the state it keeps; the last line of every constructor."""
         return self.requires_grad_(False).float().train(False)
@@ -74,51 +82,8 @@ class FrozenNetwork(nn.Module):
         return super().train(False)
 
 
-class TapNetwork(FrozenNetwork):
-    """A frozen network that gives its activations at several depths, and a distance made of them."""
-
-    @abstractmethod
-    def forward(self, image: Tensor) -> list[Tensor]:
-        """Activations at every depth, of images ``(B, 3, H, W)`` RGB in [0, 1]."""
-
-    @abstractmethod
-    def compare(self, first: Tensor, second: Tensor) -> Tensor:
-        """The distance ``(B,)`` of two activations of one depth."""
-
-    def feature_distance(self, prediction: Tensor, target: Tensor) -> Tensor:
-        """Compare images by their features, averaged over the depths; differentiable in both.
-
-        Args:
-            prediction: ``(B, 3, H, W)`` RGB in [0, 1].
-            target: as ``prediction``.
-
-        Returns:
-            ``(B,)`` float32, 0 for equal images.
-
-        Raises:
-            ShapeError: unequal shapes.
-        """
-        return self._distances(prediction, target).mean(0)
-
-    def _distances(self, prediction: Tensor, target: Tensor) -> Tensor:
-        """``(depths, B)``."""
-        if prediction.shape != target.shape:
-            raise ShapeError(
-                f"got images of {tuple(prediction.shape)} and {tuple(target.shape)}, expected equal shapes"
-            )
-        return self.compare_all(self(prediction), self(target))
-
-    def compare_all(self, first: Sequence[Tensor], second: Sequence[Tensor]) -> Tensor:
-        """The distances ``(depths, B)`` of the activations of two batches of images."""
-        return torch.stack([self.compare(a, b) for a, b in zip(first, second, strict=True)])
-
-
 def check_images(image: Tensor, smallest: int = 1) -> None:
-    """Refuse anything but a batch of RGB images of at least ``smallest`` pixels a side.
-
-    Raises:
-        ShapeError: it is something else.
-    """
+    """Refuse anything but a batch of RGB images of at least ``smallest`` pixels a side, by a ShapeError."""
     if image.ndim != 4 or image.shape[1] != 3 or min(image.shape[2:]) < smallest:
         sides = f" of at least {smallest} pixels a side" if smallest > 1 else ""
         raise ShapeError(f"got {tuple(image.shape)}, expected images (B, 3, H, W){sides}")

@@ -11,12 +11,18 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from inpaint.features.frozen import FrozenNetwork, check_images, fast_layout, full_precision
+from inpaint.features.frozen import (
+    IMAGENET_MEAN,
+    IMAGENET_STD,
+    FrozenNetwork,
+    check_images,
+    fast_layout,
+    full_precision,
+)
 
 FID_DIMS = (64, 192, 768, 2048)
 """Features at the end of each block; 2048 are those of the FID in papers."""
 _SIZE = 299
-_MEAN, _STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)  # ImageNet's, of RGB in [0, 1]
 _LAYERS = {
     64: ("Conv2d_1a_3x3", "Conv2d_2a_3x3", "Conv2d_2b_3x3", "maxpool1"),
     192: ("Conv2d_3b_1x1", "Conv2d_4a_3x3", "maxpool2"),
@@ -36,7 +42,7 @@ class InceptionFeatures(FrozenNetwork):
 
     def __init__(self, variant: Literal["fid", "mae-far"] = "fid", dims: tuple[int, ...] = (2048,)) -> None:
         super().__init__()
-        network = _fid_graph() if variant == "fid" else _torchvision_graph()
+        network = _build_graph(variant)
         self.weights = f"Inception v3 ({'pytorch-fid' if variant == 'fid' else 'torchvision'})"
         self.dims = dims
         self.prepare: Callable[[Tensor], Tensor] = fid_input if variant == "fid" else mae_far_input
@@ -49,13 +55,9 @@ class InceptionFeatures(FrozenNetwork):
         self.freeze()
 
     def forward(self, image: Tensor) -> dict[int, Tensor]:
-        """Give the features.
+        """Features ``(B, D)`` float32, averaged over positions, for each D in ``dims``.
 
-        Args:
-            image: ``(B, 3, H, W)`` RGB in [0, 1], whole 255ths.
-
-        Returns:
-            ``(B, D)`` float32 for each D in ``dims``, averaged over positions.
+        ``image`` is ``(B, 3, H, W)`` RGB in [0, 1], whole 255ths.
         """
         check_images(image)
         found = {}
@@ -70,26 +72,12 @@ class InceptionFeatures(FrozenNetwork):
 
 
 def fid_input(image: Tensor) -> Tensor:
-    """What pytorch-fid shows its network: 299 x 299 bilinear without antialiasing, -1 to 1.
-
-    Args:
-        image: ``(B, 3, H, W)`` in [0, 1].
-
-    Returns:
-        ``(B, 3, 299, 299)``.
-    """
+    """What pytorch-fid shows its network: 299 x 299 bilinear without antialiasing, -1 to 1."""
     return F.interpolate(image, size=(_SIZE, _SIZE), mode="bilinear", align_corners=False) * 2 - 1
 
 
 def resize_8_bits(image: Tensor) -> Tensor:
-    """Resize to 299 x 299 in 8 bits with OpenCV's bilinear rule, as MAE-FAR's script does.
-
-    Args:
-        image: ``(B, 3, H, W)`` in [0, 1], whole 255ths.
-
-    Returns:
-        ``(B, 3, 299, 299)`` in [0, 1], whole 255ths.
-    """
+    """Resize to 299 x 299 in 8 bits with OpenCV's bilinear rule, as MAE-FAR's script does."""
     images = (image * 255).round().byte().permute(0, 2, 3, 1).cpu().numpy()
     resized = np.stack([cv2.resize(pixels, (_SIZE, _SIZE)) for pixels in images])
     return torch.from_numpy(resized).permute(0, 3, 1, 2).to(image) / 255
@@ -99,21 +87,18 @@ def mae_far_input(image: Tensor) -> Tensor:
     """What MAE-FAR's script shows its network: images in [0, 1] scaled as if ImageNet's mean were out.
 
     They end up between -0.2 and 0.5 instead of -1 and 1.
-
-    Args:
-        image: ``(B, 3, H, W)`` in [0, 1], whole 255ths.
-
-    Returns:
-        ``(B, 3, 299, 299)``.
     """
-    mean, std = (image.new_tensor(values).view(1, 3, 1, 1) for values in (_MEAN, _STD))
+    mean, std = (image.new_tensor(values).view(1, 3, 1, 1) for values in (IMAGENET_MEAN, IMAGENET_STD))
     return resize_8_bits(image) * (std / 0.5) + (mean - 0.5) / 0.5
 
 
-def _fid_graph() -> nn.Module:
-    """Torchvision's graph with the original's own pooling, as pytorch-fid builds it."""
-    from pytorch_fid import inception
+def _build_graph(variant: Literal["fid", "mae-far"]) -> nn.Module:
+    """Torchvision's graph; for "fid" with the original's own pooling, as pytorch-fid builds it."""
     from torchvision.models import inception_v3
+
+    if variant == "mae-far":
+        return inception_v3(weights=None, init_weights=False)
+    from pytorch_fid import inception
 
     network = inception_v3(weights=None, num_classes=1008, aux_logits=False, init_weights=False)
     for name, channels, width in (("5b", 192, 32), ("5c", 256, 64), ("5d", 288, 64)):
@@ -123,9 +108,3 @@ def _fid_graph() -> nn.Module:
     network.Mixed_7b = inception.FIDInceptionE_1(1280)
     network.Mixed_7c = inception.FIDInceptionE_2(2048)
     return network
-
-
-def _torchvision_graph() -> nn.Module:
-    from torchvision.models import inception_v3
-
-    return inception_v3(weights=None, init_weights=False)

@@ -10,22 +10,20 @@ from torch import Tensor, nn
 
 from inpaint.features.frozen import FrozenNetwork, check_images, fast_layout, full_precision
 
-LpipsNetwork = Literal["alex", "vgg", "squeeze"]
 _SMALLEST = {"alex": 31, "vgg": 16, "squeeze": 17}  # below, a pooling has nothing left
 
 
 class Lpips(FrozenNetwork):
     """LPIPS 0.1 of pairs of images; the graph is the package's.
 
-    Args:
-        net: the backbone; its weights file is torchvision's, whose classifier is ignored.
+    ``net`` is the backbone; its weights file is torchvision's, whose classifier is ignored.
 
     Source: Zhang et al., "The Unreasonable Effectiveness of Deep Features ..." (CVPR 2018).
     """
 
     ignored = ("classifier.",)
 
-    def __init__(self, net: LpipsNetwork) -> None:
+    def __init__(self, net: Literal["alex", "vgg", "squeeze"]) -> None:
         import lpips
 
         super().__init__()
@@ -48,14 +46,7 @@ class Lpips(FrozenNetwork):
         return self._names.get(key, key)
 
     def forward(self, prediction: Tensor, target: Tensor) -> Tensor:
-        """The distance of each pair.
-
-        Args:
-            prediction: ``(B, 3, H, W)`` RGB in [0, 1].
-            target: as ``prediction``.
-
-        Returns:
-            ``(B,)`` float32, 0 for equal images.
+        """The distance ``(B,)`` float32 of each pair of images ``(B, 3, H, W)`` RGB in [0, 1].
 
         Raises:
             ShapeError: images smaller than the network takes.

@@ -8,84 +8,52 @@ from torch import Tensor
 
 from inpaint.features.frozen import FrozenNetwork, check_images
 
-# MobileNetV2 1.0 (Sandler et al. 2018, table 2): expansion, channels, repeats, stride of the first.
-_STAGES = (
-    (1, 16, 1, 1),
-    (6, 24, 2, 2),
-    (6, 32, 3, 2),
-    (6, 64, 4, 2),
-    (6, 96, 3, 1),
-    (6, 160, 3, 2),
-    (6, 320, 1, 1),
-)
-_STEM_CHANNELS = 32
+_INPUT_SIZE = 224
 
 
 class MobileNetV2Features(FrozenNetwork):
-    """MobileNetV2 1.0 without its classifier.
+    """MobileNetV2 1.0 without its classifier: torchvision's graph, padded as TensorFlow's weights need it.
 
-    Convolutions are named ``c0`` to ``c51`` in the order of the graph; normalisation is folded into them.
-    Torchvision's graph pads on both sides; this one pads as TensorFlow does ("same"), as its weights need.
+    Convolutions are named ``c0`` to ``c51`` in their order; normalisation is folded into them.
     """
 
-    FEATURES = 1280
-    INPUT_SIZE = 224
     weights = "MobileNetV2 1.0"
     ignored = ("c52.",)  # the classifier
 
     def __init__(self) -> None:
+        from torchvision.models import mobilenet_v2
+
         super().__init__()
-        convolutions = [nn.Conv2d(3, _STEM_CHANNELS, 3, stride=2)]
-        # One entry per block: the convolutions it has, and whether its input is added to its output.
-        self._blocks: list[tuple[int, bool]] = []
-        channels = _STEM_CHANNELS
-        for expansion, out_channels, repeats, first_stride in _STAGES:
-            for repeat in range(repeats):
-                stride = first_stride if repeat == 0 else 1
-                wide = channels * expansion
-                block = [nn.Conv2d(channels, wide, 1)] if expansion > 1 else []
-                block.append(nn.Conv2d(wide, wide, 3, stride=stride, groups=wide))
-                block.append(nn.Conv2d(wide, out_channels, 1))
-                convolutions += block
-                self._blocks.append((len(block), stride == 1 and channels == out_channels))
-                channels = out_channels
-        convolutions.append(nn.Conv2d(channels, self.FEATURES, 1))
-        for index, convolution in enumerate(convolutions):
-            self.add_module(f"c{index}", convolution)
+        graph = mobilenet_v2(weights=None, norm_layer=nn.Identity).features
+        convolutions = [(name, m) for name, m in graph.named_modules() if isinstance(m, nn.Conv2d)]
+        for number, (name, plain) in enumerate(convolutions):
+            self.add_module(f"c{number}", convolution := _SameConv2d.like(plain))
+            graph.set_submodule(name, convolution)
+        self._graph = (graph,)  # not a child of its own: its convolutions are
         self.freeze()
 
     def forward(self, image: Tensor) -> Tensor:
-        """Give the pooled features.
-
-        Args:
-            image: ``(B, 3, H, W)`` RGB in [0, 1], any size; resized to 224 x 224 (bilinear, antialiased).
-
-        Returns:
-            ``(B, 1280)`` float32.
-        """
+        """Pooled features ``(B, 1280)`` of images ``(B, 3, H, W)`` RGB in [0, 1], resized to 224 x 224."""
         check_images(image)
-        size = (self.INPUT_SIZE, self.INPUT_SIZE)
-        features = F.interpolate(
-            image.float(), size=size, mode="bilinear", antialias=True, align_corners=False
-        )
-        convolutions = iter(self.children())
-        features = F.relu6(_convolve_same(next(convolutions), features * 2 - 1))
-        for depth, adds in self._blocks:
-            inner = features
-            for _ in range(depth - 1):
-                inner = F.relu6(_convolve_same(next(convolutions), inner))
-            inner = _convolve_same(next(convolutions), inner)  # the last one of a block is linear
-            features = features + inner if adds else inner
-        return F.relu6(_convolve_same(next(convolutions), features)).mean(dim=(2, 3))
+        size = (_INPUT_SIZE, _INPUT_SIZE)
+        image = F.interpolate(image.float(), size=size, mode="bilinear", antialias=True, align_corners=False)
+        return self._graph[0](image * 2 - 1).mean(dim=(2, 3))
 
 
-def _convolve_same(convolution: nn.Module, features: Tensor) -> Tensor:
-    """TensorFlow's "same" padding: an odd pixel of it goes to the right and bottom."""
-    assert isinstance(convolution, nn.Conv2d)
-    padding: list[int] = []
-    for axis in (1, 0):  # F.pad starts with the last dimension
-        kernel, stride = convolution.kernel_size[axis], convolution.stride[axis]
-        length = features.shape[2 + axis]
-        total = max((-(-length // stride) - 1) * stride + kernel - length, 0)
-        padding += [total // 2, total - total // 2]
-    return convolution(F.pad(features, padding) if any(padding) else features)
+class _SameConv2d(nn.Conv2d):
+    """A convolution with TensorFlow's "same" padding: an odd pixel of it goes to the right and bottom."""
+
+    @classmethod
+    def like(cls, plain: nn.Conv2d) -> _SameConv2d:
+        """A new one of the same shape, with a bias."""
+        size, stride = plain.kernel_size[0], plain.stride[0]
+        return cls(plain.in_channels, plain.out_channels, size, stride, groups=plain.groups)
+
+    def forward(self, input: Tensor) -> Tensor:
+        """Pad, then convolve."""
+        padding: list[int] = []
+        for axis in (1, 0):  # F.pad starts with the last dimension
+            kernel, stride, length = self.kernel_size[axis], self.stride[axis], input.shape[2 + axis]
+            total = max((-(-length // stride) - 1) * stride + kernel - length, 0)
+            padding += [total // 2, total - total // 2]
+        return super().forward(F.pad(input, padding) if any(padding) else input)

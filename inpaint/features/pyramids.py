@@ -4,13 +4,10 @@ from __future__ import annotations
 
 from typing import Any, ClassVar, Literal
 
-import torch
 from torch import Tensor
 
-from inpaint.features.frozen import FrozenNetwork, check_images
+from inpaint.features.frozen import IMAGENET_MEAN, IMAGENET_STD, FrozenNetwork, check_images
 from inpaint.features.inception import InceptionFeatures
-
-PyramidNetwork = Literal["mobilenet", "inception"]
 
 
 class MobileNetPyramid(FrozenNetwork):
@@ -18,8 +15,6 @@ class MobileNetPyramid(FrozenNetwork):
 
     weights = "MobileNetV2 with torchvision's key names"
     ignored = ("classifier.", "features.18.")
-    mean: Tensor
-    std: Tensor
     channels: ClassVar = (24, 32, 96, 320)
     TAPS = (3, 6, 13, 17)
 
@@ -29,8 +24,7 @@ class MobileNetPyramid(FrozenNetwork):
         super().__init__()
         self.taps = taps
         self.features = mobilenet_v2(weights=None).features[:18]
-        self.register_buffer("mean", torch.tensor((0.485, 0.456, 0.406)).view(1, 3, 1, 1), persistent=False)
-        self.register_buffer("std", torch.tensor((0.229, 0.224, 0.225)).view(1, 3, 1, 1), persistent=False)
+        self.set_colours(IMAGENET_MEAN, IMAGENET_STD)
         self.freeze()
 
     def forward(self, image: Tensor) -> list[Tensor]:
@@ -67,7 +61,8 @@ class InceptionPyramid(InceptionFeatures):
         return maps
 
 
-def pyramid_class(network: PyramidNetwork) -> type[MobileNetPyramid | InceptionPyramid]:
-    """The class of a network by its name in a config."""
-    kinds: dict[PyramidNetwork, Any] = {"mobilenet": MobileNetPyramid, "inception": InceptionPyramid}
-    return kinds[network]
+PYRAMIDS: dict[Literal["mobilenet", "inception"], type[MobileNetPyramid | InceptionPyramid]] = {
+    "mobilenet": MobileNetPyramid,
+    "inception": InceptionPyramid,
+}
+"""By their names in a config."""

@@ -15,7 +15,7 @@ from eval.measures.networks import NETWORKS as FILES
 from inpaint import metrics
 from inpaint.errors import CheckpointError, InpaintError, ShapeError
 from inpaint.features.mobilenet import MobileNetV2Features
-from inpaint.features.squeezenet import SqueezeNetFeatures
+from inpaint.features.perceptual import SqueezeNetFeatures
 from tests.eval.frechet import frechet_distance
 
 PIXELS = {

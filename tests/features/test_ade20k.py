@@ -7,7 +7,7 @@ import torch
 from safetensors.torch import save_file
 
 from inpaint.errors import CheckpointError, ShapeError
-from inpaint.features.ade20k import SceneFeatures
+from inpaint.features.perceptual import SceneFeatures
 
 
 @pytest.fixture(scope="module")

@@ -10,7 +10,7 @@ from safetensors.torch import load_file, save_file
 from torch import nn
 
 from inpaint.errors import CheckpointError, ShapeError
-from inpaint.features.mobilenet import MobileNetV2Features, _convolve_same
+from inpaint.features.mobilenet import MobileNetV2Features, _SameConv2d
 
 
 @pytest.fixture(scope="module")
@@ -22,7 +22,7 @@ def network() -> MobileNetV2Features:
 
 def delta_convolution(stride: int) -> nn.Conv2d:
     """A convolution that picks the pixel under its centre."""
-    convolution = nn.Conv2d(1, 1, 3, stride=stride, bias=False)
+    convolution = _SameConv2d(1, 1, 3, stride=stride, bias=False)
     nn.init.zeros_(convolution.weight)
     convolution.weight.data[0, 0, 1, 1] = 1
     return convolution
@@ -35,8 +35,8 @@ def delta_convolution(stride: int) -> nn.Conv2d:
 def test_same_padding_is_tensorflows(length: int, stride: int, picked: list[int]) -> None:
     # On even lengths the odd pixel of padding is at the end, so that stride 2 picks the odd pixels.
     picture = torch.arange(float(length)).expand(1, 1, length, length)
-    across = _convolve_same(delta_convolution(stride), picture)
-    down = _convolve_same(delta_convolution(stride), picture.mT)
+    across = delta_convolution(stride)(picture)
+    down = delta_convolution(stride)(picture.mT)
     assert across[0, 0, 0].tolist() == picked
     assert down[0, 0, :, 0].tolist() == picked
 
@@ -51,7 +51,7 @@ def test_the_graph_has_the_published_shape(network: MobileNetV2Features) -> None
     assert shapes["c51.weight"] == (1280, 320, 1, 1)
     # Published: 3.4 million with the classifier of 1,001 classes, that is 2.19 million of weights before it.
     assert sum(v.numel() for k, v in network.state_dict().items() if k.endswith("weight")) == 2_189_760
-    assert sum(adds for _, adds in network._blocks) == 10
+    assert sum(getattr(block, "use_res_connect", False) for block in network._graph[0]) == 10
     assert sum(conv.stride == (2, 2) for conv in network.modules() if isinstance(conv, nn.Conv2d)) == 5
 
 

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from inpaint.errors import ShapeError
-from inpaint.features.prior import MaeFeatures
+from inpaint.features.perceptual import MaeFeatures
 from inpaint.models.mae import MaePreset
 from inpaint.models.presets import build_mae
 

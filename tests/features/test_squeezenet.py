@@ -7,7 +7,7 @@ import torch
 from safetensors.torch import save_file
 
 from inpaint.errors import CheckpointError, ShapeError
-from inpaint.features.squeezenet import SqueezeNetFeatures
+from inpaint.features.perceptual import SqueezeNetFeatures
 
 
 @pytest.fixture(scope="module")

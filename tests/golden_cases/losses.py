@@ -12,7 +12,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from inpaint.features.ade20k import SceneFeatures
+from inpaint.features.perceptual import SceneFeatures
 from inpaint.models.discriminator import PatchDiscriminator
 from inpaint.train.averaging import Ema
 from inpaint.train.losses import (

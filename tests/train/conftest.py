@@ -10,7 +10,7 @@ import torch
 from PIL import Image
 from safetensors.torch import save_file
 
-from inpaint.features.squeezenet import SqueezeNetFeatures
+from inpaint.features.perceptual import SqueezeNetFeatures
 
 
 @pytest.fixture(scope="session")

@@ -8,9 +8,9 @@ import pytest
 import torch
 from safetensors.torch import save_file
 
-from inpaint.features.pyramids import MobileNetPyramid, pyramid_class
-from inpaint.models.discriminator import ProjectedDiscriminator
+from inpaint.features.pyramids import PYRAMIDS, MobileNetPyramid
 from inpaint.models.generator import FourierGenerator, GeneratorPreset
+from inpaint.models.projected_discriminator import ProjectedDiscriminator
 from inpaint.train.config import LossWeights, Variant, read_config
 from inpaint.train.distributed import Processes
 from inpaint.train.fit import fit
@@ -139,7 +139,7 @@ def test_the_projected_discriminator_sees_four_scales_and_learns_in_its_heads_on
 
 def test_the_inception_pyramid_has_the_channels_it_says():
     pytest.importorskip("pytorch_fid")
-    network = pyramid_class("inception")()
+    network = PYRAMIDS["inception"]()
     maps = network(torch.rand(1, 3, 96, 96))
     assert [m.shape[1] for m in maps] == list(network.channels)
 

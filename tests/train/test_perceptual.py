@@ -14,8 +14,7 @@ from safetensors.torch import save_file
 
 from inpaint.checkpoint import save_checkpoint
 from inpaint.errors import CheckpointError, ConfigError, WeightsError
-from inpaint.features.ade20k import SceneFeatures
-from inpaint.features.squeezenet import SqueezeNetFeatures
+from inpaint.features.perceptual import SceneFeatures, SqueezeNetFeatures
 from inpaint.models.presets import build_inpainter, build_mae
 from inpaint.train.config import PERCEPTUAL_FILES, PerceptualNetwork, config_from_table
 from inpaint.train.fit import fit

@@ -15,8 +15,9 @@ from typing import Protocol
 import torch
 from torch import Tensor, nn
 
-from inpaint.features.pyramids import pyramid_class
-from inpaint.models.discriminator import PatchDiscriminator, ProjectedDiscriminator
+from inpaint.features.pyramids import PYRAMIDS
+from inpaint.models.discriminator import PatchDiscriminator
+from inpaint.models.projected_discriminator import ProjectedDiscriminator
 from inpaint.train.compute import autocast, compile_each, uncompiled
 from inpaint.train.config import AcrRunConfig
 from inpaint.train.distributed import Processes
@@ -157,7 +158,7 @@ class ProjectedAdversary(Adversary):
     def __init__(self, config: AcrRunConfig, processes: Processes) -> None:
         assert config.projected_weights is not None
         self._config = config
-        network = pyramid_class(config.projected_network)
+        network = PYRAMIDS[config.projected_network]
         self.features = network.from_file(config.projected_weights).to(processes.device)
         self.discriminator = ProjectedDiscriminator(network.channels, config.projected_width)
         self.discriminator.to(processes.device).train()

@@ -6,10 +6,7 @@ from pathlib import Path
 
 from inpaint.checkpoint import load_checkpoint
 from inpaint.errors import CheckpointError
-from inpaint.features.ade20k import SceneFeatures
-from inpaint.features.frozen import TapNetwork
-from inpaint.features.prior import MaeFeatures
-from inpaint.features.squeezenet import SqueezeNetFeatures
+from inpaint.features.perceptual import MaeFeatures, SceneFeatures, SqueezeNetFeatures, TapNetwork
 from inpaint.models.inpainter import Inpainter
 from inpaint.models.mae import MaskedAutoencoder
 from inpaint.train.config import PerceptualNetwork
