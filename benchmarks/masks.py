@@ -1,7 +1,4 @@
-"""How many training masks a second one CPU thread makes: ``python benchmarks/masks.py``.
-
-The share of drawing what a mask consists of, before it is painted, is reported by itself.
-"""
+"""How many training masks a second one CPU thread makes: ``python benchmarks/masks.py``."""
 
 from __future__ import annotations
 
@@ -12,7 +9,7 @@ from pathlib import Path
 import click
 import torch
 
-from inpaint.random_masks import MASK_KINDS, draw_parts, make_masks, read_shapes
+from inpaint.random_masks import MASK_KINDS, make_masks, read_shapes
 
 
 @click.command()
@@ -22,7 +19,7 @@ from inpaint.random_masks import MASK_KINDS, draw_parts, make_masks, read_shapes
 @click.option("--shapes", type=click.Path(path_type=Path), help="Zip or folder of object shapes.")
 @click.option("--seconds", default=3.0, show_default=True, help="How long to measure.")
 def main(kind: str, count: int, size: int, shapes: Path | None, seconds: float) -> None:
-    """Print masks a second of making them, and of drawing what they consist of."""
+    """Print masks a second."""
     torch.set_num_threads(1)
     silhouettes = read_shapes(shapes) if shapes else None
     generator = torch.Generator().manual_seed(0)
@@ -30,12 +27,7 @@ def main(kind: str, count: int, size: int, shapes: Path | None, seconds: float) 
     def make() -> None:
         make_masks(kind, count, size, size, generator, shapes=silhouettes)
 
-    def draw() -> None:
-        draw_parts(kind, count, (size, size), generator, silhouettes)
-
-    rates = [count / best_time(task, seconds) for task in (make, draw)]
-    click.echo(f"{kind} {size} x {size}, {count} at once: {rates[0]:,.0f} masks/s")
-    click.echo(f"  of which the draw on one CPU thread: {rates[1]:,.0f} masks/s")
+    click.echo(f"{kind} {size} x {size}, {count} at once: {count / best_time(make, seconds):,.0f} masks/s")
 
 
 def best_time(task: Callable[[], None], seconds: float) -> float:

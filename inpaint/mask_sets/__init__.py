@@ -142,7 +142,7 @@ def _draw(
     seen = []
     while len(seen) < _MOST_TRIES:
         drawn = draw_candidates(kind, _TRIES_AT_ONCE, record.height, record.width, generator, shapes=shapes)
-        for hole in drawn.numpy():
+        for hole in drawn.view(np.bool_):
             seen.append(float(hole.mean()))
             if low <= seen[-1] < high and 0 < seen[-1] < 1:
                 return hole

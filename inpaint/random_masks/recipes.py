@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from inpaint.errors import ConfigError
 
@@ -14,9 +14,8 @@ DESIGN_SIZE = 256
 """The mixture's numbers are pixels at this short side, and scale with it."""
 
 
-@dataclass(frozen=True)
-class StrokeRecipe:
-    """Numbers of the irregular strokes, in pixels; how they are used: ``primitives.draw_lines``."""
+class StrokeRecipe(NamedTuple):
+    """Numbers of the irregular strokes, in pixels; how they are used: ``drawing.draw_lines``."""
 
     min_times: int
     max_times: int
@@ -25,9 +24,8 @@ class StrokeRecipe:
     max_angle: int = 4
 
 
-@dataclass(frozen=True)
-class BoxRecipe:
-    """Numbers of the boxes, in pixels; how they are used: ``primitives.draw_boxes``."""
+class BoxRecipe(NamedTuple):
+    """Numbers of the boxes, in pixels; how they are used: ``drawing.draw_boxes``."""
 
     min_times: int
     max_times: int
@@ -36,8 +34,7 @@ class BoxRecipe:
     margin: int
 
 
-@dataclass(frozen=True)
-class MaskRecipe:
+class MaskRecipe(NamedTuple):
     """Strokes or boxes at random: a mask consists of boxes with probability ``box_share``."""
 
     strokes: StrokeRecipe
@@ -62,15 +59,6 @@ MIXED_STROKES = tuple(LAMA_RECIPES[name].strokes for name in ("thin_256", "mediu
 MIXED_SHARES = {"irregular": 0.4, "objects": 0.4, "both": 0.2}
 LAMA_KINDS = ("thin", "medium", "thick", "train")
 MASK_KINDS = (*LAMA_KINDS, "boxes", "objects", "mixed")
-
-
-def find_recipe(kind: str, short_side: int) -> tuple[MaskRecipe, float]:
-    """The published numbers of a LaMa kind at a size, and the factor they are scaled by.
-
-    Sides of 256 and (except for train) 512 pixels have numbers of their own; other sizes scale those of 256.
-    """
-    recipe = LAMA_RECIPES.get(f"{kind}_{short_side}")
-    return (recipe, 1.0) if recipe else (LAMA_RECIPES[f"{kind}_256"], short_side / DESIGN_SIZE)
 
 
 def default_limit(kind: str) -> float:

@@ -67,7 +67,7 @@ def read_shapes(path: str | Path) -> ObjectShapes:
     """
     path = Path(path)
     try:
-        return ObjectShapes.from_images(_folder_images(path) if path.is_dir() else _zip_images(path))
+        return ObjectShapes.from_images(_read_images(path))
     except DataError as error:
         raise DataError(f"{path}: {error}") from error
     except (OSError, zipfile.BadZipFile) as error:
@@ -76,11 +76,10 @@ def read_shapes(path: str | Path) -> ObjectShapes:
         ) from error
 
 
-def _folder_images(path: Path) -> Iterator[NDArray]:
-    return (_read_image(file) for file in sorted(path.glob("*.png")))
-
-
-def _zip_images(path: Path) -> Iterator[NDArray]:
+def _read_images(path: Path) -> Iterator[NDArray]:
+    if path.is_dir():
+        yield from (_read_image(file) for file in sorted(path.glob("*.png")))
+        return
     with zipfile.ZipFile(path) as archive:
         for name in sorted(archive.namelist()):
             if name.lower().endswith(".png"):

@@ -1,85 +1,56 @@
-"""What random masks consist of, drawn for many masks at once: lines, boxes and placed objects.
+"""What random masks consist of: lines, boxes and placed objects, drawn for many masks at once.
 
-Everything here is a handful of numbers a mask, so that many masks are drawn at once.
+The random numbers of all masks are drawn first, as tables, and then painted with OpenCV on a canvas, a
+``(count, H, W)`` array of uint8 with 1 = hole. ``masks`` are the numbers ``(K,)`` int64 of those that get
+something; ``generator`` is a CPU generator, which is advanced.
 """
 
 from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import astuple
-from typing import NamedTuple
 
+import cv2
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Generator, Tensor
 
 from inpaint.random_masks.recipes import BoxRecipe, MaskRecipe, StrokeRecipe
-from inpaint.random_masks.shapes import ObjectShapes
+from inpaint.random_masks.shapes import SIDE, ObjectShapes
 
-Size = tuple[int, int]  # (H, W)
-
+Canvas = NDArray[np.uint8]
 _MAX_SEGMENTS = 5
 _MAX_OBJECTS = 4
 
 
-class Parts(NamedTuple):
-    """Parts of several masks: tables of int64 with a row a part; the first column says of which mask."""
-
-    lines: Tensor
-    """``(N, 6)``: mask, x and y of one end, x and y of the other, width of the round brush."""
-    boxes: Tensor
-    """``(N, 5)``: mask, top, left, bottom, right; bottom and right are outside."""
-    objects: Tensor
-    """``(N, 9)``: mask, number within it, shape, top, left, height, width, mirrored in y, in x."""
-
-
-def join_parts(*groups: Parts) -> Parts:
-    """All parts of several groups."""
-    return Parts(*(torch.cat(tables) for tables in zip(*groups, strict=True)))
-
-
-def no_parts() -> Parts:
-    """Nothing to paint."""
-    return Parts(*(torch.zeros(0, columns, dtype=torch.int64) for columns in (6, 5, 9)))
-
-
-def draw_recipe(
-    recipe: MaskRecipe, count: int, size: Size, generator: Generator, scale: float = 1.0
-) -> Parts:
+def draw_recipe(canvas: Canvas, recipe: MaskRecipe, generator: Generator, scale: float = 1.0) -> None:
     """LaMa's masks: each consists of boxes with the probability ``box_share``, else of lines."""
-    masks = torch.arange(count)
-    with_boxes = _uniform((count,), generator) < recipe.box_share
-    with_lines = masks[~with_boxes]
-    lines = draw_lines([recipe.strokes], torch.zeros_like(with_lines), with_lines, size, generator, scale)
-    if recipe.boxes is None:
-        return lines
-    return join_parts(lines, draw_boxes(recipe.boxes, masks[with_boxes], size, generator, scale))
+    masks = torch.arange(len(canvas))
+    with_boxes = _uniform((len(canvas),), generator) < recipe.box_share
+    which = torch.zeros_like(masks[~with_boxes])
+    draw_lines(canvas, masks[~with_boxes], [recipe.strokes], which, generator, scale)
+    if recipe.boxes is not None:
+        draw_boxes(canvas, masks[with_boxes], recipe.boxes, generator, scale)
 
 
 def draw_lines(
+    canvas: Canvas,
+    masks: Tensor,
     recipes: Sequence[StrokeRecipe],
     which: Tensor,
-    masks: Tensor,
-    size: Size,
     generator: Generator,
     scale: float = 1.0,
-) -> Parts:
+) -> None:
     """LaMa's broken lines of changing width.
 
     Each of ``min_times`` to ``max_times + 1`` strokes starts anywhere and has one to five segments. The angle
     is 0.01 plus a whole number of radians below ``max_angle`` (mirrored in every other stroke), the length 10
-    plus up to ``max_length``, the width 5 plus up to ``max_width``; all end at the image's border.
-
-    Args:
-        recipes: the numbers.
-        which: ``(K,)`` int64, the recipe of each mask.
-        masks: ``(K,)`` int64, the masks that get lines.
-        size: (H, W) of the masks.
-        generator: a CPU generator; it is advanced.
-        scale: factor of lengths and widths.
+    plus up to ``max_length``, the width 5 plus up to ``max_width``; all end at the image's border. ``which``
+    is the recipe of each mask, ``scale`` a factor of lengths and widths.
     """
-    height, width = size
-    numbers = torch.tensor([astuple(recipe) for recipe in recipes], dtype=torch.float64)[which]
+    height, width = canvas.shape[1:]
+    numbers = torch.tensor(recipes, dtype=torch.float64)[which]
     fewest, most = numbers[:, 0], numbers[:, 1]
     times = fewest + (_uniform((len(masks),), generator) * (most - fewest + 2)).floor()
     owner, number = _spread(masks, times.long())
@@ -97,18 +68,18 @@ def draw_lines(
         lines.append(torch.stack([owner, x, y, end_x, end_y, breadth], dim=1))
         x, y = end_x, end_y
     drawn = torch.arange(_MAX_SEGMENTS)[:, None] <= (segments * _MAX_SEGMENTS).floor()
-    return no_parts()._replace(lines=torch.stack(lines)[drawn].long())
+    for mask, x1, y1, x2, y2, breadth in torch.stack(lines)[drawn].long().tolist():
+        cv2.line(canvas[mask], (x1, y1), (x2, y2), 1, breadth)
 
 
 def draw_boxes(
-    recipe: BoxRecipe, masks: Tensor, size: Size, generator: Generator, scale: float = 1.0
-) -> Parts:
+    canvas: Canvas, masks: Tensor, recipe: BoxRecipe, generator: Generator, scale: float = 1.0
+) -> None:
     """LaMa's boxes, ``min_times`` to ``max_times`` a mask, sides from ``min_size`` to ``max_size``.
 
-    There are none where the image leaves no room inside the margin. The arguments are those of
-    :func:`draw_lines`.
+    There are none where the image leaves no room inside the margin.
     """
-    height, width = size
+    height, width = canvas.shape[1:]
     margin = round(recipe.margin * scale)
     smallest = max(1, round(recipe.min_size * scale))
     largest = min(round(recipe.max_size * scale), height - 2 * margin, width - 2 * margin)
@@ -116,24 +87,25 @@ def draw_boxes(
     owner, _ = _spread(masks, times)
     along_h, along_w, along_y, along_x = _uniform((4, len(owner)), generator)
     if largest < 1:
-        return no_parts()
+        return
     choices = max(1, largest - smallest + 1)
     box_height = (smallest + (along_h * choices).floor()).clamp(max=largest)
     box_width = (smallest + (along_w * choices).floor()).clamp(max=largest)
     top = margin + (along_y * (height - 2 * margin - box_height + 1)).floor()
     left = margin + (along_x * (width - 2 * margin - box_width + 1)).floor()
     boxes = torch.stack([owner, top, left, top + box_height, left + box_width], dim=1)
-    return no_parts()._replace(boxes=boxes.long())
+    for mask, begin_y, begin_x, end_y, end_x in boxes.long().tolist():
+        canvas[mask, begin_y:end_y, begin_x:end_x] = 1
 
 
-def draw_objects(shapes: ObjectShapes, masks: Tensor, size: Size, generator: Generator) -> Parts:
+def draw_objects(canvas: Canvas, masks: Tensor, shapes: ObjectShapes, generator: Generator) -> None:
     """One to four object shapes a mask, scaled, stretched, mirrored and moved.
 
     A shape covers 2 to 27 % of the image, unless its box would then outgrow the image by more than a
     fifth. Its centre comes anywhere inside the image; what leaves it is cut off.
     """
-    height, width = size
-    owner, number = _spread(masks, 1 + _below(_MAX_OBJECTS, len(masks), generator))
+    height, width = canvas.shape[1:]
+    owner, _ = _spread(masks, 1 + _below(_MAX_OBJECTS, len(masks), generator))
     which, area, stretch, flip_y, flip_x, along_y, along_x = _uniform((7, len(owner)), generator)
     shape = (which * len(shapes)).long()
     shape_height, shape_width = shapes.sizes[shape].double().unbind(1)
@@ -144,8 +116,26 @@ def draw_objects(shapes: ObjectShapes, masks: Tensor, size: Size, generator: Gen
     box_width = (scale * stretch * shape_width).clamp(max=1.2 * width).round().clamp(min=1)
     top = (along_y * height - box_height / 2).floor()
     left = (along_x * width - box_width / 2).floor()
-    columns = [owner, number, shape, top, left, box_height, box_width, flip_y < 0.5, flip_x < 0.5]
-    return no_parts()._replace(objects=torch.stack([column.long() for column in columns], dim=1))
+    columns = torch.stack([owner, shape, top, left, box_height, box_width, flip_y < 0.5, flip_x < 0.5], dim=1)
+    for mask, number, *place in columns.long().tolist():
+        stamp(canvas[mask], shapes.bits[number].numpy(), *place)
+
+
+def stamp(
+    mask: Canvas, bits: Canvas, top: int, left: int, height: int, width: int, flip_y: int, flip_x: int
+) -> None:
+    """Paint one shape, stretched to a box that may leave the mask, by nearest pixels."""
+    rows, y = _source(mask.shape[0], top, height, flip_y)
+    columns, x = _source(mask.shape[1], left, width, flip_x)
+    mask[y, x] |= np.unpackbits(bits, axis=1).take(rows, axis=0).take(columns, axis=1)
+
+
+def _source(length: int, start: int, extent: int, flip: int) -> tuple[np.ndarray, slice]:
+    """Rows (columns) of the stretched shape that lie on a mask of so many, and where they lie."""
+    begin, end = max(start, 0), min(start + extent, length)
+    place = np.arange(begin, max(begin, end)) - start
+    source = (2 * place + 1) * SIDE // (2 * extent)
+    return SIDE - 1 - source if flip else source, slice(begin, max(begin, end))
 
 
 def _spread(masks: Tensor, times: Tensor) -> tuple[Tensor, Tensor]:
