@@ -6,10 +6,12 @@ process or the worker it is made in.
 
 from __future__ import annotations
 
+import functools
 import importlib
 import math
 import os
 import random
+import threading
 from typing import Any
 
 import cv2
@@ -26,25 +28,13 @@ DISTORTION_DRAWS = 14  # random numbers a distortion needs: angle, zoom, four co
 
 @torch.no_grad()
 def distort(image: Tensor, draws: NDArray[np.float64], settings: Augment) -> Tensor:
-    """Turn, zoom, tilt and recolour each image of a batch on its device.
+    """Turn, zoom, tilt and recolour each image of a batch on its device: (B, 3, S, S) float32 in [0, 1].
 
-    What comes in from outside the image is its reflection.
-
-    Args:
-        image: (B, 3, S, S) float32 in [0, 1].
-        draws: (B, `DISTORTION_DRAWS`) in [0, 1).
-        settings: how far each distortion goes at most.
-
-    Returns:
-        (B, 3, S, S) float32 in [0, 1].
+    What comes in from outside the image is its reflection. `draws` are (B, `DISTORTION_DRAWS`) in [0, 1),
+    `settings` how far each distortion goes at most.
     """
     try:
-        from kornia.enhance import (
-            adjust_brightness_accumulative,
-            adjust_contrast_with_mean_subtraction,
-            adjust_hue,
-            adjust_saturation,
-        )
+        from kornia import enhance
         from kornia.geometry.transform import warp_perspective
     except ImportError:
         raise InpaintError(
@@ -58,56 +48,51 @@ def distort(image: Tensor, draws: NDArray[np.float64], settings: Augment) -> Ten
             matrix = _movements(spread, image.shape[-1], settings).float().to(image.device)
             size = (image.shape[-2], image.shape[-1])
             image = warp_perspective(image, matrix, size, padding_mode="reflection")
-        changes = spread[:, 10:].float().to(image.device)
+        brightness, contrast, saturation, hue = spread[:, 10:].float().to(image.device).unbind(1)
         if settings.brightness:
-            image = adjust_brightness_accumulative(image, 1 + settings.brightness * changes[:, 0])
+            image = enhance.adjust_brightness_accumulative(image, 1 + settings.brightness * brightness)
         if settings.contrast:
-            image = adjust_contrast_with_mean_subtraction(image, 1 + settings.contrast * changes[:, 1])
+            image = enhance.adjust_contrast_with_mean_subtraction(image, 1 + settings.contrast * contrast)
         if settings.saturation:
-            image = adjust_saturation(image, 1 + settings.saturation * changes[:, 2])
+            image = enhance.adjust_saturation(image, 1 + settings.saturation * saturation)
         if settings.hue:
-            image = adjust_hue(image, 2 * math.pi * settings.hue * changes[:, 3])
+            image = enhance.adjust_hue(image, 2 * math.pi * settings.hue * hue)
     return image.clamp(0, 1)
 
 
-class LamaDistortions:
-    """Distort and crop single photos as for LaMa: perspective, turn and zoom, lens, crop, flip, colours.
+def require_albumentations() -> None:
+    """Find the library that :func:`distort_as_lama` needs; InpaintError if it is not installed."""
+    os.environ.setdefault("NO_ALBUMENTATIONS_UPDATE", "1")  # else importing it asks the network for news
+    try:
+        importlib.import_module("albumentations")
+    except ImportError:
+        raise InpaintError(
+            "augment.kind = 'lama' needs albumentations; run: pip install 'mae-acr-inpaint[train]'"
+        ) from None
+
+
+def distort_as_lama(photo: NDArray[np.uint8], size: int, seed: int) -> NDArray[np.uint8]:
+    """Distort and crop one photo as for LaMa: perspective, turn and zoom, lens, crop, flip, colours.
+
+    Args:
+        photo: (H, W, 3) uint8; mirrored at its edges where it is smaller than the crop.
+        size: side of the crop.
+        seed: of this photo; the same gives the same crop.
+
+    Returns:
+        (size, size, 3) uint8.
 
     Source:
         Suvorov et al., LaMa (WACV 2022): scale 0.7 to 1.3, 40 degrees, brightness and contrast 0.2; each
         distortion on half of the photos. Strengths of the others: small ones of our choice.
     """
-
-    def __init__(self) -> None:
-        """Find the library; InpaintError if albumentations is not installed."""
-        os.environ.setdefault("NO_ALBUMENTATIONS_UPDATE", "1")  # else importing it asks the network for news
-        try:
-            importlib.import_module("albumentations")
-        except ImportError:
-            raise InpaintError(
-                "augment.kind = 'lama' needs albumentations; run: pip install 'mae-acr-inpaint[train]'"
-            ) from None
-        self._pipelines: dict[int, Any] = {}
-
-    def __call__(self, photo: NDArray[np.uint8], size: int, seed: int) -> NDArray[np.uint8]:
-        """Distort one photo.
-
-        Args:
-            photo: (H, W, 3) uint8; mirrored at its edges where it is smaller than the crop.
-            size: side of the crop.
-            seed: of this photo; the same gives the same crop.
-
-        Returns:
-            (size, size, 3) uint8.
-        """
-        if size not in self._pipelines:  # sizes may cycle
-            self._pipelines[size] = _lama_pipeline(size)
-        pipeline = self._pipelines[size]
-        pipeline.set_random_state(np.random.default_rng(seed), random.Random(seed))
-        return pipeline(image=photo)["image"]
+    pipeline = _lama_pipeline(size, threading.get_ident())  # it has a random state
+    pipeline.set_random_state(np.random.default_rng(seed), random.Random(seed))
+    return pipeline(image=photo)["image"]
 
 
-def _lama_pipeline(size: int) -> Any:
+@functools.lru_cache(maxsize=64)  # sizes may cycle
+def _lama_pipeline(size: int, thread: int) -> Any:
     import albumentations as A
 
     mirror = cv2.BORDER_REFLECT_101

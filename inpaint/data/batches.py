@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import io
 from collections.abc import Callable
-from typing import NamedTuple, Protocol
+from concurrent.futures import Future, ThreadPoolExecutor
+from typing import Generic, NamedTuple, TypeVar
 
 import numpy as np
 import torch
@@ -14,19 +16,18 @@ from torch import Tensor
 
 from inpaint.data.augment import DISTORTION_DRAWS, distort
 from inpaint.data.config import DataConfig
-from inpaint.data.crops import choose_crops
-from inpaint.data.masks import draw_masks
-from inpaint.data.memory import describe_broken, load_photos
-from inpaint.data.prefetch import Prefetcher
-from inpaint.data.randomness import indices_at, random_rows
-from inpaint.data.size_schedule import size_at
-from inpaint.data.sources import PhotoIndex, index_photos
+from inpaint.data.crops import choose_crops, size_at
+from inpaint.data.memory import load_photos
+from inpaint.data.randomness import draw_masks, indices_at, random_rows
+from inpaint.data.sources import PhotoIndex, describe_broken, index_photos
 from inpaint.data.stream import PhotoStream
 from inpaint.device import to_device
 from inpaint.errors import DataError
 from inpaint.random_masks import ObjectShapes, read_shapes
 
 _SAMPLED = 32  # photos that are opened before the first step
+_PREFETCHED = 2  # batches
+Made = TypeVar("Made")
 
 
 class Batch(NamedTuple):
@@ -44,18 +45,6 @@ class Batch(NamedTuple):
     def pieces(self, count: int) -> list[tuple[Tensor, Tensor]]:
         """Image and mask in ``count`` equal parts, for gradient accumulation."""
         return list(zip(self.image.chunk(count), self.mask.chunk(count), strict=True))
-
-
-class ImageSource(Protocol):
-    """Where a run's images come from."""
-
-    def __len__(self) -> int:
-        """Number of photos."""
-        ...
-
-    def batch_at(self, images_seen: int) -> tuple[Tensor, Tensor | None]:
-        """Images (B, 3, S, S) in [0, 1] of the batch that follows, and their holes if it draws them."""
-        ...
 
 
 class Batches:
@@ -79,18 +68,16 @@ class Batches:
         shapes = read_shapes(config.shapes) if config.shapes else None
         index = index_photos(config.photos, limit=config.photo_limit, cache=config.out / "shards")
         _sample_photos(index, config.kept_size if config.keep == "memory" else config.size, on_problem)
-        source: ImageSource
+        source: _PhotosInMemory | PhotoStream
         if config.keep == "memory":
             source = _PhotosInMemory(config, index, rows, device, on_problem)
         else:
             source = PhotoStream(config, index, rows, device, shapes, on_problem)
-        make = functools.partial(_make_batch, config, source, shapes, device, rows)
         # On the network's own stream a batch would wait for whole steps of the network.
         self._stream = torch.cuda.Stream(device, priority=-1) if device.type == "cuda" else None
         self._photos = len(source)
-        self._prefetcher = Prefetcher(
-            functools.partial(_on_stream, self._stream, make), config.batch_size, config.images
-        )
+        make = functools.partial(_make_batch, config, source, shapes, device, self._stream, rows)
+        self._prefetcher = Prefetcher(make, config.batch_size, config.images)
 
     def __len__(self) -> int:
         """Number of photos."""
@@ -110,42 +97,55 @@ class Batches:
         return batch
 
 
-def _on_stream(stream: torch.cuda.Stream | None, make: Callable[[int], Batch], images_seen: int) -> Batch:
-    """Make a batch beside the network's work, and wait until it is there."""
-    if stream is None:
-        return make(images_seen)
-    with torch.cuda.stream(stream):
-        batch = make(images_seen)
-    stream.synchronize()
-    return batch
+class Prefetcher(Generic[Made]):
+    """Call `make(images_seen)` in a thread, in order, for the next batches before they are asked for.
+
+    `step` are the images in a batch; no batch that begins at `end` or later is prefetched.
+    """
+
+    def __init__(self, make: Callable[[int], Made], step: int, end: int) -> None:
+        self._make, self._step, self._end = make, step, end
+        self._thread = ThreadPoolExecutor(1, thread_name_prefix="batches")
+        self._waiting: dict[int, Future[Made]] = {}
+
+    def batch_at(self, images_seen: int) -> Made:
+        """What `make(images_seen)` gives or raises; starts on the batches after it."""
+        if images_seen not in self._waiting:  # the first batch, or a jump: what was prefetched is of no use
+            for future in self._waiting.values():
+                future.cancel()
+            self._waiting = {images_seen: self._thread.submit(self._make, images_seen)}
+        for number in range(1, _PREFETCHED + 1):
+            following = images_seen + number * self._step
+            if following < self._end and following not in self._waiting:
+                self._waiting[following] = self._thread.submit(self._make, following)
+        return self._waiting.pop(images_seen).result()
 
 
 def _make_batch(
     config: DataConfig,
-    source: ImageSource,
+    source: _PhotosInMemory | PhotoStream,
     shapes: ObjectShapes | None,
     device: torch.device,
+    stream: torch.cuda.Stream | None,
     rows: slice,
     images_seen: int,
 ) -> Batch:
-    image, mask = source.batch_at(images_seen)
-    first, count = images_seen + rows.start, len(image)
-    if config.augment.distorts:
-        draws = random_rows(config.seed, "distortions", first, count, DISTORTION_DRAWS)
-        image = distort(image, draws, config.augment)
-    if mask is None:
-        size, numbers = image.shape[-1], {"batch_size": config.batch_size, "seed": config.seed}
-        mask = _send(draw_masks(config.masks, first, count, size, **numbers, shapes=shapes), device)
+    """Make a batch, on a GPU beside the network's work."""
+    with torch.cuda.stream(stream) if stream else contextlib.nullcontext():
+        image, mask = source.batch_at(images_seen)
+        first, count = images_seen + rows.start, len(image)
+        if config.augment.distorts:
+            draws = random_rows(config.seed, "distortions", first, count, DISTORTION_DRAWS)
+            image = distort(image, draws, config.augment)
+        if mask is None:
+            numbers = {"batch_size": config.batch_size, "seed": config.seed, "shapes": shapes}
+            mask = draw_masks(config.masks, first, count, image.shape[-1], **numbers)
+            # Drawn with OpenCV also for a GPU: there every attempt at a mask would have to be waited for,
+            # and an H100 made fewer of them than one processor core.
+            mask = mask if device.type == "cpu" else to_device(mask.byte(), device).float()
+    if stream is not None:
+        stream.synchronize()
     return Batch(image, mask, images_seen, rows)
-
-
-def _send(mask: Tensor, device: torch.device) -> Tensor:
-    """Bring masks to the device, without waiting for it.
-
-    They are drawn with OpenCV also for a GPU: there every attempt at a mask would have to be waited for, and
-    an H100 made fewer of them than one processor core.
-    """
-    return mask if device.type == "cpu" else to_device(mask.byte(), device).float()
 
 
 class _PhotosInMemory:

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
 
-from inpaint.errors import ConfigError
 from inpaint.strict import at_least, between
 
 Keep = Literal["memory", "disk"]
@@ -110,39 +110,31 @@ class DataConfig:
         """Side of the squares that photos are kept as in memory."""
         return self.photo_size or max(self.size, 256)
 
-
-def check_data_together(config: DataConfig) -> None:
-    """Check what one value alone cannot show.
-
-    Raises:
-        ConfigError: keys that contradict each other.
-    """
-    if not config.photos:
-        raise ConfigError("photos is empty, expected at least one folder, list or shard")
-    kind = config.augment.kind
-    if kind == "lama" and config.keep != "disk":
-        raise ConfigError(
-            "augment.kind is 'lama' with keep = 'memory', expected keep = 'disk': workers do it"
-        )
-    if kind == "lama" and config.augment.distorts:
-        raise ConfigError("augment.kind is 'lama' together with other distortions, expected one or the other")
-    if config.keep == "disk" and config.photo_size is not None and kind != "lama":
-        raise ConfigError(
-            f"photo_size is {config.photo_size} with keep = 'disk', expected none: "
-            "crops are cut from the photo as it is"
-        )
-    if config.keep == "memory" and config.workers is not None:
-        raise ConfigError(f"workers is {config.workers} with keep = 'memory', expected keep = 'disk'")
-    if config.masks == "objects" and config.shapes is None:
-        raise ConfigError("masks is 'objects' without shapes, expected shapes = 'FOLDER or ZIP'")
-    if (config.early_size is None) != (config.early_share == 0):
-        raise ConfigError(
-            f"early_size is {config.early_size} with early_share = {config.early_share}, expected both or "
-            "neither"
-        )
-    smallest = config.smallest_size
-    if smallest is not None and (smallest >= config.size or (config.size - smallest) % SIZE_STEP):
-        raise ConfigError(
-            f"smallest_size is {smallest}, expected less than size ({config.size}) by a "
-            f"multiple of {SIZE_STEP}"
-        )
+    def contradictions(self) -> Iterator[str]:
+        """What one value alone cannot show: a line for each fault."""
+        kind, smallest = self.augment.kind, self.smallest_size
+        if not self.photos:
+            yield "photos is empty, expected at least one folder, list or shard"
+        if kind == "lama" and self.keep != "disk":
+            yield "augment.kind is 'lama' with keep = 'memory', expected keep = 'disk': workers do it"
+        if kind == "lama" and self.augment.distorts:
+            yield "augment.kind is 'lama' together with other distortions, expected one or the other"
+        if self.keep == "disk" and self.photo_size is not None and kind != "lama":
+            yield (
+                f"photo_size is {self.photo_size} with keep = 'disk', expected none: "
+                "crops are cut from the photo as it is"
+            )
+        if self.keep == "memory" and self.workers is not None:
+            yield f"workers is {self.workers} with keep = 'memory', expected keep = 'disk'"
+        if self.masks == "objects" and self.shapes is None:
+            yield "masks is 'objects' without shapes, expected shapes = 'FOLDER or ZIP'"
+        if (self.early_size is None) != (self.early_share == 0):
+            yield (
+                f"early_size is {self.early_size} with early_share = {self.early_share}, "
+                "expected both or neither"
+            )
+        if smallest is not None and (smallest >= self.size or (self.size - smallest) % SIZE_STEP):
+            yield (
+                f"smallest_size is {smallest}, expected less than size ({self.size}) by a "
+                f"multiple of {SIZE_STEP}"
+            )

@@ -8,8 +8,8 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable
-from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
@@ -18,7 +18,7 @@ from PIL import Image
 from torch import Tensor
 
 from inpaint.data.crops import crop_and_resize
-from inpaint.data.sources import PhotoIndex, decode_photo
+from inpaint.data.sources import PhotoIndex, decode_photo, describe_broken
 from inpaint.errors import DataError
 
 _IN_FLIGHT = 256  # decoded photos waiting for their place; bounds the memory beside the set itself
@@ -48,7 +48,7 @@ class PhotoSet:
             free, _ = torch.cuda.mem_get_info(device)
             if self.photos.nbytes > _DEVICE_SHARE * free:
                 return self
-        return PhotoSet(self.photos.to(device), self.names, self.skipped)
+        return replace(self, photos=self.photos.to(device))
 
     def crop(
         self,
@@ -57,7 +57,7 @@ class PhotoSet:
         mirrored: NDArray[np.bool_],
         *,
         size: int,
-        device: torch.device | str | None = None,
+        device: torch.device | None = None,
     ) -> Tensor:
         """Cut one crop from each of the photos named by `indices`; see `crop_and_resize`.
 
@@ -65,73 +65,57 @@ class PhotoSet:
             (B, 3, size, size) float32 RGB in [0, 1].
         """
         chosen = self.photos[indices.to(self.photos.device)]
-        target = chosen.device if device is None else torch.device(device)
+        target = device or chosen.device
         places, flips = torch.from_numpy(boxes).to(target), torch.from_numpy(mirrored).to(target)
         return crop_and_resize(chosen.to(target), places, flips, size)
 
 
 def load_photos(
-    index: PhotoIndex,
-    size: int,
-    *,
-    squeeze: bool = False,
-    on_problem: Callable[[str], None],
-    threads: int | None = None,
+    index: PhotoIndex, size: int, *, squeeze: bool = False, on_problem: Callable[[str], None]
 ) -> PhotoSet:
-    """Decode photos into memory, as squares of side `size`.
+    """Decode photos into memory, as squares of side `size`: the middle, or the whole photo squeezed.
 
     Raises:
         DataError: no photo could be read, or there are more than the machine's memory holds.
     """
-    _refuse_more_than_memory(len(index), size)
-    photos = np.empty((len(index), 3, size, size), dtype=np.uint8)
-    kept: list[str] = []
-
-    def settle(name: str, decoded: Future[NDArray[np.uint8]]) -> None:
-        try:
-            photos[len(kept)] = decoded.result()
-        except Exception as problem:  # any broken file: Pillow raises a dozen different classes
-            on_problem(describe_broken(name, problem))
-        else:
-            kept.append(name)
-
-    with ThreadPoolExecutor(threads or os.cpu_count() or 1) as pool:
-        waiting: list[tuple[str, Future[NDArray[np.uint8]]]] = []
-        for number in range(len(index)):
-            waiting.append((index.name(number), pool.submit(_load_square, index, number, size, squeeze)))
-            if len(waiting) > _IN_FLIGHT:
-                settle(*waiting.pop(0))
-        for entry in waiting:
-            settle(*entry)
-    if not kept:
-        raise DataError(f"no readable photo among {len(index)}, such as {index.name(0)}")
-    return PhotoSet(torch.from_numpy(photos[: len(kept)]), tuple(kept), skipped=len(index) - len(kept))
-
-
-def describe_broken(name: str, problem: Exception) -> str:
-    """The one line that a broken photo costs."""
-    reason = (str(problem) or type(problem).__name__).splitlines()[0]
-    return f"{name}: cannot be read as a photo, left out ({reason})"
-
-
-def _load_square(index: PhotoIndex, number: int, size: int, squeeze: bool) -> NDArray[np.uint8]:
-    """Decode one photo to (3, size, size) uint8."""
-    photo = decode_photo(index.read(number))
-    side = min(photo.size)
-    left, top = (photo.width - side) // 2, (photo.height - side) // 2
-    box = (0, 0, *photo.size) if squeeze else (left, top, left + side, top + side)
-    square = photo.crop(box)
-    if square.size != (size, size):
-        square = square.resize((size, size), Image.Resampling.LANCZOS)
-    return np.asarray(square).transpose(2, 0, 1)
-
-
-def _refuse_more_than_memory(count: int, size: int) -> None:
-    needed = count * 3 * size * size
+    needed = len(index) * 3 * size * size
     if hasattr(os, "sysconf"):  # not on Windows
         memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
         if needed > memory:
             raise DataError(
-                f"{count} photos at {size} x {size} take {needed / 1e9:.0f} GB of memory and this machine "
-                f"has {memory / 1e9:.0f} GB; expected keep = 'disk', a smaller photo_size or a photo_limit"
+                f"{len(index)} photos at {size} x {size} take {needed / 1e9:.0f} GB of memory and this "
+                f"machine has {memory / 1e9:.0f} GB; expected keep = 'disk', a smaller photo_size or a "
+                "photo_limit"
             )
+    photos = np.empty((len(index), 3, size, size), dtype=np.uint8)
+    kept: list[str] = []
+
+    def load(number: int) -> NDArray[np.uint8] | Exception:
+        try:
+            return _load_square(index.read(number), size, squeeze)
+        except Exception as problem:  # any broken file: Pillow raises a dozen different classes
+            return problem
+
+    with ThreadPoolExecutor(os.cpu_count() or 1) as pool:
+        for first in range(0, len(index), _IN_FLIGHT):
+            numbers = range(first, min(first + _IN_FLIGHT, len(index)))
+            for number, square in zip(numbers, pool.map(load, numbers), strict=True):
+                if isinstance(square, Exception):
+                    on_problem(describe_broken(index.name(number), square))
+                else:
+                    photos[len(kept)] = square
+                    kept.append(index.name(number))
+    if not kept:
+        raise DataError(f"no readable photo among {len(index)}, such as {index.name(0)}")
+    return PhotoSet(torch.from_numpy(photos[: len(kept)]), tuple(kept), len(index) - len(kept))
+
+
+def _load_square(content: bytes, size: int, squeeze: bool) -> NDArray[np.uint8]:
+    """Decode one photo to (3, size, size) uint8."""
+    photo = decode_photo(content)
+    side = min(photo.size)
+    left, top = (photo.width - side) // 2, (photo.height - side) // 2
+    square = photo.crop((0, 0, *photo.size) if squeeze else (left, top, left + side, top + side))
+    if square.size != (size, size):
+        square = square.resize((size, size), Image.Resampling.LANCZOS)
+    return np.asarray(square).transpose(2, 0, 1)

@@ -1,36 +1,32 @@
 """Everything random in a run, as a function of the seed and the number of an image: nothing is remembered.
 
-A run's images are numbered from 0, and the photo and the crop of image `n` follow from (seed, n). So a
-run that is stopped and started again sees the same images, whatever number of processes draws them.
+A run's images are numbered from 0, and photo, crop and mask of image `n` follow from (seed, n), the mask from
+the batch size as well. So a run that is stopped and started again sees the same images, whatever number of
+processes draws them.
 """
 
 from __future__ import annotations
 
 import functools
 import hashlib
+import math
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from inpaint.random_masks import ObjectShapes, make_masks
+
 _PHILOX_BLOCK = 4  # numbers the generator makes at once; its jumps count in these
+_LARGEST_MASK_BLOCK = 64
 
 
 def random_rows(seed: int, purpose: str, first: int, count: int, columns: int) -> NDArray[np.float64]:
-    """Give the random numbers of images `first` to `first + count`, a row each.
+    """The random numbers of images `first` to `first + count`: (count, columns) in [0, 1).
 
-    All rows lie in one long stream of a counter-based generator, which can jump to any of them.
-
-    Args:
-        seed: of the run.
-        purpose: "crops", "colours", ...: each has its own stream.
-        first: number of the first image.
-        count: how many images.
-        columns: numbers an image needs.
-
-    Returns:
-        (count, columns) in [0, 1).
+    All rows lie in one long stream of a counter-based generator, which can jump to any of them; each
+    `purpose` ("crops", "colours", ...) has its own stream.
     """
     blocks = -(-columns // _PHILOX_BLOCK)
     stream = np.random.Philox(key=_digest(seed, purpose, size=16)).advance(first * blocks)
@@ -65,6 +61,24 @@ def indices_at(count: int, batch_size: int, *, seed: int, images_seen: int) -> T
         parts.append(part)
         position, missing = position + len(part), missing - len(part)
     return torch.cat(parts)
+
+
+def draw_masks(
+    kind: str, first: int, count: int, size: int, *, batch_size: int, seed: int, shapes: ObjectShapes | None
+) -> Tensor:
+    """Draw the masks of images `first` to `first + count`: (count, 1, size, size) float32, 1 = hole.
+
+    Masks are cheaper by the block than one by one, so each belongs to a block with a seed of its own, and a
+    process draws the blocks that its images are in. Blocks divide a batch: hardly any is drawn twice.
+    """
+    block = math.gcd(batch_size, _LARGEST_MASK_BLOCK)
+    numbers = range(first // block, -(-(first + count) // block))
+    masks = [
+        make_masks(kind, block, size, size, make_generator(seed, "masks", number), shapes=shapes)
+        for number in numbers
+    ]
+    start = first - numbers.start * block
+    return torch.cat(masks)[start : start + count]
 
 
 def _digest(*parts: int | str, size: int) -> int:

@@ -1,7 +1,7 @@
 """Where the photos of a training set are: folders, lists and tar shards as one numbered collection.
 
-Names and places are columns of numbers, not Python objects, so that 1.8 million photos cost some hundred
-megabytes, shared by all worker processes, and any photo is read with one seek.
+Names and places are columns, not Python objects, so that 1.8 million photos cost some hundred megabytes,
+shared by all worker processes, and any photo is read with one seek.
 """
 
 from __future__ import annotations
@@ -11,10 +11,11 @@ import io
 import os
 import tarfile
 import zipfile
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -24,86 +25,49 @@ from inpaint.atomic import atomic_write
 from inpaint.errors import DataError
 
 PHOTO_SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".webp", ".bmp", ".tif", ".tiff"})
-
-
-class Names:
-    """Many names as one string of bytes."""
-
-    def __init__(self, text: NDArray[np.uint8], ends: NDArray[np.int64]) -> None:
-        """Take all names one after the other, and where each ends."""
-        self.text, self.ends = text, ends
-
-    @classmethod
-    def pack(cls, names: Sequence[str]) -> Names:
-        """Make it from separate names."""
-        encoded = [os.fsencode(name) for name in names]
-        ends = np.cumsum([len(name) for name in encoded], dtype=np.int64)
-        return cls(np.frombuffer(b"".join(encoded), np.uint8), ends)
-
-    def __len__(self) -> int:
-        return len(self.ends)
-
-    def __getitem__(self, number: int) -> str:
-        start = self.ends[number - 1] if number else 0
-        return os.fsdecode(self.text[start : self.ends[number]].tobytes())
+_COLUMNS = ("names", "offsets", "lengths")
 
 
 @dataclass(frozen=True)
-class Files:
-    """Photos that are files of their own.
+class Part:
+    """Photos that are files of their own, or lie inside one tar file.
 
     Attributes:
-        names: their paths.
-    """
-
-    names: Names
-
-    def name(self, number: int) -> str:
-        """The path of a photo."""
-        return self.names[number]
-
-    def read(self, number: int) -> bytes:
-        """The bytes of a photo; OSError if it cannot be read."""
-        return Path(self.names[number]).read_bytes()
-
-
-@dataclass(frozen=True)
-class Shard:
-    """Photos inside one tar file.
-
-    Attributes:
-        path: of the tar file.
-        names: of its photos.
-        offsets: (N,) int64, the first byte of each.
+        names: (N,) bytes, their paths, or names inside the tar file.
+        shard: the tar file, if any.
+        offsets: (N,) int64, the first byte of each in the tar file.
         lengths: (N,) int64, bytes of each.
     """
 
-    path: Path
-    names: Names
-    offsets: NDArray[np.int64]
-    lengths: NDArray[np.int64]
+    names: NDArray[np.bytes_]
+    shard: Path | None = None
+    offsets: Any = ()
+    lengths: Any = ()
+
+    @classmethod
+    def of_files(cls, paths: Iterable[str]) -> Part:
+        """Photos that are files of their own."""
+        return cls(_pack(paths))
 
     def name(self, number: int) -> str:
-        """Shard and name of a photo."""
-        return f"{self.path.name}/{self.names[number]}"
+        """Name a photo for people: `shard.tar/member` or a path."""
+        name = os.fsdecode(self.names[number])
+        return f"{self.shard.name}/{name}" if self.shard else name
 
     def read(self, number: int) -> bytes:
-        """The bytes of a photo; OSError if the shard cannot be read."""
-        with open(self.path, "rb") as file:
+        """The bytes of a photo; OSError if they cannot be read."""
+        if self.shard is None:
+            return Path(self.name(number)).read_bytes()
+        with open(self.shard, "rb") as file:
             file.seek(self.offsets[number])
             return file.read(self.lengths[number])
 
 
 @dataclass(frozen=True)
 class PhotoIndex:
-    """The photos of several sources, numbered through.
+    """The photos of several sources, numbered through; of those, the first `limit` count."""
 
-    Attributes:
-        parts: folders, lists and shards, in order.
-        limit: only the first so many photos count.
-    """
-
-    parts: tuple[Files | Shard, ...]
+    parts: tuple[Part, ...]
     limit: int | None = None
 
     def __len__(self) -> int:
@@ -111,7 +75,7 @@ class PhotoIndex:
         return total if self.limit is None else min(total, self.limit)
 
     def name(self, number: int) -> str:
-        """Name a photo for people: `shard.tar/member` or a path."""
+        """Name a photo for people, see `Part`."""
         part, inner = self._find(number)
         return part.name(inner)
 
@@ -120,7 +84,7 @@ class PhotoIndex:
         part, inner = self._find(number)
         return part.read(inner)
 
-    def _find(self, number: int) -> tuple[Files | Shard, int]:
+    def _find(self, number: int) -> tuple[Part, int]:
         which = int(np.searchsorted(self._ends, number, side="right"))
         return self.parts[which], int(number - (self._ends[which - 1] if which else 0))
 
@@ -160,6 +124,12 @@ def decode_photo(content: bytes) -> Image.Image:
         return ImageOps.exif_transpose(opened).convert("RGB")
 
 
+def describe_broken(name: str, problem: Exception) -> str:
+    """The one line that a broken photo costs."""
+    reason = (str(problem) or type(problem).__name__).splitlines()[0]
+    return f"{name}: cannot be read as a photo, left out ({reason})"
+
+
 def _resolve(source: Path) -> list[Path]:
     if any(character in source.name for character in "*?["):
         matches = sorted(source.parent.glob(source.name))
@@ -171,22 +141,22 @@ def _resolve(source: Path) -> list[Path]:
     return [source]
 
 
-def _list_files(source: Path) -> Files:
+def _list_files(source: Path) -> Part:
     """List a folder, a list file, or a single photo."""
     if source.is_dir():
         found = (os.path.join(folder, name) for folder, _, names in os.walk(source) for name in names)
-        return Files(Names.pack(sorted(filter(_is_photo, found))))
+        return Part.of_files(sorted(filter(_is_photo, found)))
     if source.suffix != ".txt":
-        return Files(Names.pack([str(source)]))
+        return Part.of_files([str(source)])
     try:
         lines = [line.strip() for line in source.read_text(encoding="utf-8").splitlines()]
     except (OSError, UnicodeDecodeError) as problem:
         raise DataError(f"{source}: cannot be read as a list of photos ({problem})") from None
     folder = str(source.parent)
-    return Files(Names.pack([os.path.join(folder, line) for line in lines if line and line[0] != "#"]))
+    return Part.of_files(os.path.join(folder, line) for line in lines if line and line[0] != "#")
 
 
-def _open_shard(path: Path, cache: Path | None) -> Shard:
+def _open_shard(path: Path, cache: Path | None) -> Part:
     """Take what is kept of a shard, if the shard still has the size and time it had then; else scan it."""
     state = path.stat()
     stamp = np.array([state.st_size, state.st_mtime_ns])
@@ -196,19 +166,18 @@ def _open_shard(path: Path, cache: Path | None) -> Shard:
         try:
             with np.load(kept) as file:
                 if np.array_equal(file["stamp"], stamp):
-                    return Shard(path, Names(file["text"], file["ends"]), file["offsets"], file["lengths"])
+                    return Part(shard=path, **{column: file[column] for column in _COLUMNS})
         except (OSError, ValueError, KeyError, zipfile.BadZipFile):
             pass  # cut off or of another version: the scan below replaces it
-    shard = _scan(path)
+    part = _scan(path)
     if kept is not None:
         kept.parent.mkdir(parents=True, exist_ok=True)
         with atomic_write(kept) as file:  # several processes may scan at once
-            columns = {"text": shard.names.text, "ends": shard.names.ends}
-            np.savez(file, stamp=stamp, offsets=shard.offsets, lengths=shard.lengths, **columns)
-    return shard
+            np.savez(file, stamp=stamp, **{column: getattr(part, column) for column in _COLUMNS})
+    return part
 
 
-def _scan(path: Path) -> Shard:
+def _scan(path: Path) -> Part:
     """Read the headers of a tar file, none of its photos."""
     try:
         with tarfile.open(path, "r:") as file:
@@ -218,7 +187,11 @@ def _scan(path: Path) -> Shard:
             f"{path}: not a readable, uncompressed tar file ({problem}); copy, download or unpack it again"
         ) from None
     names, offsets, lengths = zip(*found, strict=True) if found else ((), (), ())
-    return Shard(path, Names.pack(names), np.array(offsets, np.int64), np.array(lengths, np.int64))
+    return Part(_pack(names), path, np.array(offsets, np.int64), np.array(lengths, np.int64))
+
+
+def _pack(names: Iterable[str]) -> NDArray[np.bytes_]:
+    return np.array([os.fsencode(name) for name in names], np.bytes_)
 
 
 def _is_photo(name: str) -> bool:

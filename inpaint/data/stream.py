@@ -19,16 +19,13 @@ import torch
 from numpy.typing import NDArray
 from PIL import Image
 from torch import Tensor
-from torch.utils.data import DataLoader, Dataset, Sampler
+from torch.utils.data import DataLoader, Dataset
 
-from inpaint.data.augment import LamaDistortions
+from inpaint.data.augment import distort_as_lama, require_albumentations
 from inpaint.data.config import DataConfig
-from inpaint.data.crops import choose_crops, crop_photo
-from inpaint.data.masks import draw_masks
-from inpaint.data.memory import describe_broken
-from inpaint.data.randomness import image_seed, indices_at
-from inpaint.data.size_schedule import size_at
-from inpaint.data.sources import PhotoIndex, decode_photo
+from inpaint.data.crops import choose_crops, crop_photo, size_at
+from inpaint.data.randomness import draw_masks, image_seed, indices_at
+from inpaint.data.sources import PhotoIndex, decode_photo, describe_broken
 from inpaint.errors import DataError
 from inpaint.random_masks import ObjectShapes
 
@@ -52,7 +49,7 @@ class Made(NamedTuple):
     """``(B, 3, S, S)`` uint8."""
     mask: Tensor | None
     """``(B, 1, S, S)`` uint8, 1 = hole; None where the device draws the holes."""
-    broken: list[tuple[str, str]]
+    broken: dict[str, str]
     """Name and line of each photo that could not be read and was replaced."""
     failure: str
     """Why nothing could be made; empty if all is well."""
@@ -70,8 +67,9 @@ class PhotoStream:
         shapes: ObjectShapes | None,
         on_problem: Callable[[str], None],
     ) -> None:
-        self._config, self._index, self._device, self._on_problem = config, index, device, on_problem
-        self._plan = _Plan(config, len(index), rows)
+        self._batch_size, self._index, self._device = config.batch_size, index, device
+        self._on_problem, self._told = on_problem, set[str]()
+        self._plan, self._next = _Plan(config, len(index), rows), -1
         workers = _default_workers() if config.workers is None else config.workers
         in_workers: dict[str, Any] = {}
         if workers:
@@ -82,13 +80,12 @@ class PhotoStream:
             }
         self._loader = DataLoader(
             _Maker(config, index, shapes, draws_masks=device.type == "cpu"),
-            batch_sampler=self._plan,
+            batch_size=None,
+            sampler=self._plan,
             num_workers=workers,
-            collate_fn=_unchanged,
             pin_memory=device.type == "cuda",
             **in_workers,
         )
-        self._next, self._told = -1, set[str]()
         with _signals_kept():  # workers start here: in the main thread, and before there are others
             self._made: Iterator[Made] = iter(self._loader)
 
@@ -105,7 +102,7 @@ class PhotoStream:
             if images_seen != self._next:
                 self._plan.begin = images_seen
                 self._made = iter(self._loader)
-            self._next = images_seen + self._config.batch_size
+            self._next = images_seen + self._batch_size
             made = next(self._made)
         except RuntimeError as problem:
             if "DataLoader worker (pid" not in str(problem):
@@ -117,7 +114,7 @@ class PhotoStream:
             ) from None
         if made.failure:
             raise DataError(made.failure)
-        for name, line in made.broken:
+        for name, line in made.broken.items():
             if name not in self._told:
                 self._told.add(name)
                 self._on_problem(line)
@@ -125,7 +122,7 @@ class PhotoStream:
         return image, None if made.mask is None else made.mask.to(self._device).float()
 
 
-class _Plan(Sampler[Any]):
+class _Plan:
     """Orders for this process's share of every batch from `begin` on, without end."""
 
     def __init__(self, config: DataConfig, photos: int, rows: slice) -> None:
@@ -142,34 +139,34 @@ class _Plan(Sampler[Any]):
             yield Order(images_seen + rows.start, photos[rows].tolist(), size)
 
 
-class _Maker(Dataset[Any]):
+class _Maker(Dataset[Made]):
     """Makes what is ordered; a copy of it lives in every worker."""
 
     def __init__(
         self, config: DataConfig, index: PhotoIndex, shapes: ObjectShapes | None, draws_masks: bool
     ) -> None:
         self._config, self._index, self._shapes, self._draws_masks = config, index, shapes, draws_masks
-        self._lama = LamaDistortions() if config.augment.kind == "lama" else None
+        if config.augment.kind == "lama":
+            require_albumentations()
 
-    def __getitems__(self, order: Order) -> Made:
-        broken: list[tuple[str, str]] = []
-        crops = []
+    def __getitem__(self, order: Order) -> Made:
+        config, crops = self._config, []
+        broken: dict[str, str] = {}
         for row, number in enumerate(order.photos):
             photo = self._read(number, broken)
             if photo is None:
-                failure = f"{_TRIES} photos in a row cannot be read, the last one: {broken[-1][1]}"
+                last = list(broken.values())[-1]
+                failure = f"{_TRIES} photos in a row cannot be read, the last one: {last}"
                 return Made(torch.empty(0), None, broken, failure)
             crops.append(self._crop(photo, order.first + row, order.size))
         image = torch.from_numpy(np.ascontiguousarray(np.stack(crops).transpose(0, 3, 1, 2)))
         mask = None
         if self._draws_masks:
-            numbers = {"batch_size": self._config.batch_size, "seed": self._config.seed}
-            mask = draw_masks(
-                self._config.masks, order.first, len(crops), order.size, **numbers, shapes=self._shapes
-            ).byte()
+            numbers = {"batch_size": config.batch_size, "seed": config.seed, "shapes": self._shapes}
+            mask = draw_masks(config.masks, order.first, len(crops), order.size, **numbers).byte()
         return Made(image, mask, broken, "")
 
-    def _read(self, number: int, broken: list[tuple[str, str]]) -> Image.Image | None:
+    def _read(self, number: int, broken: dict[str, str]) -> Image.Image | None:
         """A photo, or the next one that can be read."""
         for candidate in range(number, number + _TRIES):
             candidate %= len(self._index)
@@ -177,24 +174,20 @@ class _Maker(Dataset[Any]):
                 return decode_photo(self._index.read(candidate))
             except Exception as problem:  # any broken file: Pillow raises a dozen different classes
                 name = self._index.name(candidate)
-                broken.append((name, describe_broken(name, problem)))
+                broken[name] = describe_broken(name, problem)
         return None
 
     def _crop(self, photo: Image.Image, number: int, size: int) -> NDArray[np.uint8]:
-        if self._lama is not None:
-            pixels = np.asarray(_shrink(photo, self._config.photo_size))
-            return self._lama(pixels, size, image_seed(self._config.seed, "lama", number))
-        boxes, mirrored = choose_crops(self._config, number, 1, photo.height, photo.width, size)
-        return crop_photo(photo, boxes[0], mirrored[0], size)
-
-
-def _shrink(photo: Image.Image, short_side: int | None) -> Image.Image:
-    """Resize a photo to a short side of so many pixels, if it is larger."""
-    if short_side is None or min(photo.size) <= short_side:
-        return photo
-    scale = short_side / min(photo.size)
-    size = (max(short_side, round(photo.width * scale)), max(short_side, round(photo.height * scale)))
-    return photo.resize(size, Image.Resampling.LANCZOS)
+        config = self._config
+        if config.augment.kind != "lama":
+            boxes, mirrored = choose_crops(config, number, 1, photo.height, photo.width, size)
+            return crop_photo(photo, boxes[0], mirrored[0], size)
+        short_side = config.photo_size
+        if short_side is not None and min(photo.size) > short_side:
+            scale = short_side / min(photo.size)
+            width, height = (max(short_side, round(side * scale)) for side in photo.size)
+            photo = photo.resize((width, height), Image.Resampling.LANCZOS)
+        return distort_as_lama(np.asarray(photo), size, image_seed(config.seed, "lama", number))
 
 
 def _default_workers() -> int:
@@ -224,7 +217,3 @@ def _begin_worker(number: int) -> None:
     cv2.setNumThreads(0)
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches all; the run ends its workers itself
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
-
-
-def _unchanged(made: Any) -> Any:
-    return made

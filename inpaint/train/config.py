@@ -12,12 +12,12 @@ import dataclasses
 import re
 import tomllib
 import warnings
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal, Self, TypeVar, get_args, get_type_hints
 
-from inpaint.data.config import DataConfig, check_data_together
+from inpaint.data.config import DataConfig
 from inpaint.errors import ConfigError
 from inpaint.strict import at_least, between, formerly, read_table
 
@@ -87,6 +87,22 @@ class RunConfig(DataConfig):
     precision: Precision = "float32"
     compile: bool = False
     tensorboard: bool = False
+
+    def contradictions(self) -> Iterator[str]:
+        """See `DataConfig.contradictions`."""
+        milestones = list(self.milestones)
+        if self.warmup_images > self.images:
+            yield f"warmup_images is {self.warmup_images}, expected at most images ({self.images})"
+        if milestones != sorted({max(milestone, 1) for milestone in milestones}):
+            yield f"milestones is {milestones}, expected positive rising numbers"
+        if (self.schedule == "milestones") != bool(milestones):
+            yield (
+                f"milestones is {milestones} with schedule {self.schedule!r}, "
+                "expected milestones together with schedule = 'milestones' and only then"
+            )
+        yield from super().contradictions()
+        if not re.fullmatch(r"auto|cpu|mps|cuda(:\d+)?", self.device):
+            yield f"device is {self.device!r}, expected auto, cpu, mps, cuda or cuda:N"
 
     @property
     def step_numbers(self) -> str:
@@ -247,6 +263,31 @@ class AcrRunConfig(RunConfig):
     mobilenet_weights: Path | None = None
     channels_last: bool = False
 
+    def contradictions(self) -> Iterator[str]:
+        """See `DataConfig.contradictions`."""
+        yield from super().contradictions()
+        weights, network = self.weights, self.perceptual_network
+        if weights.perceptual > 0 and self.perceptual_weights is None:
+            yield (
+                f"weights.perceptual is {weights.perceptual} without perceptual_weights, expected "
+                f"perceptual_weights = 'FILE' ({PERCEPTUAL_FILES[network]}), "
+                "or weights.perceptual = 0 to train without"
+            )
+        if weights.style > 0 and (not weights.perceptual or network != "squeezenet"):
+            yield "weights.style needs weights.perceptual and perceptual_network = 'squeezenet'"
+        if weights.mobilenet + weights.mobilenet_means > 0 and self.mobilenet_weights is None:
+            yield (
+                "weights.mobilenet or mobilenet_means is given without mobilenet_weights, expected "
+                f"mobilenet_weights = 'FILE' ({PROJECTED_FILES['mobilenet']})"
+            )
+        if weights.projected > 0 and self.projected_weights is None:
+            yield (
+                f"weights.projected is {weights.projected} without projected_weights, expected "
+                f"projected_weights = 'FILE' ({PROJECTED_FILES[self.projected_network]})"
+            )
+        if self.prior_checkpoint is not None and not self.prior:
+            yield "prior_checkpoint is given with prior = false, expected one or the other"
+
     def with_every_loss(self) -> Self:
         """The run as it is once every loss has joined."""
         return dataclasses.replace(self, adversarial_after_images=0, l1_hole_until_images=None)
@@ -376,42 +417,5 @@ def _read_file(path: Path, above: tuple[str, ...] = ()) -> dict[str, Any]:
 
 
 def _check_together(config: RunConfig) -> None:
-    """Check what one value alone cannot show."""
-    if config.warmup_images > config.images:
-        raise ConfigError(
-            f"warmup_images is {config.warmup_images}, expected at most images ({config.images})"
-        )
-    rising = list(config.milestones) == sorted(set(config.milestones))
-    if not rising or any(milestone < 1 for milestone in config.milestones):
-        raise ConfigError(f"milestones is {list(config.milestones)}, expected positive rising numbers")
-    if (config.schedule == "milestones") != bool(config.milestones):
-        raise ConfigError(
-            f"milestones is {list(config.milestones)} with schedule {config.schedule!r}, "
-            "expected milestones together with schedule = 'milestones' and only then"
-        )
-    check_data_together(config)
-    if not re.fullmatch(r"auto|cpu|mps|cuda(:\d+)?", config.device):
-        raise ConfigError(f"device is {config.device!r}, expected auto, cpu, mps, cuda or cuda:N")
-    if isinstance(config, AcrRunConfig):
-        if config.weights.perceptual > 0 and config.perceptual_weights is None:
-            raise ConfigError(
-                f"weights.perceptual is {config.weights.perceptual} without perceptual_weights, expected "
-                f"perceptual_weights = 'FILE' ({PERCEPTUAL_FILES[config.perceptual_network]}), "
-                "or weights.perceptual = 0 to train without"
-            )
-        if config.weights.style > 0 and (
-            not config.weights.perceptual or config.perceptual_network != "squeezenet"
-        ):
-            raise ConfigError("weights.style needs weights.perceptual and perceptual_network = 'squeezenet'")
-        if config.weights.mobilenet + config.weights.mobilenet_means > 0 and config.mobilenet_weights is None:
-            raise ConfigError(
-                "weights.mobilenet or mobilenet_means is given without mobilenet_weights, expected "
-                "mobilenet_weights = 'FILE' (MobileNetV2 as .safetensors with torchvision's key names)"
-            )
-        if config.weights.projected > 0 and config.projected_weights is None:
-            raise ConfigError(
-                f"weights.projected is {config.weights.projected} without projected_weights, expected "
-                f"projected_weights = 'FILE' ({PROJECTED_FILES[config.projected_network]})"
-            )
-        if config.prior_checkpoint is not None and not config.prior:
-            raise ConfigError("prior_checkpoint is given with prior = false, expected one or the other")
+    for fault in config.contradictions():
+        raise ConfigError(fault)

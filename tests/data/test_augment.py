@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import torch
 
-from inpaint.data.augment import DISTORTION_DRAWS, LamaDistortions, distort
+from inpaint.data.augment import DISTORTION_DRAWS, distort, distort_as_lama, require_albumentations
 from inpaint.data.config import Augment
 from inpaint.errors import InpaintError
 
@@ -98,7 +98,7 @@ def test_a_picture_is_distorted_the_same_in_any_batch():
 
 def test_lama_distortions_follow_from_the_seed_alone():
     photo = np.random.default_rng(0).integers(0, 256, (50, 70, 3), dtype=np.uint8)
-    lama = LamaDistortions()
+    lama = distort_as_lama
     crops = [lama(photo, 32, seed) for seed in (1, 2, 1)]
     assert crops[0].shape == (32, 32, 3) and crops[0].dtype == np.uint8
     assert np.array_equal(crops[0], crops[2]) and not np.array_equal(crops[0], crops[1])
@@ -106,7 +106,7 @@ def test_lama_distortions_follow_from_the_seed_alone():
 
 def test_lama_distortions_keep_some_photos_and_change_others():
     """Each of seven changes spares half of the photos, so a plain crop is rare and colours vary."""
-    lama = LamaDistortions()
+    lama = distort_as_lama
     ramp = np.tile(np.linspace(0, 255, 64, dtype=np.uint8)[None, :, None], (64, 1, 3))
     slopes = np.array([np.diff(lama(ramp, 32, seed).mean((0, 2))).mean() for seed in range(60)])
     assert (slopes < 0).any() and (slopes > 0).any()  # mirrored and not
@@ -117,11 +117,11 @@ def test_lama_distortions_keep_some_photos_and_change_others():
 
 def test_a_photo_smaller_than_the_crop_is_mirrored_at_its_edges():
     photo = np.full((20, 40, 3), 100, np.uint8)
-    crop = LamaDistortions()(photo, 32, seed=5)
+    crop = distort_as_lama(photo, 32, seed=5)
     assert crop.shape == (32, 32, 3) and crop.min() > 0  # no black border
 
 
 def test_a_missing_library_is_named(monkeypatch):
     monkeypatch.setitem(sys.modules, "albumentations", None)
     with pytest.raises(InpaintError, match=r"needs albumentations; run: pip install .*\[train\]"):
-        LamaDistortions()
+        require_albumentations()

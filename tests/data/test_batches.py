@@ -12,10 +12,9 @@ import pytest
 import torch
 from PIL import Image
 
-from inpaint.data.batches import Batches
+from inpaint.data.batches import Batches, Prefetcher
 from inpaint.data.config import Augment
-from inpaint.data.masks import draw_masks
-from inpaint.data.prefetch import Prefetcher
+from inpaint.data.randomness import draw_masks
 from inpaint.errors import DataError
 from inpaint.random_masks import read_shapes
 from tests.train.photo_files import data_config, open_batches, same, write_photo, write_photos, write_shard

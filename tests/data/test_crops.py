@@ -14,7 +14,6 @@ from PIL import Image
 
 from inpaint.data.config import Augment
 from inpaint.data.crops import choose_crops, crop_and_resize, crop_photo, random_boxes
-from inpaint.errors import DataError
 from tests.train.photo_files import data_config
 
 
@@ -80,11 +79,6 @@ def test_boxes_reach_every_place_and_every_scale():
 
 def test_min_scale_one_is_the_whole_square():
     assert random_boxes(draws(9), 16, 16, min_scale=1).tolist() == [[0, 0, 16, 16]] * 9
-
-
-def test_a_bad_min_scale_is_told():
-    with pytest.raises(DataError, match=r"min_scale is 0, expected"):
-        random_boxes(draws(1), 8, 8, min_scale=0)
 
 
 def test_crops_of_a_picture_do_not_depend_on_its_batch():

@@ -45,7 +45,7 @@ def test_photos_of_a_shard_keep_order_and_names(tmp_path):
     paths = write_photos(tmp_path, 5, width=16, height=16)
     shard = write_shard(tmp_path / "a.tar", paths)
     from_files = load_photos(index_photos(paths), 16, on_problem=pytest.fail)
-    from_shard = load_photos(index_photos(shard), 16, on_problem=pytest.fail, threads=2)
+    from_shard = load_photos(index_photos(shard), 16, on_problem=pytest.fail)
     assert torch.equal(from_files.photos, from_shard.photos)
     assert from_shard.names == tuple(f"a.tar/{number}.png" for number in range(5))
 

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from inpaint.data.config import DataConfig
-from inpaint.data.size_schedule import cycling_sizes, size_at
+from inpaint.data.crops import cycling_sizes, size_at
 
 
 @given(

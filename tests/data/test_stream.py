@@ -97,7 +97,7 @@ def test_what_workers_do_can_be_sent_to_them_where_processes_are_not_forked(tmp_
     config = data_config(tmp_path / "photos", tmp_path, keep="disk", augment=Augment(kind="lama"))
     maker = stream._Maker(config, index_photos(tmp_path / "photos"), None, draws_masks=True)
     order = stream.Order(4, [2, 0], 32)
-    here, there = maker.__getitems__(order), pickle.loads(pickle.dumps(maker)).__getitems__(order)
+    here, there = maker[order], pickle.loads(pickle.dumps(maker))[order]
     assert torch.equal(here.image, there.image) and torch.equal(here.mask, there.mask)
 
 

@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from eval.studies.recognition.task import LabelledPhotos, find_labelled, load_task
-from inpaint.data.sources import Files, Names, PhotoIndex
+from inpaint.data.sources import Part, PhotoIndex
 from inpaint.errors import ConfigError, DataError
 from tests.eval.recognition_files import CLASSES, write_classes, write_list, write_picture
 from tests.train.photo_files import write_shard
@@ -122,11 +122,11 @@ def test_no_group_straddles_the_split_and_every_class_is_in_each_fold(tmp_path_f
     folder = tmp_path_factory.mktemp("photos")
     photo = write_picture(folder / "x.png", "red", 0, side=8)
     groups = [number for number, size in enumerate(sizes) for _ in range(size)]
-    names = Names.pack([str(folder / "." / f"{n}.png") for n in range(len(groups))])
+    files = Part.of_files(str(folder / "." / f"{n}.png") for n in range(len(groups)))
     for number in range(len(groups)):
         (folder / f"{number}.png").symlink_to(photo)
     labels = tuple("ab"[group % 2] for group in groups)
-    labelled = LabelledPhotos(PhotoIndex((Files(names),)), labels, tuple(map(str, groups)))
+    labelled = LabelledPhotos(PhotoIndex((files,)), labels, tuple(map(str, groups)))
     task = load_task(labelled, 8, folds=folds, seed=seed, on_problem=pytest.fail)
     for group in np.unique(task.groups):
         assert len(np.unique(task.folds[task.groups == group])) == 1

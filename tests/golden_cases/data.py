@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from inpaint.data.size_schedule import cycling_sizes
+from inpaint.data.crops import cycling_sizes
 from tests.golden_cases.case import Case
 
 

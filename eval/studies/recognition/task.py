@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import csv
 import hashlib
+import os
 import re
 import tomllib
 from collections import Counter, defaultdict
@@ -24,7 +25,7 @@ from sklearn.model_selection import StratifiedGroupKFold
 
 from eval.tasks.pairs import few
 from inpaint.data.memory import PhotoSet, load_photos
-from inpaint.data.sources import Files, Names, PhotoIndex, Shard, index_photos
+from inpaint.data.sources import Part, PhotoIndex, index_photos
 from inpaint.errors import ConfigError, DataError
 from inpaint.strict import read_table
 
@@ -263,30 +264,30 @@ def _draw(rows: Sequence[Row], per_class: int | None, seed: int) -> list[Row]:
 
 def _locate(rows: Sequence[Row], folder: Path) -> LabelledPhotos:
     """Find each photo: as a file, or in a shard of the folder. Files come first, then shard by shard."""
-    parts: list[Files | Shard] = []
+    parts = list[Part]()
     ordered, elsewhere = list[Row](), list[Row]()
     for row in rows:
         (ordered if (folder / row.file).is_file() else elsewhere).append(row)
     if ordered:
-        parts.append(Files(Names.pack([str(folder / row.file) for row in ordered])))
+        parts.append(Part.of_files(str(folder / row.file) for row in ordered))
     if elsewhere:
         for shard, members in _find_in_shards(elsewhere, folder):
             numbers = np.array([number for number, _ in members])
-            names = Names.pack([shard.names[number] for number in numbers])
-            parts.append(Shard(shard.path, names, shard.offsets[numbers], shard.lengths[numbers]))
+            columns = (shard.offsets[numbers], shard.lengths[numbers])
+            parts.append(Part(shard.names[numbers], shard.shard, *columns))
             ordered += [row for _, row in members]
     return LabelledPhotos(
         PhotoIndex(tuple(parts)), tuple(row.label for row in ordered), tuple(row.group for row in ordered)
     )
 
 
-def _find_in_shards(rows: Sequence[Row], folder: Path) -> list[tuple[Shard, list[tuple[int, Row]]]]:
+def _find_in_shards(rows: Sequence[Row], folder: Path) -> list[tuple[Part, list[tuple[int, Row]]]]:
     """The shards that hold rows, each with the numbers and rows of its photos."""
     shards = [part for path in sorted(folder.glob("*.tar")) for part in index_photos(path).parts]
     places: dict[str, list[tuple[int, int]]] = defaultdict(list)
     for which, shard in enumerate(shards):
         for number in range(len(shard.names)):
-            places[shard.names[number]].append((which, number))
+            places[os.fsdecode(shard.names[number])].append((which, number))
             places[shard.name(number)].append((which, number))
     if lost := [row.file for row in rows if row.file not in places]:
         raise DataError(
@@ -296,6 +297,6 @@ def _find_in_shards(rows: Sequence[Row], folder: Path) -> list[tuple[Shard, list
         raise DataError(f"{few(unclear)}: in more than one shard of {folder}; expected SHARD.tar/NAME there")
     located = sorted(((*places[row.file][0], row) for row in rows), key=lambda found: found[0])
     return [
-        (shards[which], [(number, row) for _, number, row in found])  # type: ignore[misc]
+        (shards[which], [(number, row) for _, number, row in found])
         for which, found in groupby(located, key=lambda found: found[0])
     ]
