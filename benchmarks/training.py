@@ -44,7 +44,7 @@ from inpaint.train.compute import uncompiled
 from inpaint.train.config import AcrRunConfig, Precision, RunConfig, read_config
 from inpaint.train.distributed import Processes, join_processes
 from inpaint.train.fit import choose_precision
-from inpaint.train.recipes.recipe import build_recipe
+from inpaint.train.recipes import build_recipe
 
 ROOT = Path(__file__).resolve().parents[1]
 NETWORKS = (

@@ -7,7 +7,7 @@ read strictly: every tensor must be there, fit, and be finite. Foreign pickles a
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TypeVar
 
@@ -149,6 +149,44 @@ def fit_state(model: nn.Module, tensors: Mapping[str, Tensor], source: str) -> N
     if told:
         raise CheckpointError(f"{source} does not fit {type(model).__name__}: tensors {told}")
     model.load_state_dict(dict(tensors))
+
+
+@torch.no_grad()
+def average_checkpoints(paths: Sequence[Path], out: Path) -> None:
+    """Write the mean of the weights, and of BatchNorm's statistics, of networks of one architecture.
+
+    The mean of networks that were fine-tuned from the same weights is often better than each of them. The
+    mean of networks with different initial weights is useless.
+
+    Raises:
+        CheckpointError: a file cannot be read or written, or they hold different architectures.
+
+    Source:
+        Wang et al., *ESRGAN* (ECCV workshops 2018), section 3.4, network interpolation; Wortsman et al.,
+        *Model soups* (ICML 2022).
+    """
+    if len(paths) < 2:
+        raise CheckpointError(f"got {len(paths)} checkpoint, expected two or more to average")
+    if any(out.exists() and out.samefile(path) for path in paths):
+        raise CheckpointError(f"{out} is one of the checkpoints and would be replaced: choose another name")
+    network = load_checkpoint(paths[0])
+    own, description = network.state_dict(), describe_preset(network)
+    sums = {key: tensor.double() for key, tensor in own.items()}
+    for path in paths[1:]:
+        other = load_checkpoint(path)
+        if describe_preset(other) != description:
+            raise CheckpointError(
+                f"{path} holds another architecture than {paths[0]}, expected networks that were "
+                "trained from the same one"
+            )
+        for key, tensor in other.state_dict().items():
+            sums[key] += tensor
+    network.load_state_dict({key: (total / len(paths)).to(own[key].dtype) for key, total in sums.items()})
+    seen = [read_notes(path).get("images_seen") for path in paths]
+    notes = {"mean_of": ", ".join(path.name for path in paths)}
+    if all(seen):
+        notes["images_seen"] = str(sum(int(number) for number in seen if number))
+    save_checkpoint(out, network, notes)
 
 
 def _to_half(name: str, tensor: Tensor) -> Tensor:

@@ -42,12 +42,11 @@ FLOORS = {
     "inpaint.train": 6,  # without a module of its own
     "inpaint.train.config": 6,
     "inpaint.train.losses": 6,
-    "inpaint.train.schedule": 6,
-    "inpaint.train.averaging": 6,
     "inpaint.train.sample_grid": 6,
     "inpaint.train.state": 6,
     "inpaint.train.distributed": 6,
     "inpaint.train.compute": 6.1,
+    "inpaint.train.optimise": 6.1,
     "inpaint.train.recipes": 6.2,
     "inpaint.train.monitor": 6.2,
     "inpaint.train.trial": 6.3,

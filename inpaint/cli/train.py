@@ -122,7 +122,7 @@ def average(checkpoints: tuple[Path, ...], output: Path) -> None:
 
     The mean of a run with a discriminator and one without is often better than either.
     """
-    from inpaint.train.averaging import average_checkpoints
+    from inpaint.checkpoint import average_checkpoints
 
     average_checkpoints(checkpoints, output)
     click.echo(f"mean of {len(checkpoints)}: {click.format_filename(output)}")

@@ -11,7 +11,7 @@ from inpaint.train.compute import bf16_speedup, explain_step_memory, is_worthwhi
 from inpaint.train.config import Precision, RunConfig, change_config
 from inpaint.train.distributed import Processes, join_processes
 from inpaint.train.monitor import Monitor, Progress
-from inpaint.train.recipes.recipe import build_recipe
+from inpaint.train.recipes import build_recipe
 from inpaint.train.trial import probe_memory
 
 

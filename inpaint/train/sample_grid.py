@@ -10,26 +10,39 @@ import torch
 import torch.nn.functional as F
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw
-from torch import Tensor
+from torch import Tensor, nn
 
 from inpaint.atomic import atomic_write
 from inpaint.inspect import overlay_heat
+from inpaint.mask import composite
+from inpaint.models.patch_autoencoder import PatchAutoencoder
 
 _GAP = 4  # pixels between the images of a grid
 _TITLE_HEIGHT = 14
 
 
+@torch.no_grad()
+def columns_of(
+    image: Tensor, mask: Tensor, prior: PatchAutoencoder | None, network: nn.Module | None = None
+) -> dict[str, Tensor]:
+    """The stages of inpainting a batch, by their titles: what prior and network, if any, make of it."""
+    columns = {"input": torch.where(mask > 0, 0.5, image), "mask": mask}
+    if prior is not None:
+        columns["prior"] = prior.reconstruct(image, mask)
+        attention = prior(image, mask).attention
+        if attention is not None:
+            columns["attention"] = draw_attention(image, mask, attention, prior.grid)
+    if network is not None:
+        columns["prediction"] = network(image, mask).clamp(0, 1)
+    made = columns["prior" if network is None else "prediction"]
+    return columns | {"composite": composite(made, image, mask), "target": image}
+
+
 def draw_attention(image: Tensor, mask: Tensor, attention: Tensor, grid: tuple[int, int]) -> Tensor:
     """Show over each photo where a prior looks for one hole point: the token nearest the hole's centre.
 
-    Args:
-        image: ``(B, 3, H, W)`` in [0, 1].
-        mask: ``(B, 1, H, W)``, 1 = hole.
-        attention: ``(B, N, N)`` (queries, keys) of the prior.
-        grid: its tokens ``(h, w)``, ``h * w = N``.
-
-    Returns:
-        ``(B, 3, H, W)`` in [0, 1], see :func:`inpaint.inspect.overlay_heat`; a ring marks the point.
+    ``attention`` is ``(B, N, N)`` (queries, keys) of the prior, ``grid`` its tokens ``(h, w)``. Gives
+    ``(B, 3, H, W)`` in [0, 1], see :func:`inpaint.inspect.overlay_heat`; a ring marks the point.
     """
     shown = []
     for one, row, point in zip(image, attention, central_hole_tokens(mask, grid).tolist(), strict=True):
@@ -53,16 +66,13 @@ def central_hole_tokens(mask: Tensor, grid: tuple[int, int]) -> Tensor:
 def write_sample_grid(
     path: Path | str, rows: Iterable[Sequence[Tensor] | Tensor], titles: Sequence[str] = ()
 ) -> NDArray[np.uint8]:
-    """Write images as one PNG grid, atomically.
+    """Write images as one PNG grid, atomically, and return it, ``(H, W, 3)``.
 
     Args:
         path: ends in `.png`; its folder is made if missing.
         rows: each a sequence of images (3, h, w) or (1, h, w) in [0, 1], or a tensor (N, C, h, w);
-            smaller images (an attention map) are enlarged, without smoothing.
+            smaller images are enlarged, without smoothing.
         titles: of the columns, written above them.
-
-    Returns:
-        The grid, ``(H, W, 3)``.
     """
     path = Path(path)
     grid = [[_to_image(image) for image in row] for row in rows]

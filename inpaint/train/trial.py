@@ -18,7 +18,7 @@ from inpaint.errors import ConfigError, DataError
 from inpaint.train.compute import explain_step_memory
 from inpaint.train.config import AcrRunConfig, RunConfig, change_config, config_from_table
 from inpaint.train.distributed import Processes
-from inpaint.train.recipes.recipe import Recipe, build_recipe
+from inpaint.train.recipes import Recipe, build_recipe
 from inpaint.train.state import list_states
 
 AnyConfig = TypeVar("AnyConfig", bound=RunConfig)

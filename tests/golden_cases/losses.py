@@ -10,22 +10,20 @@ from typing import Any
 
 import numpy as np
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
 from inpaint.features.perceptual import SceneFeatures
 from inpaint.models.discriminator import PatchDiscriminator
-from inpaint.train.averaging import Ema
 from inpaint.train.losses import (
     discriminator_fake_loss,
     discriminator_real_loss,
     feature_matching_loss,
     generator_adversarial_loss,
     r1_of,
-    region_weights,
-    scale_mask,
     weighted_l1,
 )
-from inpaint.train.schedule import milestone_factor
+from inpaint.train.optimise import Ema, schedule_factor
 from tests.golden_cases.case import Case, Checker, gradient_norms
 
 Outputs = dict[str, np.ndarray]
@@ -54,7 +52,7 @@ def _array(value: Tensor) -> np.ndarray:
 
 
 def _generator_loss(logits: Tensor, mask: Tensor, settings: dict[str, Any]) -> Tensor:
-    scaled = scale_mask(mask, logits.shape[2:], settings.get("mask_scale_mode", "nearest"))
+    scaled = _scaled(mask, logits, settings)
     weights = None
     if not settings.get("use_unmasked_for_gen", True):
         weights = scaled
@@ -64,14 +62,27 @@ def _generator_loss(logits: Tensor, mask: Tensor, settings: dict[str, Any]) -> T
 
 
 def _fake_loss(logits: Tensor, mask: Tensor, settings: dict[str, Any]) -> Tensor:
-    known_is_real = bool(settings.get("mask_as_fake_target", False))
-    unmasked = settings.get("use_unmasked_for_discr", True) and not known_is_real
-    return discriminator_fake_loss(
-        logits,
-        None if unmasked else mask,
-        known_is_real=known_is_real,
-        scaling=settings.get("mask_scale_mode", "nearest"),
-    )
+    hole = _scaled(mask, logits, settings)
+    if settings.get("mask_as_fake_target", False):
+        return discriminator_fake_loss(logits, hole) + discriminator_real_loss(logits, 1 - hole)
+    return discriminator_fake_loss(logits, None if settings.get("use_unmasked_for_discr", True) else hole)
+
+
+def _scaled(mask: Tensor, logits: Tensor, settings: dict[str, Any]) -> Tensor:
+    """The mask at the logits' size; "maxpool" and "bilinear" are variants we do not train with."""
+    how, size = settings.get("mask_scale_mode", "nearest"), list(logits.shape[2:])
+    mask = mask.to(logits.dtype)
+    return F.adaptive_max_pool2d(mask, size) if how == "maxpool" else F.interpolate(mask, size, mode=how)
+
+
+def _masked_matching(fake: list[Tensor], real: list[Tensor], mask: Tensor) -> Tensor:
+    """Feature matching whose errors count by how known their place is, a variant we do not train with."""
+    roots = [
+        (1 - F.interpolate(mask.to(f.dtype), f.shape[2:], mode="bilinear")).sqrt()  # squared by the loss
+        for f in fake
+    ]
+    weighted = [[level * root for level, root in zip(levels, roots, strict=True)] for levels in (fake, real)]
+    return feature_matching_loss(*weighted)
 
 
 def check_logit_losses(case: Case) -> Outputs:
@@ -99,7 +110,7 @@ def check_feature_matching(case: Case) -> Outputs:
     mask = case.mask()
     return {
         "nomask": _array(feature_matching_loss(fake, real)),
-        "mask": _array(feature_matching_loss(fake, real, mask)),
+        "mask": _array(_masked_matching(fake, real, mask)),
     }
 
 
@@ -181,7 +192,7 @@ def check_lama_discriminator(case: Case) -> Outputs:
     penalty = settings["gp_coef"] * r1_of(real_logits, real)
     total = discriminator_real_loss(real_logits) + penalty + _fake_loss(fake_logits, mask, settings)
     total.backward()
-    squared = (fake - real).square() * region_weights(mask, known=1, hole=3)
+    squared = (fake - real).square() * (1 + 2 * mask)
     return {
         "real_pred": _array(real_logits),
         "fake_pred": _array(fake_logits),
@@ -192,7 +203,7 @@ def check_lama_discriminator(case: Case) -> Outputs:
         "d_grad_norms": _gradient_norms(network, case.config["d_grad_keys"]),
         "g_total": _array(_generator_loss(fake_logits, mask, settings)),
         "fm": _array(feature_matching_loss(fake_features, real_features)),
-        "fm_masked": _array(feature_matching_loss(fake_features, real_features, mask)),
+        "fm_masked": _array(_masked_matching(fake_features, real_features, mask)),
         "l1_known10": _array(weighted_l1(fake, real, mask, known=10, hole=0)),
         "l2_k1_m3": _array(squared.mean()),
         "feat_last_sub": _array(real_features[-1][:, ::8]),
@@ -214,9 +225,11 @@ def check_milestones(case: Case) -> Outputs:
     """The learning rate's factor at the listed steps."""
     config = case.config
     factors = [
-        milestone_factor(
+        schedule_factor(
+            "milestones",
             int(step),
-            config["milestone_steps"],
+            0,
+            milestones=config["milestone_steps"],
             gamma=config["gamma"],
             warmup=config["num_warmup_steps"],
         )

@@ -7,11 +7,11 @@ from pathlib import Path
 import pytest
 import torch
 
-from inpaint.checkpoint import load_checkpoint, read_notes, save_checkpoint
+from inpaint.checkpoint import average_checkpoints, load_checkpoint, read_notes, save_checkpoint
 from inpaint.cli import main
 from inpaint.errors import CheckpointError
 from inpaint.models.presets import build_inpainter, build_mae
-from inpaint.train.averaging import Ema, average_checkpoints
+from inpaint.train.optimise import Ema
 
 
 @pytest.fixture

@@ -17,7 +17,7 @@ from inpaint.train.fit import fit
 from inpaint.train.losses import discriminator_fake_loss, discriminator_real_loss, generator_adversarial_loss
 from inpaint.train.monitor import Monitor
 from inpaint.train.recipes.acr import AcrRecipe
-from inpaint.train.recipes.discriminator_augment import sample_augmentation
+from inpaint.train.recipes.adversary import sample_augmentation
 from inpaint.train.state import load_latest_state
 from tests.train.tiny_runs import BATCH, STEPS, acr_config, curve
 
@@ -55,8 +55,9 @@ def test_hinge_losses_in_closed_form():
     assert discriminator_fake_loss(LOGITS, form="hinge").item() == pytest.approx((0 + 1.5 + 4 + 1) / 4)
     assert generator_adversarial_loss(LOGITS, form="hinge").item() == pytest.approx(-1.5 / 4)
     hole = torch.tensor([[1.0, 0.0], [0.0, 0.0]]).view(1, 1, 2, 2)
-    mixed = discriminator_fake_loss(LOGITS, hole, form="hinge").item()
-    assert mixed == pytest.approx((0 + 0.5 + 0 + 1) / 4)
+    fake = discriminator_fake_loss(LOGITS, hole, form="hinge")
+    known = discriminator_real_loss(LOGITS, 1 - hole, form="hinge")
+    assert (fake + known).item() == pytest.approx((0 + 0.5 + 0 + 1) / 4)
 
 
 def test_it_learns_logs_every_loss_and_resumes_exactly(few_images, monkeypatch):
@@ -108,7 +109,7 @@ def test_augmentation_moves_image_and_mask_alike_and_passes_gradients():
     transform = sample_augmentation(image)
     shown, moved = transform.image(image), transform.mask(mask)
     # Colours are changed per image only: within an image, hole and known are still two levels.
-    for one, its_mask, kept in zip(shown, moved, transform._kept(mask), strict=True):
+    for one, its_mask, kept in zip(shown, moved, transform.kept, strict=True):
         inside = one[:, kept[0]].mean(0)
         hole = its_mask[0][kept[0]] > 0
         assert inside[hole].std() < 1e-5 and inside[~hole].std() < 1e-5

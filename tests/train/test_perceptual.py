@@ -18,7 +18,7 @@ from inpaint.features.perceptual import SceneFeatures, SqueezeNetFeatures
 from inpaint.models.presets import build_inpainter, build_mae
 from inpaint.train.config import PERCEPTUAL_FILES, PerceptualNetwork, config_from_table
 from inpaint.train.fit import fit
-from inpaint.train.recipes.perceptual import load_perceptual
+from inpaint.train.recipes.initialise import load_perceptual
 from inpaint.weights import ModelEntry, PublishedFile, catalogue
 
 

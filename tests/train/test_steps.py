@@ -19,10 +19,10 @@ from inpaint.train.distributed import Processes
 from inpaint.train.losses import scale_mask
 from inpaint.train.recipes import acr as acr_module
 from inpaint.train.recipes import adversary as adversary_module
+from inpaint.train.recipes import build_recipe
 from inpaint.train.recipes import prior as prior_module
 from inpaint.train.recipes.acr import AcrRecipe
 from inpaint.train.recipes.prior import PriorRecipe
-from inpaint.train.recipes.recipe import build_recipe
 from tests.train.tiny_runs import acr_config, fcmae_config, mae_config
 
 ALONE = Processes(torch.device("cpu"))
@@ -120,7 +120,7 @@ def test_bf16_leaves_the_loss_of_an_autoencoder_in_float32(make_config, monkeypa
     config = make_config(NOWHERE, NOWHERE, precision="bf16")
     parts = PriorRecipe(config, ALONE)
     types = []
-    parts.model.to_pixels.register_forward_hook(lambda _, __, output: types.append(output.dtype))
+    parts.network.to_pixels.register_forward_hook(lambda _, __, output: types.append(output.dtype))
     losses = record_dtypes(monkeypatch, prior_module, "masked_patch_mse")
     values = parts.step(make_batch())
     assert types == [torch.bfloat16] and losses == {"masked_patch_mse": {torch.float32}}
@@ -168,9 +168,9 @@ def test_an_autoencoder_learns_the_same_in_pieces(make_config, pieces):
     for accumulate in (1, pieces):
         config = make_config(NOWHERE, NOWHERE, accumulate=accumulate)
         parts = PriorRecipe(config, ALONE)
-        parts.model.requires_grad_(True)
+        parts.network.requires_grad_(True)
         values = parts.step(make_batch())
-        results.append((values, {name: p.grad for name, p in parts.model.named_parameters()}))
+        results.append((values, {name: p.grad for name, p in parts.network.named_parameters()}))
     (whole, gradients), (split, split_gradients) = results
     for name, value in whole.items():
         assert float(split[name]) == pytest.approx(float(value), rel=1e-6)
@@ -234,16 +234,16 @@ def test_the_number_of_visible_tokens_is_known_beforehand(monkeypatch):
     parts = PriorRecipe(config, ALONE)
     batch = make_batch()
     hidden = prior_module.hide_tokens(
-        batch, parts.model.preset.patch_size, seed=config.seed, ratio=config.mask_ratio, mixed=True
+        batch, parts.network.preset.patch_size, seed=config.seed, ratio=config.mask_ratio, mixed=True
     )
-    normalised = parts.model.normalise(batch.image)
-    counted = parts.model.predict_patches(normalised, hidden)
+    normalised = parts.network.normalise(batch.image)
+    counted = parts.network.predict_patches(normalised, hidden)
     visible = int((~hidden).sum(1)[0])
-    assert torch.equal(parts.model.predict_patches(normalised, hidden, visible=visible), counted)
+    assert torch.equal(parts.network.predict_patches(normalised, hidden, visible=visible), counted)
     told = []
-    assert isinstance(parts.model, MaskedAutoencoder)
-    encode = parts.model.encode
-    monkeypatch.setattr(parts.model, "encode", lambda n, h, v=None: told.append(v) or encode(n, h, v))
+    assert isinstance(parts.network, MaskedAutoencoder)
+    encode = parts.network.encode
+    monkeypatch.setattr(parts.network, "encode", lambda n, h, v=None: told.append(v) or encode(n, h, v))
     parts.step(batch)
     assert told == [visible]
 
@@ -254,7 +254,7 @@ def test_a_sparse_autoencoder_learns_the_same():
         config = fcmae_config(NOWHERE, NOWHERE, sparse=sparse)
         parts = PriorRecipe(config, ALONE)
         wide = []
-        parts.model.get_submodule("encoder.stages.0.blocks.0.mlp.fc1").register_forward_hook(
+        parts.network.get_submodule("encoder.stages.0.blocks.0.mlp.fc1").register_forward_hook(
             lambda _, inputs, __, wide=wide: wide.append(inputs[0][..., 0].numel())
         )
         values = parts.step(make_batch())

@@ -12,8 +12,8 @@ from torch import nn
 from inpaint.errors import ConfigError, InpaintError
 from inpaint.train.compute import explain_step_memory
 from inpaint.train.distributed import Processes
+from inpaint.train.recipes import build_recipe
 from inpaint.train.recipes.prior import PriorRecipe
-from inpaint.train.recipes.recipe import build_recipe
 from inpaint.train.trial import SavedForBackward, dry_run, probe_memory
 from tests.train.tiny_runs import acr_config, mae_config
 
@@ -47,7 +47,7 @@ def test_what_is_kept_for_the_backward_pass_is_counted_while_it_is_kept():
 def test_a_dry_run_counts_the_network_and_its_memory(tmp_path):
     config = mae_config(tmp_path, tmp_path, batch_size=16, accumulate=2)
     found = dry_run(config, ALONE)
-    model = PriorRecipe(config, ALONE).model
+    model = PriorRecipe(config, ALONE).network
     size = sum(p.numel() for p in model.parameters())
     assert found.parameters == found.trained == size
     # Weights, average, gradient and AdamW's two, 4 bytes each, and a few small buffers.

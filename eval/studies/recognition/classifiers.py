@@ -34,8 +34,7 @@ from eval.tasks.cache import ResultCache
 from inpaint.data.crops import random_boxes
 from inpaint.data.randomness import indices_at, make_generator, random_rows
 from inpaint.errors import InpaintError
-from inpaint.train.recipes.prior import decay_groups
-from inpaint.train.schedule import cosine_factor
+from inpaint.train.optimise import decay_groups, schedule_factor
 
 HELD_OUT = 0  # the fold that is tested
 STRENGTHS = (1e-3, 1e-2, 1e-1, 1.0, 10.0)  # inverse penalties (scikit-learn's C) on standardised features
@@ -189,7 +188,8 @@ def fine_tune(
         boxes = random_boxes(draws, *photos.photos.shape[-2:], min_scale=settings.min_scale)
         chosen = learned[indices_at(len(learned), settings.batch_size, seed=seed, images_seen=seen)]
         image = photos.crop(chosen, boxes, draws[:, 4] < 0.5, size=candidate.size, device=device)
-        factor = cosine_factor(seen + settings.batch_size, total, warmup=settings.warmup * total)
+        warmup = settings.warmup * total
+        factor = schedule_factor("cosine", seen + settings.batch_size, total, warmup=warmup)
         for group in optimizer.param_groups:
             group["lr"] = settings.learning_rate * factor
         with precision:

@@ -20,28 +20,29 @@ from inpaint.features.pyramids import MobileNetPyramid
 from inpaint.mask import composite
 from inpaint.models.inpainter import Inpainter
 from inpaint.models.presets import vary_preset
-from inpaint.train.averaging import Ema
 from inpaint.train.compute import autocast, compile_each
 from inpaint.train.config import AcrRunConfig
 from inpaint.train.distributed import Processes
 from inpaint.train.losses import block_losses, style_loss, weighted_l1
-from inpaint.train.recipes.adversary import Adversary, PatchAdversary, build_adversaries
-from inpaint.train.recipes.initialise import initialise_inpainter
-from inpaint.train.recipes.perceptual import load_perceptual
-from inpaint.train.sample_grid import draw_attention
-from inpaint.train.schedule import schedule_factor
+from inpaint.train.optimise import Ema, build_adam, learning_rate_factor
+from inpaint.train.recipes.adversary import Adversary, PatchAdversary, ProjectedAdversary
+from inpaint.train.recipes.initialise import initialise_inpainter, load_perceptual
+from inpaint.train.recipes.recipe import Recipe
+from inpaint.train.sample_grid import columns_of
 from inpaint.train.state import Stateful
 
 _SAMPLES = 8  # rows of a sample grid
 
 
-class AcrRecipe:
+class AcrRecipe(Recipe):
     """An inpainter, its averaged weights, its discriminators and the frozen network of its perceptual loss.
 
     Raises:
         CheckpointError: a checkpoint to start from, or a feature network, does not fit.
         ConfigError: the variant is impossible.
     """
+
+    network: Inpainter
 
     def __init__(self, config: AcrRunConfig, processes: Processes) -> None:
         self.config, self._processes = config, processes
@@ -52,7 +53,9 @@ class AcrRecipe:
             config.prior_checkpoint,
         )
         self.network.to(processes.device)
-        self.adversaries = build_adversaries(config, processes)
+        self.adversaries: list[Adversary] = [PatchAdversary(config, processes)]
+        if config.weights.projected > 0:
+            self.adversaries.append(ProjectedAdversary(config, processes))
         processes.share_statistics(self.network)
         if config.channels_last:
             self.network.to(memory_format=torch.channels_last)
@@ -68,12 +71,8 @@ class AcrRecipe:
         if config.mobilenet_weights is not None and config.weights.mobilenet + config.weights.mobilenet_means:
             self.blocks = MobileNetPyramid.from_file(config.mobilenet_weights, (1, *MobileNetPyramid.TAPS))
             self.blocks.to(processes.device).to(memory_format=torch.channels_last)
-        self.optimizer = torch.optim.Adam(
-            _alphas_apart(self.network),
-            config.learning_rate,
-            config.betas,
-            fused=processes.device.type in ("cpu", "cuda"),
-        )
+        groups = _alphas_apart(self.network)
+        self.optimizer = build_adam(groups, config.learning_rate, config.betas, processes.device)
 
     def stateful(self) -> dict[str, Stateful]:
         """What a state holds, by its name there."""
@@ -132,13 +131,12 @@ class AcrRecipe:
         hole = weights.l1_hole if until is None or images_seen < until else 0.0
         values = {"l1": weighted_l1(prediction, image, mask, known=weights.l1_known, hole=hole)}
         loss = values["l1"]
-        for name, (weight, value) in self._frozen_losses(seen, image, mask).items():
+        terms = self._frozen_losses(seen, image, mask)
+        for adversary in adversaries:
+            terms |= adversary.generator_losses(seen, image, mask)
+        for name, (weight, value) in terms.items():
             values[name] = value
             loss = loss + weight * value
-        for adversary in adversaries:
-            for name, (weight, value) in adversary.generator_losses(seen, image, mask).items():
-                values[name] = value
-                loss = loss + weight * value
         return values | {"loss": loss}
 
     def _frozen_losses(self, seen: Tensor, image: Tensor, mask: Tensor) -> dict[str, tuple[float, Tensor]]:
@@ -158,40 +156,19 @@ class AcrRecipe:
             losses["mobilenet_means"] = (weights.mobilenet_means, means)
         return losses
 
-    @torch.no_grad()
-    def sample_columns(self, batch: Batch) -> dict[str, Tensor]:
+    def sample_columns(self, batch: Batch) -> Mapping[str, Tensor]:
         """The columns of a sample grid."""
-        network = self.ema.module
+        network, image, mask = self.ema.module, batch.image[:_SAMPLES], batch.mask[:_SAMPLES]
         assert isinstance(network, Inpainter)
-        image, mask = batch.image[:_SAMPLES], batch.mask[:_SAMPLES]
-        columns = {"input": torch.where(mask > 0, 0.5, image), "mask": mask}
         if self.config.prior and network.prior is not None:
-            prediction = network(image, mask)
-            columns["prior"] = network.prior.reconstruct(image, mask)
-            attention = network.prior(image, mask).attention
-            if attention is not None:
-                columns["attention"] = draw_attention(image, mask, attention, network.prior.grid)
-        else:
-            prediction = network.generator(image, mask).clamp(0, 1)
-        return columns | {
-            "prediction": prediction,
-            "composite": composite(prediction, image, mask),
-            "target": image,
-        }
+            return columns_of(image, mask, network.prior, network)
+        return columns_of(image, mask, None, network.generator)
 
     def _set_learning_rates(self, images_seen: int) -> None:
-        config = self.config
-        factor = schedule_factor(
-            config.schedule,
-            images_seen,
-            config.images,
-            warmup=config.warmup_images,
-            milestones=config.milestones,
-        )
-        for group in self.optimizer.param_groups:
-            group["lr"] = config.learning_rate * factor
-        for alphas in self.optimizer.param_groups[1:]:  # see _alphas_apart
-            alphas["lr"] *= config.alpha_lr_multiplier
+        config, factor = self.config, learning_rate_factor(self.config, images_seen)
+        multipliers = [1.0, config.alpha_lr_multiplier]  # see _alphas_apart
+        for group, multiplier in zip(self.optimizer.param_groups, multipliers, strict=False):
+            group["lr"] = config.learning_rate * factor * multiplier
         for adversary in self.adversaries:
             for group in adversary.optimizer.param_groups:
                 group["lr"] = config.discriminator_learning_rate * factor

@@ -3,14 +3,17 @@
 Source:
     Patch discriminator, R1 and feature matching as in LaMa (WACV 2022). Projected discriminator: Sauer et
     al., *Projected GANs Converge Faster* (NeurIPS 2021). Both together with hinge losses, the patch
-    discriminator taking hole patches only for fake: Lu et al., GRIG (Computational Visual Media 2025).
+    discriminator taking hole patches only for fake, augmented masks: Lu et al., GRIG (Computational Visual
+    Media 2025). Augmentation: Zhao et al., *Differentiable Augmentation for Data-Efficient GAN Training*
+    (NeurIPS 2020): colours, translation and cut-out.
 """
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Iterable
 from contextlib import contextmanager, nullcontext
-from typing import Protocol
+from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -28,13 +31,16 @@ from inpaint.train.losses import (
     generator_adversarial_loss,
     hole_weights,
     r1_of,
+    scale_mask,
 )
-from inpaint.train.recipes.discriminator_augment import sample_augmentation
+from inpaint.train.optimise import build_adam
 
-Shown = tuple[Tensor, Tensor, Tensor]
+_LARGEST_SHIFT = 1 / 8  # of the side
+_CUT_OUT = 1 / 2  # of the side
+_GREY = 0.5
 
 
-class Adversary(Protocol):
+class Adversary(ABC):
     """A discriminator with its optimizer.
 
     Attributes:
@@ -44,9 +50,17 @@ class Adversary(Protocol):
     """
 
     name: str
-    discriminator: nn.Module
-    optimizer: torch.optim.Optimizer
 
+    def __init__(self, config: AcrRunConfig, discriminator: nn.Module, processes: Processes) -> None:
+        self._config, self.discriminator = config, discriminator.to(processes.device).train()
+        processes.share_statistics(discriminator)
+        if config.channels_last:
+            discriminator.to(memory_format=torch.channels_last)
+        trained = [p for p in discriminator.parameters() if p.requires_grad]
+        rate, betas = config.discriminator_learning_rate, config.betas
+        self.optimizer = build_adam(trained, rate, betas, processes.device)
+
+    @abstractmethod
     def discriminator_losses(self, fake: Tensor, image: Tensor, mask: Tensor, step: int) -> dict[str, Tensor]:
         """The discriminator's loss under its name, and parts of it worth logging.
 
@@ -56,23 +70,17 @@ class Adversary(Protocol):
             mask: ``(B, 1, H, W)``, 1 = hole.
             step: number of the step in the run.
         """
-        ...
 
+    @abstractmethod
     def generator_losses(self, fake: Tensor, image: Tensor, mask: Tensor) -> dict[str, tuple[float, Tensor]]:
         """Weight and value of each loss that the discriminator gives the generator."""
-        ...
 
-
-def build_adversaries(config: AcrRunConfig, processes: Processes) -> list[Adversary]:
-    """The discriminators of a run.
-
-    Raises:
-        CheckpointError: the file of a feature network cannot be read or does not fit.
-    """
-    adversaries: list[Adversary] = [PatchAdversary(config, processes)]
-    if config.weights.projected > 0:
-        adversaries.append(ProjectedAdversary(config, processes))
-    return adversaries
+    def _augmented(self, fake: Tensor, image: Tensor, mask: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """One random transform of fill, real image and mask, if the config wants it."""
+        if not self._config.augment_discriminator:
+            return fake, image, mask
+        transform = sample_augmentation(image)
+        return transform.image(fake), transform.image(image), transform.mask(mask)
 
 
 class PatchAdversary(Adversary):
@@ -81,25 +89,14 @@ class PatchAdversary(Adversary):
     name = "discriminator"
 
     def __init__(self, config: AcrRunConfig, processes: Processes) -> None:
-        self._config = config
-        self.discriminator = PatchDiscriminator(config.discriminator_width).to(processes.device)
-        processes.share_statistics(self.discriminator)
-        if config.channels_last:
-            self.discriminator.to(memory_format=torch.channels_last)
-        self.discriminator.train()
+        super().__init__(config, PatchDiscriminator(config.discriminator_width), processes)
         if config.compile:
             compile_each([self.discriminator])
-        self.optimizer = torch.optim.Adam(
-            self.discriminator.parameters(),
-            config.discriminator_learning_rate,
-            config.betas,
-            fused=processes.device.type in ("cpu", "cuda"),
-        )
 
     def discriminator_losses(self, fake: Tensor, image: Tensor, mask: Tensor, step: int) -> dict[str, Tensor]:
         """The discriminator's loss and, every so many steps, the R1 penalty in it."""
         config, weight = self._config, self._config.weights.r1
-        fake, image, mask = _augment(config.augment_discriminator, fake, image, mask)
+        fake, image, mask = self._augmented(fake, image, mask)
         penalised = weight > 0 and step % config.r1_every == 0
         # The penalty is of the very pass that sees the real images, so that BatchNorm counts them once; that
         # pass stays in float32, as a gradient of a gradient needs.
@@ -120,10 +117,12 @@ class PatchAdversary(Adversary):
         """What the answers for real images and fills cost the discriminator."""
         form, size = self._config.adversarial_loss, fake_logits.shape[2:]
         if self._config.adversarial_at == "everywhere":
+            hole = scale_mask(mask, size)
             real = discriminator_real_loss(real_logits, form=form)
-            return real + discriminator_fake_loss(fake_logits, mask, form=form)
+            known = discriminator_real_loss(fake_logits, 1 - hole, form)
+            return real + (discriminator_fake_loss(fake_logits, hole, form) + known)
         holes = hole_weights(mask, size)
-        fake = discriminator_fake_loss(fake_logits, weights=holes, form=form)
+        fake = discriminator_fake_loss(fake_logits, holes, form)
         if self._config.adversarial_at == "holes":
             return discriminator_real_loss(real_logits, holes, form) + fake
         # Half for fake patches and half for real ones: most of a fill is known, and would outweigh its hole.
@@ -133,7 +132,7 @@ class PatchAdversary(Adversary):
     def generator_losses(self, fake: Tensor, image: Tensor, mask: Tensor) -> dict[str, tuple[float, Tensor]]:
         """Weight and value of each loss that the discriminator gives the generator."""
         config, discriminator = self._config, self.discriminator
-        fake, image, mask = _augment(config.augment_discriminator, fake, image, mask)
+        fake, image, mask = self._augmented(fake, image, mask)
         with frozen(discriminator.parameters()), autocast(image.device, config.precision):
             logits, fake_levels = discriminator(fake)
             with torch.no_grad():
@@ -151,30 +150,25 @@ class PatchAdversary(Adversary):
 
 
 class ProjectedAdversary(Adversary):
-    """The projected discriminator with its frozen feature network, see :class:`Adversary`."""
+    """The projected discriminator with its frozen feature network, see :class:`Adversary`.
+
+    Raises:
+        CheckpointError: the file of the feature network cannot be read or does not fit.
+    """
 
     name = "projected_discriminator"
 
     def __init__(self, config: AcrRunConfig, processes: Processes) -> None:
         assert config.projected_weights is not None
-        self._config = config
         network = PYRAMIDS[config.projected_network]
         self.features = network.from_file(config.projected_weights).to(processes.device)
-        self.discriminator = ProjectedDiscriminator(network.channels, config.projected_width)
-        self.discriminator.to(processes.device).train()
         if config.channels_last:
             self.features.to(memory_format=torch.channels_last)
-            self.discriminator.to(memory_format=torch.channels_last)
-        self.optimizer = torch.optim.Adam(
-            [p for p in self.discriminator.parameters() if p.requires_grad],
-            config.discriminator_learning_rate,
-            config.betas,
-            fused=processes.device.type in ("cpu", "cuda"),
-        )
+        super().__init__(config, ProjectedDiscriminator(network.channels, config.projected_width), processes)
 
     def discriminator_losses(self, fake: Tensor, image: Tensor, mask: Tensor, step: int) -> dict[str, Tensor]:
         """The mean of the scales' losses; every scale looks at whole images."""
-        fake, image, _ = _augment(self._config.augment_discriminator, fake, image, mask)
+        fake, image, _ = self._augmented(fake, image, mask)
         form = self._config.adversarial_loss
         pairs = zip(self._logits(image), self._logits(fake), strict=True)
         losses = [
@@ -185,7 +179,7 @@ class ProjectedAdversary(Adversary):
 
     def generator_losses(self, fake: Tensor, image: Tensor, mask: Tensor) -> dict[str, tuple[float, Tensor]]:
         """Weight and value of the loss that the discriminator gives the generator."""
-        fake, _, _ = _augment(self._config.augment_discriminator, fake, image, mask)
+        fake, _, _ = self._augmented(fake, image, mask)
         form = self._config.adversarial_loss
         with frozen(self.discriminator.parameters()):
             losses = [generator_adversarial_loss(logits, form=form) for logits in self._logits(fake)]
@@ -195,14 +189,6 @@ class ProjectedAdversary(Adversary):
         with autocast(image.device, self._config.precision):
             logits = self.discriminator(self.features(image))
         return [values.float() for values in logits]
-
-
-def _augment(wanted: bool, fake: Tensor, image: Tensor, mask: Tensor) -> Shown:
-    """One random transform of fill, real image and mask, if wanted."""
-    if not wanted:
-        return fake, image, mask
-    transform = sample_augmentation(image)
-    return transform.image(fake), transform.image(image), transform.mask(mask)
 
 
 @contextmanager
@@ -216,3 +202,50 @@ def frozen(parameters: Iterable[nn.Parameter]):
     finally:
         for parameter in parameters:
             parameter.requires_grad_(True)
+
+
+class Augmentation(NamedTuple):
+    """One random transform for each image of a batch, differentiable.
+
+    Attributes:
+        colours: ``(B, 3)`` in [0, 1): brightness, saturation, contrast.
+        shift: ``(B, 2)`` whole pixels, down and right.
+        kept: ``(B, 1, H, W)`` bool, pixels that show some of the image: neither moved in nor cut out.
+    """
+
+    colours: Tensor
+    shift: Tensor
+    kept: Tensor
+
+    def image(self, image: Tensor) -> Tensor:
+        """Transform images ``(B, 3, H, W)``, differentiably; what comes in from outside is grey."""
+        brightness, saturation, contrast = (c[:, None, None, None] for c in self.colours.to(image).T)
+        image = image + (brightness - 0.5) / 2
+        grey = image.mean(dim=1, keepdim=True)
+        image = grey + (image - grey) * 2 * saturation
+        mean = image.mean(dim=(1, 2, 3), keepdim=True)
+        image = mean + (image - mean) * (contrast + 0.5)
+        return torch.where(self.kept, self._moved(image), _GREY)
+
+    def mask(self, mask: Tensor) -> Tensor:
+        """Transform masks ``(B, 1, H, W)`` alike; what comes in or is cut out is no hole."""
+        return torch.where(self.kept, self._moved(mask), 0.0)
+
+    def _moved(self, image: Tensor) -> Tensor:
+        """Move each image by whole pixels; what is moved out comes in at the other side."""
+        pairs = zip(image, self.shift.tolist(), strict=True)
+        return torch.stack([torch.roll(one, tuple(by), (-2, -1)) for one, by in pairs])
+
+
+def sample_augmentation(image: Tensor) -> Augmentation:
+    """Draw a transform for each image of a batch ``(B, C, H, W)``, from torch's global generator."""
+    count, (height, width) = len(image), image.shape[-2:]
+    sides = torch.tensor([height, width])
+    shift = ((2 * torch.rand(count, 2) - 1) * _LARGEST_SHIFT * sides).round().long()
+    cut = (torch.rand(count, 2) * sides).long()
+    rows, columns = torch.arange(height)[None, :, None], torch.arange(width)[None, None, :]
+    (down, right), (row, column) = (v[:, :, None, None].unbind(1) for v in (shift, cut))
+    inside = (rows >= down) & (rows < height + down) & (columns >= right) & (columns < width + right)
+    reach = _CUT_OUT / 2
+    hidden = ((rows - row).abs() < height * reach) & ((columns - column).abs() < width * reach)
+    return Augmentation(torch.rand(count, 3), shift, (inside & ~hidden)[:, None].to(image.device))

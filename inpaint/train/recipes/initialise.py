@@ -1,4 +1,4 @@
-"""Initial weights of a run: new ones, or those of earlier checkpoints as far as they fit."""
+"""Weights a run begins with: new ones, those of earlier checkpoints as far as they fit, frozen networks."""
 
 from __future__ import annotations
 
@@ -8,11 +8,14 @@ from pathlib import Path
 
 from inpaint.checkpoint import load_checkpoint
 from inpaint.errors import CheckpointError
+from inpaint.features.perceptual import MaeFeatures, SceneFeatures, SqueezeNetFeatures, TapNetwork
 from inpaint.models.fcmae import FcmaePreset
 from inpaint.models.inpainter import Inpainter, InpainterPreset
-from inpaint.models.mae import MaePreset
+from inpaint.models.mae import MaePreset, MaskedAutoencoder
 from inpaint.models.patch_autoencoder import PatchAutoencoder
 from inpaint.models.presets import build_inpainter
+from inpaint.train.config import PerceptualNetwork
+from inpaint.weights.terminal import fetch_in_terminal
 
 
 def initialise_inpainter(
@@ -20,13 +23,9 @@ def initialise_inpainter(
 ) -> tuple[Inpainter, str]:
     """Build a network and load the weights of earlier checkpoints.
 
-    The generator's own layers must be those of ``init_checkpoint``. What the preset adds to it is new, its
-    alphas zero unless they are fixed at one; what the preset leaves out is dropped.
-
-    Args:
-        preset: of the network.
-        init_checkpoint: an inpainter, maybe of another variant.
-        prior_checkpoint: a prior.
+    The generator's own layers must be those of ``init_checkpoint``, an inpainter, maybe of another variant.
+    What the preset adds to it is new, its alphas zero unless they are fixed at one; what the preset leaves
+    out is dropped.
 
     Returns:
         The network, and one line about which parts came from where.
@@ -62,6 +61,29 @@ def load_prior(model: PatchAutoencoder, path: Path, preset: str) -> None:
             "an inpainter that contains it"
         )
     model.load_state_dict(prior.state_dict())
+
+
+def load_perceptual(network: PerceptualNetwork, path: Path | str) -> TapNetwork:
+    """Load the network of a perceptual loss; its `feature_distance(prediction, target)` gives (B,) distances.
+
+    Where ``path`` leads to no file and ends in the network's own name, the published weights are fetched.
+
+    Raises:
+        CheckpointError: the file is missing, unreadable or does not fit; says what was expected.
+        WeightsError: the published weights are not to be had.
+    """
+    if network != "mae" and Path(path).name == network and not Path(path).is_file():
+        path = fetch_in_terminal(network)
+    if network != "mae":
+        return {"squeezenet": SqueezeNetFeatures, "ade20k": SceneFeatures}[network].from_file(path)
+    model = load_checkpoint(path)
+    autoencoder = model.prior if isinstance(model, Inpainter) else model
+    if not isinstance(autoencoder, MaskedAutoencoder):
+        raise CheckpointError(
+            f"{path} holds a {type(model).__name__} without one, expected a masked autoencoder: "
+            "a checkpoint of kind mae, or an inpainter with such a prior"
+        )
+    return MaeFeatures(autoencoder)
 
 
 def _take_shared(network: Inpainter, path: Path) -> str:
