@@ -147,8 +147,8 @@ def _train(
     run = read_config(path, kind, lambda line: click.echo(f"warning: {line}", err=True))
     where = str(choose_device(device or run.device))
     run = change_config(run, images=images or run.images, out=out or run.out, device=where)
+    from inpaint.train.compute import choose_precision
     from inpaint.train.distributed import join_processes
-    from inpaint.train.fit import choose_precision
 
     processes = join_processes(run.device, run.threads)
     chosen, reason = choose_precision(run.precision, processes)

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import contextlib
-import time
-from collections.abc import Callable, Iterable
+import timeit
+from collections.abc import Iterable
 
 import torch
 import torch.nn.functional as F
@@ -12,19 +12,14 @@ from torch import nn
 
 from inpaint.device import explain_out_of_memory
 from inpaint.train.config import Precision
+from inpaint.train.distributed import Processes
 
 _PROBED = 3  # timings of each precision; the fastest counts
 _WORTHWHILE = 1.15  # bfloat16 must be faster than float32 by this factor to be worth its rounding
 
 
 def autocast(device: torch.device, precision: Precision, *, enabled: bool = True) -> torch.autocast:
-    """A ``with`` block in which networks compute in a precision; losses stay outside of it.
-
-    Args:
-        device: where the network computes.
-        precision: "float32" or "bf16".
-        enabled: False stays in float32 in any case.
-    """
+    """A ``with`` block in which networks compute in a precision; losses stay outside of it."""
     return torch.autocast(device.type, torch.bfloat16, enabled=enabled and precision == "bf16")
 
 
@@ -48,19 +43,21 @@ def bf16_speedup(device: torch.device) -> float:
     for precision in ("float32", "bf16"):
         with autocast(device, precision):
             step()
-            seconds[precision] = min(_time(step) for _ in range(_PROBED))
+            seconds[precision] = min(timeit.repeat(step, number=1, repeat=_PROBED))
     return seconds["float32"] / seconds["bf16"]
 
 
-def is_worthwhile(speedup: float) -> bool:
-    """Is bfloat16 chosen where it is this much faster?"""
-    return speedup >= _WORTHWHILE
+def choose_precision(precision: Precision, processes: Processes) -> tuple[Precision, str]:
+    """Decide a run's ``precision = "auto"`` by timing both precisions where the run computes.
 
-
-def _time(step: Callable[[], None]) -> float:
-    begun = time.perf_counter()
-    step()
-    return time.perf_counter() - begun
+    Returns:
+        "float32" or "bf16", the same in every process, and the reason in a few words.
+    """
+    if precision != "auto":
+        return precision, "as the config says"
+    speedup = bf16_speedup(processes.device)
+    (too_slow,) = processes.any_raised([speedup < _WORTHWHILE])
+    return "float32" if too_slow else "bf16", f"bf16 is {speedup:.1f} times as fast on {processes.device}"
 
 
 def compile_each(modules: Iterable[nn.Module]) -> None:
@@ -81,9 +78,7 @@ def uncompiled(active: bool = True) -> contextlib.AbstractContextManager[object]
 def explain_step_memory(device: torch.device, step: str) -> contextlib.AbstractContextManager[None]:
     """A ``with`` block that says in one line what to do about a step that does not fit into memory.
 
-    Args:
-        device: where it is taken.
-        step: its numbers, see `RunConfig.step_numbers`.
+    ``step`` are its numbers, see `RunConfig.step_numbers`.
     """
     return explain_out_of_memory(
         device,

@@ -15,7 +15,7 @@ import warnings
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal, Self, TypeVar, get_args, get_type_hints
+from typing import Any, Literal, Self, TypeVar, get_type_hints
 
 from inpaint.data.config import DataConfig
 from inpaint.errors import ConfigError
@@ -300,15 +300,12 @@ CONFIGS: dict[Kind, type[RunConfig]] = {"mae": MaeRunConfig, "fcmae": FcmaeRunCo
 def read_config(
     path: Path | str, kind: Kind | None = None, on_warning: Callable[[str], None] = warnings.warn
 ) -> RunConfig:
-    """Read and check a TOML file.
+    """Read and check a TOML file: a config of the class that belongs to its kind, see `CONFIGS`.
 
     Args:
         path: the file.
         kind: of a config that does not say it, for the commands of older versions.
         on_warning: called with one line for each key that has another name now.
-
-    Returns:
-        A config of the class that belongs to its kind, see `CONFIGS`.
 
     Raises:
         ConfigError: the file cannot be read, a key is unknown or missing, or a value is impossible.
@@ -333,25 +330,18 @@ def config_from_table(
         ConfigError: a key is unknown or missing, or a value is impossible.
     """
     try:
-        kind = CONFIGS[_kind_of(table)]
-        for old, new in _old_names(table, kind).items():
+        if (kind := table.get("kind")) not in CONFIGS:
+            kinds = " or ".join(f'"{name}"' for name in CONFIGS)
+            if kind is not None:
+                raise ConfigError(f"kind is {kind!r}, expected {kinds}")
+            preset = str(table.get("preset", ""))
+            likely = next((name for name in ("mae", "fcmae") if preset.startswith(f"{name}-")), "acr")
+            raise ConfigError(f'kind is missing, expected {kinds}; add: kind = "{likely}"')
+        for old, new in _old_names(table, CONFIGS[kind]).items():
             on_warning(f"{source}: {old} is called {new} now; the old name will be refused in 0.2")
-        config = read_table(table, kind, folder)
-        _check_together(config)
+        return _checked(read_table(table, CONFIGS[kind], folder))
     except ConfigError as problem:
         raise ConfigError(f"{source}: {problem}") from None
-    return config
-
-
-def _kind_of(table: Mapping[str, Any]) -> Kind:
-    kinds = " or ".join(f'"{kind}"' for kind in get_args(Kind))
-    if "kind" not in table:
-        preset = str(table.get("preset", ""))
-        likely = next((kind for kind in ("mae", "fcmae") if preset.startswith(f"{kind}-")), "acr")
-        raise ConfigError(f'kind is missing, expected {kinds}; add: kind = "{likely}"')
-    if table["kind"] not in get_args(Kind):
-        raise ConfigError(f"kind is {table['kind']!r}, expected {kinds}")
-    return table["kind"]
 
 
 def _old_names(table: Mapping[str, Any], kind: type[Any], prefix: str = "") -> dict[str, str]:
@@ -368,14 +358,14 @@ def _old_names(table: Mapping[str, Any], kind: type[Any], prefix: str = "") -> d
 
 
 def change_config(config: AnyConfig, **changes: Any) -> AnyConfig:
-    """Give a config with other values, checked together again.
+    """Give a config with other values, checked together again; ConfigError if they contradict each other."""
+    return _checked(dataclasses.replace(config, **changes))
 
-    Raises:
-        ConfigError: the values contradict each other.
-    """
-    changed = dataclasses.replace(config, **changes)
-    _check_together(changed)
-    return changed
+
+def _checked(config: AnyConfig) -> AnyConfig:
+    for fault in config.contradictions():
+        raise ConfigError(fault)
+    return config
 
 
 def plain_config(config: RunConfig) -> dict[str, Any]:
@@ -410,12 +400,5 @@ def _read_file(path: Path, above: tuple[str, ...] = ()) -> dict[str, Any]:
     whole = _read_file(path.with_name(base), above)
     for key, value in table.items():
         theirs = whole.get(key)
-        if isinstance(theirs, dict) and isinstance(value, dict):
-            value = theirs | value
-        whole[key] = value
+        whole[key] = theirs | value if isinstance(theirs, dict) and isinstance(value, dict) else value
     return whole
-
-
-def _check_together(config: RunConfig) -> None:
-    for fault in config.contradictions():
-        raise ConfigError(fault)

@@ -15,16 +15,12 @@ from typing import Any
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
+from torch.distributed.nn.functional import all_reduce
 
 from inpaint.device import choose_device
 from inpaint.errors import ConfigError, InpaintError
 
 _BUCKET_VALUES = 8_000_000  # gradients sent at once: few messages, little memory beside the gradients
-
-
-def launched_place() -> tuple[int, int]:
-    """The number of this process and how many were launched, as the launcher says: (0, 1) without one."""
-    return int(os.environ.get("RANK", "0")), int(os.environ.get("WORLD_SIZE", "1"))
 
 
 @dataclass(frozen=True)
@@ -67,15 +63,19 @@ class Processes:
         """Replace each tensor by its mean over the processes; every process must give the same shapes."""
         if self.count == 1:
             return
-        bucket, size = list[Tensor](), 0
+        buckets, size = list[list[Tensor]](), _BUCKET_VALUES
         for tensor in tensors:
-            bucket.append(tensor)
-            size += tensor.numel()
             if size >= _BUCKET_VALUES:
-                _average_together(bucket, self.count)
-                bucket, size = [], 0
-        if bucket:
-            _average_together(bucket, self.count)
+                buckets.append([])
+                size = 0
+            buckets[-1].append(tensor)
+            size += tensor.numel()
+        for bucket in buckets:
+            flat = torch.cat([tensor.reshape(-1) for tensor in bucket])
+            torch.distributed.all_reduce(flat)
+            parts = (flat / self.count).split([tensor.numel() for tensor in bucket])
+            for tensor, part in zip(bucket, parts, strict=True):
+                tensor.copy_(part.view(tensor.shape))
 
     def average_gradients(self, parameters: Iterable[nn.Parameter]) -> None:
         """Give every process the gradient of the mean loss over all processes."""
@@ -128,7 +128,7 @@ def join_processes(device: str, threads: int | None = None) -> Processes:
     """
     if threads is not None:
         torch.set_num_threads(threads)
-    _, count = launched_place()
+    count = int(os.environ.get("WORLD_SIZE", "1"))  # as the launcher says
     if count == 1:
         return Processes(choose_device(device))
     if device not in ("auto", "cpu", "cuda"):
@@ -165,7 +165,7 @@ class SharedBatchNorm2d(nn.BatchNorm2d):
             means, variances = _gather(torch.stack([mean, variance])).unbind(1)
             mean = means.mean(0)
             variance = (variances + (means - mean).square()).mean(0)
-            self._remember(mean.detach(), variance.detach(), len(means) * features[:, 0].numel())
+            self._remember(mean, variance, len(means) * features[:, 0].numel())
             scale = self.weight * (variance + self.eps).rsqrt()
             shift = self.bias - mean * scale
             normalised = features * scale[:, None, None] + shift[:, None, None]
@@ -182,31 +182,8 @@ class SharedBatchNorm2d(nn.BatchNorm2d):
         self.running_var.lerp_(unbiased.to(self.running_var.dtype), self.momentum)
 
 
-class _SumOverProcesses(torch.autograd.Function):
-    """Sum a tensor over the processes; so is its gradient, and the gradient of that."""
-
-    @staticmethod
-    def forward(ctx: Any, tensor: Tensor) -> Tensor:  # pyright: ignore[reportIncompatibleMethodOverride]
-        total = tensor.clone(memory_format=torch.contiguous_format)
-        torch.distributed.all_reduce(total)
-        return total
-
-    @staticmethod
-    def backward(ctx: Any, gradient: Tensor) -> Any:  # pyright: ignore[reportIncompatibleMethodOverride]
-        return _SumOverProcesses.apply(gradient)
-
-
 @torch.compiler.disable()
 def _gather(tensor: Tensor) -> Tensor:
-    """Stack a tensor of every process, ``(processes, ...)``, differentiably."""
+    """Stack a tensor of every process, ``(processes, ...)``, differentiably, also the gradient."""
     index, count = torch.distributed.get_rank(), torch.distributed.get_world_size()
-    rows = F.pad(tensor[None], [0, 0] * tensor.ndim + [index, count - 1 - index])
-    return _SumOverProcesses.apply(rows)  # type: ignore[return-value]
-
-
-def _average_together(tensors: list[Tensor], count: int) -> None:
-    flat = torch.cat([tensor.reshape(-1) for tensor in tensors])
-    torch.distributed.all_reduce(flat)
-    parts = (flat / count).split([tensor.numel() for tensor in tensors])
-    for tensor, part in zip(tensors, parts, strict=True):
-        tensor.copy_(part.view(tensor.shape))
+    return all_reduce(F.pad(tensor[None], [0, 0] * tensor.ndim + [index, count - 1 - index]))

@@ -7,9 +7,9 @@ from functools import partial
 from pathlib import Path
 
 from inpaint.data.batches import Batches
-from inpaint.train.compute import bf16_speedup, explain_step_memory, is_worthwhile
-from inpaint.train.config import Precision, RunConfig, change_config
-from inpaint.train.distributed import Processes, join_processes
+from inpaint.train.compute import choose_precision, explain_step_memory
+from inpaint.train.config import RunConfig, change_config
+from inpaint.train.distributed import join_processes
 from inpaint.train.monitor import Monitor, Progress
 from inpaint.train.recipes import build_recipe
 from inpaint.train.trial import probe_memory
@@ -57,16 +57,3 @@ def fit(config: RunConfig, on_progress: Callable[[Progress], None] | None = None
     processes.leave()
     monitor.raise_if_stopped()
     return checkpoint
-
-
-def choose_precision(precision: Precision, processes: Processes) -> tuple[Precision, str]:
-    """Decide a run's ``precision = "auto"`` by timing both precisions where the run computes.
-
-    Returns:
-        "float32" or "bf16", the same in every process, and the reason in a few words.
-    """
-    if precision != "auto":
-        return precision, "as the config says"
-    speedup = bf16_speedup(processes.device)
-    (too_slow,) = processes.any_raised([not is_worthwhile(speedup)])
-    return "float32" if too_slow else "bf16", f"bf16 is {speedup:.1f} times as fast on {processes.device}"

@@ -77,18 +77,14 @@ class Monitor:
         processes: Processes,
         on_progress: Callable[[Progress], None] | None = None,
     ) -> None:
-        self.config = config
-        self.folder = config.out
-        self._processes = processes
-        self._on_progress = on_progress
-        self._images_seen = 0
+        self.config, self.folder = config, config.out
+        self._processes, self._on_progress = processes, on_progress
+        self._images_seen = self._last_images = self._signal = 0
         self._sums: dict[str, Tensor] = {}
         self._counts: dict[str, int] = {}
         self._noted: set[str] = set()
-        self._signal = 0
         self._due = {"sample": False, "save": False, "stop": False}
         self._last: dict[str, float] = dict.fromkeys(("sample", "save", "log"), time.monotonic())
-        self._last_images = 0
         self._board = None
         self._board_kind = _tensorboard() if config.tensorboard else None
         if not processes.is_main:
@@ -107,8 +103,6 @@ class Monitor:
             self._noted.add(problem)
             append_stats(self.folder / "problems.jsonl", {"problem": problem})
 
-    # -- states --------------------------------------------------------------------------------------
-
     def resume(self, parts: Mapping[str, Stateful]) -> int:
         """Bring the parts of the run to its newest state; gives the images seen, 0 without a state.
 
@@ -120,9 +114,8 @@ class Monitor:
         self._processes.check_agreed(saved["images_seen"], "images_seen")
         if saved["images_seen"]:
             restore(parts, saved, self.folder)
-            window = saved.get("window", {})
-            self._sums = {name: total for name, (total, _) in window.items()}
-            self._counts = {name: count for name, (_, count) in window.items()}
+            for name, (total, count) in saved.get("window", {}).items():
+                self._sums[name], self._counts[name] = total, count
         return saved["images_seen"]
 
     def save(self, parts: Mapping[str, Stateful], network: nn.Module, **notes: str) -> Path:
@@ -134,9 +127,8 @@ class Monitor:
         self._average_window()
         path = self.folder / f"{self.config.name}.safetensors"
         state = {name: part.state_dict() for name, part in parts.items()}
-        bad = find_not_finite(self._sums) or find_not_finite(state)
-        if bad is not None:
-            raise self._diverged(bad)
+        self._require_finite(self._sums)
+        self._require_finite(state)
         if self._processes.is_main:
             window = {name: [total.cpu(), self._counts[name]] for name, total in self._sums.items()}
             save_state(self.folder, self._images_seen, {**state, "window": window})
@@ -144,8 +136,6 @@ class Monitor:
             notes |= {"processes": str(self._processes.count)}
             save_checkpoint(path, network, notes)
         return path
-
-    # -- the course of the run -----------------------------------------------------------------------
 
     @contextmanager
     def running(self, images_seen: int) -> Iterator[None]:
@@ -157,7 +147,7 @@ class Monitor:
             if self._board_kind is not None:
                 self._board = self._board_kind(self.folder / "tensorboard", purge_step=images_seen + 1)
         try:
-            with _handling_signals(self._ask_to_stop):
+            with _handling_signals(lambda number: setattr(self, "_signal", number)):
                 yield
         finally:
             if self._board is not None:
@@ -197,26 +187,22 @@ class Monitor:
         return self._due[what]
 
     def sample(self, columns: Callable[[], Mapping[str, Tensor]]) -> None:
-        """Write a sample grid: one row per image, one titled column per stage ``(B, C, h, w)``.
+        """Write a sample grid, one row per image, one titled column per stage ``(B, C, h, w)``.
 
-        Args:
-            columns: makes the images; called in the main process only.
+        ``columns`` makes the images; it is called in the main process only.
         """
-        if not self._processes.is_main:
-            return
-        path = self.folder / "samples" / f"{self._images_seen:09d}.png"
-        made = columns()
-        grid = write_sample_grid(path, list(zip(*made.values(), strict=True)), list(made))
-        if self._board is not None:
-            self._board.add_image("samples", grid, self._images_seen, dataformats="HWC")
+        if self._processes.is_main:
+            made = columns()
+            path = self.folder / "samples" / f"{self._images_seen:09d}.png"
+            grid = write_sample_grid(path, list(zip(*made.values(), strict=True)), list(made))
+            if self._board is not None:
+                self._board.add_image("samples", grid, self._images_seen, dataformats="HWC")
 
     def _log(self) -> None:
         self._average_window()
         means = {name: float(total) / self._counts[name] for name, total in self._sums.items()}
         self._sums, self._counts = {}, {}
-        bad = find_not_finite(means)
-        if bad is not None:
-            raise self._diverged(bad)
+        self._require_finite(means)
         now = time.monotonic()
         rate = (self._images_seen - self._last_images) / max(now - self._last["log"], 1e-9)
         self._last["log"], self._last_images = now, self._images_seen
@@ -243,13 +229,13 @@ class Monitor:
         self._due = dict(zip([*due, "stop"], agreed, strict=True))
         self._last |= {what: now for what in due if self._due[what]}
 
-    def _ask_to_stop(self, number: int) -> None:
-        self._signal = number
-
-    def _diverged(self, bad: str) -> InpaintError:
+    def _require_finite(self, values: Mapping[str, Any]) -> None:
+        bad = find_not_finite(values)
+        if bad is None:
+            return
         states = list_states(self.folder)
         rest = f"{states[-1].name} in {self.folder} is good" if states else "no state was saved yet"
-        return InpaintError(
+        raise InpaintError(
             f"the run diverged at {self._images_seen} images: {bad} is not finite; {rest}, "
             "restart with a lower learning_rate"
         )

@@ -6,40 +6,30 @@ import json
 import math
 import os
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import suppress
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from inpaint.atomic import atomic_write
 from inpaint.errors import CheckpointError
 
 STATES_KEPT = 2
 STATE_FORMAT = 2  # 1, without a number: before 0.1.0, with averaged weights of another form
-_STATE_NAME = re.compile(r"state-(\d{9,})\.pt")
+_STATE_NAME = re.compile(r"state-\d{9,}\.pt")
 
 
-class Stateful(Protocol):
-    """A part of a run whose state is saved: a network, an optimizer, averaged weights."""
-
-    def state_dict(self) -> dict[str, Any]:
-        """Give what `torch.load(weights_only=True)` accepts."""
-        ...
-
-    def load_state_dict(self, state_dict: dict[str, Any], /) -> Any:
-        """Take it back."""
-        ...
+Stateful = nn.Module | torch.optim.Optimizer
+"""A part of a run whose state is saved: a network, an optimizer, averaged weights."""
 
 
 def save_state(folder: Path | str, images_seen: int, payload: Mapping[str, Any]) -> Path:
-    """Write everything a run needs to resume, atomically, and delete all but the last two states.
+    """Write `state-000012345.pt`, atomically, and delete all but the last two states.
 
     The payload is state dicts and plain values: what `torch.load(weights_only=True)` accepts.
-
-    Returns:
-        The path `state-000012345.pt`.
     """
     folder = Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
@@ -53,18 +43,27 @@ def save_state(folder: Path | str, images_seen: int, payload: Mapping[str, Any])
     return path
 
 
-def find_not_finite(payload: Any, name: str = "") -> str | None:
-    """Name the first tensor or number in nested mappings and sequences that holds NaN or infinity."""
+def walk(payload: Any, name: str = "") -> Iterator[tuple[str, Any]]:
+    """All that is in nested mappings and sequences, with its name there."""
+    entries: Iterable[tuple[Any, Any]] = ()
     if isinstance(payload, Mapping):
         entries = payload.items()
     elif isinstance(payload, (list, tuple)):
         entries = enumerate(payload)
-    elif isinstance(payload, Tensor):
-        return None if bool(payload.isfinite().all()) else name
     else:
-        return name if isinstance(payload, float) and not math.isfinite(payload) else None
-    found = (find_not_finite(value, f"{name}.{key}" if name else str(key)) for key, value in entries)
-    return next((bad for bad in found if bad is not None), None)
+        yield name, payload
+    for key, value in entries:
+        yield from walk(value, f"{name}.{key}" if name else str(key))
+
+
+def find_not_finite(payload: Any) -> str | None:
+    """Name the first tensor or number in nested mappings and sequences that holds NaN or infinity."""
+    for name, value in walk(payload):
+        if isinstance(value, Tensor) and not bool(value.isfinite().all()):
+            return name
+        if isinstance(value, float) and not math.isfinite(value):
+            return name
+    return None
 
 
 def restore(parts: Mapping[str, Stateful], saved: Mapping[str, Any], folder: Path | str) -> None:
@@ -118,12 +117,8 @@ def load_latest_state(
 
 def list_states(folder: Path | str) -> list[Path]:
     """List the states of a run, oldest first."""
-    found = [
-        (match, path)
-        for path in Path(folder).glob("state-*.pt")
-        if (match := _STATE_NAME.fullmatch(path.name))
-    ]
-    return [path for _, path in sorted(found, key=lambda entry: int(entry[0][1]))]
+    found = [path for path in Path(folder).glob("state-*.pt") if _STATE_NAME.fullmatch(path.name)]
+    return sorted(found, key=lambda path: int(path.stem.removeprefix("state-")))
 
 
 def append_stats(path: Path | str, record: Mapping[str, Any]) -> None:
@@ -134,22 +129,17 @@ def append_stats(path: Path | str, record: Mapping[str, Any]) -> None:
 
 def read_stats(path: Path | str) -> list[dict[str, Any]]:
     """Read what `append_stats` wrote; a last line that was cut off is passed over. No file: no records."""
-    path = Path(path)
-    records = []
-    if path.exists():
-        for line in path.read_text(encoding="utf-8").splitlines():
-            try:
-                records.append(json.loads(line))
-            except json.JSONDecodeError:
-                continue
+    path, records = Path(path), []
+    for line in path.read_text(encoding="utf-8").splitlines() if path.exists() else ():
+        with suppress(json.JSONDecodeError):
+            records.append(json.loads(line))
     return records
 
 
 def trim_stats(path: Path | str, images_seen: int) -> None:
     """Drop lines beyond `images_seen`, so that a resumed run does not tell the same images twice."""
     path = Path(path)
-    if not path.exists():
-        return
     kept = [record for record in read_stats(path) if record.get("images_seen", 0) <= images_seen]
-    with atomic_write(path) as file:
-        file.write("".join(json.dumps(record) + "\n" for record in kept).encode())
+    if path.exists():
+        with atomic_write(path) as file:
+            file.write("".join(json.dumps(record) + "\n" for record in kept).encode())

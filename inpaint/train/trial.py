@@ -6,9 +6,12 @@ import dataclasses
 import json
 import math
 import time
+from collections import Counter
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
-from typing import Any, TypeVar
+from contextlib import contextmanager
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -16,13 +19,12 @@ from torch import Tensor
 from inpaint.data.batches import Batch, Batches
 from inpaint.errors import ConfigError, DataError
 from inpaint.train.compute import explain_step_memory
-from inpaint.train.config import AcrRunConfig, RunConfig, change_config, config_from_table
+from inpaint.train.config import AcrRunConfig, AnyConfig, RunConfig, change_config, config_from_table
 from inpaint.train.distributed import Processes
 from inpaint.train.recipes import Recipe, build_recipe
-from inpaint.train.state import list_states
+from inpaint.train.state import list_states, walk
 
-AnyConfig = TypeVar("AnyConfig", bound=RunConfig)
-Build = Callable[[AnyConfig, Processes], Recipe]
+Build = Callable[[Any, Processes], Recipe]
 
 _IMAGES_TRIED = 2  # in a dry run; BatchNorm wants more than one
 _TIMED_STEPS, _TIMED_SECONDS = 3, 2.0
@@ -30,9 +32,11 @@ _RESERVE = 0.05  # of the time: sample grids, states, and steps that are slower 
 _LEAST_STEPS = 20
 _LARGEST_WARMUP = 0.1  # of the run's images
 _LONGEST_AVERAGE = 0.1  # of the run's steps
+_SCALED = ("images", "warmup_images", "ema_decay", "milestones")
+_SCALED_OF_ACR = ("adversarial_after_images", "l1_hole_until_images")
 
 
-@dataclass(frozen=True)
+@dataclasses.dataclass(frozen=True)
 class DryRun:
     """What a dry run found out, for one process.
 
@@ -60,7 +64,7 @@ class DryRun:
         return self.fixed_bytes + self.images_at_once * self.bytes_per_image
 
 
-def probe_memory(config: AnyConfig, processes: Processes, build: Build[AnyConfig] = build_recipe) -> None:
+def probe_memory(config: RunConfig, processes: Processes, build: Build = build_recipe) -> None:
     """Take one full step with every loss at the largest size: a run must not die of it hours later.
 
     Raises:
@@ -74,7 +78,7 @@ def probe_memory(config: AnyConfig, processes: Processes, build: Build[AnyConfig
         torch.cuda.empty_cache()
 
 
-def dry_run(config: AnyConfig, processes: Processes, build: Build[AnyConfig] = build_recipe) -> DryRun:
+def dry_run(config: RunConfig, processes: Processes, build: Build = build_recipe) -> DryRun:
     """Take a step with four random images and one with two, with every loss, and measure them.
 
     What the first keeps more is what images need; the rest is there whatever the batch.
@@ -90,16 +94,17 @@ def dry_run(config: AnyConfig, processes: Processes, build: Build[AnyConfig] = b
             recipe = build(dataclasses.replace(trial, batch_size=count), processes)
             batch = _random_batch(count, config.size, processes.device)
             begun = time.monotonic()
-            with SavedForBackward(recipe) as saved:
+            with saved_for_backward(recipe) as saved:
                 values = recipe.step(batch)
             numbers = {name: float(value) for name, value in values.items()}
             seconds = time.monotonic() - begun
             kept.append(saved.peak)
     bytes_per_image = max(kept[0] - kept[1], 0) // _IMAGES_TRIED
-    trained = [p for module in _networks(recipe) for p in module.parameters() if p.requires_grad]
-    fixed_bytes = sum(_storages(recipe).values()) + sum(p.numel() * p.element_size() for p in trained)
+    parameters = [p for module in _networks(recipe) for p in module.parameters()]
+    trained = [p for p in parameters if p.requires_grad]
+    fixed_bytes = sum(_storages(recipe).values()) + sum(p.nbytes for p in trained)
     return DryRun(
-        parameters=sum(p.numel() for module in _networks(recipe) for p in module.parameters()),
+        parameters=sum(p.numel() for p in parameters),
         trained=sum(p.numel() for p in trained),
         fixed_bytes=fixed_bytes + max(kept[1] - _IMAGES_TRIED * bytes_per_image, 0),
         bytes_per_image=bytes_per_image,
@@ -109,53 +114,40 @@ def dry_run(config: AnyConfig, processes: Processes, build: Build[AnyConfig] = b
     )
 
 
-class SavedForBackward:
-    """Count, in a ``with`` block, the bytes that forward passes keep for backward passes.
+@contextmanager
+def saved_for_backward(recipe: Recipe) -> Iterator[Any]:
+    """Count the bytes that forward passes keep for backward passes: what is yielded has the most as ``peak``.
 
     That is most of what an image needs. Tensors of the networks themselves are not counted.
-
-    Attributes:
-        peak: the most bytes kept at once.
     """
+    count, known, times_kept = SimpleNamespace(now=0, peak=0), set(_storages(recipe)), Counter[int]()
 
-    def __init__(self, recipe: Recipe) -> None:
-        self.peak = 0
-        self._known = set(_storages(recipe))
-        self._now = 0
-        self._kept: dict[int, int] = {}  # how often each storage is kept
-        self._hooks = torch.autograd.graph.saved_tensors_hooks(self._pack, lambda kept: kept.tensor)
-
-    def __enter__(self) -> SavedForBackward:
-        self._hooks.__enter__()
-        return self
-
-    def __exit__(self, *problem: object) -> None:
-        self._hooks.__exit__(*problem)
-
-    def _pack(self, tensor: Tensor) -> _Kept:
+    def pack(tensor: Tensor) -> _Kept:
         storage = tensor.untyped_storage()
         key, size = storage.data_ptr(), storage.nbytes()
-        if key in self._known:
+        if key in known:
             return _Kept(tensor, lambda: None)
-        if self._kept.get(key, 0) == 0:
-            self._now += size
-            self.peak = max(self.peak, self._now)
-        self._kept[key] = self._kept.get(key, 0) + 1
+        if times_kept[key] == 0:
+            count.now += size
+            count.peak = max(count.peak, count.now)
+        times_kept[key] += 1
 
         def release() -> None:
-            self._kept[key] -= 1
-            if self._kept[key] == 0:
-                self._now -= size
+            times_kept[key] -= 1
+            if times_kept[key] == 0:
+                count.now -= size
 
         return _Kept(tensor, release)
+
+    with torch.autograd.graph.saved_tensors_hooks(pack, lambda kept: kept.tensor):
+        yield count
 
 
 class _Kept:
     """A tensor kept for a backward pass; tells when it is let go."""
 
     def __init__(self, tensor: Tensor, release: Callable[[], None]) -> None:
-        self.tensor = tensor
-        self._release = release
+        self.tensor, self._release = tensor, release
 
     def __del__(self) -> None:
         self._release()
@@ -176,25 +168,15 @@ def _networks(recipe: Recipe) -> list[torch.nn.Module]:
 
 def _storages(recipe: Recipe) -> dict[int, int]:
     """Address and bytes of all memory that a recipe holds."""
-    tensors = [tensor for part in recipe.stateful().values() for tensor in _tensors(part.state_dict())]
+    states = [part.state_dict() for part in recipe.stateful().values()]
+    tensors = [leaf for _, leaf in walk(states) if isinstance(leaf, Tensor)]
     tensors += [buffer for network in _networks(recipe) for buffer in network.buffers()]
     storages = [tensor.untyped_storage() for tensor in tensors]
     return {storage.data_ptr(): storage.nbytes() for storage in storages}
 
 
-def _tensors(payload: Any) -> Iterator[Tensor]:
-    if isinstance(payload, Tensor):
-        yield payload
-    elif isinstance(payload, dict):
-        for value in payload.values():
-            yield from _tensors(value)
-
-
-# -- time budget -----------------------------------------------------------------------------------------
-
-
 def fit_to_time(
-    config: AnyConfig, minutes: float, processes: Processes, build: Build[AnyConfig] = build_recipe
+    config: AnyConfig, minutes: float, processes: Processes, build: Build = build_recipe
 ) -> AnyConfig:
     """Give a run the length that fits a time budget, measured on a few of its own steps.
 
@@ -210,7 +192,7 @@ def fit_to_time(
         InpaintError: a step does not fit into memory.
     """
     if list_states(config.out):
-        return _recorded_length(config)
+        return change_config(config, **_recorded_length(config.out))
     begun = time.monotonic()
     with explain_step_memory(processes.device, config.step_numbers):
         batches = Batches(config, processes.device, lambda _: None, processes.rows(config.batch_size))
@@ -219,8 +201,7 @@ def fit_to_time(
         per_step = 0.0
         every = config.r1_every if isinstance(config, AcrRunConfig) else 1
         for share, first in _phases(config):
-            timer = _StepTimer(recipe, batches, first, config.batch_size, processes)
-            seconds, first_ones = timer.mean_seconds(every)
+            seconds, first_ones = _time_steps(recipe, batches, first, config.batch_size, every, processes)
             per_step += share * seconds
             again += first_ones
     per_step, again, spent = _agreed(processes, per_step, again, time.monotonic() - begun)
@@ -244,26 +225,23 @@ def with_length(config: AnyConfig, images: int) -> AnyConfig:
         "ema_decay": min(config.ema_decay, max(0.0, 1 - 1 / (steps * _LONGEST_AVERAGE))),
     }
     if isinstance(config, AcrRunConfig):
-        changes["adversarial_after_images"] = round(config.adversarial_after_images * scale)
-        if config.l1_hole_until_images is not None:
-            changes["l1_hole_until_images"] = round(config.l1_hole_until_images * scale)
+        counts = {name: getattr(config, name) for name in _SCALED_OF_ACR}
+        changes |= {name: round(count * scale) for name, count in counts.items() if count is not None}
     return change_config(config, **changes)
 
 
-def _recorded_length(config: AnyConfig) -> AnyConfig:
-    """The run with the length that its folder records."""
-    path = config.out / "config.json"
-    kept = ["images", "warmup_images", "ema_decay", "milestones"]
-    if isinstance(config, AcrRunConfig):
-        kept += ["adversarial_after_images", "l1_hole_until_images"]
+def _recorded_length(folder: Path) -> dict[str, Any]:
+    """The length that a run's folder records, and what depends on it."""
+    path = folder / "config.json"
     try:
         record = config_from_table(json.loads(path.read_text(encoding="utf-8")), source=str(path))
-        return change_config(config, **{key: getattr(record, key) for key in kept})
-    except (OSError, ValueError, AttributeError, ConfigError) as problem:
+    except (OSError, ValueError, AttributeError, TypeError, ConfigError) as problem:
         raise DataError(
             f"{path}: cannot be read ({problem}), expected the resolved config of the run in this folder; "
             "give --images N, or name a new folder with --out"
         ) from None
+    names = _SCALED + (_SCALED_OF_ACR if isinstance(record, AcrRunConfig) else ())
+    return {name: getattr(record, name) for name in names}
 
 
 def _phases(config: RunConfig) -> list[tuple[float, int]]:
@@ -275,36 +253,33 @@ def _phases(config: RunConfig) -> list[tuple[float, int]]:
     return [(share, first) for share, first in phases if share > 0]
 
 
-class _StepTimer:
-    """Times steps as they follow on ``first`` images; a GPU is waited for at the end of each timing only."""
+def _time_steps(
+    recipe: Recipe, batches: Batches, first: int, batch_size: int, r1_every: int, processes: Processes
+) -> tuple[float, float]:
+    """Seconds of a step in the mean, and of the very first ones, which compile and allocate.
 
-    def __init__(
-        self, recipe: Recipe, batches: Batches, first: int, batch_size: int, processes: Processes
-    ) -> None:
-        self._recipe, self._batches, self._processes = recipe, batches, processes
-        self._next, self._batch_size = first, batch_size
+    Steps follow on ``first`` images; one with R1 counts as often as it comes. A GPU is waited for at the end
+    of each timing only.
+    """
+    following = first
 
-    def mean_seconds(self, r1_every: int) -> tuple[float, float]:
-        """Seconds of a step in the mean, and of the very first ones, which compile and allocate.
-
-        A step with R1 counts as often as it comes.
-        """
-        first_ones = self._seconds(1, with_r1=True) + self._seconds(1, with_r1=False)
-        (one,) = _agreed(self._processes, self._seconds(1, with_r1=False))  # all take equally many steps
-        count = max(_TIMED_STEPS, round(_TIMED_SECONDS / max(one, 1e-9)))
-        plain = self._seconds(count, with_r1=False) / count
-        penalised = self._seconds(1, with_r1=True) if r1_every > 1 else plain
-        return (penalised + (r1_every - 1) * plain) / r1_every, first_ones
-
-    def _seconds(self, count: int, *, with_r1: bool) -> float:
+    def seconds(count: int, *, with_r1: bool) -> float:
+        nonlocal following
         begun = time.monotonic()
         for _ in range(count):
-            batch = self._batches.batch_at(self._next)
-            self._recipe.step(batch._replace(images_seen=0 if with_r1 else self._batch_size))
-            self._next += self._batch_size
-        if self._processes.device.type == "cuda":
-            torch.cuda.synchronize(self._processes.device)
+            batch = batches.batch_at(following)
+            recipe.step(batch._replace(images_seen=0 if with_r1 else batch_size))
+            following += batch_size
+        if processes.device.type == "cuda":
+            torch.cuda.synchronize(processes.device)
         return time.monotonic() - begun
+
+    first_ones = seconds(1, with_r1=True) + seconds(1, with_r1=False)
+    (one,) = _agreed(processes, seconds(1, with_r1=False))  # all take equally many steps
+    count = max(_TIMED_STEPS, round(_TIMED_SECONDS / max(one, 1e-9)))
+    plain = seconds(count, with_r1=False) / count
+    penalised = seconds(1, with_r1=True) if r1_every > 1 else plain
+    return (penalised + (r1_every - 1) * plain) / r1_every, first_ones
 
 
 def _agreed(processes: Processes, *seconds: float) -> list[float]:

@@ -14,7 +14,7 @@ from inpaint.train.compute import explain_step_memory
 from inpaint.train.distributed import Processes
 from inpaint.train.recipes import build_recipe
 from inpaint.train.recipes.prior import PriorRecipe
-from inpaint.train.trial import SavedForBackward, dry_run, probe_memory
+from inpaint.train.trial import dry_run, probe_memory, saved_for_backward
 from tests.train.tiny_runs import acr_config, mae_config
 
 ALONE = Processes(torch.device("cpu"))
@@ -34,11 +34,11 @@ class OneLayer:
 
 def test_what_is_kept_for_the_backward_pass_is_counted_while_it_is_kept():
     parts, value = OneLayer(), torch.ones(50, 100)
-    with SavedForBackward(parts) as saved:
+    with saved_for_backward(parts) as saved:
         for _ in range(3):  # one after the other: never more than one at a time
             parts.layer(value).sigmoid().sum().backward()
     assert saved.peak == 2 * value.nbytes  # the layer's input and the sigmoid's output; not the weights
-    with SavedForBackward(parts) as saved:
+    with saved_for_backward(parts) as saved:
         together = [parts.layer(value).sigmoid().sum() for _ in range(3)]
     assert saved.peak == 4 * value.nbytes  # the input is shared
     del together
