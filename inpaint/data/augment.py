@@ -74,13 +74,8 @@ def require_albumentations() -> None:
 def distort_as_lama(photo: NDArray[np.uint8], size: int, seed: int) -> NDArray[np.uint8]:
     """Distort and crop one photo as for LaMa: perspective, turn and zoom, lens, crop, flip, colours.
 
-    Args:
-        photo: (H, W, 3) uint8; mirrored at its edges where it is smaller than the crop.
-        size: side of the crop.
-        seed: of this photo; the same gives the same crop.
-
-    Returns:
-        (size, size, 3) uint8.
+    From (H, W, 3) uint8, mirrored at its edges where it is smaller than the crop, to (size, size, 3). The
+    same `seed` gives the same crop.
 
     Source:
         Suvorov et al., LaMa (WACV 2022): scale 0.7 to 1.3, 40 degrees, brightness and contrast 0.2; each

@@ -23,8 +23,7 @@ def choose_crops(
 ) -> tuple[NDArray[np.int64], NDArray[np.bool_]]:
     """Choose the crops of images `first` to `first + count` of a run, from photos of one size.
 
-    Returns:
-        (count, 4) boxes (top, left, height, width) and (count,) whether to mirror.
+    Gives (count, 4) boxes (top, left, height, width) and (count,) whether to mirror.
     """
     draws = random_rows(config.seed, "crops", first, count, _DRAWS)
     if config.augment.kind == "resize":
@@ -41,16 +40,10 @@ def choose_crops(
 def random_boxes(
     draws: NDArray[np.float64], height: int, width: int, *, min_scale: float
 ) -> NDArray[np.int64]:
-    """Choose crop boxes with an aspect ratio of at most 4:3 inside photos of a height and width.
+    """Choose crop boxes (top, left, height, width), (B, 4), of an aspect ratio of at most 4:3 inside photos.
 
-    Args:
-        draws: (B, 4 or more) in [0, 1): area, aspect, top, left.
-        height: of the photos, pixels.
-        width: of the photos, pixels.
-        min_scale: smallest area of a box, in (0, 1], as a part of the largest box with such an aspect ratio.
-
-    Returns:
-        (B, 4) boxes (top, left, height, width) that lie inside.
+    `draws` are (B, 4 or more) in [0, 1): area, aspect, top, left. `min_scale`, in (0, 1], is the smallest
+    area of a box as a part of the largest one with such an aspect ratio.
     """
     largest_h, largest_w = min(height, width * _LARGEST_ASPECT), min(width, height * _LARGEST_ASPECT)
     area = (min_scale + (1 - min_scale) * draws[:, 0]) * largest_h * largest_w

@@ -51,19 +51,10 @@ class PhotoSet:
         return replace(self, photos=self.photos.to(device))
 
     def crop(
-        self,
-        indices: Tensor,
-        boxes: NDArray[np.int64],
-        mirrored: NDArray[np.bool_],
-        *,
-        size: int,
+        self, indices: Tensor, boxes: NDArray[np.int64], mirrored: NDArray[np.bool_], *, size: int,
         device: torch.device | None = None,
-    ) -> Tensor:
-        """Cut one crop from each of the photos named by `indices`; see `crop_and_resize`.
-
-        Returns:
-            (B, 3, size, size) float32 RGB in [0, 1].
-        """
+    ) -> Tensor:  # fmt: skip
+        """Cut one crop, (B, 3, size, size) in [0, 1], from each photo of `indices`; see `crop_and_resize`."""
         chosen = self.photos[indices.to(self.photos.device)]
         target = device or chosen.device
         places, flips = torch.from_numpy(boxes).to(target), torch.from_numpy(mirrored).to(target)

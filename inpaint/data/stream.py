@@ -11,7 +11,7 @@ import signal
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import cv2
 import numpy as np
@@ -43,16 +43,12 @@ class Order(NamedTuple):
 
 
 class Made(NamedTuple):
-    """What a worker made."""
+    """What a worker made: uint8, `(B, 3, S, S)` and `(B, 1, S, S)`, no mask where the device draws it."""
 
     image: Tensor
-    """``(B, 3, S, S)`` uint8."""
     mask: Tensor | None
-    """``(B, 1, S, S)`` uint8, 1 = hole; None where the device draws the holes."""
-    broken: dict[str, str]
-    """Name and line of each photo that could not be read and was replaced."""
-    failure: str
-    """Why nothing could be made; empty if all is well."""
+    broken: dict[str, str]  # name and line of each photo that could not be read and was replaced
+    failure: str  # why nothing could be made; empty if all is well
 
 
 class PhotoStream:
@@ -71,20 +67,15 @@ class PhotoStream:
         self._on_problem, self._told = on_problem, set[str]()
         self._plan, self._next = _Plan(config, len(index), rows), -1
         workers = _default_workers() if config.workers is None else config.workers
-        in_workers: dict[str, Any] = {}
-        if workers:
-            in_workers = {
-                "persistent_workers": True,
-                "prefetch_factor": _PREFETCHED,
-                "worker_init_fn": _begin_worker,
-            }
         self._loader = DataLoader(
             _Maker(config, index, shapes, draws_masks=device.type == "cpu"),
             batch_size=None,
             sampler=self._plan,
             num_workers=workers,
             pin_memory=device.type == "cuda",
-            **in_workers,
+            persistent_workers=workers > 0,
+            prefetch_factor=_PREFETCHED if workers else None,
+            worker_init_fn=_begin_worker,
         )
         with _signals_kept():  # workers start here: in the main thread, and before there are others
             self._made: Iterator[Made] = iter(self._loader)

@@ -94,11 +94,7 @@ def draw_candidates(
     *,
     shapes: ObjectShapes | None = None,
 ) -> Canvas:
-    """Draw masks as they come, before any is refused: they may be empty or full.
-
-    Returns:
-        ``(count, height, width)`` uint8, 1 = hole. All else is as in :func:`make_masks`.
-    """
+    """Draw masks ``(count, height, width)`` uint8 as they come, before :func:`make_masks` refuses any."""
     check_kind(kind)
     if height < 1 or width < 1 or height * width < 2:
         raise ShapeError(f"got masks of {height} x {width}; a hole and a known pixel need at least 2 pixels")

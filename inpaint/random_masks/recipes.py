@@ -15,7 +15,7 @@ DESIGN_SIZE = 256
 
 
 class StrokeRecipe(NamedTuple):
-    """Numbers of the irregular strokes, in pixels; how they are used: ``drawing.draw_lines``."""
+    """Numbers of the strokes, in pixels; see ``drawing.draw_lines``."""
 
     min_times: int
     max_times: int
@@ -25,7 +25,7 @@ class StrokeRecipe(NamedTuple):
 
 
 class BoxRecipe(NamedTuple):
-    """Numbers of the boxes, in pixels; how they are used: ``drawing.draw_boxes``."""
+    """Numbers of the boxes, in pixels; see ``drawing.draw_boxes``."""
 
     min_times: int
     max_times: int

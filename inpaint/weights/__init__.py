@@ -1,6 +1,5 @@
 """Weights by name: what there is, where it lies on this machine, and fetching it."""
 
-from inpaint.weights.cache import cache_folder, check_model, find_file, find_model_file
 from inpaint.weights.catalogue import (
     FOLDER_VARIABLE,
     ModelEntry,
@@ -10,7 +9,7 @@ from inpaint.weights.catalogue import (
     weights_folders,
 )  # fmt: skip
 from inpaint.weights.download import FetchCancelled
-from inpaint.weights.store import fetch, locate, remove
+from inpaint.weights.store import cache_folder, check_model, fetch, find_file, find_model_file, locate, remove
 
 __all__ = [
     "FOLDER_VARIABLE", "FetchCancelled", "ModelEntry", "PublishedFile", "cache_folder", "check_model",

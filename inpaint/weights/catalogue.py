@@ -112,12 +112,11 @@ def _read_manifest(path: Path) -> list[ModelEntry]:
     entries = []
     for name, table in _read_toml(path).items():
         row = _read_row(table, _Shipped, path, name)
-        file = PublishedFile(row.file, (), row.sha256, row.size)
-        size, choices = row.size / 1e6, ((row.file,),)
-        entry = ModelEntry(
-            name, "inpainter", row.summary, row.licence, size, choices, files=(file,), shipped=True
+        file, choices = PublishedFile(row.file, (), row.sha256, row.size), ((row.file,),)
+        more = {"files": (file,), "shipped": True}
+        entries.append(
+            ModelEntry(name, "inpainter", row.summary, row.licence, row.size / 1e6, choices, **more)
         )
-        entries.append(entry)
     return entries
 
 

@@ -1,40 +1,144 @@
-"""From a model's name to a checked file on this machine: found, or fetched and converted."""
+"""From a model's name to a checked file on this machine: found, or fetched and converted.
+
+The user's cache holds ``files/`` as published, fetched or put there by hand; ``models/``, converted, each
+with its sum beside it; ``pins/``, sums of files without a public one, as they were at the first download.
+"""
 
 from __future__ import annotations
 
 import hashlib
 import os
+import re
 import time
 from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
+from inpaint.atomic import atomic_write
 from inpaint.errors import CheckpointError, WeightsError
-from inpaint.weights.cache import (
-    cache_folder,
-    check_model,
-    compare_file,
-    digest_of,
-    find_file,
-    model_path,
-    offline_variable,
-    pin_path,
-    sum_path,
-    write_sum,
-)  # fmt: skip
-from inpaint.weights.catalogue import ModelEntry, PublishedFile, find_model
+from inpaint.weights.catalogue import ModelEntry, PublishedFile, find_model, weights_folders
 from inpaint.weights.download import FetchCancelled, Hooks, SourceFailed, download
 
+CACHE_VARIABLE = "INPAINT_CACHE"
 LOCK_POLL_SECONDS = 0.2
+_HUB_ADDRESS = re.compile(r"https://huggingface\.co/([^/]+/[^/]+)/resolve/([^/]+)/(.+)")
+
+
+def cache_folder(part: str = "") -> Path:
+    """The user's cache, or a part of it; INPAINT_CACHE names another place for the whole."""
+    import platformdirs
+
+    named = os.environ.get(CACHE_VARIABLE)
+    return (Path(named).expanduser() if named else platformdirs.user_cache_path("inpaint", False)) / part
+
+
+def _offline_variable() -> str:
+    """The environment variable that forbids the network; empty if none does."""
+    on = ("1", "true", "yes", "on")
+    names = ("INPAINT_OFFLINE", "HF_HUB_OFFLINE")
+    return next((name for name in names if os.environ.get(name, "").lower() in on), "")
+
+
+def find_file(file: PublishedFile) -> Path | None:
+    """A published file on this machine, unchecked: in people's folders, this cache, or Hugging Face's."""
+    for folder in (*weights_folders(), cache_folder("files")):
+        if (path := folder / file.name).is_file():
+            return path
+    for source in file.sources:
+        if match := _HUB_ADDRESS.fullmatch(source):
+            try:
+                from huggingface_hub import try_to_load_from_cache
+            except ImportError:  # then nothing was ever fetched with it
+                return None
+            cached = try_to_load_from_cache(match[1], match[3], revision=match[2])
+            if isinstance(cached, str):
+                return Path(cached)
+    return None
+
+
+def find_model_file(entry: ModelEntry) -> Path | None:
+    """The file of a model that is ready for use, unchecked; None if it has to be fetched or converted."""
+    return found[0] if (found := _find_ready(entry)) else None
+
+
+def check_model(entry: ModelEntry) -> Path | None:
+    """The same file, if its content is that of the catalogue, or what was written after the conversion.
+
+    Raises:
+        WeightsError: it is another, or cannot be read.
+    """
+    if (found := _find_ready(entry)) is None:
+        return None
+    path, file = found
+    if file:
+        _, wrong = _compare_file(file, path)
+    else:
+        wrong = "" if _digest_of(path) == _read_sum(_sum_path(path)) else "changed since its conversion"
+    if wrong:
+        raise WeightsError(f"{path} is not the file of {entry.name}: {wrong}; delete it and get it again")
+    return path
+
+
+def _compare_file(file: PublishedFile, path: Path) -> tuple[str, str]:
+    """The SHA-256 of ``path``, and how it differs from what is known of ``file``: empty if it does not."""
+    digest, size, first = _digest_of(path), path.stat().st_size, _read_sum(_pin_path(file))
+    wrong = ""
+    if file.size and size != file.size:
+        wrong = f"got {size} bytes, expected {file.size}"
+    elif not digest.startswith(file.sha256):
+        wrong = f"got sha256 {digest[:12]}..., expected {file.sha256[:12]}..."
+    elif not file.pinned and first and digest != first:
+        wrong = f"got sha256 {digest[:12]}..., at the first download {first[:12]}... ({_pin_path(file)})"
+    return digest, wrong
+
+
+def _model_path(entry: ModelEntry) -> Path:
+    return cache_folder("models") / f"{entry.name}.safetensors"
+
+
+def _sum_path(path: Path) -> Path:
+    return path.with_name(f"{path.name}.sha256")
+
+
+def _pin_path(file: PublishedFile) -> Path:
+    """Where the sum of a file without a public one is kept."""
+    return cache_folder("pins") / f"{file.name}.sha256"
+
+
+def _write_sum(path: Path, digest: str, name: str) -> None:
+    """Write a sum as ``sha256sum -c`` reads it."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with atomic_write(path) as file:
+        file.write(f"{digest}  {name}\n".encode())
+
+
+def _digest_of(path: Path) -> str:
+    """The SHA-256 of a file, 64 hex digits; WeightsError if it cannot be read."""
+    try:
+        with path.open("rb") as file:
+            return hashlib.file_digest(file, "sha256").hexdigest()
+    except OSError as error:
+        raise WeightsError(f"cannot read {path}: {error.strerror}") from error
+
+
+def _find_ready(entry: ModelEntry) -> tuple[Path, PublishedFile | None] | None:
+    if entry.convert:
+        path = _model_path(entry)
+        return (path, None) if path.is_file() else None
+    return next(((path, file) for (file,) in entry.options() if (path := find_file(file))), None)
+
+
+def _read_sum(path: Path) -> str:
+    try:
+        return path.read_text(encoding="utf-8").split()[0]
+    except (OSError, IndexError):
+        return ""
 
 
 def locate(name_or_path: str | os.PathLike[str], get: Callable[[str], Path] | None = None) -> Path:
-    """The checked weights file of a model.
+    """The weights file of a model, given its name (checked) or the path of any checkpoint, which wins.
 
-    Args:
-        name_or_path: a model's name, or the path of any checkpoint. A file that exists wins, and is not
-            checked against the catalogue.
-        get: what makes a named model ready for use; None is :func:`fetch`.
+    ``get`` makes a named model ready for use; None is :func:`fetch`.
 
     Raises:
         WeightsError: as :func:`fetch`, and where a path leads to no file.
@@ -101,8 +205,8 @@ def fetch(
 
 def remove(entry: ModelEntry) -> list[Path]:
     """Delete what the cache holds of a model, and return it; sums of first downloads stay."""
-    model = model_path(entry)
-    paths = [model, sum_path(model)] if entry.convert else []
+    model = _model_path(entry)
+    paths = [model, _sum_path(model)] if entry.convert else []
     for file in entry.files:
         paths += [cache_folder("files") / file.name, *cache_folder("files").glob(f".{file.name}.*")]
     paths = [path for path in paths if path.is_file()]
@@ -117,7 +221,7 @@ def _require_right_to_fetch(entry: ModelEntry, accept_licence: bool) -> None:
         return
     if not any(file.sources for file in entry.files):
         raise WeightsError(f"the weights of {entry.name} are not on this machine. {_by_hand(entry)}")
-    if variable := offline_variable():
+    if variable := _offline_variable():
         raise WeightsError(f"{entry.name} is not here and {variable} forbids fetching. {_by_hand(entry)}")
     if entry.non_commercial and not accept_licence:
         raise WeightsError(
@@ -143,13 +247,13 @@ def _make(
         return paths[0]
     from inpaint.convert.files import read_foreign, write_converted
 
-    target, names = model_path(entry), ", ".join(path.name for path in paths)
+    target, names = _model_path(entry), ", ".join(path.name for path in paths)
     hooks.say(f"converting {names}")
     target.parent.mkdir(parents=True, exist_ok=True)
     fresh = target.with_name(f".{target.name}")
     contents = [read_foreign(path) for path in paths]
     write_converted(contents, fresh, names, working_size=entry.working_size, licence=entry.licence)
-    write_sum(sum_path(target), digest_of(fresh), target.name)
+    _write_sum(_sum_path(target), _digest_of(fresh), target.name)
     os.replace(fresh, target)
     for file, path in zip(files, paths, strict=True):
         if file not in by_hand:
@@ -160,7 +264,7 @@ def _make(
 def _obtain(file: PublishedFile, hooks: Hooks) -> Path:
     """The checked published file; fetched from the first address that gives it."""
     if path := find_file(file):
-        if wrong := compare_file(file, path)[1]:
+        if wrong := _compare_file(file, path)[1]:
             raise WeightsError(f"{path} is not {file.name} as published: {wrong}; delete it and get it again")
         return path
     folder, reasons = cache_folder("files"), {}
@@ -179,14 +283,14 @@ def _obtain_from(source: str, file: PublishedFile, target: Path, hooks: Hooks) -
     part = target.with_name(f".{file.name}.{key[:12]}.part")
     resumed = part.exists()
     download(file, source, part, hooks)
-    digest, wrong = compare_file(file, part)
+    digest, wrong = _compare_file(file, part)
     if wrong:
         part.unlink()
         if resumed:  # once more, from the first byte
             return _obtain_from(source, file, target, hooks)
         raise SourceFailed(f"{source} gives another file: {wrong}")
-    if not file.pinned and not pin_path(file).exists():
-        write_sum(pin_path(file), digest, file.name)
+    if not file.pinned and not _pin_path(file).exists():
+        _write_sum(_pin_path(file), digest, file.name)
         hooks.say(f"{file.name} has no public sum; recorded for later downloads: sha256 {digest}")
     os.replace(part, target)
     part.with_suffix(".tag").unlink(missing_ok=True)

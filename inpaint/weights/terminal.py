@@ -11,9 +11,8 @@ from typing import TYPE_CHECKING
 import click
 
 from inpaint.errors import WeightsError
-from inpaint.weights.cache import find_model_file
 from inpaint.weights.catalogue import Kind, find_model
-from inpaint.weights.store import fetch, locate
+from inpaint.weights.store import fetch, find_model_file, locate
 
 if TYPE_CHECKING:
     from rich.progress import TaskID

@@ -6,7 +6,9 @@ from inpaint.train.config import AcrRunConfig, MaeRunConfig, RunConfig
 from inpaint.train.distributed import Processes
 from inpaint.train.recipes.acr import AcrRecipe
 from inpaint.train.recipes.prior import PriorRecipe
-from inpaint.train.recipes.recipe import Recipe
+
+Recipe = PriorRecipe | AcrRecipe
+"""Networks, optimizers and losses of a run; loop, dry run and benchmarks know nothing else of it."""
 
 
 def build_recipe(config: RunConfig, processes: Processes) -> Recipe:

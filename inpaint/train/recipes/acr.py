@@ -27,22 +27,19 @@ from inpaint.train.losses import block_losses, style_loss, weighted_l1
 from inpaint.train.optimise import Ema, build_adam, learning_rate_factor
 from inpaint.train.recipes.adversary import Adversary, PatchAdversary, ProjectedAdversary
 from inpaint.train.recipes.initialise import initialise_inpainter, load_perceptual
-from inpaint.train.recipes.recipe import Recipe
 from inpaint.train.sample_grid import columns_of
 from inpaint.train.state import Stateful
 
 _SAMPLES = 8  # rows of a sample grid
 
 
-class AcrRecipe(Recipe):
+class AcrRecipe:
     """An inpainter, its averaged weights, its discriminators and the frozen network of its perceptual loss.
 
     Raises:
         CheckpointError: a checkpoint to start from, or a feature network, does not fit.
         ConfigError: the variant is impossible.
     """
-
-    network: Inpainter
 
     def __init__(self, config: AcrRunConfig, processes: Processes) -> None:
         self.config, self._processes = config, processes
@@ -83,7 +80,7 @@ class AcrRecipe(Recipe):
         return parts
 
     def step(self, batch: Batch) -> dict[str, Tensor]:
-        """Learn from one batch: the discriminators first, then adapter and generator.
+        """Learn from this process's share of a batch: the discriminators first, then adapter and generator.
 
         With ``accumulate`` above one the generator's prediction is made twice, since keeping all parts of the
         batch with their graphs is the memory that accumulation saves. BatchNorm then sees one part at a time.
@@ -157,7 +154,7 @@ class AcrRecipe(Recipe):
         return losses
 
     def sample_columns(self, batch: Batch) -> Mapping[str, Tensor]:
-        """The columns of a sample grid."""
+        """The columns of a sample grid, each ``(B, C, H, W)`` in [0, 1]."""
         network, image, mask = self.ema.module, batch.image[:_SAMPLES], batch.mask[:_SAMPLES]
         assert isinstance(network, Inpainter)
         if self.config.prior and network.prior is not None:

@@ -27,22 +27,19 @@ from inpaint.train.distributed import Processes
 from inpaint.train.losses import masked_patch_mse
 from inpaint.train.optimise import Ema, build_adam, decay_groups, learning_rate_factor
 from inpaint.train.recipes.initialise import load_prior
-from inpaint.train.recipes.recipe import Recipe
 from inpaint.train.sample_grid import columns_of
 from inpaint.train.state import Stateful
 
 _SAMPLES = 6  # rows of a sample grid
 
 
-class PriorRecipe(Recipe):
-    """A masked autoencoder, its averaged weights and its optimizer.
+class PriorRecipe:
+    """A masked autoencoder, its averaged weights (``ema``: what the checkpoint holds) and its optimizer.
 
     Raises:
         CheckpointError: ``init_checkpoint`` does not hold such a prior.
         ConfigError: images of another size than the preset's.
     """
-
-    network: PatchAutoencoder
 
     def __init__(self, config: MaeRunConfig, processes: Processes) -> None:
         self.config, self._processes = config, processes
@@ -74,7 +71,7 @@ class PriorRecipe(Recipe):
         return {"model": self.network, "ema": self.ema, "optimizer": self.optimizer}
 
     def step(self, batch: Batch) -> dict[str, Tensor]:
-        """Learn from one batch."""
+        """Learn from this process's share of a batch; gives values for the log, means over that share."""
         config, network = self.config, self.network
         for group in self.optimizer.param_groups:
             group["lr"] = config.learning_rate * learning_rate_factor(config, batch.images_seen)
@@ -101,7 +98,7 @@ class PriorRecipe(Recipe):
         return {"loss": torch.stack(losses).mean(), "gradient_norm": norm}
 
     def sample_columns(self, batch: Batch) -> Mapping[str, Tensor]:
-        """The columns of a sample grid.
+        """The columns of a sample grid, each ``(B, C, H, W)`` in [0, 1].
 
         The reconstruction is from the image mask alone, as a prior sees it, without random hidden tokens.
         """
