@@ -22,7 +22,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from inpaint import pipeline as fills
-from inpaint.features.lpips import Lpips
+from inpaint.features.measures import Lpips
 
 THICKEST = (0.25, 0.5, 4.0)  # the last: up to 1,024 pixels at the photo's own scale
 

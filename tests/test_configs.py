@@ -38,7 +38,10 @@ def differences(first: RunConfig, second: RunConfig) -> set[str]:
 def test_config(path):
     text, config = path.read_text(), read(path)
     assert config.preset in PRESETS[config.kind]
-    assert text.startswith("# command ") and f"inpaint train configs/{path.relative_to(FOLDER)}" in text
+    command = rf"# command   (DATA=FOLDER )?inpaint train configs/{path.relative_to(FOLDER)}( --minutes \d+)?\n"
+    assert re.match(command, text), "the first line is the command that runs the config"
+    for name in re.findall(r"^# after     (.*)$", text, flags=re.MULTILINE):
+        assert all((FOLDER / other).exists() for other in name.split(", "))
     if "cpu" not in path.stem and path.parent == FOLDER:
         header = [line for line in text.splitlines() if line.startswith("#")]
         for word in HEADER:

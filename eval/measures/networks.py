@@ -17,9 +17,7 @@ import torch
 
 from inpaint.errors import CheckpointError
 from inpaint.features.frozen import FrozenNetwork
-from inpaint.features.inception import InceptionFeatures
-from inpaint.features.lpips import Lpips
-from inpaint.features.mobilenet import MobileNetV2Features
+from inpaint.features.measures import InceptionFeatures, Lpips, MobileNetV2Features
 from inpaint.features.perceptual import SqueezeNetFeatures
 from inpaint.strict import read_table
 from inpaint.weights import cache_folder

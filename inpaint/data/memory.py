@@ -51,9 +51,14 @@ class PhotoSet:
         return replace(self, photos=self.photos.to(device))
 
     def crop(
-        self, indices: Tensor, boxes: NDArray[np.int64], mirrored: NDArray[np.bool_], *, size: int,
+        self,
+        indices: Tensor,
+        boxes: NDArray[np.int64],
+        mirrored: NDArray[np.bool_],
+        *,
+        size: int,
         device: torch.device | None = None,
-    ) -> Tensor:  # fmt: skip
+    ) -> Tensor:
         """Cut one crop, (B, 3, size, size) in [0, 1], from each photo of `indices`; see `crop_and_resize`."""
         chosen = self.photos[indices.to(self.photos.device)]
         target = device or chosen.device

@@ -7,7 +7,7 @@ from typing import Any, ClassVar, Literal
 from torch import Tensor
 
 from inpaint.features.frozen import IMAGENET_MEAN, IMAGENET_STD, FrozenNetwork, check_images
-from inpaint.features.inception import InceptionFeatures
+from inpaint.features.measures import InceptionFeatures
 
 
 class MobileNetPyramid(FrozenNetwork):

@@ -22,11 +22,7 @@ from inpaint.errors import ConfigError
 from inpaint.strict import at_least, between, formerly, read_table
 
 Kind = Literal["mae", "fcmae", "acr"]
-Schedule = Literal["constant", "cosine", "milestones"]
 Precision = Literal["auto", "float32", "bf16"]
-DiscriminatorInput = Literal["prediction", "composite"]
-AdversarialLoss = Literal["non_saturating", "hinge"]
-AdversarialRegion = Literal["everywhere", "holes", "hole_patches"]
 ProjectedNetwork = Literal["mobilenet", "inception"]
 PerceptualNetwork = Literal["squeezenet", "ade20k", "mae"]
 PERCEPTUAL_FILES: dict[PerceptualNetwork, str] = {
@@ -76,7 +72,7 @@ class RunConfig(DataConfig):
     accumulate: int = at_least(1, default=1)
     learning_rate: float = at_least(1e-12)
     warmup_images: int = at_least(0, default=0)
-    schedule: Schedule = "cosine"
+    schedule: Literal["constant", "cosine", "milestones"] = "cosine"
     milestones: tuple[int, ...] = ()
     ema_decay: float = between(0, 0.999999, default=0.998)
     sample_every_s: float = at_least(0, default=300.0)
@@ -245,9 +241,9 @@ class AcrRunConfig(RunConfig):
     prior: bool = True
     discriminator_width: int = at_least(1, default=64)
     discriminator_learning_rate: float = at_least(1e-12, default=1e-4)
-    discriminator_input: DiscriminatorInput = field(default="prediction", metadata={"formerly": "judged"})
-    adversarial_loss: AdversarialLoss = "non_saturating"
-    adversarial_at: AdversarialRegion = "everywhere"
+    discriminator_input: Literal["prediction", "composite"] = formerly("judged", default="prediction")
+    adversarial_loss: Literal["non_saturating", "hinge"] = "non_saturating"
+    adversarial_at: Literal["everywhere", "holes", "hole_patches"] = "everywhere"
     betas: tuple[float, float] = between(0, 0.999999, default=(0.9, 0.999))
     alpha_lr_multiplier: float = at_least(1e-6, default=1.0, formerly="alpha_rate")
     weights: LossWeights = field(default_factory=LossWeights)

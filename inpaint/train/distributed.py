@@ -45,11 +45,7 @@ class Processes:
         return self.index == 0
 
     def rows(self, batch_size: int, accumulate: int = 1) -> slice:
-        """This process's rows of a batch of ``batch_size`` images over all processes.
-
-        Raises:
-            ConfigError: the batch cannot be split evenly over the processes and their micro-batches.
-        """
+        """This process's rows of a batch over all processes; ConfigError if it cannot be split evenly."""
         if batch_size % (self.count * accumulate):
             raise ConfigError(
                 f"batch_size is {batch_size}, expected a multiple of {self.count * accumulate} "
@@ -90,11 +86,7 @@ class Processes:
         return raised.bool().tolist()
 
     def check_agreed(self, value: int, what: str) -> None:
-        """Stop where processes would go on from different points.
-
-        Raises:
-            InpaintError: a process has another value.
-        """
+        """Stop, by an InpaintError, where processes would go on from different points."""
         if self.count == 1:
             return
         values: list[Any] = [None] * self.count

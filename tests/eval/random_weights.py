@@ -10,7 +10,7 @@ from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from eval.measures.networks import NETWORKS
-from inpaint.features.mobilenet import MobileNetV2Features
+from inpaint.features.measures import MobileNetV2Features
 
 
 def write_random_weights(folder: Path, *keys: str, seed: int = 0) -> None:

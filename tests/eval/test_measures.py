@@ -14,7 +14,7 @@ from eval.measures.definitions import PROTOCOLS, definitions_of, extras_of
 from eval.measures.networks import NETWORKS as FILES
 from inpaint import metrics
 from inpaint.errors import CheckpointError, InpaintError, ShapeError
-from inpaint.features.mobilenet import MobileNetV2Features
+from inpaint.features.measures import MobileNetV2Features
 from inpaint.features.perceptual import SqueezeNetFeatures
 from tests.eval.frechet import frechet_distance
 

@@ -15,8 +15,14 @@ from eval.measures.build import build_measures
 from eval.measures.networks import NETWORKS, find_file, load_network
 from inpaint.errors import CheckpointError, ShapeError
 from inpaint.features.frozen import FrozenNetwork
-from inpaint.features.inception import FID_DIMS, InceptionFeatures, fid_input, mae_far_input, resize_8_bits
-from inpaint.features.lpips import Lpips
+from inpaint.features.measures import (
+    FID_DIMS,
+    InceptionFeatures,
+    Lpips,
+    fid_input,
+    mae_far_input,
+    resize_8_bits,
+)
 
 PUBLISHED = ("lpips-alex", "lpips-vgg", "lpips-squeeze", "inception-fid", "inception-fid-768",
              "inception-torchvision")  # fmt: skip

@@ -10,7 +10,7 @@ from safetensors.torch import load_file, save_file
 from torch import nn
 
 from inpaint.errors import CheckpointError, ShapeError
-from inpaint.features.mobilenet import MobileNetV2Features, _SameConv2d
+from inpaint.features.measures import MobileNetV2Features, _SameConv2d
 
 
 @pytest.fixture(scope="module")

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from eval.measures.distribution import frechet_shares, pair_up
 from inpaint import metrics, published_metrics
-from inpaint.features.inception import mae_far_input, resize_8_bits
+from inpaint.features.measures import mae_far_input, resize_8_bits
 from tests.golden_cases.case import Case
 
 _COLUMNS = {

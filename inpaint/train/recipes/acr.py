@@ -92,20 +92,14 @@ class AcrRecipe:
         pieces = batch.pieces(config.accumulate)
         if config.channels_last:
             pieces = [(image.contiguous(memory_format=torch.channels_last), mask) for image, mask in pieces]
-        predictions: list[Tensor | None] = [None] * len(pieces)
-        if len(pieces) == 1:
-            predictions = [self._predict(*pieces[0])]
+        once = self._predict(*pieces[0]) if len(pieces) == 1 else None
         adversaries = self._joined(batch.images_seen)
-        values: dict[str, Tensor] = {}
-        if adversaries:
-            self._train_discriminators(
-                adversaries, pieces, predictions, batch.images_seen // config.batch_size, values
-            )
+        number = batch.images_seen // config.batch_size
+        values = self._train_discriminators(adversaries, pieces, once, number) if adversaries else {}
 
         self.optimizer.zero_grad(set_to_none=True)
-        for (image, mask), prediction in zip(pieces, predictions, strict=True):
-            if prediction is None:
-                prediction = self._predict(image, mask)
+        for image, mask in pieces:
+            prediction = self._predict(image, mask) if once is None else once
             losses = self.generator_losses(adversaries, prediction, image, mask, batch.images_seen)
             (losses["loss"] / len(pieces)).backward()
             _add_means(values, losses | {"hole_error": _hole_error(prediction, image, mask)}, len(pieces))
@@ -181,17 +175,18 @@ class AcrRecipe:
         self,
         adversaries: Sequence[Adversary],
         pieces: Sequence[tuple[Tensor, Tensor]],
-        predictions: Sequence[Tensor | None],
+        prediction: Tensor | None,
         step: int,
-        values: dict[str, Tensor],
-    ) -> None:
-        """Let each discriminator learn from the pieces of a batch, adding its means to `values`."""
+    ) -> dict[str, Tensor]:
+        """Let each discriminator learn from the pieces of a batch; gives their means."""
+        once, values = prediction, dict[str, Tensor]()
         for adversary in adversaries:
             adversary.optimizer.zero_grad(set_to_none=True)
-        for (image, mask), prediction in zip(pieces, predictions, strict=True):
-            if prediction is None:
+        for image, mask in pieces:
+            if once is None:
                 with torch.no_grad(), _running_statistics_kept(self.network):
                     prediction = self._predict(image, mask)
+            assert prediction is not None
             fake = self._shown(prediction, image, mask).detach()
             for adversary in adversaries:
                 losses = adversary.discriminator_losses(fake, image, mask, step)
@@ -200,6 +195,7 @@ class AcrRecipe:
         for adversary in adversaries:
             self._processes.average_gradients(adversary.discriminator.parameters())
             adversary.optimizer.step()
+        return values
 
     def _predict(self, image: Tensor, mask: Tensor) -> Tensor:
         """The raw prediction ``(B, 3, H, W)`` in float32."""
@@ -231,14 +227,13 @@ def _add_means(values: dict[str, Tensor], losses: Mapping[str, Tensor], pieces: 
 @contextmanager
 def _running_statistics_kept(network: nn.Module):
     """Keep a pass that will be repeated from moving the running statistics of BatchNorm."""
-    norms = [module for module in network.modules() if isinstance(module, nn.BatchNorm2d)]
-    momenta = [norm.momentum for norm in norms]
-    for norm in norms:
+    momenta = {norm: norm.momentum for norm in network.modules() if isinstance(norm, nn.BatchNorm2d)}
+    for norm in momenta:
         norm.momentum = 0.0
     try:
         yield
     finally:
-        for norm, momentum in zip(norms, momenta, strict=True):
+        for norm, momentum in momenta.items():
             norm.momentum = momentum
 
 

@@ -140,12 +140,10 @@ class PatchAdversary(Adversary):
         everywhere = config.adversarial_at == "everywhere"
         weights = None if everywhere else hole_weights(mask, logits.shape[2:])
         adversarial = generator_adversarial_loss(logits.float(), weights, config.adversarial_loss)
-        matching = feature_matching_loss(
-            [level.float() for level in fake_levels], [level.float() for level in real_levels]
-        )
+        levels = ([level.float() for level in each] for each in (fake_levels, real_levels))
         return {
             "adversarial": (config.weights.adversarial, adversarial),
-            "feature_matching": (config.weights.feature_matching, matching),
+            "feature_matching": (config.weights.feature_matching, feature_matching_loss(*levels)),
         }
 
 

@@ -1,7 +1,9 @@
-"""Inception v3 for FID: the port of the original by pytorch-fid, and the one of MAE-FAR's script."""
+"""Networks behind measures: Inception for FID, LPIPS, and the MobileNetV2 of fmd, which is not FID."""
 
 from __future__ import annotations
 
+import re
+import warnings
 from collections.abc import Callable
 from typing import Literal
 
@@ -29,6 +31,8 @@ _LAYERS = {
     768: ("Mixed_5b", "Mixed_5c", "Mixed_5d", "Mixed_6a", "Mixed_6b", "Mixed_6c", "Mixed_6d", "Mixed_6e"),
     2048: ("Mixed_7a", "Mixed_7b", "Mixed_7c"),
 }
+_SMALLEST = {"alex": 31, "vgg": 16, "squeeze": 17}  # of LPIPS; below, a pooling has nothing left
+_MOBILENET_SIZE = 224
 
 
 class InceptionFeatures(FrozenNetwork):
@@ -108,3 +112,95 @@ def _build_graph(variant: Literal["fid", "mae-far"]) -> nn.Module:
     network.Mixed_7b = inception.FIDInceptionE_1(1280)
     network.Mixed_7c = inception.FIDInceptionE_2(2048)
     return network
+
+
+class Lpips(FrozenNetwork):
+    """LPIPS 0.1 of pairs of images; the graph is the package's.
+
+    ``net`` is the backbone; its weights file is torchvision's, whose classifier is ignored.
+
+    Source: Zhang et al., "The Unreasonable Effectiveness of Deep Features ..." (CVPR 2018).
+    """
+
+    ignored = ("classifier.",)
+
+    def __init__(self, net: Literal["alex", "vgg", "squeeze"]) -> None:
+        import lpips
+
+        super().__init__()
+        self.weights = f"the backbone of LPIPS ({net}) as torchvision publishes it"
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # lpips asks torchvision in a way it no longer likes
+            self.network = lpips.LPIPS(net=net, pnet_rand=True, verbose=False)
+        # lpips cuts torchvision's `features` into slices and keeps their numbers: slice2.3 is features.3.
+        self._names = {re.sub(r"^slice\d+", "features", key): key for key in self.loaded.state_dict()}
+        self._smallest = _SMALLEST[net]
+        self.freeze()
+
+    @property
+    def loaded(self) -> nn.Module:
+        """The backbone."""
+        return self.network.net
+
+    def rename(self, key: str) -> str:
+        """From torchvision's names to the package's."""
+        return self._names.get(key, key)
+
+    def forward(self, prediction: Tensor, target: Tensor) -> Tensor:
+        """The distance ``(B,)`` float32 of each pair of images ``(B, 3, H, W)`` RGB in [0, 1].
+
+        Raises:
+            ShapeError: images smaller than the network takes.
+        """
+        check_images(prediction, self._smallest)
+        with full_precision(prediction):
+            pair = (fast_layout(image.float()) for image in (prediction, target))
+            return self.network(*pair, normalize=True).flatten()
+
+
+class MobileNetV2Features(FrozenNetwork):
+    """MobileNetV2 1.0 without its classifier: torchvision's graph, padded as TensorFlow's weights need it.
+
+    Convolutions are named ``c0`` to ``c51`` in their order; normalisation is folded into them.
+    """
+
+    weights = "MobileNetV2 1.0"
+    ignored = ("c52.",)  # the classifier
+
+    def __init__(self) -> None:
+        from torchvision.models import mobilenet_v2
+
+        super().__init__()
+        graph = mobilenet_v2(weights=None, norm_layer=nn.Identity).features
+        convolutions = [(name, m) for name, m in graph.named_modules() if isinstance(m, nn.Conv2d)]
+        for number, (name, plain) in enumerate(convolutions):
+            self.add_module(f"c{number}", convolution := _SameConv2d.like(plain))
+            graph.set_submodule(name, convolution)
+        self._graph = (graph,)  # not a child of its own: its convolutions are
+        self.freeze()
+
+    def forward(self, image: Tensor) -> Tensor:
+        """Pooled features ``(B, 1280)`` of images ``(B, 3, H, W)`` RGB in [0, 1], resized to 224 x 224."""
+        check_images(image)
+        size = (_MOBILENET_SIZE, _MOBILENET_SIZE)
+        image = F.interpolate(image.float(), size=size, mode="bilinear", antialias=True, align_corners=False)
+        return self._graph[0](image * 2 - 1).mean(dim=(2, 3))
+
+
+class _SameConv2d(nn.Conv2d):
+    """A convolution with TensorFlow's "same" padding: an odd pixel of it goes to the right and bottom."""
+
+    @classmethod
+    def like(cls, plain: nn.Conv2d) -> _SameConv2d:
+        """A new one of the same shape, with a bias."""
+        size, stride = plain.kernel_size[0], plain.stride[0]
+        return cls(plain.in_channels, plain.out_channels, size, stride, groups=plain.groups)
+
+    def forward(self, input: Tensor) -> Tensor:
+        """Pad, then convolve."""
+        padding: list[int] = []
+        for axis in (1, 0):  # F.pad starts with the last dimension
+            kernel, stride, length = self.kernel_size[axis], self.stride[axis], input.shape[2 + axis]
+            total = max((-(-length // stride) - 1) * stride + kernel - length, 0)
+            padding += [total // 2, total - total // 2]
+        return super().forward(F.pad(input, padding) if any(padding) else input)
