@@ -87,11 +87,7 @@ class Batches:
         return self._photos
 
     def batch_at(self, images_seen: int) -> Batch:
-        """This process's share of the batch that follows ``images_seen`` images.
-
-        Raises:
-            DataError: if photos on disk cannot be read any more.
-        """
+        """This process's share of the batch that follows ``images_seen`` images; DataError if none can be read."""
         batch = self._prefetcher.batch_at(images_seen)
         if self._stream is not None:
             network_stream = torch.cuda.current_stream(batch.image.device)
@@ -179,11 +175,7 @@ class _PhotosInMemory:
 
 
 def _sample_photos(index: PhotoIndex, size: int, on_problem: Callable[[str], None]) -> None:
-    """Open a few photos before the first step, to tell early what is wrong with all of them.
-
-    Raises:
-        DataError: if none can be opened.
-    """
+    """Open a few photos before the first step, to tell early what is wrong with all of them."""
     sides, problem = [], ""
     for number in np.unique(np.linspace(0, len(index) - 1, _SAMPLED).astype(int)):
         try:

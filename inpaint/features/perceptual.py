@@ -32,13 +32,9 @@ class TapNetwork(FrozenNetwork):
         """The distance ``(B,)`` of two activations of one depth."""
 
     def feature_distance(self, prediction: Tensor, target: Tensor) -> Tensor:
-        """Compare images ``(B, 3, H, W)`` RGB in [0, 1] by their features, averaged over the depths.
+        """Compare images ``(B, 3, H, W)`` RGB in [0, 1], of equal shapes, by their features, averaged over depths.
 
-        Returns:
-            ``(B,)`` float32, 0 for equal images; differentiable in both.
-
-        Raises:
-            ShapeError: unequal shapes.
+        Gives ``(B,)`` float32, 0 for equal images, differentiable in both.
         """
         return self._distances(prediction, target).mean(0)
 

@@ -48,11 +48,7 @@ def bf16_speedup(device: torch.device) -> float:
 
 
 def choose_precision(precision: Precision, processes: Processes) -> tuple[Precision, str]:
-    """Decide a run's ``precision = "auto"`` by timing both precisions where the run computes.
-
-    Returns:
-        "float32" or "bf16", the same in every process, and the reason in a few words.
-    """
+    """Decide ``precision = "auto"``, alike in every process, by timing both; gives the reason in a few words."""
     if precision != "auto":
         return precision, "as the config says"
     speedup = bf16_speedup(processes.device)

@@ -49,11 +49,7 @@ class Progress:
 
 
 class Stopped(InpaintError):
-    """The run was asked to stop; its state is saved.
-
-    Attributes:
-        exit_code: what a program ends with after that signal.
-    """
+    """The run was asked to stop; its state is saved. A program ends with ``exit_code``."""
 
     def __init__(self, images_seen: int, images: int, number: int) -> None:
         super().__init__(f"stopped at {images_seen} of {images} images; the same command resumes from there")
@@ -104,12 +100,7 @@ class Monitor:
             append_stats(self.folder / "problems.jsonl", {"problem": problem})
 
     def resume(self, parts: Mapping[str, Stateful]) -> int:
-        """Bring the parts of the run to its newest state; gives the images seen, 0 without a state.
-
-        Raises:
-            CheckpointError: there are states, but none can be read or fits.
-            InpaintError: another process found another state.
-        """
+        """Bring the parts of the run to its newest state, if that fits; gives the images seen, 0 without one."""
         saved = load_latest_state(self.folder, self.report_problem) or {"images_seen": 0}
         self._processes.check_agreed(saved["images_seen"], "images_seen")
         if saved["images_seen"]:
@@ -119,11 +110,7 @@ class Monitor:
         return saved["images_seen"]
 
     def save(self, parts: Mapping[str, Stateful], network: nn.Module, **notes: str) -> Path:
-        """Write a state to resume from, and the checkpoint to use.
-
-        Raises:
-            InpaintError: something is not finite. Nothing is written then: the last state is good.
-        """
+        """Write a state and the checkpoint; nothing, but an InpaintError, if something is not finite."""
         self._average_window()
         path = self.folder / f"{self.config.name}.safetensors"
         state = {name: part.state_dict() for name, part in parts.items()}
@@ -154,11 +141,7 @@ class Monitor:
                 self._board.close()
 
     def raise_if_stopped(self) -> None:
-        """Tell whoever started the run that it is not at its end.
-
-        Raises:
-            Stopped: it was asked to stop before its last image.
-        """
+        """Raise Stopped if the run was asked to stop before its last image."""
         if self._due["stop"] and self._images_seen < self.config.images:
             raise Stopped(self._images_seen, self.config.images, self._signal or signal.SIGTERM)
 
@@ -167,11 +150,7 @@ class Monitor:
         return self._images_seen < self.config.images and not self._due["stop"]
 
     def step(self, images_seen: int, values: Mapping[str, Tensor]) -> None:
-        """Take in one step's values; every ``log_every`` steps their means are logged.
-
-        Raises:
-            InpaintError: if a logged value is not finite. Nothing is saved then: the last state is good.
-        """
+        """Take in one step's values; every ``log_every`` steps their means are logged, if they are finite."""
         self._images_seen = images_seen
         for name, value in values.items():
             value = value.detach().float()

@@ -67,11 +67,7 @@ def find_not_finite(payload: Any) -> str | None:
 
 
 def restore(parts: Mapping[str, Stateful], saved: Mapping[str, Any], folder: Path | str) -> None:
-    """Bring a run's parts to a state that was loaded.
-
-    Raises:
-        CheckpointError: the state is of other networks than the config's, or of an older version.
-    """
+    """Bring a run's parts to a state that was loaded; CheckpointError if it is of other networks or older."""
     if saved.get("format") != STATE_FORMAT:
         raise CheckpointError(
             f"the states in {folder} were written by another version of inpaint and cannot be resumed; "
@@ -92,10 +88,7 @@ def restore(parts: Mapping[str, Stateful], saved: Mapping[str, Any], folder: Pat
 def load_latest_state(
     folder: Path | str, on_problem: Callable[[str], None] | None = None
 ) -> dict[str, Any] | None:
-    """Read the newest state that is whole, onto the CPU.
-
-    Returns:
-        What was saved, with `images_seen`; None if the run has no state yet.
+    """Read the newest state that is whole, onto the CPU; None if the run has no state yet.
 
     Raises:
         CheckpointError: there are states, but none can be read: better to stop than to start over silently.

@@ -38,25 +38,15 @@ _SCALED_OF_ACR = ("adversarial_after_images", "l1_hole_until_images")
 
 @dataclasses.dataclass(frozen=True)
 class DryRun:
-    """What a dry run found out, for one process.
+    """What a dry run found out, for one process."""
 
-    Attributes:
-        parameters: of all networks that are saved, the averaged copy left out.
-        trained: those of them that are trained.
-        fixed_bytes: weights, gradients, optimizers, averages and copies, whatever the batch.
-        bytes_per_image: kept from the forward for the backward pass, at its peak.
-        images_at_once: of this process in one pass.
-        seconds: of the step with two images.
-        values: of that step.
-    """
-
-    parameters: int
-    trained: int
-    fixed_bytes: int
-    bytes_per_image: int
-    images_at_once: int
-    seconds: float
-    values: dict[str, float]
+    parameters: int  # of all networks that are saved, the averaged copy left out
+    trained: int  # those of them that are trained
+    fixed_bytes: int  # weights, gradients, optimizers, averages and copies, whatever the batch
+    bytes_per_image: int  # kept from the forward for the backward pass, at its peak
+    images_at_once: int  # of this process in one pass
+    seconds: float  # of the step with two images
+    values: dict[str, float]  # of that step
 
     @property
     def bytes(self) -> int:
@@ -65,11 +55,7 @@ class DryRun:
 
 
 def probe_memory(config: RunConfig, processes: Processes, build: Build = build_recipe) -> None:
-    """Take one full step with every loss at the largest size: a run must not die of it hours later.
-
-    Raises:
-        InpaintError: the step does not fit into memory.
-    """
+    """Take one full step with every loss at the largest size: a run must not die of it hours later."""
     rows = processes.rows(config.batch_size, config.accumulate)
     with explain_step_memory(processes.device, config.step_numbers):
         trial = config.with_every_loss()

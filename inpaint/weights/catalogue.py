@@ -72,21 +72,13 @@ class _Shipped:
 
 
 def list_models(*kinds: Kind) -> list[ModelEntry]:
-    """The models of some kinds, shipped ones first; of all kinds if none is named.
-
-    Raises:
-        WeightsError: the manifest or the catalogue is missing or wrong.
-    """
+    """The models of some kinds, or of all, shipped ones first; WeightsError if catalogue or manifest is wrong."""
     entries = [*_read_manifest(shipped_folder() / "manifest.toml"), *_read_catalogue(CATALOGUE)]
     return [entry for entry in entries if not kinds or entry.kind in kinds]
 
 
 def find_model(name: str) -> ModelEntry:
-    """Look a model up by name.
-
-    Raises:
-        WeightsError: the name is unknown; tells the nearest one, or where to see all.
-    """
+    """Look a model up by name; the WeightsError for an unknown one tells the nearest."""
     entries = {entry.name: entry for entry in list_models()}
     if name in entries:
         return entries[name]

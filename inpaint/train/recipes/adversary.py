@@ -148,11 +148,7 @@ class PatchAdversary(Adversary):
 
 
 class ProjectedAdversary(Adversary):
-    """The projected discriminator with its frozen feature network, see :class:`Adversary`.
-
-    Raises:
-        CheckpointError: the file of the feature network cannot be read or does not fit.
-    """
+    """The projected discriminator with its frozen feature network, see :class:`Adversary`."""
 
     name = "projected_discriminator"
 
@@ -203,17 +199,11 @@ def frozen(parameters: Iterable[nn.Parameter]):
 
 
 class Augmentation(NamedTuple):
-    """One random transform for each image of a batch, differentiable.
+    """One random transform for each image of a batch, differentiable."""
 
-    Attributes:
-        colours: ``(B, 3)`` in [0, 1): brightness, saturation, contrast.
-        shift: ``(B, 2)`` whole pixels, down and right.
-        kept: ``(B, 1, H, W)`` bool, pixels that show some of the image: neither moved in nor cut out.
-    """
-
-    colours: Tensor
-    shift: Tensor
-    kept: Tensor
+    colours: Tensor  # (B, 3) in [0, 1): brightness, saturation, contrast
+    shift: Tensor  # (B, 2) whole pixels, down and right
+    kept: Tensor  # (B, 1, H, W) bool, pixels that show some of the image: neither moved in nor cut out
 
     def image(self, image: Tensor) -> Tensor:
         """Transform images ``(B, 3, H, W)``, differentiably; what comes in from outside is grey."""
