@@ -87,7 +87,7 @@ class Batches:
         return self._photos
 
     def batch_at(self, images_seen: int) -> Batch:
-        """This process's share of the batch that follows ``images_seen`` images; DataError if none can be read."""
+        """This process's share of the batch after ``images_seen`` images; DataError if none can be read."""
         batch = self._prefetcher.batch_at(images_seen)
         if self._stream is not None:
             network_stream = torch.cuda.current_stream(batch.image.device)

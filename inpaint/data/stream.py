@@ -84,7 +84,7 @@ class PhotoStream:
         return len(self._index)
 
     def batch_at(self, images_seen: int) -> tuple[Tensor, Tensor | None]:
-        """Images (B, 3, S, S) in [0, 1] and holes of the next batch; DataError if no photo can be read any more."""
+        """Images (B, 3, S, S) in [0, 1] and holes of the next batch; DataError if no photo can be read."""
         try:
             if images_seen != self._next:
                 self._plan.begin = images_seen

@@ -32,7 +32,7 @@ class TapNetwork(FrozenNetwork):
         """The distance ``(B,)`` of two activations of one depth."""
 
     def feature_distance(self, prediction: Tensor, target: Tensor) -> Tensor:
-        """Compare images ``(B, 3, H, W)`` RGB in [0, 1], of equal shapes, by their features, averaged over depths.
+        """Compare images ``(B, 3, H, W)`` in [0, 1], of equal shapes, by features, averaged over depths.
 
         Gives ``(B,)`` float32, 0 for equal images, differentiable in both.
         """

@@ -48,7 +48,7 @@ def bf16_speedup(device: torch.device) -> float:
 
 
 def choose_precision(precision: Precision, processes: Processes) -> tuple[Precision, str]:
-    """Decide ``precision = "auto"``, alike in every process, by timing both; gives the reason in a few words."""
+    """Decide ``precision = "auto"``, alike in every process, by timing both; gives the reason, too."""
     if precision != "auto":
         return precision, "as the config says"
     speedup = bf16_speedup(processes.device)

@@ -100,7 +100,7 @@ class Monitor:
             append_stats(self.folder / "problems.jsonl", {"problem": problem})
 
     def resume(self, parts: Mapping[str, Stateful]) -> int:
-        """Bring the parts of the run to its newest state, if that fits; gives the images seen, 0 without one."""
+        """Bring the run's parts to its newest state, if that fits; gives the images seen, 0 without one."""
         saved = load_latest_state(self.folder, self.report_problem) or {"images_seen": 0}
         self._processes.check_agreed(saved["images_seen"], "images_seen")
         if saved["images_seen"]:

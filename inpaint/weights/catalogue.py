@@ -72,7 +72,7 @@ class _Shipped:
 
 
 def list_models(*kinds: Kind) -> list[ModelEntry]:
-    """The models of some kinds, or of all, shipped ones first; WeightsError if catalogue or manifest is wrong."""
+    """The models of some kinds, or of all, shipped ones first; WeightsError if a list of them is wrong."""
     entries = [*_read_manifest(shipped_folder() / "manifest.toml"), *_read_catalogue(CATALOGUE)]
     return [entry for entry in entries if not kinds or entry.kind in kinds]
 

@@ -48,7 +48,7 @@ def initialise_inpainter(
 
 
 def load_prior(model: PatchAutoencoder, path: Path, preset: str) -> None:
-    """Load a prior's weights from its own checkpoint or that of an inpainter; CheckpointError if it has none."""
+    """Load a prior's weights from its checkpoint or an inpainter's; CheckpointError if that has none."""
     found = load_checkpoint(path)
     prior = found.prior if isinstance(found, Inpainter) else found
     if prior is None or not _same_weights(prior.preset, model.preset):
