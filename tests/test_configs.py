@@ -38,10 +38,11 @@ def differences(first: RunConfig, second: RunConfig) -> set[str]:
 def test_config(path):
     text, config = path.read_text(), read(path)
     assert config.preset in PRESETS[config.kind]
-    command = rf"# command   (DATA=FOLDER )?inpaint train configs/{path.relative_to(FOLDER)}( --minutes \d+)?\n"
+    name = path.relative_to(FOLDER)
+    command = rf"# command   (DATA=FOLDER )?inpaint train configs/{name}( --minutes \d+)?\n"
     assert re.match(command, text), "the first line is the command that runs the config"
-    for name in re.findall(r"^# after     (.*)$", text, flags=re.MULTILINE):
-        assert all((FOLDER / other).exists() for other in name.split(", "))
+    for names in re.findall(r"^# after     (.*)$", text, flags=re.MULTILINE):
+        assert all((FOLDER / other).exists() for other in names.split(", "))
     if "cpu" not in path.stem and path.parent == FOLDER:
         header = [line for line in text.splitlines() if line.startswith("#")]
         for word in HEADER:
