@@ -19,7 +19,7 @@ from inpaint.checkpoint import load_checkpoint
 from inpaint.convert.migan import Migan
 from inpaint.errors import DataError, InpaintError
 from inpaint.models.patch_autoencoder import PatchAutoencoder
-from inpaint.weights.cache import digest_of
+from inpaint.weights.store import digest_of
 from inpaint.weights.terminal import locate_in_terminal
 
 Fill = Callable[[Tensor, Tensor], Tensor]

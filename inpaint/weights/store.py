@@ -73,7 +73,7 @@ def check_model(entry: ModelEntry) -> Path | None:
     if file:
         _, wrong = _compare_file(file, path)
     else:
-        wrong = "" if _digest_of(path) == _read_sum(_sum_path(path)) else "changed since its conversion"
+        wrong = "" if digest_of(path) == _read_sum(_sum_path(path)) else "changed since its conversion"
     if wrong:
         raise WeightsError(f"{path} is not the file of {entry.name}: {wrong}; delete it and get it again")
     return path
@@ -81,7 +81,7 @@ def check_model(entry: ModelEntry) -> Path | None:
 
 def _compare_file(file: PublishedFile, path: Path) -> tuple[str, str]:
     """The SHA-256 of ``path``, and how it differs from what is known of ``file``: empty if it does not."""
-    digest, size, first = _digest_of(path), path.stat().st_size, _read_sum(_pin_path(file))
+    digest, size, first = digest_of(path), path.stat().st_size, _read_sum(_pin_path(file))
     wrong = ""
     if file.size and size != file.size:
         wrong = f"got {size} bytes, expected {file.size}"
@@ -112,7 +112,7 @@ def _write_sum(path: Path, digest: str, name: str) -> None:
         file.write(f"{digest}  {name}\n".encode())
 
 
-def _digest_of(path: Path) -> str:
+def digest_of(path: Path) -> str:
     """The SHA-256 of a file, 64 hex digits; WeightsError if it cannot be read."""
     try:
         with path.open("rb") as file:
@@ -253,7 +253,7 @@ def _make(
     fresh = target.with_name(f".{target.name}")
     contents = [read_foreign(path) for path in paths]
     write_converted(contents, fresh, names, working_size=entry.working_size, licence=entry.licence)
-    _write_sum(_sum_path(target), _digest_of(fresh), target.name)
+    _write_sum(_sum_path(target), digest_of(fresh), target.name)
     os.replace(fresh, target)
     for file, path in zip(files, paths, strict=True):
         if file not in by_hand:

@@ -26,7 +26,7 @@ from inpaint.models.mae import MaePreset, MaskedAutoencoder
 from inpaint.models.patch_autoencoder import PatchAutoencoder
 from inpaint.models.presets import describe_preset
 from inpaint.weights import locate
-from inpaint.weights.cache import digest_of
+from inpaint.weights.store import digest_of
 
 IMAGES_AT_ONCE = 32
 
