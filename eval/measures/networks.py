@@ -21,7 +21,7 @@ from inpaint.features.measures import InceptionFeatures, Lpips, MobileNetV2Featu
 from inpaint.features.perceptual import SqueezeNetFeatures
 from inpaint.strict import read_table
 from inpaint.weights import cache_folder
-from inpaint.weights.cache import digest_of
+from inpaint.weights.store import digest_of
 from inpaint.weights.terminal import fetch_in_terminal
 
 _BUILDERS: Mapping[str, Callable[[tuple[int, ...]], FrozenNetwork]] = {
