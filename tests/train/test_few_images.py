@@ -9,8 +9,8 @@ import torch
 from safetensors.torch import save_file
 
 from inpaint.features.pyramids import PYRAMIDS, MobileNetPyramid
+from inpaint.models.discriminator import ProjectedDiscriminator
 from inpaint.models.generator import FourierGenerator, GeneratorPreset
-from inpaint.models.projected_discriminator import ProjectedDiscriminator
 from inpaint.train.config import LossWeights, Variant, read_config
 from inpaint.train.distributed import Processes
 from inpaint.train.fit import fit

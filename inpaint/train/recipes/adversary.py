@@ -19,8 +19,7 @@ import torch
 from torch import Tensor, nn
 
 from inpaint.features.pyramids import PYRAMIDS
-from inpaint.models.discriminator import PatchDiscriminator
-from inpaint.models.projected_discriminator import ProjectedDiscriminator
+from inpaint.models.discriminator import PatchDiscriminator, ProjectedDiscriminator
 from inpaint.train.compute import autocast, compile_each, uncompiled
 from inpaint.train.config import AcrRunConfig
 from inpaint.train.distributed import Processes
