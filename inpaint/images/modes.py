@@ -189,8 +189,12 @@ def changes(before: Native, after: Native) -> NDArray[np.bool_]:
     differs = one != other
     if one.dtype.kind == "f":
         differs &= ~(np.isnan(one) & np.isnan(other))
-    # NumPy is slow at reducing short axes.
-    return differs if one.ndim == 2 else np.logical_or.reduce([differs[..., n] for n in range(one.shape[2])])
+    if one.ndim == 2:
+        return differs
+    found = differs[..., 0].copy()  # NumPy is slow at reducing short axes
+    for channel in range(1, one.shape[2]):
+        found |= differs[..., channel]
+    return found
 
 
 def _in_palette(
