@@ -117,10 +117,10 @@ def build_inpainter(preset: str | InpainterPreset) -> Inpainter:
         raise ConfigError(f"preset {numbers.name} has a prior and {downs} down-samplings, expected 3")
     prior = build_network(numbers.prior)
     assert isinstance(prior, PatchAutoencoder)
-    adapter = None
+    generator, adapter = FourierGenerator(numbers.generator, prior.grid), None  # in the order of their seeds
     if numbers.prior_features:
         adapter = PriorAdapter(prior.feature_channels, numbers.generator.width, numbers.generator.alphas)
-    return Inpainter(numbers, FourierGenerator(numbers.generator, prior.grid), prior, adapter)
+    return Inpainter(numbers, generator, prior, adapter)
 
 
 def build_network(preset: InpainterPreset | MaePreset | FcmaePreset) -> Inpainter | PatchAutoencoder:
