@@ -7,6 +7,7 @@ read strictly: every tensor must be there, fit, and be finite. Foreign pickles a
 from __future__ import annotations
 
 import json
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TypeVar
@@ -156,7 +157,7 @@ def average_checkpoints(paths: Sequence[Path], out: Path) -> None:
     """Write the mean of the weights, and of BatchNorm's statistics, of networks of one architecture.
 
     The mean of networks that were fine-tuned from the same weights is often better than each of them. The
-    mean of networks with different initial weights is useless.
+    mean of networks with different initial weights is useless. A path given n times has n parts in the mean.
 
     Raises:
         CheckpointError: a file cannot be read or written, or they hold different architectures.
@@ -182,8 +183,9 @@ def average_checkpoints(paths: Sequence[Path], out: Path) -> None:
         for key, tensor in other.state_dict().items():
             sums[key] += tensor
     network.load_state_dict({key: (total / len(paths)).to(own[key].dtype) for key, total in sums.items()})
-    seen = [read_notes(path).get("images_seen") for path in paths]
-    notes = {"mean_of": ", ".join(path.name for path in paths)}
+    parts = Counter(paths)
+    seen = [read_notes(path).get("images_seen") for path in parts]
+    notes = {"mean_of": ", ".join(f"{n} x {path.name}" if n > 1 else path.name for path, n in parts.items())}
     if all(seen):
         notes["images_seen"] = str(sum(int(number) for number in seen if number))
     save_checkpoint(out, network, notes)

@@ -45,6 +45,8 @@ def test_the_mean_of_equals_is_the_same_file_but_for_its_notes(three, tmp_path):
     average_checkpoints([three[0], three[0]], tmp_path / "mean.safetensors")
     mean, first = load_checkpoint(tmp_path / "mean.safetensors"), load_checkpoint(three[0])
     assert all(torch.equal(mean.state_dict()[key], tensor) for key, tensor in first.state_dict().items())
+    seen = read_notes(three[0])["images_seen"]
+    assert read_notes(tmp_path / "mean.safetensors") == {"mean_of": "2 x 0.safetensors", "images_seen": seen}
 
 
 def test_what_has_no_mean_is_one_line(three, tmp_path):

@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from dataclasses import replace
 from pathlib import Path
 
-from inpaint.checkpoint import load_checkpoint
+from inpaint.checkpoint import load_autoencoder, load_checkpoint
 from inpaint.errors import CheckpointError
 from inpaint.features.perceptual import MaeFeatures, SceneFeatures, SqueezeNetFeatures, TapNetwork
 from inpaint.models.fcmae import FcmaePreset
@@ -49,9 +49,8 @@ def initialise_inpainter(
 
 def load_prior(model: PatchAutoencoder, path: Path, preset: str) -> None:
     """Load a prior's weights from its checkpoint or an inpainter's; CheckpointError if that has none."""
-    found = load_checkpoint(path)
-    prior = found.prior if isinstance(found, Inpainter) else found
-    if prior is None or not _same_weights(prior.preset, model.preset):
+    prior = load_autoencoder(path)
+    if not _same_weights(prior.preset, model.preset):
         raise CheckpointError(
             f"{path} does not hold the prior of preset {preset}, expected a checkpoint of that prior, or of "
             "an inpainter that contains it"
@@ -72,14 +71,7 @@ def load_perceptual(network: PerceptualNetwork, path: Path | str) -> TapNetwork:
         path = fetch_in_terminal(network)
     if network != "mae":
         return {"squeezenet": SqueezeNetFeatures, "ade20k": SceneFeatures}[network].from_file(path)
-    model = load_checkpoint(path)
-    autoencoder = model.prior if isinstance(model, Inpainter) else model
-    if not isinstance(autoencoder, MaskedAutoencoder):
-        raise CheckpointError(
-            f"{path} holds a {type(model).__name__} without one, expected a masked autoencoder: "
-            "a checkpoint of kind mae, or an inpainter with such a prior"
-        )
-    return MaeFeatures(autoencoder)
+    return MaeFeatures(load_autoencoder(path, MaskedAutoencoder))
 
 
 def _take_shared(network: Inpainter, path: Path) -> str:
