@@ -450,3 +450,21 @@ def test_as_a_process(desk: Path, weights: Path) -> None:
     failed = process("run", "photo.png", "mask.png", "-o", "photo.png", "--model", model)
     assert (failed.returncode, failed.stdout) == (2, "")
     assert failed.stderr.startswith("error: ") and failed.stderr.count("\n") == 1
+
+
+def test_every_setting_of_run_reaches_the_pipeline(
+    desk: Path, weights: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seen: dict[str, Any] = {}
+
+    def call_pipeline(_: object, image: Image.Image, mask: Image.Image, **settings: Any) -> Image.Image:
+        seen.update(settings)
+        return image
+
+    monkeypatch.setattr("inpaint.pipeline.InpaintPipeline.__call__", call_pipeline)
+    options = ("--dilate", "3", "--no-harmonise", "--strict", "--refine")
+    result = call(
+        "run", "photo.png", "mask.png", "-o", "out.png", *options, "--model", weights / "tiny.safetensors"
+    )
+    assert result.exit_code == 0, result.output
+    assert seen == {"dilate": 3, "harmonise": False, "strict": True, "refine": True}

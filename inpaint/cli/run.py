@@ -82,7 +82,7 @@ def run(
     pipeline = InpaintPipeline.from_pretrained(weights, device=asked.device, precision=asked.precision)
     prior = pipeline.require_prior() if prior_outputs else None
     start = time.perf_counter()
-    settings = {"dilate": asked.dilate, "harmonise": asked.harmonise, "strict": asked.strict}
+    settings = {name: options[name] for name in ("dilate", "harmonise", "strict", "refine")}
     source.fill(partial(pipeline, **settings), masks)
     seconds = time.perf_counter() - start
     shown = ()

@@ -115,7 +115,7 @@ def test_the_hole_is_filled_in_its_own_depth_and_the_rest_is_bit_identical(chann
     image = np.random.default_rng(1).integers(1, 65536, shape).astype(kind)
     image = image / np.float32(65535) if kind is np.float32 else image
     mask = np.zeros((70, 90), bool)
-    mask[20:36, 40:60] = True
+    mask[20:44, 40:66] = True
     result = InpaintPipeline(Painter(0.30001, 0.5, 0.7), device="cpu")(
         image, Image.fromarray(mask), harmonise=False
     )
