@@ -103,7 +103,7 @@ def test_push_pull_one_known_pixel_fills_everything_also_in_half_precision() -> 
     assert torch.allclose(half.float(), torch.tensor(0.75), atol=1e-3)
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(height=st.integers(1, 40), width=st.integers(1, 40), seed=st.integers(0, 1000))
 def test_push_pull_stays_within_the_known_range_at_any_size(height: int, width: int, seed: int) -> None:
     image, mask = make_pair(2, height, width, seed)

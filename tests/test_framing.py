@@ -31,7 +31,7 @@ masks = st.tuples(st.integers(1, 200), st.integers(1, 200)).flatmap(
 )
 
 
-@settings(deadline=None, max_examples=100)
+@settings(max_examples=100)
 @given(masks, st.integers(1, 20), st.sampled_from([4, 16, 40]), st.sampled_from([32, 100]))
 def test_windows_cover_every_hole(mask: np.ndarray, margin: int, more: int, near: int) -> None:
     largest = 2 * margin + more
@@ -115,7 +115,7 @@ def test_a_square_about_a_box_moves_inside_the_image() -> None:
     assert surround(Box(3, 3, 4, 4), 64, (10, 200)) == Box(0, 0, 10, 64)
 
 
-@settings(deadline=None, max_examples=40)
+@settings(max_examples=40)
 @given(st.integers(1, 40), st.integers(1, 40), st.sampled_from([1, 8, 16]))
 def test_padding_is_undone_by_a_cut(height: int, width: int, multiple: int) -> None:
     tensor = torch.rand(2, 3, height, width)

@@ -34,7 +34,7 @@ def test_composite_keeps_known_values_bit_identical_even_next_to_nan():
     assert result[..., 0, 0].isnan().all()
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 @given(st.integers(0, 10_000), st.integers(1, 70), st.integers(1, 70))
 def test_no_hole_pixel_is_lost_on_the_grid(seed, height, width):
     mask = random_mask(seed, height, width)
@@ -44,7 +44,7 @@ def test_no_hole_pixel_is_lost_on_the_grid(seed, height, width):
     assert grid.any() == mask.any()
 
 
-@settings(max_examples=15, deadline=None)
+@settings(max_examples=15)
 @given(st.integers(0, 10_000))
 def test_distance_is_the_steps_of_a_king_on_a_chessboard(seed):
     mask = random_mask(seed, 12, 12)

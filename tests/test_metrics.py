@@ -74,7 +74,7 @@ def test_no_hole_is_nan_not_a_number_somebody_averages() -> None:
     assert hole_l1(image, image, torch.zeros(1, 1, 4, 4)).isnan().all()
 
 
-@settings(max_examples=20, deadline=None)
+@settings(max_examples=20)
 @given(seed=st.integers(0, 1000))
 def test_batches_do_not_mix(seed: int) -> None:
     a, b = noise(3, 3, 13, 17, seed=seed), noise(3, 3, 13, 17, seed=seed + 1)

@@ -84,7 +84,7 @@ def test_the_hole_is_filled_and_the_rest_is_bit_identical(mode: str, filled: obj
     assert np.all(after[hole] == np.array(filled))
 
 
-@settings(deadline=None, max_examples=40)
+@settings(max_examples=40)
 @given(
     st.sampled_from(["RGB", "RGBA", "L", "LA"]),
     st.integers(1, 150),

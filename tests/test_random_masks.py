@@ -78,7 +78,7 @@ def test_a_generator_is_advanced_and_nothing_else(shapes: ObjectShapes) -> None:
     assert torch.equal(second, make_masks("mixed", 4, 48, 48, generator, shapes=shapes))
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 @given(
     kind=st.sampled_from(MASK_KINDS),
     height=st.integers(1, 70),

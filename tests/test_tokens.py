@@ -9,7 +9,7 @@ from inpaint.errors import ShapeError
 from inpaint.tokens import normalise_patches, patchify, sincos_positions, token_masks, top_up, unpatchify
 
 
-@settings(max_examples=20, deadline=None)
+@settings(max_examples=20)
 @given(st.integers(1, 3), st.integers(1, 4), st.integers(1, 4), st.sampled_from([1, 2, 4]))
 def test_unpatchify_undoes_patchify(batch, rows, columns, patch):
     image = torch.rand(batch, 3, rows * patch, columns * patch)
@@ -44,7 +44,7 @@ def test_positions_have_the_column_first():
     assert table[3, 0] == 0 and torch.isclose(table[3, 4], torch.tensor(1.0).sin())  # column 0, row 1
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(st.integers(0, 1000), st.floats(0, 1), st.floats(0.1, 0.9))
 def test_top_up_hides_the_same_number_everywhere_and_the_hole_first(seed, share, ratio):
     generator = torch.Generator().manual_seed(seed)

@@ -21,7 +21,7 @@ def draws(count: int, seed: int = 0) -> np.ndarray:
     return np.random.default_rng(seed).random((count, 5))
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 @given(size=st.integers(3, 40), min_scale=st.floats(0.1, 1.0), seed=st.integers(0, 1000))
 def test_crops_equal_the_library_resize_image_by_image(size, min_scale, seed):
     pixels = torch.randint(0, 256, (4, 3, 24, 24), generator=torch.Generator().manual_seed(1))
@@ -36,7 +36,7 @@ def test_crops_equal_the_library_resize_image_by_image(size, min_scale, seed):
         assert torch.allclose(result, expected.flip(-1) if mirror else expected, atol=2e-5)
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 @given(size=st.integers(3, 40), seed=st.integers(0, 1000))
 def test_a_worker_cuts_the_same_crop_as_the_device(size, seed):
     pixels = np.random.default_rng(seed).integers(0, 256, (24, 24, 3), dtype=np.uint8)
@@ -51,7 +51,7 @@ def test_a_worker_cuts_the_same_crop_as_the_device(size, seed):
         assert np.abs(crop / 255 - expected.permute(1, 2, 0).numpy()).max() < 1.6 / 255
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 @given(
     height=st.integers(2, 300),
     width=st.integers(2, 300),

@@ -112,7 +112,7 @@ def test_no_more_of_each_class_drawn_by_the_seed(tmp_path):
 # -- the split -------------------------------------------------------------------------------------------
 
 
-@settings(max_examples=20, deadline=None)
+@settings(max_examples=20)
 @given(
     sizes=st.lists(st.integers(1, 4), min_size=12, max_size=24),
     folds=st.integers(3, 4),

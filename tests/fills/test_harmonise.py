@@ -52,7 +52,7 @@ def test_a_step_between_textures_is_the_networks_choice() -> None:
     assert error(remove_step(texture + np.float32(4 / 255), texture, ~HOLE, HOLE), texture) > 3
 
 
-@settings(deadline=None, max_examples=25)
+@settings(max_examples=25)
 @given(st.integers(1, 40), st.integers(1, 40), st.integers(0, 2**32 - 1))
 def test_nothing_moves_far_or_outside_the_hole(height: int, width: int, seed: int) -> None:
     rng = np.random.default_rng(seed)

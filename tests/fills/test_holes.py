@@ -42,7 +42,7 @@ def test_a_faint_mark_far_from_holes_is_noise() -> None:
     assert not faint_rim(mask, find_hole(mask, 0)).any()
 
 
-@settings(deadline=None, max_examples=60)
+@settings(max_examples=60)
 @given(arrays.arrays(np.uint8, (9, 14)), st.integers(0, 3))
 def test_the_hole_lies_between_certain_and_touched_pixels(levels: np.ndarray, dilate: int) -> None:
     levels[4, 4], levels[0, 0], levels[0, 1] = 255, 0, 60  # more than two values: soft

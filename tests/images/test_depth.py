@@ -85,7 +85,7 @@ def test_a_range_that_cannot_be_understood_is_told(odd: float) -> None:
         find_range(image.astype(np.complex64), np.zeros((40, 40), bool))
 
 
-@settings(deadline=None, max_examples=60)
+@settings(max_examples=60)
 @given(
     st.sampled_from([np.uint8, np.uint16, np.int16, np.uint32, np.float16, np.float32, np.float64]),
     st.floats(0.5, 1e4),

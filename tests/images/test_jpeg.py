@@ -97,7 +97,7 @@ def test_rgb_without_a_colour_transform(tmp_path: Path) -> None:
     check_untouched(tmp_path / "a.jpg", tmp_path / "b.jpg", np.asarray(mask_of(60, 90)) > 0)
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 @given(
     st.integers(1, 70), st.integers(1, 70), st.sampled_from([0, 1, 2]), st.booleans(), st.integers(0, 2**31)
 )
@@ -278,7 +278,7 @@ def test_a_missing_end_mark_is_added_but_a_missing_half_is_not(tmp_path: Path, o
                 read_image(tmp_path / "b.jpg")
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(st.integers(0, 2**31), st.booleans())
 def test_damaged_files_never_end_the_process(
     tmp_path_factory: pytest.TempPathFactory, seed: int, progressive: bool

@@ -234,7 +234,8 @@ def test_animations_frame_by_frame(tmp_path: Path, suffix: str, alpha: bool) -> 
     with opened(tmp_path / f"a{suffix}") as before, opened(tmp_path / f"b{suffix}") as after:
         assert (after.n_frames, after.info.get("loop")) == (3, 3)
         for frame in range(3):
-            before.seek(frame), after.seek(frame)
+            before.seek(frame)
+            after.seek(frame)
             one, other = np.asarray(before.convert("RGBA")), np.asarray(after.convert("RGBA"))
             visible = ~HOLE & (one[..., 3] > 0)
             assert np.array_equal(one[..., 3], other[..., 3]) and np.array_equal(one[visible], other[visible])
@@ -586,6 +587,7 @@ def test_an_animated_gif_keeps_the_known_colours_of_full_palettes(tmp_path: Path
     fill_file(tmp_path / "a.gif", tmp_path / "b.gif")
     with opened(tmp_path / "a.gif") as before, opened(tmp_path / "b.gif") as after:
         for frame in range(3):
-            before.seek(frame), after.seek(frame)
+            before.seek(frame)
+            after.seek(frame)
             one, other = np.asarray(before.convert("RGB")), np.asarray(after.convert("RGB"))
             assert np.array_equal(one[~HOLE], other[~HOLE]) and (one[HOLE] != other[HOLE]).any()

@@ -356,7 +356,7 @@ def test_truncated_files(tmp_path: Path, suffix: str) -> None:
 
 
 @pytest.mark.filterwarnings("ignore::UserWarning")  # Pillow's, on broken tags
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(st.sampled_from(["PNG", "JPEG", "WEBP", "TIFF", "GIF"]), st.integers(0, 2**31))
 def test_damaged_bytes_never_raise_anything_else(
     tmp_path_factory: pytest.TempPathFactory, kind: str, seed: int

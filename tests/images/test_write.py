@@ -115,7 +115,7 @@ def test_unicode_and_long_names(tmp_path: Path) -> None:
 # Tensors
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 @given(st.integers(1, 9), st.integers(1, 9), st.integers(0, 2**31))
 def test_tensor_round_trip_is_exact(height: int, width: int, seed: int) -> None:
     pixels = noise(height, width, 3, seed=seed)

@@ -42,7 +42,7 @@ def test_it_is_linear_in_features():
     assert torch.allclose(total, parts, atol=1e-5)
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 @given(st.integers(1, 40), st.integers(1, 40))
 def test_every_size_keeps_its_size(height, width):
     features = torch.rand(2, 1, height, width)

@@ -2,7 +2,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
 from pydantic import ValidationError
@@ -39,7 +39,6 @@ def distance_to(points: list[tuple[float, float]], height: int, width: int) -> n
 places = st.tuples(st.floats(-20, 120), st.floats(-20, 100))
 
 
-@settings(deadline=None)
 @given(st.lists(places, min_size=1, max_size=5), st.floats(1, 30))
 def test_a_stroke_marks_what_the_round_brush_passed(points: list, radius: float) -> None:
     marked = drawn(stroke(*points, radius=radius))
