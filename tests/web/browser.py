@@ -47,6 +47,7 @@ class Fingers:
     """Touches of a page; places are those of the screen."""
 
     def __init__(self, page: Any) -> None:
+        self._page = page
         self._session = page.context.new_cdp_session(page)
 
     def send(self, kind: str, *points: tuple[float, float]) -> None:
@@ -60,6 +61,7 @@ class Fingers:
             (x0, y0), (x1, y1) = start, end
             self.send("touchMove", (x0 + (x1 - x0) * share, y0 + (y1 - y0) * share))
         self.send("touchEnd")
+        self._page.wait_for_timeout(500)  # Chromium makes no click of a tap that follows at once
 
 
 def use_telea(page: Any) -> None:
