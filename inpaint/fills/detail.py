@@ -45,24 +45,29 @@ def add_detail(fill: Colours, small: Colours, small_hole: Bools, image: Colours,
     if not len(targets) or not len(sources):
         return fill
     small_height, small_width = small_hole.shape
-    offsets = np.zeros((-(-small_height // BLOCK), -(-small_width // BLOCK), 2), np.float32)
-    residual = np.where(known[..., None], image - fill, 0).astype(np.float32)
-    energy = cv2.resize((residual**2).sum(-1), (small_width, small_height), interpolation=cv2.INTER_AREA)
+    residual = image - fill
+    residual[~known] = 0
+    energy = np.einsum("hwc,hwc->hw", residual, residual)
+    energy = cv2.resize(energy, (small_width, small_height), interpolation=cv2.INTER_AREA)
     energy = cv2.boxFilter(energy, -1, (BLOCK, BLOCK), anchor=(0, 0)) * (ENERGY * PATCH**2)
     nearest = _nearest(small, targets, sources, energy[sources[:, 0], sources[:, 1]])
-    rows, columns = (targets // BLOCK).T
-    offsets[rows, columns] = sources[nearest] - targets
     height, width = known.shape
     scale = np.array([height / small_height, width / small_width])
-    rows = np.minimum((np.arange(height) / scale[0]).astype(int) // BLOCK, offsets.shape[0] - 1)
-    columns = np.minimum((np.arange(width) / scale[1]).astype(int) // BLOCK, offsets.shape[1] - 1)
-    moves = np.rint(offsets * scale).astype(np.int32)[np.ix_(rows, columns)]
-    there = moves.any(-1)
-    y, x = np.nonzero(there)
-    from_y, from_x = (y + moves[there][:, 0]).clip(0, height - 1), (x + moves[there][:, 1]).clip(0, width - 1)
+    moves = np.rint((sources[nearest] - targets) * scale).astype(int)
+    row_ends, column_ends = _block_ends(height, small_height), _block_ends(width, small_width)
     detailed = fill.copy()
-    detailed[y, x] += residual[from_y, from_x]
+    for (row, column), (down, right) in zip(targets // BLOCK, moves, strict=True):
+        rows, columns = slice(*row_ends[row : row + 2]), slice(*column_ends[column : column + 2])
+        from_rows = np.arange(rows.start + down, rows.stop + down).clip(0, height - 1)
+        from_columns = np.arange(columns.start + right, columns.stop + right).clip(0, width - 1)
+        detailed[rows, columns] += residual[from_rows[:, None], from_columns]
     return detailed
+
+
+def _block_ends(length: int, small: int) -> NDArray[np.int64]:
+    """The first pixel of each block of ``BLOCK`` cells of the small image, and the end of the last."""
+    cells = (np.arange(length) / (length / small)).astype(int).clip(max=small - 1)
+    return np.searchsorted(cells // BLOCK, np.arange(-(-small // BLOCK) + 1))
 
 
 def _places(hole: Bools) -> tuple[NDArray[np.int64], NDArray[np.int64]]:

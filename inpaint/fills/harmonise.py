@@ -76,18 +76,26 @@ def add_grain(fill: Colours, image: Colours, known: Bools, hole: Bools, *, seed:
     up the difference of the variances and has the same correlation between neighbouring pixels. The same
     seed gives the same grain.
     """
-    theirs, correlation = measure_grain(image, _near(known, hole))
+    if not hole.any():
+        return fill
+    # Where the hole is and what is measured; the rest of a large photo is not looked at.
+    rows, columns = (np.flatnonzero(hole.any(axis)) for axis in (1, 0))
+    window = tuple(slice(max(0, side.min() - _AROUND), side.max() + 1 + _AROUND) for side in (rows, columns))
+    hole = hole[window]
+    theirs, correlation = measure_grain(image[window], _near(known[window], hole))
     if not LEAST_GRAIN < theirs.mean() < MOST_GRAIN or correlation > _TEXTURE:
         return fill
-    ours, _ = measure_grain(fill, hole)
+    ours, _ = measure_grain(fill[window], hole)
     missing = np.sqrt(np.maximum(theirs**2 - ours**2, 0)).astype(np.float32)
-    noise = np.random.default_rng(seed).standard_normal(fill.shape, np.float32)
+    noise = np.random.default_rng(seed).standard_normal(fill[window].shape, np.float32)
     # A symmetric kernel (a, 1, a) in both directions gives neighbours a correlation of 2a / (1 + 2a^2).
     a = (1 - np.sqrt(1 - 2 * correlation**2)) / (2 * correlation) if correlation > 0.01 else 0.0
     kernel = np.array([a, 1, a], np.float32)
     noise = cv2.sepFilter2D(noise, -1, kernel, kernel)
     noise /= (noise - cv2.GaussianBlur(noise, (0, 0), 2)).std()  # as grain is measured
-    return np.where(hole[..., None], fill + noise * missing, fill).astype(np.float32)
+    grained = fill.copy()
+    grained[window][hole] += (noise * missing)[hole]
+    return grained
 
 
 def measure_grain(image: Colours, where: Bools) -> tuple[NDArray[np.float32], float]:

@@ -34,8 +34,12 @@ class ValueRange:
 
     def to_unit(self, values: Pixels) -> NDArray[np.float32]:
         """Values of the image to float32 in [0, 1], clipped; NaN becomes 0."""
-        unit = (values.astype(np.float32) - np.float32(self.low)) / np.float32(self.high - self.low)
-        unit = np.clip(np.nan_to_num(unit), 0, 1)
+        unit = values.astype(np.float32)  # and from here in place: photos are large
+        unit -= np.float32(self.low)
+        unit /= np.float32(self.high - self.low)
+        if values.dtype.kind == "f":
+            np.nan_to_num(unit, copy=False)
+        np.clip(unit, 0, 1, out=unit)
         if self.scale is None:
             return unit
         ratio = self.high / self.scale
