@@ -4,6 +4,7 @@
 PYTHON ?= python3
 VENV   := .venv
 BIN    := $(VENV)/bin
+PYTEST := OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadfile  # two processes, one thread each
 OUT    := outputs/demo.png
 
 .DEFAULT_GOAL := help
@@ -18,7 +19,7 @@ demo: $(VENV)/.core  ## fill the holes of the example photo with the shipped mod
 	@echo "before: examples/photo.jpg   mask: examples/mask.png   after: $(CURDIR)/$(OUT)"
 
 test: lint  ## lint, types and all tests that need no GPU
-	$(BIN)/python -m pytest -n 2 --dist loadfile -m "not gpu"
+	$(PYTEST) -m "not gpu"
 
 lint: $(VENV)/.dev  ## ruff and pyright
 	$(BIN)/ruff check .
@@ -26,7 +27,7 @@ lint: $(VENV)/.dev  ## ruff and pyright
 	$(BIN)/pyright
 
 fast: $(VENV)/.dev  ## only the quick tests
-	$(BIN)/python -m pytest -q -n 2 --dist loadfile -m "not gpu and not slow and not browser"
+	$(PYTEST) -q -m "not gpu and not slow and not browser"
 
 clean:  ## remove the environment and what runs left behind
 	rm -rf $(VENV) build dist outputs .pytest_cache .ruff_cache .hypothesis
