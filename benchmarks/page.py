@@ -37,10 +37,10 @@ def measure(page: Any, photo: Path, folder: Path, api: str, model: str) -> tuple
     page.wait_for_function(f"document.querySelectorAll('.result').length === {results + 1}")
     page.wait_for_selector("#working", state="hidden")
     result = time.perf_counter() - started
-    files = {"image": photo.read_bytes(), "mask": (folder / "mask.png").read_bytes()}
+    mask = (folder / "mask.png").read_bytes()
+    files = {"image": ("photo.jpg", photo.read_bytes()), "mask": ("mask.png", mask)}
     started = time.perf_counter()
-    named = {name: (f"{name}{photo.suffix}", content) for name, content in files.items()}
-    httpx.post(api, files=named, data={"model": model}, timeout=300).raise_for_status()
+    httpx.post(api, files=files, data={"model": model}, timeout=300).raise_for_status()
     return paintable, result, time.perf_counter() - started
 
 

@@ -172,8 +172,9 @@ def average_checkpoints(paths: Sequence[Path], out: Path) -> None:
         raise CheckpointError(f"{out} is one of the checkpoints and would be replaced: choose another name")
     network = load_checkpoint(paths[0])
     own, description = network.state_dict(), describe_preset(network)
-    sums = {key: tensor.double() for key, tensor in own.items()}
-    for path in paths[1:]:
+    parts = Counter(paths)
+    sums = {key: parts[paths[0]] * tensor.double() for key, tensor in own.items()}
+    for path, count in list(parts.items())[1:]:
         other = load_checkpoint(path)
         if describe_preset(other) != description:
             raise CheckpointError(
@@ -181,9 +182,8 @@ def average_checkpoints(paths: Sequence[Path], out: Path) -> None:
                 "trained from the same one"
             )
         for key, tensor in other.state_dict().items():
-            sums[key] += tensor
+            sums[key] += count * tensor.double()
     network.load_state_dict({key: (total / len(paths)).to(own[key].dtype) for key, total in sums.items()})
-    parts = Counter(paths)
     seen = [read_notes(path).get("images_seen") for path in parts]
     notes = {"mean_of": ", ".join(f"{n} x {path.name}" if n > 1 else path.name for path, n in parts.items())}
     if all(seen):

@@ -37,6 +37,15 @@ class Box:
         """Indices that cut the box out of an ``(H, W, ...)`` array."""
         return slice(self.top, self.bottom), slice(self.left, self.right)
 
+    def grown(self, pixels: int, shape: tuple[int, ...]) -> Box:
+        """So many pixels more on each side, as far as an image of this shape goes."""
+        return Box(
+            max(0, self.top - pixels),
+            max(0, self.left - pixels),
+            min(shape[0], self.bottom + pixels),
+            min(shape[1], self.right + pixels),
+        )
+
 
 def pad_to_multiple(tensor: Tensor, multiple: int) -> Tensor:
     """Pad the right and bottom edges of ``(B, C, H, W)`` so that height and width divide by ``multiple``.

@@ -59,12 +59,12 @@ def predict_gaussian(
     fills = smooth.permute(0, 2, 3, 1).contiguous().numpy()
     for index, hole in enumerate(holes):
         for block in _cut(hole, Box(0, 0, *hole.shape), BLOCK):
-            around = _around(block, MARGIN)
+            around = block.grown(MARGIN, hole.shape).slices
             covariance = _covariance(smooth[index][:, *around], unknown[index][around])
             if covariance is None:
                 continue
             for part in _cut(hole, block, _PART):
-                around = _around(part, REACH)
+                around = part.grown(REACH, hole.shape).slices
                 wanted = np.zeros_like(hole)
                 wanted[part.slices] = hole[part.slices]
                 wanted = wanted[around]
@@ -125,11 +125,3 @@ def _cut(hole: Bools, box: Box, side: int) -> Iterator[Box]:
             cell = Box(top, left, min(top + side, tight.bottom), min(left + side, tight.right))
             if hole[cell.slices].any():
                 yield cell
-
-
-def _around(box: Box, pixels: int) -> tuple[slice, slice]:
-    """So many pixels more on each side, as far as the image goes."""
-    rows, columns = box.slices
-    return slice(max(rows.start - pixels, 0), rows.stop + pixels), slice(
-        max(columns.start - pixels, 0), columns.stop + pixels
-    )

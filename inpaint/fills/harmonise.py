@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from inpaint.baselines import push_pull
 from inpaint.fills.canvas import Bools, Colours
+from inpaint.framing import Box, tight_box
 
 LARGEST_OFFSET = 8 / 255
 """A fill's colour is moved by at most so much: larger steps are not the network's bias but its choice."""
@@ -59,7 +60,9 @@ def remove_step(fill: Colours, image: Colours, known: Bools, hole: Bools) -> Col
     trust = _SMOOTH**2 / (_SMOOTH**2 + variance)
     step = (outside - inside) * trust[..., None]
     step = np.where(rim[..., None], step.clip(-LARGEST_OFFSET, LARGEST_OFFSET), 0).astype(np.float32)
-    rows, columns = (slice(values.min(), values.max() + 1) for values in np.nonzero(hole))
+    box = tight_box(hole, Box(0, 0, *hole.shape))
+    assert box is not None  # there is a hole
+    rows, columns = box.slices
     offset = push_pull(
         _tensor(step[rows, columns]), torch.from_numpy(~rim[rows, columns])[None, None].float()
     )
@@ -76,11 +79,10 @@ def add_grain(fill: Colours, image: Colours, known: Bools, hole: Bools, *, seed:
     up the difference of the variances and has the same correlation between neighbouring pixels. The same
     seed gives the same grain.
     """
-    if not hole.any():
+    if (box := tight_box(hole, Box(0, 0, *hole.shape))) is None:
         return fill
     # Where the hole is and what is measured; the rest of a large photo is not looked at.
-    rows, columns = (np.flatnonzero(hole.any(axis)) for axis in (1, 0))
-    window = tuple(slice(max(0, side.min() - _AROUND), side.max() + 1 + _AROUND) for side in (rows, columns))
+    window = box.grown(_AROUND, hole.shape).slices
     hole = hole[window]
     theirs, correlation = measure_grain(image[window], _near(known[window], hole))
     if not LEAST_GRAIN < theirs.mean() < MOST_GRAIN or correlation > _TEXTURE:

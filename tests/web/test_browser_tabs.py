@@ -60,12 +60,16 @@ def test_one_mask_for_photos_of_other_sizes(page: Any, tmp_path: Path) -> None:
             assert 0.5 * width < columns.mean() < 0.65 * width and 0.4 * height < rows.mean() < 0.65 * height
 
 
+def copies(folder: Path, count: int) -> list[Path]:
+    """The example photo under several names."""
+    files = [folder / f"shot-{index}.png" for index in range(count)]
+    for file in files:
+        Image.open(EXAMPLE).save(file)
+    return files
+
+
 def test_a_batch_can_be_cancelled(page: Any, tmp_path: Path) -> None:
-    files = []
-    for index in range(6):
-        files.append(tmp_path / f"shot-{index}.png")
-        Image.open(EXAMPLE).save(files[-1])
-    draw_on_first(page, files)
+    draw_on_first(page, copies(tmp_path, 6))
     page.click("#batch-run")
     page.wait_for_selector(".batch-list figure[data-state=done]")
     page.click("#batch-cancel")
@@ -75,11 +79,7 @@ def test_a_batch_can_be_cancelled(page: Any, tmp_path: Path) -> None:
 
 
 def test_a_batch_goes_on_without_its_page_and_is_found_again(page: Any, tmp_path: Path) -> None:
-    files = []
-    for index in range(4):
-        files.append(tmp_path / f"shot-{index}.png")
-        Image.open(EXAMPLE).save(files[-1])
-    draw_on_first(page, files)
+    draw_on_first(page, copies(tmp_path, 4))
     page.click("#batch-run")
     page.wait_for_selector("text=you may close this page")
     page.goto("about:blank")
