@@ -25,13 +25,16 @@ def draw_on_first(page: Any, files: list[Path]) -> None:
     page.set_input_files("#batch-files", [str(path) for path in files])
     page.wait_for_selector(".batch-stage", state="visible")
     page.wait_for_function("window.inpaint.batch.editor.photo && window.inpaint.batch.work.offsetParent")
-    page.wait_for_timeout(200)
-    box = page.locator(".batch-stage canvas").bounding_box()
+    canvas, box, before = page.locator(".batch-stage canvas"), None, {}
+    while box != before:  # it moves while the list of photos grows
+        before, box = box, canvas.bounding_box()
+        page.wait_for_timeout(200)
     x, y = box["x"] + box["width"] / 2, box["y"] + box["height"] / 2
     page.mouse.move(x, y)
     page.mouse.down()
     page.mouse.move(x + 30, y + 10, steps=4)
     page.mouse.up()
+    page.wait_for_function("window.inpaint.batch.operations.length === 1")
 
 
 def test_one_mask_for_photos_of_other_sizes(page: Any, tmp_path: Path) -> None:
