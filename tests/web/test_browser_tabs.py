@@ -25,9 +25,9 @@ def draw_on_first(page: Any, files: list[Path]) -> None:
     page.set_input_files("#batch-files", [str(path) for path in files])
     page.wait_for_selector(".batch-stage", state="visible")
     page.wait_for_function("window.inpaint.batch.editor.photo && window.inpaint.batch.work.offsetParent")
-    canvas, box, before = page.locator(".batch-stage canvas"), None, {}
-    while box != before:  # it moves while the list of photos grows
-        before, box = box, canvas.bounding_box()
+    canvas, before = page.locator(".batch-stage canvas"), None
+    while (box := canvas.bounding_box()) != before:  # it moves while the list of photos grows
+        before = box
         page.wait_for_timeout(200)
     x, y = box["x"] + box["width"] / 2, box["y"] + box["height"] / 2
     page.mouse.move(x, y)
