@@ -34,22 +34,10 @@ if TYPE_CHECKING:
 __version__ = "0.1.0"
 
 __all__ = [
-    "CheckpointError",
-    "ConfigError",
-    "DataError",
-    "ImageError",
-    "InpaintError",
-    "InpaintPipeline",
-    "MaskError",
-    "MaskWarning",
-    "ShapeError",
-    "WeightsError",
-    "__version__",
-    "load_checkpoint",
-    "read_image",
-    "read_mask",
-    "write_image",
-]
+    "CheckpointError", "ConfigError", "DataError", "ImageError", "InpaintError", "InpaintPipeline",
+    "MaskError", "MaskWarning", "ShapeError", "WeightsError", "__version__", "load_checkpoint", "read_image",
+    "read_mask", "write_image",
+]  # fmt: skip
 
 _HOME = {
     "InpaintPipeline": "inpaint.pipeline",

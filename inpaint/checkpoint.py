@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TypeVar
 
@@ -134,22 +134,36 @@ def fit_state(model: nn.Module, tensors: Mapping[str, Tensor], source: str) -> N
     """Load tensors into a model, strictly, and refuse weights that are not finite.
 
     Raises:
-        CheckpointError: naming the first few keys that are missing, unknown or of another shape.
+        CheckpointError: naming the first few keys that are missing, unknown, unfit or not finite.
     """
-    own = model.state_dict()
-    missing = sorted(own.keys() - tensors.keys())
-    unknown = sorted(tensors.keys() - own.keys())
-    unfit = sorted(key for key in own.keys() & tensors.keys() if own[key].shape != tensors[key].shape)
-    broken = sorted(key for key, tensor in tensors.items() if not torch.isfinite(tensor).all())
-    problems = {"missing": missing, "unknown": unknown, "of another shape": unfit, "not finite": broken}
-    told = "; ".join(
-        f"{len(keys)} {problem} ({', '.join(keys[:3])}{', ...' if len(keys) > 3 else ''})"
-        for problem, keys in problems.items()
-        if keys
-    )
-    if told:
+    shapes = {key: tuple(tensor.shape) for key, tensor in model.state_dict().items()}
+    if told := describe_misfit(tensors, shapes):
         raise CheckpointError(f"{source} does not fit {type(model).__name__}: tensors {told}")
     model.load_state_dict(dict(tensors))
+
+
+def describe_misfit(
+    tensors: Mapping[str, Tensor],
+    shapes: Mapping[str, tuple[int, ...]],
+    name_of: Callable[[str], str] = str,
+) -> str:
+    """Which tensors a network of these shapes cannot take, named by ``name_of`` their keys; empty if none."""
+    unfit = [
+        f"{name_of(key)} {tuple(tensor.shape)} instead of {shapes[key]}"
+        for key, tensor in tensors.items()
+        if key in shapes and tuple(tensor.shape) != shapes[key]
+    ]
+    problems = {
+        "unknown": [name_of(key) for key in tensors if key not in shapes],
+        "missing": [name_of(key) for key in shapes if key not in tensors],
+        "of another shape": unfit,
+        "not finite": [name_of(key) for key, tensor in tensors.items() if not torch.isfinite(tensor).all()],
+    }
+    return "; ".join(
+        f"{len(names)} {problem}: {', '.join(names[:3])}{', ...' if len(names) > 3 else ''}"
+        for problem, names in problems.items()
+        if names
+    )
 
 
 @torch.no_grad()
@@ -172,9 +186,8 @@ def average_checkpoints(paths: Sequence[Path], out: Path) -> None:
         raise CheckpointError(f"{out} is one of the checkpoints and would be replaced: choose another name")
     network = load_checkpoint(paths[0])
     own, description = network.state_dict(), describe_preset(network)
-    parts = Counter(paths)
-    sums = {key: parts[paths[0]] * tensor.double() for key, tensor in own.items()}
-    for path, count in list(parts.items())[1:]:
+    sums = {key: tensor.double() for key, tensor in own.items()}
+    for path in paths[1:]:
         other = load_checkpoint(path)
         if describe_preset(other) != description:
             raise CheckpointError(
@@ -182,8 +195,9 @@ def average_checkpoints(paths: Sequence[Path], out: Path) -> None:
                 "trained from the same one"
             )
         for key, tensor in other.state_dict().items():
-            sums[key] += count * tensor.double()
+            sums[key] += tensor.double()
     network.load_state_dict({key: (total / len(paths)).to(own[key].dtype) for key, total in sums.items()})
+    parts = Counter(paths)
     seen = [read_notes(path).get("images_seen") for path in parts]
     notes = {"mean_of": ", ".join(f"{n} x {path.name}" if n > 1 else path.name for path, n in parts.items())}
     if all(seen):

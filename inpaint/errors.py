@@ -1,26 +1,11 @@
-"""The errors a caller can meet, as a small tree.
-
-    InpaintError
-    ├── ImageError        an image cannot be read or written
-    ├── MaskError         a mask is unusable: empty, wrong size, unreadable
-    ├── ShapeError        a tensor has the wrong shape (also a ValueError)
-    ├── CheckpointError   a weights file cannot be read or does not fit
-    ├── WeightsError      a model name is unknown or its weights are not here
-    ├── ConfigError       a run's configuration is wrong
-    └── DataError         training or evaluation data is missing or broken
-
-Every message is one line for a person: what was got, what was expected, what to do.
-"""
+"""The errors a caller can meet: one line for a person, of what was got, what was expected and what to do."""
 
 from __future__ import annotations
 
 import contextlib
 import contextvars
 import warnings
-from typing import TYPE_CHECKING
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
+from collections.abc import Iterator
 
 
 class InpaintError(Exception):

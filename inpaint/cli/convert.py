@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
 
 import click
 
@@ -35,26 +33,10 @@ def convert(foreign: tuple[Path, ...], out: Path, official: bool) -> None:
     if official:
         _write_official(foreign, out)
         return
-    from inpaint.convert import detect_layout
     from inpaint.convert.files import read_foreign, write_converted
 
     contents = [read_foreign(path) for path in foreign]
-    sources = ", ".join(path.name for path in foreign)
-    if detect_layout(*contents) == "convnextv2":
-        told = _write_classifier(contents, out, sources)
-    else:
-        told = write_converted(contents, out, sources)
-    click.echo(f"{out}: {told}")
-
-
-def _write_classifier(contents: Sequence[Mapping[str, Any]], out: Path, sources: str) -> str:
-    """Write a backbone's weights as timm reads them; says what they are."""
-    from inpaint.checkpoint import write_tensors
-    from inpaint.convert import convert_classifier, merge, part_of
-
-    name, tensors = convert_classifier(part_of(merge(contents), "convnextv2"))
-    write_tensors(out, tensors, {"format": "pt", "converted from": f"{sources} (convnextv2)"})
-    return f"timm's {name}, from {sources} (convnextv2); to use it, name it {name}.TAG.safetensors"
+    click.echo(f"{out}: {write_converted(contents, out, ', '.join(path.name for path in foreign))}")
 
 
 def _write_official(ours: tuple[Path, ...], out: Path) -> None:

@@ -19,13 +19,21 @@ compute themselves (position tables) are compared with what the file holds.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 from torch import Tensor
 
-from inpaint.convert.convnext import convert_classifier, convert_fcmae, official_classifier, official_fcmae
-from inpaint.convert.networks import convert_acr, convert_lama, convert_mae
+from inpaint.convert.names import TABLES
+from inpaint.convert.networks import (
+    convert_acr,
+    convert_classifier,
+    convert_fcmae,
+    convert_lama,
+    convert_mae,
+    official_classifier,
+    official_fcmae,
+)
 from inpaint.errors import CheckpointError
 from inpaint.models.fcmae import FcmaePreset
 from inpaint.models.inpainter import InpainterPreset
@@ -38,16 +46,8 @@ IGNORED = (
 )  # fmt: skip
 """Discriminators, losses and metrics beside the networks; ``acr_ema`` is not what the authors' test reads."""
 
-PARTS = {
-    frozenset({"mae", "G", "GCs"}): "mae-far",
-    frozenset({"G", "GCs"}): "mae-far-acr",
-    frozenset({"G"}): "mae-far-generator",
-    frozenset({"GCs"}): "mae-far-adapter",
-    frozenset({"mae"}): "mae-far-mae",
-    frozenset({"lama"}): "lama",
-    frozenset({"fcmae"}): "fcmae",
-    frozenset({"convnextv2"}): "convnextv2",
-}
+LAYOUTS = {frozenset(parts): layout for layout, parts in TABLES["layouts"].items()}
+Parts = dict[str, dict[str, Tensor]]
 
 
 def detect_layout(*contents: Mapping[str, Any]) -> str:
@@ -59,12 +59,7 @@ def detect_layout(*contents: Mapping[str, Any]) -> str:
     Raises:
         CheckpointError: the keys are of no known layout, or two files hold the same part.
     """
-    state = merge(contents)
-    parts = frozenset(key.split(".", 1)[0] for key in state)
-    if parts not in PARTS:
-        known = "; ".join(" + ".join(sorted(group)) for group in PARTS)
-        raise CheckpointError(f"got the parts {', '.join(sorted(parts))}, expected one of: {known}")
-    return "mae" if "mae.cls_token" in state and parts == {"mae"} else PARTS[parts]
+    return _layout_of(split_parts(*contents))
 
 
 def convert_state(
@@ -79,44 +74,52 @@ def convert_state(
         CheckpointError: a part or a tensor is missing, unknown or of another shape, a stored constant is not
             the one our network uses, or the file holds a classifier.
     """
-    layout = detect_layout(*contents)
-    state = merge(contents)
-    if layout in ("mae", "mae-far-mae"):
-        return convert_mae(part_of(state, "mae"))
-    if layout == "lama":
-        return convert_lama(part_of(state, "lama"))
-    if layout == "fcmae":
-        return convert_fcmae(part_of(state, "fcmae"))
-    if layout == "convnextv2":
-        raise CheckpointError("got a classifier of ConvNeXt V2, no network of ours; see convert_classifier")
-    parts = {"mae": "the MAE file (patch_embed.*)", "G": "the generator", "GCs": "the adapter (GCs)"}
-    here = {key.split(".", 1)[0] for key in state}
-    if lacking := " and ".join(text for part, text in parts.items() if part not in here):
-        raise CheckpointError(
-            f"got only a part of MAE-FAR ({layout}); give {lacking} with it, as in: "
-            "inpaint convert FILE FILE OUT.safetensors"
-        )
-    mae, prior = convert_mae(part_of(state, "mae"))
-    preset, rest = convert_acr(
-        {key: value for key, value in state.items() if not key.startswith("mae.")}, mae
-    )
-    return preset, rest | {f"prior.{key}": value for key, value in prior.items()}
+    parts = split_parts(*contents)
+    match _layout_of(parts):
+        case "mae" | "mae-far-mae":
+            return convert_mae(parts["mae"])
+        case "lama":
+            return convert_lama(parts["lama"])
+        case "fcmae":
+            return convert_fcmae(parts["fcmae"])
+        case "convnextv2":
+            raise CheckpointError(
+                "got a classifier of ConvNeXt V2, no network of ours; see convert_classifier"
+            )
+        case "mae-far":
+            mae, prior = convert_mae(parts["mae"])
+            preset, rest = convert_acr(parts["G"], parts["GCs"], mae)
+            return preset, rest | {f"prior.{key}": value for key, value in prior.items()}
+        case layout:
+            whole = {"mae": "the MAE file (patch_embed.*)", "G": "the generator", "GCs": "the adapter (GCs)"}
+            lacking = " and ".join(text for part, text in whole.items() if part not in parts)
+            raise CheckpointError(
+                f"got only a part of MAE-FAR ({layout}); give {lacking} with it, as in: "
+                "inpaint convert FILE FILE OUT.safetensors"
+            )
 
 
-def merge(contents: Iterable[Mapping[str, Any]]) -> dict[str, Tensor]:
-    """Bring what files hold to one state dict whose keys begin with the part's name, such as ``mae.``."""
-    merged: dict[str, Tensor] = {}
+def split_parts(*contents: Mapping[str, Any]) -> Parts:
+    """The tensors of each part that files hold together, by the part's name and the keys it has alone."""
+    parts: Parts = {}
     for content in contents:
-        state = _unwrap(content)
-        twice = sorted({key.split(".", 1)[0] for key in state} & {key.split(".", 1)[0] for key in merged})
-        if twice:
+        found = _find_parts(_unwrap(content))
+        if twice := sorted(found.keys() & parts.keys()):
             raise CheckpointError(f"two files hold the same part ({', '.join(twice)}.*); give each part once")
-        merged |= state
-    return merged
+        parts |= found
+    return parts
 
 
-def _unwrap(content: Mapping[str, Any]) -> dict[str, Tensor]:
-    """Take the weights out of a dict of training and put the part's name before every key."""
+def _layout_of(parts: Parts) -> str:
+    layout = LAYOUTS.get(frozenset(parts))
+    if layout is None:
+        known = "; ".join(" + ".join(sorted(group)) for group in LAYOUTS)
+        raise CheckpointError(f"got the parts {', '.join(sorted(parts))}, expected one of: {known}")
+    return "mae" if layout == "mae-far-mae" and "cls_token" in parts["mae"] else layout
+
+
+def _unwrap(content: Mapping[str, Any]) -> dict[str, Any]:
+    """The weights inside a dict of training, without what inpainting does not need."""
     for wrapper in ("state_dict", "model"):
         if isinstance(content.get(wrapper), Mapping):
             content = content[wrapper]
@@ -131,41 +134,25 @@ def _unwrap(content: Mapping[str, Any]) -> dict[str, Tensor]:
         }
     # LaMa's TorchScript archive wraps the whole training module once more.
     wrapper = "model." if any(str(key).startswith("model.generator.") for key in content) else "module."
-    state = {
-        str(key).removeprefix(wrapper): value
-        for key, value in content.items()
-        if not str(key).removeprefix(wrapper).startswith(IGNORED)
-    }
-    strange = [key for key, value in state.items() if not isinstance(value, Tensor)]
-    prefix = None if strange else _part_prefix(state)
-    if prefix is None:
-        shown = ", ".join(list(state)[:3]) or "none"
-        raise CheckpointError(
-            f"got {len(state)} entries of no known layout (first: {shown}), expected the weights of MAE-FAR "
-            "(mae.*, acr.*), MAE (patch_embed.*), LaMa (generator.model.*) or ConvNeXt V2 "
-            "(downsample_layers.*)"
-        )
-    old, new = prefix
-    return {new + key.removeprefix(old): value for key, value in state.items()}
+    state = {str(key).removeprefix(wrapper): value for key, value in content.items()}
+    return {key: value for key, value in state.items() if not key.startswith(IGNORED)}
 
 
-def _part_prefix(state: Mapping[str, Tensor]) -> tuple[str, str] | None:
-    """What to take away from the front of every key, and what to put there."""
-    if any(key.startswith(("acr.", "mae.", "G.", "GCs.")) for key in state):
-        return "acr.", ""
-    if any(key.startswith("generator.model.") for key in state):
-        return "generator.model.", "lama."
-    markers = {
-        "model.1.ffc.convl2l.weight": ("model.", "lama."),
-        "patch_embed.proj.weight": ("", "mae."),
-        "encoder.downsample_layers.0.0.weight": ("", "fcmae."),
-        "downsample_layers.0.0.weight": ("", "convnextv2."),
-        "convt0.gate_conv.weight": ("", "GCs."),
-        "convt4.weight": ("", "G."),
-    }
-    return next((prefix for marker, prefix in markers.items() if marker in state), None)
-
-
-def part_of(state: Mapping[str, Tensor], part: str) -> dict[str, Tensor]:
-    """The tensors of one part, without its prefix."""
-    return {key.removeprefix(f"{part}."): value for key, value in state.items() if key.startswith(f"{part}.")}
+def _find_parts(state: dict[str, Any]) -> Parts:
+    if all(isinstance(value, Tensor) for value in state.values()):
+        if any(key.startswith(("acr.", "mae.", "G.", "GCs.")) for key in state):
+            parts: Parts = {}
+            for key, value in state.items():
+                part, _, rest = key.removeprefix("acr.").partition(".")
+                parts.setdefault(part, {})[rest] = value
+            return parts
+        # LaMa's files name the generator inside the training module; others have neither prefix.
+        bare = {key.removeprefix("generator.").removeprefix("model."): value for key, value in state.items()}
+        for part, marker in TABLES["markers"].items():
+            if marker in bare:
+                return {part: bare}
+    shown = ", ".join(list(state)[:3]) or "none"
+    raise CheckpointError(
+        f"got {len(state)} entries of no known layout (first: {shown}), expected the weights of MAE-FAR "
+        "(mae.*, acr.*), MAE (patch_embed.*), LaMa (generator.model.*) or ConvNeXt V2 (downsample_layers.*)"
+    )

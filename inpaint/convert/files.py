@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import pickle
+import io
 import tempfile
 import warnings
 import zipfile
-from collections import OrderedDict
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -15,8 +14,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from inpaint.checkpoint import FORMAT, fit_state, read_tensors, save_checkpoint
-from inpaint.convert import convert_state, detect_layout
+from inpaint.checkpoint import FORMAT, fit_state, read_tensors, save_checkpoint, write_tensors
+from inpaint.convert import convert_classifier, convert_state, detect_layout, split_parts
 from inpaint.errors import CheckpointError
 from inpaint.models.inpainter import InpainterPreset
 from inpaint.models.presets import build_network
@@ -29,11 +28,6 @@ BOOKKEEPING = (
 
 PLAIN_TYPES = {f"builtins.{kind.__name__}": kind for kind in (bool, dict, float, int, list, set, str, tuple)}
 WEIGHTS_SUFFIXES = (".bin", ".ckpt", ".pt", ".pth", ".safetensors")
-_DTYPES = {
-    "BFloat16Storage": torch.bfloat16, "BoolStorage": torch.bool, "ByteStorage": torch.uint8,
-    "CharStorage": torch.int8, "DoubleStorage": torch.float64, "FloatStorage": torch.float32,
-    "HalfStorage": torch.float16, "IntStorage": torch.int32, "LongStorage": torch.int64,
-}  # fmt: skip
 
 
 class Placeholder:
@@ -46,6 +40,23 @@ class Placeholder:
     def __setstate__(self, _: object) -> None: ...
 
 
+class _ScriptModule(Placeholder):
+    """A module of a TorchScript archive: what it holds by name."""
+
+    held: Mapping[str, Any] = {}
+
+    def __setstate__(self, state: object) -> None:
+        self.held = state if isinstance(state, dict) else {}
+
+    def tensors(self, prefix: str = "") -> Iterator[tuple[str, Tensor]]:
+        """Parameters and buffers by the names of the modules."""
+        for name, value in self.held.items():
+            if isinstance(value, Tensor):
+                yield f"{prefix}{name}", value
+            elif isinstance(value, _ScriptModule):
+                yield from value.tensors(f"{prefix}{name}.")
+
+
 def write_converted(
     contents: Sequence[Mapping[str, Any]],
     out: Path,
@@ -54,7 +65,9 @@ def write_converted(
     working_size: int = 0,
     licence: str = "that of the files it comes from",
 ) -> str:
-    """Write published weights as one checkpoint of ours, in float32, and say in a few words what it is.
+    """Write published weights in float32, and say in a few words what they are.
+
+    An inpainting network or an autoencoder becomes a checkpoint of ours, a classifier what timm reads.
 
     Args:
         contents: what :func:`read_foreign` found in the files of one network, in any order.
@@ -66,7 +79,12 @@ def write_converted(
     Raises:
         CheckpointError: the contents are not one whole network, or ``out`` cannot be written.
     """
-    sources = f"{sources} ({detect_layout(*contents)})"
+    layout = detect_layout(*contents)
+    sources = f"{sources} ({layout})"
+    if layout == "convnextv2":
+        name, tensors = convert_classifier(split_parts(*contents)[layout])
+        write_tensors(out, tensors, {"format": "pt", "converted from": sources})
+        return f"timm's {name}, from {sources}; to use it, name it {name}.TAG.safetensors"
     preset, state = convert_state(*contents)
     what = "masked autoencoder"
     if isinstance(preset, InpainterPreset):
@@ -101,122 +119,72 @@ def read_foreign(path: Path) -> Mapping[str, Any]:
                 f"{path} is a checkpoint of this program already; there is nothing to convert"
             )
         return tensors
-    content = _read_archive(path) if zipfile.is_zipfile(path) else None
-    content = _read_pickle(path) if content is None else content
-    if not isinstance(content, Mapping):
-        raise CheckpointError(f"{path} holds a {type(content).__name__}, expected a dict of weights")
-    return content
-
-
-def _read_archive(path: Path) -> Mapping[str, Any] | None:
-    """TorchScript, or the one weights file in a plain zip archive; None for a file of ``torch.save``."""
     try:
-        with zipfile.ZipFile(path) as archive:
-            names = archive.namelist()
-            if any(name.endswith("constants.pkl") for name in names) and _root(names) is not None:
-                return _read_torchscript(path)
-            if any(name.endswith("data.pkl") for name in names):
-                return None
-            inside = [name for name in names if name.endswith(WEIGHTS_SUFFIXES)]
-            if len(inside) != 1:
-                raise CheckpointError(
-                    f"{path} holds {len(inside)} weights files, expected one; unpack it and name one"
-                )
-            with tempfile.TemporaryDirectory() as folder:
-                return read_foreign(Path(archive.extract(inside[0], folder)))
+        content = _read_archive(path) if zipfile.is_zipfile(path) else _read_pickle(path)
     except CheckpointError as error:
         raise CheckpointError(f"{path}: {error}") from None
-    except Exception as error:  # whatever a broken or hostile archive provokes
-        reason = " ".join(str(error).split())[:200] or type(error).__name__
-        raise CheckpointError(f"{path} cannot be read as weights ({reason}); get it again") from error
-
-
-def _read_pickle(path: Path) -> Any:
-    wanted = _objects_in(path)
-    stand_ins: dict[str, Any] = PLAIN_TYPES | {"collections.defaultdict": lambda *_: {}}
-    stand_ins |= {name: Placeholder for name in wanted if name.split(".")[0] in BOOKKEEPING}
-    if refused := sorted(set(wanted) - stand_ins.keys()):
-        raise CheckpointError(
-            f"{path} asks for more than weights ({', '.join(refused[:3])}) and was not opened, as "
-            "that could run code; expected .safetensors, or tensors written by torch.save"
-        )
-    try:
-        with (
-            warnings.catch_warnings(),
-            torch.serialization.safe_globals([(v, k) for k, v in stand_ins.items()]),
-        ):
-            warnings.simplefilter("ignore")  # about pickle protocols; what cannot be read is an error anyway
-            return torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:  # whatever a broken or hostile file provokes
         reason = str(error).strip().split(". ")[0].splitlines() or [type(error).__name__]
         raise CheckpointError(
             f"{path} cannot be read as weights ({reason[0]}); "
             "expected .safetensors, or tensors written by torch.save"
         ) from error
+    if isinstance(content, _ScriptModule):
+        return dict(content.tensors())
+    if not isinstance(content, Mapping):
+        raise CheckpointError(f"{path} holds a {type(content).__name__}, expected a dict of weights")
+    return content
 
 
-def _objects_in(path: Path) -> list[str]:
-    """Full names of the objects, other than tensors, that a pickle asks for; none for torch's old format."""
-    try:
-        return torch.serialization.get_unsafe_globals_in_checkpoint(path)
-    except Exception:  # not a zip, or broken: torch.load finds out
-        return []
-
-
-def _read_torchscript(path: Path) -> dict[str, Tensor]:
-    """Parameters and buffers of a TorchScript archive, by the names of its modules.
-
-    The code in it is not run: the pickle's modules become bags of attributes; it may name nothing but modules
-    and tensors.
-    """
+def _read_archive(path: Path) -> Any:
+    """A file of ``torch.save``, TorchScript, or the one weights file in a plain zip archive."""
     with zipfile.ZipFile(path) as archive:
-        root = _root(archive.namelist())
-        with archive.open(f"{root}data.pkl") as file:
-            return dict(_tensors("", _Unpickler(file, archive, f"{root}data/").load()))
+        names = archive.namelist()
+        if any(name.endswith("/constants.pkl") for name in names):
+            return _read_pickle(_without_code(archive))
+        if any(name.endswith("data.pkl") for name in names):
+            return _read_pickle(path)
+        inside = [name for name in names if name.endswith(WEIGHTS_SUFFIXES)]
+        if len(inside) != 1:
+            raise CheckpointError(f"holds {len(inside)} weights files, expected one; unpack it and name one")
+        with tempfile.TemporaryDirectory() as folder:
+            return read_foreign(Path(archive.extract(inside[0], folder)))
 
 
-def _root(names: list[str]) -> str | None:
-    """What stands before ``data.pkl`` in the names of the members."""
-    return next((name.removesuffix("data.pkl") for name in names if name.endswith("data.pkl")), None)
+def _without_code(archive: zipfile.ZipFile) -> io.BytesIO:
+    """The modules and tensors of a TorchScript archive, as torch's weights-only reader takes them."""
+    out = io.BytesIO()
+    with zipfile.ZipFile(out, "w") as plain:
+        for name in archive.namelist():
+            if not name.endswith("/constants.pkl") and "/code/" not in name:
+                plain.writestr(name, archive.read(name))
+    out.seek(0)
+    return out
 
 
-class _Module:
-    """A module of the archive: what it holds by name."""
-
-    held: dict[str, Any]
-
-    def __setstate__(self, state: object) -> None:
-        self.held = state if isinstance(state, dict) else {}
-
-
-class _Unpickler(pickle.Unpickler):
-    """Knows modules, tensors and plain lists, and refuses every other name."""
-
-    def __init__(self, file: Any, archive: zipfile.ZipFile, folder: str) -> None:
-        super().__init__(file)
-        self._archive, self._folder = archive, folder
-
-    def find_class(self, module: str, name: str) -> Any:
-        if module == "__torch__" or module.startswith("__torch__."):
-            return _Module
-        if module == "torch" and name in _DTYPES:
-            return _DTYPES[name]
-        if module == "torch.jit._pickle":  # typed lists and tags: the value as it is
-            return lambda value, *_: value
-        if (module, name) == ("torch._utils", "_rebuild_tensor_v2"):
-            return lambda storage, offset, shape, stride, *_: storage.as_strided(shape, stride, offset)
-        if (module, name) == ("collections", "OrderedDict"):
-            return OrderedDict
-        raise CheckpointError(f"the archive asks for {module}.{name}, expected modules and tensors alone")
-
-    def persistent_load(self, pid: Any) -> Tensor:
-        _, dtype, key, *_ = pid
-        return torch.frombuffer(bytearray(self._archive.read(self._folder + str(key))), dtype=dtype)
-
-
-def _tensors(prefix: str, module: Any) -> Iterator[tuple[str, Tensor]]:
-    for name, value in getattr(module, "held", {}).items():
-        if isinstance(value, Tensor):
-            yield f"{prefix}{name}", value
-        elif isinstance(value, _Module):
-            yield from _tensors(f"{prefix}{name}.", value)
+def _read_pickle(source: Path | io.BytesIO) -> Any:
+    """What a file of ``torch.save`` holds, of tensors, plain values and stand-ins."""
+    try:
+        wanted = torch.serialization.get_unsafe_globals_in_checkpoint(source)
+    except ValueError:  # torch's old format tells nothing: torch.load refuses what is not plain
+        wanted = []
+    stand_ins: dict[str, Any] = PLAIN_TYPES | {"collections.defaultdict": lambda *_: {}}
+    for name in wanted:
+        package = name.split(".")[0]
+        if package in BOOKKEEPING:
+            stand_ins[name] = Placeholder
+        elif package == "__torch__":
+            stand_ins[name] = _ScriptModule
+        elif name.startswith("torch.jit._pickle."):  # typed lists and tags: the value as it is
+            stand_ins[name] = lambda value, *_: value
+    if refused := sorted(set(wanted) - stand_ins.keys()):
+        raise CheckpointError(
+            f"asks for more than weights ({', '.join(refused[:3])}) and was not opened, as that could run "
+            "code; expected .safetensors, or tensors written by torch.save"
+        )
+    if isinstance(source, io.BytesIO):
+        source.seek(0)
+    known = torch.serialization.safe_globals([(stand_in, name) for name, stand_in in stand_ins.items()])
+    with known, warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # about pickle protocols; what cannot be read is an error anyway
+        return torch.load(source, map_location="cpu", weights_only=True)

@@ -8,7 +8,7 @@ import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
 from inpaint.errors import ConfigError, WeightsError
 from inpaint.strict import at_least, read_table
@@ -61,19 +61,14 @@ class ModelEntry:
 
 
 @dataclass(frozen=True)
-class _Shipped:
-    """A table of the manifest beside the shipped checkpoints."""
-
-    file: str
-    sha256: str
-    size: int
-    licence: str
-    summary: str
+class _Catalogue:
+    models: Mapping[str, ModelEntry]
+    files: Mapping[str, PublishedFile]
 
 
 def list_models(*kinds: Kind) -> list[ModelEntry]:
     """The models of some kinds, or of all, shipped ones first; WeightsError if a list of them is wrong."""
-    entries = [*_read_manifest(shipped_folder() / "manifest.toml"), *_read_catalogue(CATALOGUE)]
+    entries = [*_read_catalogue(shipped_folder() / "manifest.toml"), *_read_catalogue(CATALOGUE)]
     return [entry for entry in entries if not kinds or entry.kind in kinds]
 
 
@@ -100,48 +95,27 @@ def shipped_folder() -> Path:
     return inside if inside.is_dir() else package.parent / "checkpoints"
 
 
-def _read_manifest(path: Path) -> list[ModelEntry]:
-    entries = []
-    for name, table in _read_toml(path).items():
-        row = _read_row(table, _Shipped, path, name)
-        file, choices = PublishedFile(row.file, (), row.sha256, row.size), ((row.file,),)
-        more = {"files": (file,), "shipped": True}
-        entries.append(
-            ModelEntry(name, "inpainter", row.summary, row.licence, row.size / 1e6, choices, **more)
-        )
-    return entries
-
-
 def _read_catalogue(path: Path) -> list[ModelEntry]:
-    tables = _read_toml(path)
-    files = {name: _read_row(t, PublishedFile, path, name, name=name) for name, t in tables["files"].items()}
-    entries = []
-    for name, table in tables["models"].items():
-        entry = _read_row(table, ModelEntry, path, name, name=name)
-        named = dict.fromkeys(file for choice in entry.choices for file in choice)
-        if unknown := named.keys() - files.keys():
-            raise WeightsError(f"{path}: {name} names {', '.join(unknown)}, which is not under [files]")
-        entries.append(replace(entry, files=tuple(files[file] for file in named)))
-    return entries
-
-
-def _read_toml(path: Path) -> Mapping[str, Any]:
     try:
-        return tomllib.loads(path.read_text(encoding="utf-8"))
+        tables = tomllib.loads(path.read_text(encoding="utf-8"))
     except OSError as error:
         raise WeightsError(f"cannot read {path}: {error.strerror}; install the program again") from error
     except ValueError as error:  # not TOML, or not UTF-8
         raise WeightsError(f"{path} is not valid TOML: {error}") from error
-
-
-def _read_row(table: object, kind: type[Any], path: Path, prefix: str, **more: str) -> Any:
-    if not isinstance(table, Mapping):
-        raise WeightsError(f"{path}: {prefix} is not a table")
+    for rows in (tables.get("models"), tables.get("files")):
+        for name, row in rows.items() if isinstance(rows, dict) else ():
+            if Path(name).name != name:
+                raise WeightsError(f"{path}: got the name {name!r}, expected one without a folder")
+            if isinstance(row, dict):
+                row["name"] = name
     try:
-        row = read_table({**table, **more}, kind, path.parent, f"{prefix}.")
+        catalogue = read_table(tables, _Catalogue, path.parent)
     except ConfigError as error:
         raise WeightsError(f"{path}: {error}") from error
-    name = getattr(row, "file", "") or row.name
-    if Path(name).name != name:
-        raise WeightsError(f"{path}: got the name {name!r}, expected one without a folder")
-    return row
+    entries = []
+    for entry in catalogue.models.values():
+        named = dict.fromkeys(file for choice in entry.choices for file in choice)
+        if unknown := named.keys() - catalogue.files.keys():
+            raise WeightsError(f"{path}: {entry.name} names {', '.join(unknown)}, which is not under [files]")
+        entries.append(replace(entry, files=tuple(catalogue.files[file] for file in named)))
+    return entries

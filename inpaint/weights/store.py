@@ -9,7 +9,6 @@ from __future__ import annotations
 import hashlib
 import os
 import re
-import time
 from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -32,13 +31,6 @@ def cache_folder(part: str = "") -> Path:
     return (Path(named).expanduser() if named else platformdirs.user_cache_path("inpaint", False)) / part
 
 
-def _offline_variable() -> str:
-    """The environment variable that forbids the network; empty if none does."""
-    on = ("1", "true", "yes", "on")
-    names = ("INPAINT_OFFLINE", "HF_HUB_OFFLINE")
-    return next((name for name in names if os.environ.get(name, "").lower() in on), "")
-
-
 def find_file(file: PublishedFile) -> Path | None:
     """A published file on this machine, unchecked: in people's folders, this cache, or Hugging Face's."""
     for folder in (*weights_folders(), cache_folder("files")):
@@ -58,7 +50,10 @@ def find_file(file: PublishedFile) -> Path | None:
 
 def find_model_file(entry: ModelEntry) -> Path | None:
     """The file of a model that is ready for use, unchecked; None if it has to be fetched or converted."""
-    return found[0] if (found := _find_ready(entry)) else None
+    if entry.convert:
+        path = _model_path(entry)
+        return path if path.is_file() else None
+    return next((path for (file,) in entry.options() if (path := find_file(file))), None)
 
 
 def check_model(entry: ModelEntry) -> Path | None:
@@ -67,29 +62,27 @@ def check_model(entry: ModelEntry) -> Path | None:
     Raises:
         WeightsError: it is another, or cannot be read.
     """
-    if (found := _find_ready(entry)) is None:
+    if (path := find_model_file(entry)) is None:
         return None
-    path, file = found
-    if file:
-        _, wrong = _compare_file(file, path)
-    else:
+    if entry.convert:
         wrong = "" if digest_of(path) == _read_sum(_sum_path(path)) else "changed since its conversion"
+    else:
+        wrong = next(_difference(file, path) for (file,) in entry.options() if find_file(file) == path)
     if wrong:
         raise WeightsError(f"{path} is not the file of {entry.name}: {wrong}; delete it and get it again")
     return path
 
 
-def _compare_file(file: PublishedFile, path: Path) -> tuple[str, str]:
-    """The SHA-256 of ``path``, and how it differs from what is known of ``file``: empty if it does not."""
+def _difference(file: PublishedFile, path: Path) -> str:
+    """How ``path`` differs from what is known of ``file``: empty if it does not."""
     digest, size, first = digest_of(path), path.stat().st_size, _read_sum(_pin_path(file))
-    wrong = ""
     if file.size and size != file.size:
-        wrong = f"got {size} bytes, expected {file.size}"
-    elif not digest.startswith(file.sha256):
-        wrong = f"got sha256 {digest[:12]}..., expected {file.sha256[:12]}..."
-    elif not file.pinned and first and digest != first:
-        wrong = f"got sha256 {digest[:12]}..., at the first download {first[:12]}... ({_pin_path(file)})"
-    return digest, wrong
+        return f"got {size} bytes, expected {file.size}"
+    if not digest.startswith(file.sha256):
+        return f"got sha256 {digest[:12]}..., expected {file.sha256[:12]}..."
+    if not file.pinned and first and digest != first:
+        return f"got sha256 {digest[:12]}..., at the first download {first[:12]}... ({_pin_path(file)})"
+    return ""
 
 
 def _model_path(entry: ModelEntry) -> Path:
@@ -121,13 +114,6 @@ def digest_of(path: Path) -> str:
         raise WeightsError(f"cannot read {path}: {error.strerror}") from error
 
 
-def _find_ready(entry: ModelEntry) -> tuple[Path, PublishedFile | None] | None:
-    if entry.convert:
-        path = _model_path(entry)
-        return (path, None) if path.is_file() else None
-    return next(((path, file) for (file,) in entry.options() if (path := find_file(file))), None)
-
-
 def _read_sum(path: Path) -> str:
     try:
         return path.read_text(encoding="utf-8").split()[0]
@@ -157,9 +143,9 @@ def fetch(
     name: str | ModelEntry,
     *,
     accept_licence: bool = False,
-    progress: Callable[[str, int, int], None] | None = None,
-    cancelled: Callable[[], bool] | None = None,
-    say: Callable[[str], None] | None = None,
+    progress: Callable[[str, int, int], None] = lambda *_: None,
+    cancelled: Callable[[], bool] = lambda: False,
+    say: Callable[[str], None] = lambda _: None,
 ) -> Path:
     """Make a model ready for use: checked, and if need be fetched and converted first.
 
@@ -181,7 +167,7 @@ def fetch(
     if path := check_model(entry):
         return path
     _require_right_to_fetch(entry, accept_licence)
-    hooks = Hooks(progress or (lambda *_: None), cancelled or (lambda: False), say or (lambda _: None))
+    hooks = Hooks(progress, cancelled, say)
     reasons: dict[str, None] = {}
     by_hand = {file for file in entry.files if find_file(file)}
     try:
@@ -221,8 +207,9 @@ def _require_right_to_fetch(entry: ModelEntry, accept_licence: bool) -> None:
         return
     if not any(file.sources for file in entry.files):
         raise WeightsError(f"the weights of {entry.name} are not on this machine. {_by_hand(entry)}")
-    if variable := _offline_variable():
-        raise WeightsError(f"{entry.name} is not here and {variable} forbids fetching. {_by_hand(entry)}")
+    for variable in ("INPAINT_OFFLINE", "HF_HUB_OFFLINE"):
+        if os.environ.get(variable, "").lower() in ("1", "true", "yes", "on"):
+            raise WeightsError(f"{entry.name} is not here and {variable} forbids fetching. {_by_hand(entry)}")
     if entry.non_commercial and not accept_licence:
         raise WeightsError(
             f"{entry.name} is published under {entry.licence}: for non-commercial use only; to accept: "
@@ -264,7 +251,7 @@ def _make(
 def _obtain(file: PublishedFile, hooks: Hooks) -> Path:
     """The checked published file; fetched from the first address that gives it."""
     if path := find_file(file):
-        if wrong := _compare_file(file, path)[1]:
+        if wrong := _difference(file, path):
             raise WeightsError(f"{path} is not {file.name} as published: {wrong}; delete it and get it again")
         return path
     folder, reasons = cache_folder("files"), {}
@@ -283,13 +270,13 @@ def _obtain_from(source: str, file: PublishedFile, target: Path, hooks: Hooks) -
     part = target.with_name(f".{file.name}.{key[:12]}.part")
     resumed = part.exists()
     download(file, source, part, hooks)
-    digest, wrong = _compare_file(file, part)
-    if wrong:
+    if wrong := _difference(file, part):
         part.unlink()
         if resumed:  # once more, from the first byte
             return _obtain_from(source, file, target, hooks)
         raise SourceFailed(f"{source} gives another file: {wrong}")
     if not file.pinned and not _pin_path(file).exists():
+        digest = digest_of(part)
         _write_sum(_pin_path(file), digest, file.name)
         hooks.say(f"{file.name} has no public sum; recorded for later downloads: sha256 {digest}")
     os.replace(part, target)
@@ -304,17 +291,15 @@ def _locked(name: str, hooks: Hooks) -> Iterator[None]:
 
     folder = cache_folder("locks")
     folder.mkdir(parents=True, exist_ok=True)
-    lock, told = FileLock(folder / f"{name}.lock", thread_local=False), False
-    while not lock.is_locked:
+    lock = FileLock(folder / f"{name}.lock", thread_local=False)
+    try:
+        lock.acquire(blocking=False)
+    except Timeout:
+        hooks.say(f"waiting for another process that gets {name}")
         try:
-            lock.acquire(blocking=False)
+            lock.acquire(poll_interval=LOCK_POLL_SECONDS, cancel_check=hooks.cancelled)
         except Timeout:
-            if hooks.cancelled():
-                raise FetchCancelled(f"stopped while another process gets {name}") from None
-            if not told:
-                hooks.say(f"waiting for another process that gets {name}")
-            told = True
-            time.sleep(LOCK_POLL_SECONDS)
+            raise FetchCancelled(f"stopped while another process gets {name}") from None
     try:
         yield
     finally:

@@ -44,18 +44,15 @@ def fetch_in_terminal(name: str, *, kinds: tuple[Kind, ...] = (), accept_licence
     from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TransferSpeedColumn
 
     console = Console(stderr=True)
-    columns = (TextColumn("{task.description}", markup=False), BarColumn(), DownloadColumn())
+    name_column = TextColumn("{task.description}", markup=False)
+    columns = name_column, BarColumn(), DownloadColumn(), TransferSpeedColumn()
     bars: dict[str, TaskID] = {}
-    with Progress(
-        *columns, TransferSpeedColumn(), console=console, disable=not console.is_terminal
-    ) as progress:
+    with Progress(*columns, console=console, disable=not console.is_terminal) as progress:
 
         def show(file: str, done: int, total: int) -> None:
             if file not in bars:
                 bars[file] = progress.add_task(file)
             progress.update(bars[file], completed=done, total=total or None)
 
-        def say(line: str) -> None:
-            console.print(line, markup=False, highlight=False, soft_wrap=True)
-
+        say = partial(console.print, markup=False, highlight=False, soft_wrap=True)
         return fetch(entry, accept_licence=accept_licence, progress=show, say=say)

@@ -8,13 +8,8 @@ import torch
 from timm.models.convnext import ConvNeXt
 from torch import Tensor
 
-from inpaint.convert.convnext import (
-    block_names,
-    classifier_names,
-    convert_fcmae,
-    official_fcmae,
-)
-from inpaint.convert.networks import translate
+from inpaint.convert.names import Names, read_names, translate
+from inpaint.convert.networks import convert_fcmae, official_fcmae
 from inpaint.layers.convnext import GlobalResponseNorm, build_block
 from inpaint.models.fcmae import FullyConvolutionalAutoencoder
 from inpaint.models.patch_autoencoder import IMAGENET_MEAN, IMAGENET_STD
@@ -24,7 +19,7 @@ from inpaint.train.losses import masked_patch_mse
 from tests.golden_cases.case import Case
 
 
-def _dense(weights: dict[str, Tensor], names: dict[str, str]) -> dict[str, Tensor]:
+def _dense(weights: dict[str, Tensor], names: Names) -> dict[str, Tensor]:
     """Official dense weights under our names; those of GRN as vectors."""
     return {translate(key, names): v.flatten() if "grn." in key else v for key, v in weights.items()}
 
@@ -54,7 +49,7 @@ def check_block(case: Case) -> dict[str, Any]:
     """One block, everything visible."""
     weights = case.weights()
     block = build_block(len(weights["dwconv.bias"]))
-    block.load_state_dict(_dense(weights, block_names("", "")))
+    block.load_state_dict(_dense(weights, read_names("convnext_block")))
     return {"y": block.double()(_input(case, "x"))}
 
 
@@ -66,7 +61,7 @@ def check_classifier(case: Case) -> dict[str, Any]:
         depths=config["depths"], dims=config["dims"], num_classes=config["num_classes"], use_grn=True,
         ls_init_value=None,
     )  # fmt: skip
-    network.load_state_dict(_dense(case.weights(), classifier_names(tuple(config["depths"]))))
+    network.load_state_dict(_dense(case.weights(), read_names("convnextv2")))
     network.double().eval()
     mean, std = (torch.tensor(values).view(3, 1, 1) for values in (IMAGENET_MEAN, IMAGENET_STD))
     image = (case.image() - mean) / std

@@ -119,7 +119,10 @@ def test_a_model_and_the_selecting_network_are_fetched_by_a_click(
             digest = hashlib.sha256(content).hexdigest()
             file = PublishedFile(path.name, (weights.url(path.name),), digest, len(content))
             entries.append(ModelEntry(name, kind, name, "MIT", 5, ((path.name,),), files=(file,)))
-        monkeypatch.setattr(catalogue, "_read_catalogue", lambda _: entries)
+        read = catalogue._read_catalogue
+        monkeypatch.setattr(
+            catalogue, "_read_catalogue", lambda path: entries if path == catalogue.CATALOGUE else read(path)
+        )
         with serve(port=0, device="cpu", allow_downloads=True) as server:
             page = visit(1280, 844, address=server.url, color_scheme="dark")
             choose(page, EXAMPLE)

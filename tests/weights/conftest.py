@@ -55,7 +55,12 @@ def publish(server: Server) -> Callable[..., ModelEntry]:
 def know(monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
     """Let the catalogue have these models alone."""
 
+    read = catalogue._read_catalogue
+
     def replace_catalogue(*entries: ModelEntry) -> None:
-        monkeypatch.setattr(catalogue, "_read_catalogue", lambda path: list(entries))
+        def read_or_replace(path: Path) -> list[ModelEntry]:
+            return list(entries) if path == catalogue.CATALOGUE else read(path)
+
+        monkeypatch.setattr(catalogue, "_read_catalogue", read_or_replace)
 
     return replace_catalogue

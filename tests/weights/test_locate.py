@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import json
 from collections.abc import Callable
 from pathlib import Path
 
@@ -22,17 +23,17 @@ from inpaint.weights import (
 CONTENT = b"weights of a model"
 
 
-def manifest_row(**changes: object) -> str:
-    values = {
-        "file": "small.safetensors",
-        "sha256": hashlib.sha256(CONTENT).hexdigest(),
-        "size": len(CONTENT),
-        "licence": "Apache-2.0",
-        "summary": "a small one",
-        **changes,
-    }
-    lines = [f"{key} = {value if isinstance(value, int) else repr(value)}" for key, value in values.items()]
-    return "\n".join(["[small]", *lines, ""])
+def manifest(**changes: object) -> str:
+    model = {"kind": "inpainter", "shipped": True, "summary": "a small one", "licence": "Apache-2.0"}
+    model |= {"megabytes": 0.1, "choices": [["small.safetensors"]]}
+    file: dict[str, object] = {"sha256": hashlib.sha256(CONTENT).hexdigest(), "size": len(CONTENT)}
+    file |= changes
+    tables = {"models.small": model, "files.'small.safetensors'": file}
+    return "\n".join(
+        line
+        for name, table in tables.items()
+        for line in (f"[{name}]", *(f"{key} = {json.dumps(value)}" for key, value in table.items()))
+    )
 
 
 @pytest.fixture
@@ -40,7 +41,7 @@ def shipped(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, know: Callable[...,
     """A folder that stands in for the shipped one, with a manifest of one model; the catalogue is empty."""
     folder = tmp_path / "shipped"
     folder.mkdir()
-    (folder / "manifest.toml").write_text(manifest_row())
+    (folder / "manifest.toml").write_text(manifest())
     monkeypatch.setattr(catalogue, "shipped_folder", lambda: folder)
     know()
     return folder
@@ -110,18 +111,18 @@ def test_shipped_weights_that_are_nowhere(shipped: Path, cache: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("manifest", "told"),
+    ("content", "told"),
     [
-        (manifest_row(colour="red"), r"unknown key small\.colour"),
-        (manifest_row(size="18"), r"small\.size is '18', expected a whole number"),
-        ('[small]\nfile = "a"\n', r"small\.sha256 is missing"),
-        (manifest_row(file="../small.safetensors"), "expected one without a folder"),
-        ("small = 3\n", "small is not a table"),
+        (manifest(colour="red"), r"unknown key files\.small\.safetensors\.colour"),
+        (manifest(size="18"), r"small\.safetensors\.size is '18', expected a whole number"),
+        ("[models.small]\nkind = 'inpainter'\n[files]\n", r"models\.small\.summary is missing"),
+        ("[models]\n[files.'../small']\n", "expected one without a folder"),
+        ("[models]\nsmall = 3\n[files]\n", "models.small is 3, expected a table"),
         ("[small", "not valid TOML"),
     ],
 )
-def test_a_wrong_manifest_is_refused(shipped: Path, manifest: str, told: str) -> None:
-    (shipped / "manifest.toml").write_text(manifest)
+def test_a_wrong_manifest_is_refused(shipped: Path, content: str, told: str) -> None:
+    (shipped / "manifest.toml").write_text(content)
     with pytest.raises(WeightsError, match=told):
         list_models()
 
@@ -159,7 +160,7 @@ class TestCatalogue:
             ("[models.a]\nkind = 'network'\n[files]\n", r"a\.summary is missing"),
             ("[models.a]\nkind = 'x'\n[files]\n", "expected one of 'inpainter', 'prior'"),
             ("[models]\n[files.'../a']\nsources = ['x']\n", "expected one without a folder"),
-            ("[models]\n[files.a]\nsum = 'x'\n", r"unknown key a\.sum"),
+            ("[models]\n[files.a]\nsum = 'x'\n", r"unknown key files\.a\.sum"),
             (
                 "[models.a]\nkind = 'network'\nsummary = 'a'\nlicence = 'MIT'\nmegabytes = 1\n"
                 "choices = [['b']]\n[files.a]\n",
