@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import contextvars
 import warnings
-from collections.abc import Iterator
+from collections import abc
 
 
 class InpaintError(Exception):
@@ -36,7 +36,7 @@ def warn_of_mask(message: str) -> None:
 
 
 @contextlib.contextmanager
-def collect_doubts(lines: list[str]) -> Iterator[None]:
+def collect_doubts(lines: list[str]) -> abc.Iterator[None]:
     """Append to ``lines`` what :func:`warn_of_mask` says; Python's own way is not for several threads."""
     token = _collected.set(lines)
     try:
