@@ -1,11 +1,11 @@
-"""How many training pictures a second each way of loading them gives.
+"""How many training images a second each way of loading them gives.
 
     python benchmarks/loading.py                                      # JPEGs cut from the example photo
     python benchmarks/loading.py --photos "DATA/photos-*.tar" --device cuda
 
 Every way gives whole batches, with holes. The ways take turns, several times, because a machine is not
-equally fast from minute to minute; the ratio to photos in memory is the median over turns. The processor time
-is that of this process alone: all that a picture costs without workers, what handing it over costs with them.
+equally fast from minute to minute; the ratio to photos in memory is the median over turns. The CPU time
+is that of this process alone: all that an image costs without workers, what handing it over costs with them.
 """
 
 from __future__ import annotations
@@ -58,7 +58,7 @@ class Turn(NamedTuple):
     rate: float
     """Images a second."""
     cost: float
-    """Processor milliseconds an image, of this process."""
+    """CPU milliseconds per image, of this process."""
 
 
 def measure(
@@ -143,7 +143,7 @@ def main(
     where = torch.cuda.get_device_name(chosen) if chosen.type == "cuda" else "CPU"
     click.echo(f"{where}, {os.cpu_count()} cores; {size} x {size}, batches of {batch}")
     click.echo(f"median of {turns} turns of {seconds} s each\n")
-    click.echo("| pictures from | images/s | ratio to memory | processor ms an image |\n|---|---|---|---|")
+    click.echo("| images from | images/s | ratio to memory | CPU ms per image |\n|---|---|---|---|")
     for name, done in measured.items():
         ratio = statistics.median(
             turn.rate / plain.rate for turn, plain in zip(done, measured[PLAIN], strict=True)

@@ -3,9 +3,9 @@
     python benchmarks/measures.py                             # three protocols, CPU
     python benchmarks/measures.py --protocol standard --count 256 --batch 16 --device cuda
 
-For 1,000 pictures of 256 x 256: every measure of a pair, features of composites and originals, and the
-measures of sets. The first two are timed on COUNT pictures, batch by batch in turn with the networks alone on
-the same pictures, and scaled up; the third on 1,000 random feature vectors. Weights are random: the speed is
+For 1,000 images of 256 x 256: every measure of a pair, features of composites and originals, and the
+measures of sets. The first two are timed on COUNT images, batch by batch in turn with the networks alone on
+the same images, and scaled up; the third on 1,000 random feature vectors. Weights are random: the speed is
 the same.
 """
 
@@ -38,7 +38,7 @@ IMAGES, SIZE = 1000, 256
 
 @dataclass(frozen=True)
 class Cost:
-    """Seconds for 1,000 pictures."""
+    """Seconds for 1,000 images."""
 
     networks: float
     pairs: float
@@ -52,7 +52,7 @@ class Cost:
 
 
 class Clock:
-    """Seconds by part: of the processor on a CPU, so that other work on the machine counts little."""
+    """Seconds by part: of CPU time on a CPU, so that other work on the machine counts little."""
 
     def __init__(self, device: torch.device) -> None:
         self.seconds: dict[str, float] = defaultdict(float)
@@ -76,9 +76,9 @@ def measure(protocol: str, weights: Path, count: int, batch: int, size: int, dev
     Args:
         protocol: ``standard``, ``mae-far`` or ``lama``.
         weights: folder of published or random weights.
-        count: pictures to time the work per picture on, a multiple of ``batch``.
-        batch: pictures at once.
-        size: of the pictures' sides.
+        count: images to time the work per image on, a multiple of ``batch``.
+        batch: images at once.
+        size: of the images' sides.
         device: where to compute.
     """
     measures = build_measures(protocol, weights=[weights], device=device, check_hash=False)
@@ -99,10 +99,10 @@ def measure(protocol: str, weights: Path, count: int, batch: int, size: int, dev
     ]
     clock, warm_up = Clock(device), Clock(device)
     for start in range(-batch, count, batch):
-        pictures = (torch.rand(2, batch, 3, size, size) * 255).round() / 255
+        images = (torch.rand(2, batch, 3, size, size) * 255).round() / 255
         mask = torch.zeros(batch, 1, size, size)
         mask[..., : size // 2] = 1
-        inputs = [part.to(device) for part in (*pictures, mask)]
+        inputs = [part.to(device) for part in (*images, mask)]
         work.reverse()  # whoever comes first finds the caches cold
         for name, run in work:
             with (clock if start >= 0 else warm_up).part(name):
@@ -120,14 +120,14 @@ def measure(protocol: str, weights: Path, count: int, batch: int, size: int, dev
 
 @click.command()
 @click.option("--protocol", "protocols", multiple=True, help="Repeatable; default: standard, mae-far, lama.")
-@click.option("--count", type=click.IntRange(min=1), default=64, show_default=True, help="Pictures timed.")
+@click.option("--count", type=click.IntRange(min=1), default=64, show_default=True, help="Images timed.")
 @click.option("--batch", type=click.IntRange(min=1), default=4, show_default=True, help="Divides COUNT.")
 @click.option("--size", type=click.IntRange(min=64), default=SIZE, show_default=True)
 @click.option("--device", default="cpu", show_default=True)
 def main(protocols: tuple[str, ...], count: int, batch: int, size: int, device: str) -> None:
-    """Print seconds for 1,000 pictures, and the ratio."""
+    """Print seconds for 1,000 images, and the ratio."""
     if count % batch:
-        raise click.BadParameter(f"got {count} pictures in batches of {batch}; expected a multiple")
+        raise click.BadParameter(f"got {count} images in batches of {batch}; expected a multiple")
     where = torch.device(device)
     name = torch.cuda.get_device_name(where) if where.type == "cuda" else platform.processor()
     click.echo(f"{name or where}, {torch.get_num_threads()} of {os.cpu_count()} threads, {size} x {size}")

@@ -151,7 +151,7 @@ def read_stages(rows: Sequence[dict[str, Any]], products_per_second: float | Non
 
 
 def mean_pixels(config: RunConfig) -> float:
-    """Pixels of a training picture, mean over the sizes a run cycles through."""
+    """Pixels of a training image, mean over the sizes a run cycles through."""
     sides = range(config.smallest_size or config.size, config.size + 1, SIZE_STEP)
     return sum(side**2 for side in sides) / len(sides)
 

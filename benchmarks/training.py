@@ -349,7 +349,7 @@ def describe(device: torch.device) -> str:
     """The hardware in words."""
     if device.type == "cuda":
         return torch.cuda.get_device_name(device)
-    return f"{platform.machine()} processor, {torch.get_num_threads()} threads"
+    return f"{platform.machine()} CPU, {torch.get_num_threads()} threads"
 
 
 TITLES = (

@@ -26,4 +26,4 @@ def test_the_ratio_is_of_the_parts_in_its_row(monkeypatch):
 
 def test_a_count_that_is_no_multiple_of_the_batch_is_refused():
     result = CliRunner().invoke(measures.main, ["--count", "5", "--batch", "2"])
-    assert result.exit_code == 2 and "got 5 pictures in batches of 2" in result.stderr
+    assert result.exit_code == 2 and "got 5 images in batches of 2" in result.stderr
