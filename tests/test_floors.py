@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 from collections import Counter
+from functools import cache
 from graphlib import CycleError, TopologicalSorter
 from pathlib import Path
 
@@ -103,11 +104,17 @@ def room_of(module: str) -> str | None:
     return None
 
 
+@cache
+def nodes_of(source: str) -> list[ast.AST]:
+    """Everything in a module; three checks read each."""
+    return list(ast.walk(ast.parse(source)))
+
+
 def faults(module: str, source: str) -> list[str]:
     """List every relative, homeless or upward import of one module, also the ones inside functions."""
     here = room_of(module)
     found = []
-    for node in ast.walk(ast.parse(source)):
+    for node in nodes_of(source):
         if isinstance(node, ast.ImportFrom):
             if node.level:
                 found.append(f"{module}:{node.lineno} imports relatively")
@@ -144,7 +151,7 @@ def faults(module: str, source: str) -> list[str]:
 def imports(source: str) -> set[str]:
     """Every dotted name a module imports; `from inpaint.models import mae` may name a module or a value."""
     found = set()
-    for node in ast.walk(ast.parse(source)):
+    for node in nodes_of(source):
         if isinstance(node, ast.ImportFrom):
             found |= {f"{node.module}.{alias.name}" for alias in node.names} | {str(node.module)}
         elif isinstance(node, ast.Import):
@@ -155,7 +162,7 @@ def imports(source: str) -> set[str]:
 def long_functions(module: str, source: str) -> dict[str, int]:
     """Functions of more lines than allowed, without their docstrings."""
     found = {}
-    for node in ast.walk(ast.parse(source)):
+    for node in nodes_of(source):
         if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
             lines = (node.end_lineno or 0) - node.lineno + 1
             if ast.get_docstring(node) is not None:
@@ -165,6 +172,7 @@ def long_functions(module: str, source: str) -> dict[str, int]:
     return found
 
 
+@cache
 def modules() -> dict[str, Path]:
     """Every Python module of the house by dotted name."""
     files = [*(ROOT / "inpaint").rglob("*.py"), *(ROOT / "eval").rglob("*.py"), *ROOT.glob("app.py")]
