@@ -278,6 +278,18 @@ def test_half_of_the_last_down_sampling_is_not_enough(half: str) -> None:
         convert_state(state)
 
 
+def test_a_name_of_ours_is_unknown_in_a_published_file() -> None:
+    state = official("mae_far_tiny")
+    state["embed.weight"] = state.pop("patch_embed.proj.weight") + 1
+    with pytest.raises(CheckpointError, match="no known layout"):
+        convert_state(state)
+    state = official("mae_far_tiny") | {
+        "embed.weight": official("mae_far_tiny")["patch_embed.proj.weight"] + 1
+    }
+    with pytest.raises(CheckpointError, match=r"1 unknown: embed\.weight$"):
+        convert_state(state)
+
+
 def test_many_problems_are_counted_not_listed() -> None:
     content = mae_far_lightning()
     gone = [key for key in content["state_dict"] if ".bnt" in key]

@@ -68,9 +68,10 @@ def rename(state: State, names: Names, shapes: Shapes, what: str) -> dict[str, T
     Raises:
         CheckpointError: naming the first few keys, as the file has them, that are unknown, missing or unfit.
     """
-    renamed = {translate(key, names) or key: tensor for key, tensor in state.items()}
+    # With the mark, a name that only ours has does not pass for a published one.
+    renamed = {translate(key, names) or f"?{key}": tensor for key, tensor in state.items()}
     back = reverse(names)
-    if told := describe_misfit(renamed, shapes, lambda key: translate(key, back) or key):
+    if told := describe_misfit(renamed, shapes, lambda key: translate(key, back) or key.removeprefix("?")):
         raise CheckpointError(f"got weights that are not one whole {what} network; tensors {told}")
     return {key: tensor.float() if tensor.is_floating_point() else tensor for key, tensor in renamed.items()}
 
