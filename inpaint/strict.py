@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import dataclasses
 import difflib
+import functools
 import math
 import os
 import re
@@ -35,6 +36,9 @@ def formerly(old: str, **more: Any) -> Any:
     return field(metadata={"formerly": old}, **more)
 
 
+_type_hints = functools.cache(get_type_hints)
+
+
 def read_table(table: Mapping[str, Any], kind: type[Any], folder: Path, prefix: str = "") -> Any:
     """Check a table and make the dataclass `kind` of it.
 
@@ -49,7 +53,7 @@ def read_table(table: Mapping[str, Any], kind: type[Any], folder: Path, prefix: 
         ConfigError: a key is unknown or missing, or a value is impossible.
     """
     fields = {item.name: item for item in dataclasses.fields(kind)}
-    hints = get_type_hints(kind)
+    hints = _type_hints(kind)
     table = dict(table)
     for name, item in fields.items():
         old = item.metadata.get("formerly")

@@ -17,7 +17,7 @@ from inpaint.random_masks.recipes import BoxRecipe, MaskRecipe, StrokeRecipe
 from tests.golden_cases.case import Case
 
 FILE = "lama_masks.json"
-COUNT = 4000
+COUNT = 2000
 AT_ONCE = 250
 # Coverage agrees within 2 % of the image; a number of separate holes is noisier.
 COVERAGE_TOLERANCE = 0.02
