@@ -17,7 +17,7 @@ TEMPORARY_FILES = ".inpaint-*.tmp"
 def atomic_write(path: Path) -> Iterator[IO[bytes]]:
     """Open a file that takes the place of ``path`` once it is whole, and otherwise leaves no trace.
 
-    Its name is hidden meanwhile: who reads the folder, also after a power cut, does not take it for a result.
+    Until then its name is hidden: nobody who reads the folder, even after a power cut, takes it for a result.
 
     Raises:
         OSError: the file cannot be written.

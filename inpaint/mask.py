@@ -1,4 +1,4 @@
-"""The mask law, in tensors: 1 = hole, 0 = known, and what can be read off a hole's shape.
+"""The mask convention, in tensors: 1 = hole, 0 = known; and what follows from a hole's shape.
 
 Everything here takes and gives ``(B, 1, H, W)`` float tensors. Foreign polarities are converted where a
 file or a foreign network is met, never here.

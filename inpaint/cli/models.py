@@ -47,7 +47,7 @@ def list_() -> None:
 @models.command()
 @click.argument("name")
 def info(name: str) -> None:
-    """Tell what a model is, where it comes from, and what is known of its files."""
+    """Show what a model is, where it comes from, and what is known of its files."""
     from inpaint.weights import find_model, find_model_file
 
     entry = find_model(name)
@@ -68,7 +68,7 @@ def info(name: str) -> None:
 @click.argument("names", nargs=-1, required=True)
 @accept_licence_option
 def download(names: tuple[str, ...], accept_licence: bool) -> None:
-    """Fetch models, convert them if need be, and keep them; an interrupted download goes on."""
+    """Download models, and convert them where necessary; an interrupted download resumes."""
     from inpaint.weights import find_model
     from inpaint.weights.terminal import fetch_in_terminal
 

@@ -1,4 +1,4 @@
-"""The models this program knows by name, shipped and published, with addresses and sums of their files."""
+"""The models that can be named, shipped and published, with addresses and checksums of their files."""
 
 from __future__ import annotations
 
@@ -73,7 +73,7 @@ def list_models(*kinds: Kind) -> list[ModelEntry]:
 
 
 def find_model(name: str) -> ModelEntry:
-    """Look a model up by name; the WeightsError for an unknown one tells the nearest."""
+    """Look a model up by name; the WeightsError for an unknown one names the closest."""
     entries = {entry.name: entry for entry in list_models()}
     if name in entries:
         return entries[name]

@@ -29,11 +29,11 @@ ATTEMPTS = 4
 
 
 class FetchCancelled(WeightsError):
-    """The caller asked to stop; what has arrived is kept for the next time."""
+    """The caller cancelled the download; what has arrived is kept, and the next one resumes from it."""
 
 
 class SourceFailed(Exception):
-    """One address does not give the file; the next one may."""
+    """One address does not serve the file; the next one may."""
 
 
 @dataclass(frozen=True)
@@ -46,13 +46,13 @@ class Hooks:
 
 
 def download(file: PublishedFile, source: str, part: Path, hooks: Hooks) -> None:
-    """Bring ``part`` to the whole of what ``source`` serves, beginning at the bytes that it has.
+    """Download ``source`` into ``part``, resuming after the bytes that are already there.
 
     Proxies and certificates are those of the environment (HTTPS_PROXY, NO_PROXY, SSL_CERT_FILE).
 
     Raises:
         SourceFailed: the address cannot be reached, refuses, breaks off, or serves something else.
-        WeightsError: as asked for by ``cancelled``, or the disk is too full.
+        WeightsError: ``cancelled`` returned True, or the disk has too little room.
         OSError: the file cannot be written.
     """
     import httpx
@@ -65,7 +65,7 @@ def download(file: PublishedFile, source: str, part: Path, hooks: Hooks) -> None
         with httpx.Client(follow_redirects=True, timeout=timeout, headers=headers) as client:
             for attempt in range(1, ATTEMPTS + 1):
                 try:
-                    return _go_on(client, file, address, part, hooks)
+                    return _request_rest(client, file, address, part, hooks)
                 except (httpx.ReadTimeout, httpx.ReadError, httpx.RemoteProtocolError):
                     if attempt == ATTEMPTS:
                         raise
@@ -76,8 +76,8 @@ def download(file: PublishedFile, source: str, part: Path, hooks: Hooks) -> None
         raise SourceFailed(f"{urlsplit(address).netloc}: {reason}") from error
 
 
-def _go_on(client: httpx.Client, file: PublishedFile, address: str, part: Path, hooks: Hooks) -> None:
-    """One request: the rest of the file, or all of it if the server knows no ranges or has another file."""
+def _request_rest(client: httpx.Client, file: PublishedFile, address: str, part: Path, hooks: Hooks) -> None:
+    """One request: the rest of the file, or all if the server supports no ranges or has another file."""
     import httpx
 
     tag = part.with_suffix(".tag")

@@ -60,7 +60,7 @@ def check_model(entry: ModelEntry) -> Path | None:
     """The same file, if its content is that of the catalogue, or what was written after the conversion.
 
     Raises:
-        WeightsError: it is another, or cannot be read.
+        WeightsError: the content is different, or cannot be read.
     """
     if (path := find_model_file(entry)) is None:
         return None
@@ -147,21 +147,21 @@ def fetch(
     cancelled: Callable[[], bool] = lambda: False,
     say: Callable[[str], None] = lambda _: None,
 ) -> Path:
-    """Make a model ready for use: checked, and if need be fetched and converted first.
+    """Make a model ready for use: checked, and fetched and converted first where necessary.
 
     Args:
         name: of the model, or its entry.
         accept_licence: the user has read the licence; needed to fetch non-commercial weights.
         progress: called with a file's name, its bytes that are here, and all its bytes (0 if unknown).
-        cancelled: asked often; True stops the download and keeps what has arrived.
-        say: called with lines for a person.
+        cancelled: polled during the download; True stops it and keeps what has arrived.
+        say: called with messages for the user, one line each.
 
     Returns:
         A checkpoint of ours, or the published file where there is nothing to convert.
 
     Raises:
-        FetchCancelled: as asked for.
-        WeightsError: the name is unknown, its licence not accepted, or its file not to be had.
+        FetchCancelled: ``cancelled`` returned True.
+        WeightsError: the name is unknown, its licence is not accepted, or its file cannot be obtained.
     """
     entry = find_model(name) if isinstance(name, str) else name
     if path := check_model(entry):

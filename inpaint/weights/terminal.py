@@ -28,7 +28,7 @@ def locate_in_terminal(
 def fetch_in_terminal(name: str, *, kinds: tuple[Kind, ...] = (), accept_licence: bool = False) -> Path:
     """:func:`inpaint.weights.fetch` of a model of one of ``kinds``; asks about the licence, shows progress.
 
-    Without a terminal nobody can be asked, and only ``accept_licence`` lets the download begin.
+    Without a terminal nobody can be asked, so that only ``accept_licence`` permits the download.
     """
     entry = find_model(name)
     if kinds and entry.kind not in kinds:
