@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import threading
-from collections import OrderedDict
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any
 
 import torch
@@ -66,8 +66,8 @@ class Fills:
 
     def __init__(self, device: str | torch.device = "auto") -> None:
         self.device = choose_device(device)
-        self._loaded: OrderedDict[str, InpaintPipeline] = OrderedDict()
         self._lock = threading.Lock()
+        self._load = lru_cache(_MOST_LOADED)(self._load)
 
     def choices(self) -> list[Choice]:
         """What is here, the best first: models, other checkpoints, Telea; then what could be fetched."""
@@ -97,16 +97,8 @@ class Fills:
 
     def pipeline(self, key: str) -> InpaintPipeline:
         """The pipeline of a choice; a cancelled job stops at the next layer of its network."""
-        with self._lock:
-            if key not in self._loaded:
-                self.require(key)
-                self._loaded[key] = self._load(key)
-                for module in self._loaded[key].network.modules():
-                    module.register_forward_pre_hook(check_current_job)
-            self._loaded.move_to_end(key)
-            while len(self._loaded) > _MOST_LOADED:
-                self._loaded.popitem(last=False)
-            return self._loaded[key]
+        with self._lock:  # what two ask for at once is loaded once
+            return self._load(key)
 
     def describe(self) -> dict[str, Any]:
         """The choices, and the network that selects objects, as the page is told of them."""
@@ -130,15 +122,17 @@ class Fills:
             job.check()
 
     def _load(self, key: str) -> InpaintPipeline:
+        self.require(key)
+        path = next((p for folder in weights_folders() if (p := folder / key).is_file()), None)
         if key == TELEA:
-            return InpaintPipeline(_Telea(), device="cpu")
-        own = [folder / key for folder in weights_folders() if key.endswith(".safetensors")]
-        for path in own:
-            if path.is_file():
-                model = load_checkpoint(path)
-                if not isinstance(model, Inpainter):
-                    raise InpaintError(
-                        f"{key} holds a {type(model).__name__}, which cannot fill; choose another"
-                    )
-                return InpaintPipeline(model, device=self.device)
-        return InpaintPipeline.from_pretrained(key, device=self.device)
+            pipeline = InpaintPipeline(_Telea(), device="cpu")
+        elif path is not None:
+            model = load_checkpoint(path)
+            if not isinstance(model, Inpainter):
+                raise InpaintError(f"{key} holds a {type(model).__name__}, which cannot fill; choose another")
+            pipeline = InpaintPipeline(model, device=self.device)
+        else:
+            pipeline = InpaintPipeline.from_pretrained(key, device=self.device)
+        for module in pipeline.network.modules():
+            module.register_forward_pre_hook(check_current_job)
+        return pipeline

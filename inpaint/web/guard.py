@@ -4,21 +4,21 @@ from __future__ import annotations
 
 import base64
 import ipaddress
-import json
 import re
 import secrets
 import socket
 from collections.abc import Callable
-from typing import Any
 from urllib.parse import urlsplit
+
+from starlette.datastructures import Headers, MutableHeaders
+from starlette.responses import JSONResponse
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from inpaint.errors import ImageError
 from inpaint.web.photos import Limits
 
 _MOST_JSON = 8 * 2**20
-_UPLOADS = re.compile(
-    r"/api/photos|/api/photos/[^/]+/masks|/api/batches/[^/]+/files|/api/erase|/gradio_api/upload"
-)
+_UPLOADS = re.compile(r"/api/photos|/api/photos/[^/]+/masks|/api/erase|/gradio_api/upload")
 _HEADERS = {
     "content-security-policy": "default-src 'self'; img-src 'self' blob: data:; base-uri 'none'; "
     "style-src 'self' 'unsafe-inline'; frame-ancestors 'none'; form-action 'self'",
@@ -37,7 +37,7 @@ class Guard:
 
     def __init__(
         self,
-        app: Any,
+        app: ASGIApp,
         *,
         limits: Limits,
         charge: Callable[[str, int], None],
@@ -50,30 +50,28 @@ class Guard:
         self._hosts = {name.lower() for name in (*hosts, "localhost", socket.gethostname())}
         self._credentials = base64.b64encode(":".join(login).encode()).decode() if login else None
 
-    async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Pass a request on, or answer it with one line."""
         if scope["type"] == "lifespan":
             return await self._app(scope, receive, send)
         if scope["type"] != "http":  # the page has no web sockets
             return await send({"type": "websocket.close", "code": 1008})
-        headers = {
-            name.decode("latin-1").lower(): value.decode("latin-1") for name, value in scope["headers"]
-        }
-        refused = self._refuse(scope, headers)
-        if refused:
-            return await _answer(send, *refused)
+        refused = self._refuse(scope, Headers(scope=scope))
+        if refused is not None:
+            status, told = refused
+            more = {"connection": "close"}  # the rest of an upload is not read
+            if status == 401:
+                more["www-authenticate"] = 'Basic realm="Inpaint", charset="UTF-8"'
+            return await JSONResponse({"error": told}, status, more)(scope, receive, send)
 
-        async def send_with_headers(message: Any) -> None:
+        async def send_with_headers(message: Message) -> None:
             if message["type"] == "http.response.start":
-                message["headers"] = [
-                    *message.get("headers", []),
-                    *((name.encode(), value.encode()) for name, value in _HEADERS.items()),
-                ]
+                MutableHeaders(scope=message).update(_HEADERS)
             await send(message)
 
         await self._app(scope, receive, send_with_headers)
 
-    def _refuse(self, scope: Any, headers: dict[str, str]) -> tuple[int, str] | None:
+    def _refuse(self, scope: Scope, headers: Headers) -> tuple[int, str] | None:
         host = headers.get("host", "")
         if not self._is_own_host(host):
             return 421, f"this server does not answer for {host!r}; start it with --allow-host to add a name"
@@ -89,7 +87,7 @@ class Guard:
             return None
         return self._refuse_body(scope, headers)
 
-    def _refuse_body(self, scope: Any, headers: dict[str, str]) -> tuple[int, str] | None:
+    def _refuse_body(self, scope: Scope, headers: Headers) -> tuple[int, str] | None:
         length = headers.get("content-length", "0" if scope["method"] == "DELETE" else "")
         if not length.isdecimal():
             return 411, "the request does not say how long it is; send Content-Length"
@@ -115,13 +113,3 @@ class Guard:
         except ValueError:
             return False
         return True
-
-
-async def _answer(send: Any, status: int, told: str) -> None:
-    body = json.dumps({"error": told}).encode()
-    headers = [(b"content-type", b"application/json"), (b"content-length", str(len(body)).encode())]
-    headers.append((b"connection", b"close"))  # the rest of an upload is not read
-    if status == 401:
-        headers.append((b"www-authenticate", b'Basic realm="Inpaint", charset="UTF-8"'))
-    await send({"type": "http.response.start", "status": status, "headers": headers})
-    await send({"type": "http.response.body", "body": body})

@@ -11,7 +11,7 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import Any, Literal
 
 from inpaint.errors import InpaintError
-from inpaint.web.photos import Limits
+from inpaint.web.photos import GoneError, Limits
 
 _LOG = logging.getLogger(__name__)
 _KEPT_SECONDS = 600  # a finished job's outcome can be asked for so long
@@ -30,6 +30,8 @@ class Cancelled(InpaintError):
 class Job:
     """One piece of work; its attributes are read by other threads while it runs.
 
+    Set ``cancelled`` to ask it to stop: what runs stops at the next layer of its network.
+
     Args:
         owner: what it works on, such as a photo's id: an owner has one job at a time.
         visitor: whose it is.
@@ -43,21 +45,13 @@ class Job:
         self.fraction: float | None = None
         self.outcome: dict[str, Any] = {}
         self.version, self.ended = 0, 0.0  # the version grows with every change
-        self.over, self._cancel = threading.Event(), threading.Event()
+        self.cancelled = False
+        self.over = threading.Event()
 
     @property
     def open(self) -> bool:
         """Waiting or running."""
         return not self.over.is_set()
-
-    @property
-    def cancelled(self) -> bool:
-        """Whether somebody asked it to stop."""
-        return self._cancel.is_set()
-
-    def cancel(self) -> None:
-        """Ask it to stop; what runs stops at the next layer of its network."""
-        self._cancel.set()
 
     def check(self) -> None:
         """Raise :class:`Cancelled` if somebody cancelled the job."""
@@ -109,11 +103,7 @@ class Jobs:
         self._workers = {name: ThreadPoolExecutor(1, name) for name in ("fill", "batch", "fetch")}
 
     def submit(
-        self,
-        owner: str,
-        visitor: str,
-        work: Callable[[Job], dict[str, Any]],
-        queue: Queue = "fill",
+        self, owner: str, visitor: str, work: Callable[[Job], dict[str, Any]], queue: Queue = "fill"
     ) -> Job:
         """Queue some work, which gets its job and gives the outcome; Busy where too much waits already."""
         job, now = Job(owner, visitor), time.monotonic()
@@ -132,22 +122,28 @@ class Jobs:
         self._workers[queue].submit(job.run, work)
         return job
 
-    def find(self, key: str) -> Job | None:
+    def find(self, key: str) -> Job:
         """The job of an id, for some minutes after its end."""
-        return self._jobs.get(key)
+        job = self._jobs.get(key)
+        if job is None:
+            raise GoneError("this request is no longer known")
+        return job
 
     def of(self, owner: str) -> Job | None:
         """The open job of an owner."""
         return next((job for job in self._jobs.values() if job.open and job.owner == owner), None)
 
-    def ahead(self, job: Job) -> int:
-        """How many jobs are before this one."""
+    def describe(self, job: Job) -> dict[str, Any]:
+        """What the browser knows of a job; ``ahead`` counts the open jobs before one that waits."""
+        names = ("id", "state", "note", "warning", "fraction", "version", "outcome", "error")
         before = list(self._jobs.values())
-        return sum(other.open for other in before[: before.index(job)]) if job in before else 0
+        waiting = job.state == "waiting" and job in before
+        ahead = sum(other.open for other in before[: before.index(job)]) if waiting else 0
+        return {**{name: getattr(job, name) for name in names}, "ahead": ahead}
 
     def close(self) -> None:
         """Cancel everything, and wait for what runs to stop."""
         for job in self._jobs.values():
-            job.cancel()
+            job.cancelled = True
         for worker in self._workers.values():
             worker.shutdown(wait=True, cancel_futures=True)

@@ -17,9 +17,8 @@ from PIL import Image
 from pydantic import BaseModel, ConfigDict, Field
 
 from inpaint.errors import MaskError
-from inpaint.fills.holes import find_hole
+from inpaint.fills.holes import doubt_mask, find_hole
 from inpaint.images import read_masks
-from inpaint.web.photos import Limits
 
 MOST_GROWTH = 200
 _SHIFT = 4  # OpenCV draws at sixteenths of a pixel
@@ -27,6 +26,8 @@ Holes = NDArray[np.bool_]
 Placing = Literal["scale", "bottom-right", "top-left"]
 Key = Annotated[str, Field(max_length=200)]
 Coordinate = Annotated[float, Field(ge=-20_000, le=120_000, allow_inf_nan=False)]
+Growth = Annotated[int, Field(ge=-MOST_GROWTH, le=MOST_GROWTH)]
+"""Pixels by which holes grow, or shrink."""
 
 
 class Strict(BaseModel):
@@ -63,7 +64,7 @@ class Drawing(Strict):
     """All that was drawn, in order, and by how much it grows (or shrinks) before it is filled."""
 
     operations: list[Annotated[Stroke | Layer | Invert, Field(discriminator="kind")]] = Field(max_length=5000)
-    grow: int | None = Field(default=None, ge=-MOST_GROWTH, le=MOST_GROWTH)
+    grow: Growth | None = None
     """None: as the command line does where nothing else is asked."""
 
 
@@ -92,7 +93,7 @@ def _draw_stroke(mask: NDArray[np.uint8], stroke: Stroke) -> None:
         cv2.circle(mask, tuple(map(int, point)), radius, colour, -1, cv2.LINE_8, _SHIFT)
 
 
-def grow(holes: Holes, pixels: int | None) -> Holes:
+def grow_holes(holes: Holes, pixels: int | None) -> Holes:
     """Grow holes by so many pixels, as ``inpaint run --dilate`` does; None is its default, for thick holes.
 
     Negative numbers shrink, but not from the photo's edge: a hole goes on beyond it.
@@ -123,10 +124,10 @@ def mask_image(holes: Holes) -> Image.Image:
     return Image.fromarray(holes.astype(np.uint8) * 255)
 
 
-def read_masks_of(path: Path, size: tuple[int, int], limits: Limits) -> list[Image.Image]:
+def read_masks_of(path: Path, size: tuple[int, int], max_pixels: int) -> list[Image.Image]:
     """Read a mask file of a photo's ``(width, height)``, with its soft edges: one for each page."""
     try:
-        masks = read_masks(path, max_pixels=limits.pixels)
+        masks = read_masks(path, max_pixels=max_pixels)
     except MaskError as error:
         raise MaskError(str(error).replace(repr(str(path)), "it")) from error
     for mask in masks:
@@ -136,6 +137,12 @@ def read_masks_of(path: Path, size: tuple[int, int], limits: Limits) -> list[Ima
                 "give a mask of the photo's size"
             )
     return masks
+
+
+def tell_doubt(image: NDArray[np.generic], mask: Image.Image, holes: Holes) -> str:
+    """What is implausible about a mask, with what the page has in place of an option; empty if nothing is."""
+    told = (doubt_mask(image, mask, holes) or "").replace("the image", "the photo")
+    return told.replace("with --invert-mask", "and invert it").replace("use --invert-mask", "invert it")
 
 
 def place(holes: Holes, height: int, width: int, placing: Placing) -> Holes:

@@ -1,24 +1,48 @@
-"""Photos from outside: limits, checks before decoding, safe names, views at screen size."""
+"""Photos from outside and their fills: limits, checks before decoding, views at screen size, downloads."""
 
 from __future__ import annotations
 
 import io
 import re
+import secrets
+import time
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
 from PIL import Image
 
-from inpaint.errors import ImageError
-from inpaint.images import WRITABLE_FORMATS, ImageFile, read_file
+from inpaint.errors import ImageError, MaskError
+from inpaint.fills.holes import default_dilation, find_hole
+from inpaint.images import WRITABLE_FORMATS, ImageFile, read_file, write_file, write_image
 from inpaint.images.depth import Pixels, find_range
+from inpaint.inspect import Inspection
+from inpaint.web.masks import (
+    Drawing,
+    Holes,
+    bounding_box,
+    draw,
+    grow_holes,
+    mask_image,
+    read_masks_of,
+    tell_doubt,
+)
 
 PREVIEW_SIDE = 2048
 _LONGEST_NAME = 60
+_MOST_FILLS = 300
 Box = tuple[int, int, int, int]
 """Top, left, bottom, right in pixels of the photo; bottom and right are outside."""
+
+
+class GoneError(ImageError):
+    """A photo or result is no longer, or never was, on the server."""
+
+
+class QuotaError(ImageError):
+    """A visitor stored too much."""
 
 
 @dataclass(frozen=True)
@@ -36,21 +60,211 @@ class Limits:
     visitor_jobs: int = 8
 
 
-def read_upload(path: Path, limits: Limits, called: str) -> ImageFile:
-    """Read an image file from outside; errors have the visitor's name of it, not the server's path."""
+@dataclass(frozen=True)
+class Fill:
+    """One fill of a photo (``parent`` None) or of an earlier fill: what it changed, not the whole photo."""
+
+    id: str
+    parent: str | None
+    model: str
+    box: Box
+    seconds: float
+    share: float
+
+
+class Photo:
+    """One photo that somebody works on, in a folder of its own, which is named by the photo's id.
+
+    Raises:
+        ImageError: the file is too large, damaged or not an image.
+    """
+
+    def __init__(self, path: Path, limits: Limits) -> None:
+        self.id, self.name = path.parent.name, path.name
+        self.folder, self.path = path.parent, path
+        self.limits = limits
+        file = read_upload(path, limits)
+        self.suffix, self.frames = suffix_of(file), file.frames
+        self.decoded: Pixels | None = np.asarray(file.image())
+        """Kept while there is memory for it."""
+        self.height, self.width = self.decoded.shape[:2]
+        self.used = time.monotonic()
+        self.fills: dict[str, Fill] = {}
+        self.layers: set[str] = set()
+        self.files: dict[str, Path] = {}
+        """What else the browser may get, by an id that cannot be guessed."""
+        self.inspection: Inspection | None = None
+
+    # -- fills ---------------------------------------------------------------------------------------
+
+    def fill(self, key: str) -> Fill:
+        """Find a fill."""
+        if key not in self.fills:
+            raise GoneError("this result is no longer on the server; go on from another one")
+        return self.fills[key]
+
+    def chain(self, key: str | None) -> list[Fill]:
+        """A fill and all it was made on, the oldest first."""
+        found: list[Fill] = []
+        while key is not None:
+            found.append(self.fill(key))
+            key = found[-1].parent
+        return found[::-1]
+
+    def render(self, fill: str | None) -> Pixels:
+        """The photo, upright, with a fill and all it was made on."""
+        decoded = self.decoded
+        if decoded is None:
+            decoded = self.decoded = np.asarray(read_upload(self.path, self.limits).image())
+        pixels = decoded.copy()
+        for step in self.chain(fill):
+            top, left, bottom, right = step.box
+            part, holes = self.patch(step)
+            pixels[top:bottom, left:right][holes] = part[holes]
+        return pixels
+
+    def patch(self, fill: Fill) -> tuple[Pixels, Holes]:
+        """What a fill put into its box, and where."""
+        with np.load(self.folder / f"{fill.id}.npz", allow_pickle=False) as stored:
+            part = stored["part"]
+            count = part.shape[0] * part.shape[1]
+            return part, np.unpackbits(stored["holes"], count=count).reshape(part.shape[:2]) > 0
+
+    def holes_of(self, fill: str | None) -> Holes:
+        """Everything that differs from the photo as it came, ``(H, W)`` bool."""
+        found = np.zeros((self.height, self.width), np.bool_)
+        for step in self.chain(fill):
+            top, left, bottom, right = step.box
+            found[top:bottom, left:right] |= self.patch(step)[1]
+        return found
+
+    def keep(self, result: Pixels, holes: Holes, parent: str | None, model: str, seconds: float) -> Fill:
+        """Store what a fill changed."""
+        if len(self.fills) >= _MOST_FILLS:
+            raise QuotaError(f"this photo has {_MOST_FILLS} results; download it and open it again")
+        box = bounding_box(holes)
+        window = (slice(box[0], box[2]), slice(box[1], box[3]))
+        fill = Fill(secrets.token_urlsafe(9), parent, model, box, seconds, float(holes.mean()))
+        np.savez(self.folder / f"{fill.id}.npz", part=result[window], holes=np.packbits(holes[window]))
+        self.fills[fill.id] = fill
+        return fill
+
+    def forget(self, key: str) -> None:
+        """Delete a fill that none other was made on."""
+        if any(other.parent == key for other in self.fills.values()):
+            raise ImageError("later results were made on this one; remove those first")
+        self.fill(key)
+        del self.fills[key]
+        (self.folder / f"{key}.npz").unlink(missing_ok=True)
+
+    # -- masks and files -----------------------------------------------------------------------------
+
+    def holes(self, drawing: Drawing) -> Holes:
+        """What was drawn, at the photo's full size, grown as asked."""
+        return grow_holes(draw(drawing, self.height, self.width, self.layer), drawing.grow)
+
+    def layer(self, key: str) -> Holes:
+        """A mask that was stored."""
+        if key not in self.layers:
+            raise MaskError("a part of the mask is no longer on the server; clear it and paint again")
+        with Image.open(self.folder / f"{key}.png") as stored:
+            return np.asarray(stored) > 0
+
+    def add_layer(self, holes: Holes) -> str:
+        """Store a mask beside the photo, and give its id."""
+        key = secrets.token_urlsafe(9)
+        Image.fromarray(holes).save(self.folder / f"{key}.png")
+        self.layers.add(key)
+        return key
+
+    def add_mask(self, path: Path) -> dict[str, str]:
+        """Take a mask file of the photo's size as a layer; its ``id``, and a ``warning`` if it is doubted."""
+        mask = read_masks_of(path, (self.width, self.height), self.limits.pixels)[0]
+        holes = find_hole(mask, 0)  # with its soft rim
+        return {"id": self.add_layer(holes), "warning": tell_doubt(self.render(None), mask, holes)}
+
+    def new_file(self, suffix: str) -> tuple[str, Path]:
+        """A place for a file that the browser may get, and its id."""
+        key = secrets.token_urlsafe(9)
+        self.files[key] = self.folder / f"{key}{suffix}"
+        return key, self.files[key]
+
+    def add_image(self, image: Image.Image) -> str:
+        """Store an image for the browser, and give its id."""
+        key, path = self.new_file(".png")
+        write_image(image, path, fast=True)
+        return key
+
+    def download(self, fill: str | None, *, lossless: bool) -> tuple[Path, list[str]]:
+        """The whole result in the photo's own format and with its metadata, or as PNG.
+
+        With it, one line for each thing that could not be kept; only when the file is made, not again later.
+        """
+        folder = self.folder / f"download-{fill or 'photo'}"
+        folder.mkdir(exist_ok=True)
+        path = folder / result_name(self.name, ".png" if lossless else self.suffix)
+        if path.exists():
+            return path, []
+        file = read_upload(self.path, self.limits)
+        holes = self.holes_of(fill)
+        if holes.any():  # of the first page or frame, the one that was shown
+            others = [Image.new("L", (1, 1))] * (file.frames - 1)
+            result = self.render(fill)
+            file.fill(lambda shown, _: like(shown, result), [mask_image(holes), *others])
+        return path, write_file(file, path)
+
+    # -- what the browser knows ----------------------------------------------------------------------
+
+    def describe(self, job: str | None = None) -> dict[str, Any]:
+        """The photo and its fills, with the id of the job that works on it."""
+        height, width = preview_size(self.height, self.width)
+        return {
+            "id": self.id,
+            "name": self.name,
+            "format": self.suffix.lstrip("."),
+            "width": self.width,
+            "height": self.height,
+            "frames": self.frames,
+            "growth": default_dilation((self.height, self.width)),
+            "preview": {"width": width, "height": height},
+            "fills": [self.describe_fill(fill) for fill in self.fills.values()],
+            "job": job,
+        }
+
+    def describe_fill(self, fill: Fill) -> dict[str, Any]:
+        """One fill; ``patch`` is in pixels of the preview, ``box`` of the photo."""
+        height, width = preview_size(self.height, self.width)
+        top, left, bottom, right = fill.box
+        x0, x1 = left * width // self.width, -(-right * width // self.width)
+        y0, y1 = top * height // self.height, -(-bottom * height // self.height)
+        scale_x, scale_y = self.width / width, self.height / height
+        box = (round(x0 * scale_x), round(y0 * scale_y), round(x1 * scale_x), round(y1 * scale_y))
+        return {
+            "id": fill.id,
+            "parent": fill.parent,
+            "model": fill.model,
+            "seconds": round(fill.seconds, 2),
+            "share": fill.share,
+            "patch": {"x": x0, "y": y0, "width": x1 - x0, "height": y1 - y0},
+            "box": dict(zip(("left", "top", "right", "bottom"), box, strict=True)),
+        }
+
+
+def read_upload(path: Path, limits: Limits) -> ImageFile:
+    """Read an image file from outside; errors have its name, not the server's path."""
     try:
         size = path.stat().st_size
     except OSError as error:
-        raise ImageError(f"{called} is no longer on the server; upload it again") from error
+        raise ImageError(f"{path.name} is no longer on the server; upload it again") from error
     if size > limits.file_bytes:
         most = limits.file_bytes / 2**20
-        raise ImageError(f"{called} has {size / 2**20:.0f} MB, the limit is {most:.0f} MB")
+        raise ImageError(f"{path.name} has {size / 2**20:.0f} MB, the limit is {most:.0f} MB")
     try:
         file = read_file(path, max_pixels=limits.pixels)
         file.load(0)  # decoded now: what is damaged shows
         return file
     except ImageError as error:
-        raise ImageError(str(error).replace(repr(str(path)), called)) from error
+        raise ImageError(str(error).replace(repr(str(path)), path.name)) from error
 
 
 def suffix_of(file: ImageFile) -> str:
@@ -69,6 +283,16 @@ def safe_name(name: str) -> str:
     if dot and f".{suffix.lower()}" in WRITABLE_FORMATS:
         return f"{stem[:_LONGEST_NAME] or 'photo'}.{suffix}"
     return kept[:_LONGEST_NAME] or "photo"
+
+
+def result_name(name: str, suffix: str) -> str:
+    """What a result is called."""
+    return f"{Path(name).stem}-filled{suffix}"
+
+
+def like(shown: Any, pixels: Pixels) -> Any:
+    """Pixels as the kind of image that is shown: a Pillow image or an array."""
+    return Image.fromarray(pixels) if isinstance(shown, Image.Image) else pixels
 
 
 def preview_size(height: int, width: int, side: int = PREVIEW_SIDE) -> tuple[int, int]:

@@ -10,6 +10,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated, Any
 
+import numpy as np
 from fastapi import APIRouter, Depends, Query, Request, Response
 from fastapi.responses import FileResponse
 from PIL import Image
@@ -17,15 +18,14 @@ from pydantic import Field
 from starlette.concurrency import run_in_threadpool
 
 from inpaint import __version__
+from inpaint.backbones.registry import BACKBONES
 from inpaint.errors import ImageError, InpaintError
-from inpaint.inspect import Hiding
-from inpaint.web import views
 from inpaint.web.jobs import Job, Queue
 from inpaint.web.masks import MOST_GROWTH, Drawing, Key, Placing, Strict, mask_image
-from inpaint.web.photos import encode_view, preview_size, safe_name
-from inpaint.web.select import Rough
-from inpaint.web.service import Service, describe_photo
-from inpaint.web.workspace import GoneError, Photo
+from inpaint.web.photos import GoneError, Photo, encode_view, preview_size, safe_name, view
+from inpaint.web.select import SELECTOR, Rough, select_object
+from inpaint.web.service import Service
+from inpaint.weights import find_model, find_model_file
 
 EXAMPLES = sorted((Path(__file__).resolve().parents[2] / "examples").glob("photo*.jpg"))
 _POLL_SECONDS, _POLLS = 0.04, 250
@@ -46,21 +46,8 @@ class Caller:
 
     def start(self, owner: str, work: Work, queue: Queue = "fill") -> Answer:
         """Queue work, and describe its job."""
-        job = self.service.jobs.submit(owner, self.visitor, work, queue)
-        return self.describe(job)
-
-    def describe(self, job: Job) -> Answer:
-        """What the browser knows of a job."""
-        names = ("id", "state", "note", "warning", "fraction", "version", "outcome", "error")
-        ahead = self.service.jobs.ahead(job) if job.state == "waiting" else 0
-        return {**{name: getattr(job, name) for name in names}, "ahead": ahead}
-
-    def job(self, key: str) -> Job:
-        """A job by its id."""
-        job = self.service.jobs.find(key)
-        if job is None:
-            raise GoneError("this request is no longer known")
-        return job
+        jobs = self.service.jobs
+        return jobs.describe(jobs.submit(owner, self.visitor, work, queue))
 
 
 Asking = Annotated[Caller, Depends(Caller)]
@@ -94,21 +81,6 @@ class BatchRequest(Strict):
     model: Key
 
 
-class InspectRequest(Strict):
-    """Which fill to look at, with which model."""
-
-    model: Key
-    fill: Key | None = None
-    hiding: Hiding = "random"
-    seed: int = Field(default=0, ge=0, le=2**31 - 1)
-
-
-class BackboneRequest(Strict):
-    """Which networks to compare."""
-
-    names: list[Key] = Field(min_length=1, max_length=2)
-
-
 class ZipRequest(Strict):
     """Results to pack: pairs of a photo and a fill of it."""
 
@@ -136,7 +108,9 @@ def _settings(asking: Asking) -> Answer:
         "megabytes": service.limits.file_bytes // 2**20,
         "megapixels": service.limits.pixels // 1_000_000,
         "keep_minutes": service.limits.keep_seconds // 60,
-        "backbones": views.list_backbones(),
+        "backbones": [
+            {"name": one.name, "title": one.title, "parameters": one.parameters} for one in BACKBONES
+        ],
     }
 
 
@@ -153,25 +127,24 @@ def _example(number: int) -> FileResponse:
 @router.post("/photos")
 async def _open_photo(request: Request, asking: Asking, name: Name = "photo") -> Answer:
     workspace = asking.service.workspace
-    folder = workspace.new_path()
-    path = await _receive(request, folder / safe_name(name))
-    return describe_photo(await run_in_threadpool(workspace.add, folder, path, name))
+    path = await _receive(request, workspace.new_path() / safe_name(name))
+    return (await run_in_threadpool(workspace.add, path)).describe()
 
 
 @router.get("/photos/{photo}")
 def _photo(photo: ThePhoto, asking: Asking) -> Answer:
-    return describe_photo(photo, asking.service.jobs.of(photo.id))
+    job = asking.service.jobs.of(photo.id)
+    return photo.describe(job and job.id)
 
 
 @router.get("/photos/{photo}/view")
 def _view(
-    photo: ThePhoto, asking: Asking, left: Pixel, top: Pixel, right: Pixel, bottom: Pixel,
-    width: Side, height: Side, fill: str | None = None,
+    photo: ThePhoto, left: Pixel, top: Pixel, right: Pixel, bottom: Pixel, width: Side, height: Side,
+    fill: str | None = None,
 ) -> Response:  # fmt: skip
     if not (left < right <= photo.width and top < bottom <= photo.height):
         raise ImageError("the part lies outside the photo")
-    shown = asking.service.view(photo, fill, (top, left, bottom, right), (height, width))
-    content, kind = encode_view(shown)
+    content, kind = encode_view(view(photo.render(fill), (top, left, bottom, right), (height, width)))
     return Response(content, media_type=kind, headers=_CACHED)
 
 
@@ -183,43 +156,59 @@ def _file(photo: ThePhoto, key: str) -> FileResponse:
 
 
 @router.get("/photos/{photo}/download")
-def _download(
-    photo: ThePhoto, asking: Asking, fill: str | None = None, lossless: bool = False
-) -> FileResponse:
-    path, _ = asking.service.download(photo, fill, lossless=lossless)
+def _download(photo: ThePhoto, fill: str | None = None, lossless: bool = False) -> FileResponse:
+    path, _ = photo.download(fill, lossless=lossless)
     return FileResponse(path, filename=path.name)
 
 
 @router.post("/photos/{photo}/download")
-def _prepare_download(
-    photo: ThePhoto, asking: Asking, fill: str | None = None, lossless: bool = False
-) -> dict[str, list[str]]:
+def _prepare_download(photo: ThePhoto, fill: str | None = None, lossless: bool = False) -> Answer:
     """Make the file, which takes seconds for a large PNG, and say what could not be kept."""
-    return {"notes": asking.service.download(photo, fill, lossless=lossless)[1]}
+    return {"notes": photo.download(fill, lossless=lossless)[1]}
 
 
 @router.post("/photos/{photo}/masks")
-async def _upload_mask(request: Request, photo: ThePhoto, asking: Asking) -> dict[str, str]:
+async def _upload_mask(request: Request, photo: ThePhoto) -> Answer:
     path = await _receive(request, photo.folder / "mask-upload")
-    return await run_in_threadpool(asking.service.add_mask, photo, path)
+    return await run_in_threadpool(photo.add_mask, path)
 
 
 @router.get("/photos/{photo}/masks/{key}")
-def _view_mask(photo: ThePhoto, asking: Asking, key: str) -> Response:
+def _view_mask(photo: ThePhoto, key: str) -> Response:
     """A mask at the preview's size: white, with the share of hole as alpha."""
     height, width = preview_size(photo.height, photo.width)
-    layer = asking.service.workspace.layer(photo, key)
-    alpha = mask_image(layer).resize((width, height), Image.Resampling.BOX)
+    alpha = mask_image(photo.layer(key)).resize((width, height), Image.Resampling.BOX)
     white = Image.new("RGBA", alpha.size, "white")
     white.putalpha(alpha)
     return Response(encode_view(white)[0], media_type="image/png", headers=_CACHED)
 
 
 @router.post("/photos/{photo}/mask")
-def _save_mask(photo: ThePhoto, asking: Asking, drawing: Drawing) -> Response:
+def _save_mask(photo: ThePhoto, drawing: Drawing) -> Response:
     buffer = io.BytesIO()
-    mask_image(asking.service.holes(photo, drawing)).save(buffer, "PNG", compress_level=3)
+    mask_image(photo.holes(drawing)).save(buffer, "PNG", compress_level=3)
     return Response(buffer.getvalue(), media_type="image/png")
+
+
+@router.delete("/photos/{photo}/fills/{key}")
+def _forget_fill(photo: ThePhoto, key: str) -> Answer:
+    photo.forget(key)
+    return photo.describe()
+
+
+@router.post("/zip")
+def _zip(asking: Asking, wanted: ZipRequest) -> Answer:
+    """Results of several photos, those of one name numbered, in one file; gives its path on this server."""
+    workspace, taken = asking.service.workspace, Counter[str]()
+    first = workspace.find(wanted.results[0][0])
+    key_of_zip, path = first.new_file(".zip")
+    with zipfile.ZipFile(path, "w", zipfile.ZIP_STORED) as packed:  # they are compressed already
+        for photo, key in wanted.results:
+            file, _ = workspace.find(photo).download(key, lossless=False)
+            taken[file.name] += 1
+            number = taken[file.name]
+            packed.write(file, file.name if number == 1 else f"{file.stem}-{number}{file.suffix}")
+    return {"path": f"api/photos/{first.id}/files/{key_of_zip}"}
 
 
 # -- work: each answers with a job -------------------------------------------------------------------
@@ -227,7 +216,12 @@ def _save_mask(photo: ThePhoto, asking: Asking, drawing: Drawing) -> Response:
 
 @router.post("/photos/{photo}/select")
 def _select(photo: ThePhoto, asking: Asking, rough: Rough, fill: str | None = None) -> Answer:
-    return asking.start(photo.id, lambda _: {"id": asking.service.select(photo, rough, fill)})
+    def work(_: Job) -> Answer:
+        size = (photo.height, photo.width)
+        pixels = np.asarray(view(photo.render(fill), (0, 0, *size), size).convert("RGB"))
+        return {"id": photo.add_layer(select_object(pixels, rough, find_model_file(find_model(SELECTOR))))}
+
+    return asking.start(photo.id, work)
 
 
 @router.post("/photos/{photo}/fills")
@@ -237,7 +231,7 @@ def _fill(photo: ThePhoto, asking: Asking, wanted: FillRequest) -> Answer:
     photo.chain(wanted.parent)
 
     def work(job: Job) -> Answer:
-        holes = service.holes(photo, wanted.drawing)
+        holes = photo.holes(wanted.drawing)
         return service.fill(photo, holes, wanted.model, wanted.parent, asking.visitor, job)
 
     return asking.start(photo.id, work)
@@ -256,43 +250,6 @@ def _fill_all(asking: Asking, wanted: BatchRequest) -> Answer:
     return asking.start(f"batch of {drawn_on.id}", work, "batch")
 
 
-@router.delete("/photos/{photo}/fills/{key}")
-def _forget_fill(photo: ThePhoto, asking: Asking, key: str) -> Answer:
-    asking.service.workspace.forget(photo, key)
-    return describe_photo(photo)
-
-
-@router.post("/photos/{photo}/inspect")
-def _inspect(photo: ThePhoto, asking: Asking, wanted: InspectRequest) -> Answer:
-    if wanted.fill is None:
-        raise InpaintError("erase something first, then inspect that result")
-    step = photo.fill(wanted.fill)
-    return asking.start(
-        photo.id, lambda job: views.inspect_photo(asking.service, photo, step, wanted.model, job)
-    )
-
-
-@router.get("/photos/{photo}/attention")
-def _attention(photo: ThePhoto, asking: Asking, x: Pixel, y: Pixel, layer: int | None = None) -> Answer:
-    return views.see_attention(asking.service, photo, x, y, layer)
-
-
-@router.post("/photos/{photo}/patches")
-def _patches(photo: ThePhoto, asking: Asking, wanted: InspectRequest) -> Answer:
-    step = photo.fill(wanted.fill) if wanted.fill else None
-    options = {"hiding": wanted.hiding, "seed": wanted.seed}
-    return asking.start(
-        photo.id, lambda _: views.hide_patches(asking.service, photo, step, wanted.model, **options)
-    )
-
-
-@router.post("/photos/{photo}/backbones")
-def _backbones(photo: ThePhoto, asking: Asking, wanted: BackboneRequest) -> Answer:
-    return asking.start(
-        photo.id, lambda job: views.compare_backbones(asking.service, photo, wanted.names, job)
-    )
-
-
 @router.post("/models/{key}/fetch")
 def _fetch_model(key: str, asking: Asking) -> Answer:
     service = asking.service
@@ -309,37 +266,16 @@ def _fetch_model(key: str, asking: Asking) -> Answer:
 @router.get("/jobs/{key}")
 async def _follow_job(key: str, asking: Asking, after: int = -1) -> Answer:
     """A job as it is; waits some seconds for a change since version ``after``."""
-    job = asking.job(key)
+    job = asking.service.jobs.find(key)
     for _ in range(_POLLS):
         if job.version != after or not job.open:
             break
         await asyncio.sleep(_POLL_SECONDS)
-    return asking.describe(job)
+    return asking.service.jobs.describe(job)
 
 
 @router.delete("/jobs/{key}")
 def _cancel_job(key: str, asking: Asking) -> Answer:
-    job = asking.job(key)
-    job.cancel()
-    return asking.describe(job)
-
-
-@router.get("/roadmap")
-def _roadmap(asking: Asking) -> dict[str, str]:
-    with asking.service.computing:
-        return {"chart": views.draw_roadmap()}
-
-
-@router.post("/zip")
-def _zip(asking: Asking, wanted: ZipRequest) -> dict[str, str]:
-    """Results of several photos, those of one name numbered, in one file; gives its path on this server."""
-    workspace, taken = asking.service.workspace, Counter[str]()
-    first = workspace.find(wanted.results[0][0])
-    key_of_zip, path = workspace.new_file(first, ".zip")
-    with zipfile.ZipFile(path, "w", zipfile.ZIP_STORED) as packed:  # they are compressed already
-        for photo, key in wanted.results:
-            file, _ = asking.service.download(workspace.find(photo), key, lossless=False)
-            taken[file.name] += 1
-            number = taken[file.name]
-            packed.write(file, file.name if number == 1 else f"{file.stem}-{number}{file.suffix}")
-    return {"path": f"api/photos/{first.id}/files/{key_of_zip}"}
+    job = asking.service.jobs.find(key)
+    job.cancelled = True
+    return asking.service.jobs.describe(job)

@@ -8,15 +8,15 @@ The endpoint is there twice: for ``gradio_client`` at ``/erase`` of the Gradio A
 
 import atexit
 import os
+import shutil
 import signal
 import socket
 import sys
 import threading
 import time
-from functools import partial
 from importlib import resources
 from pathlib import Path
-from typing import Annotated, Any, Literal, get_args
+from typing import Annotated, Any, Literal
 
 import gradio as gr
 import uvicorn
@@ -25,20 +25,18 @@ from fastapi.exceptions import RequestValidationError
 from fastapi.responses import FileResponse, JSONResponse
 from fastapi.staticfiles import StaticFiles
 from gradio import FileData
-from starlette.concurrency import run_in_threadpool
+from pydantic import ValidationError
 
 from inpaint import __version__
 from inpaint.errors import InpaintError
+from inpaint.web import routes, views
 from inpaint.web.fills import Fills
 from inpaint.web.guard import Guard
 from inpaint.web.jobs import Busy
-from inpaint.web.masks import MOST_GROWTH
-from inpaint.web.photos import Limits, safe_name
-from inpaint.web.routes import router
-from inpaint.web.service import Service
-from inpaint.web.workspace import GoneError, QuotaError
+from inpaint.web.masks import Growth
+from inpaint.web.photos import GoneError, Limits, QuotaError, safe_name
+from inpaint.web.service import DownloadAs, Service
 
-DownloadAs = Literal["same", "png"]
 _PARALLEL = 16  # requests that wait inside; the service's own queue orders and bounds them
 
 
@@ -48,11 +46,8 @@ class Server:
     def __init__(self, service: Service, app: Any, host: str, port: int) -> None:
         self.service = service
         family = socket.AF_INET6 if ":" in host else socket.AF_INET
-        self._socket = socket.socket(family, socket.SOCK_STREAM)
-        self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
-            self._socket.bind((host, port))
-            self._socket.listen(128)
+            self._socket = socket.create_server((host, port), family=family, backlog=128)
         except OSError as error:
             told = f"cannot listen on {host} port {port} ({error.strerror}); choose another with --port"
             raise InpaintError(told) from error
@@ -86,12 +81,14 @@ def build_app(service: Service, *, hosts: tuple[str, ...] = (), login: tuple[str
     app.state.service = service
     for kind, status in ((GoneError, 410), (QuotaError, 429), (Busy, 429), (InpaintError, 400)):
         app.add_exception_handler(kind, _answer_with(status))
-    app.add_exception_handler(RequestValidationError, _tell_bounds)
+    app.add_exception_handler(RequestValidationError, _refuse_values)
     app.add_exception_handler(
         Exception, _answer_with(500, "something went wrong on the server; its log says what")
     )
-    app.include_router(router)
-    add_form_api(app, service)
+    app.include_router(routes.router)
+    app.include_router(views.router)
+    models = [choice.key for choice in service.fills.choices() if choice.here]
+    add_form_api(app, service, models)
     static = resources.files("inpaint.web").joinpath("static")
     app.mount("/static", StaticFiles(directory=str(static)), name="static")
 
@@ -101,7 +98,7 @@ def build_app(service: Service, *, hosts: tuple[str, ...] = (), login: tuple[str
 
     os.environ["GRADIO_TEMP_DIR"] = str(service.workspace.uploads)  # so that the timer finds what it stores
     app = gr.mount_gradio_app(
-        app, add_gradio_api(service), path="/", footer_links=[], run_history=False, ssr_mode=False,
+        app, build_gradio_api(service, models), path="/", footer_links=[], run_history=False, ssr_mode=False,
         show_error=False, max_file_size=service.limits.file_bytes,
     )  # fmt: skip
     return Guard(app, limits=service.limits, charge=service.workspace.charge, hosts=hosts, login=login)
@@ -126,23 +123,8 @@ def serve(
     return Server(service, build_app(service, hosts=hosts, login=login), host, port)
 
 
-def _answer_with(status: int, told: str = "") -> Any:
-    return lambda _, error: JSONResponse({"error": told or str(error)}, status)
-
-
-def _tell_bounds(_: Request, error: Exception) -> JSONResponse:
-    """What was got and what was expected, without repeating a long value."""
-    assert isinstance(error, RequestValidationError)
-    first = error.errors()[0]
-    name = ".".join(str(part) for part in first["loc"][1:]) or "the request"
-    got = repr(first.get("input"))
-    told = f"got {got if len(got) < 60 else got[:60] + '...'}" if first["type"] != "missing" else "is missing"
-    return JSONResponse({"error": f"{name}: {told}; {first['msg'][0].lower()}{first['msg'][1:]}"}, 422)
-
-
-def add_gradio_api(service: Service) -> gr.Blocks:
+def build_gradio_api(service: Service, models: list[str]) -> gr.Blocks:
     """An app of Gradio without widgets, which has the one endpoint."""
-    models = _models(service)
 
     def erase(
         request: gr.Request,
@@ -157,13 +139,14 @@ def add_gradio_api(service: Service) -> gr.Blocks:
         The mask has the image's size. The result has the image's format, or is a PNG. ``grow`` is in pixels,
         -200 to 200; None grows thick holes by a little, as the command line does.
         """
-        visitor = request.client.host if request.client else "?"
         try:
-            files = _path(image, "image"), _path(mask, "mask")
-            _check(service, model, grow, download_as)
+            # Values and files come as they were sent; Gradio has checked that files lie in its folder.
+            files = [Path(FileData.model_validate(file).path) for file in (image, mask)]
             path, _ = service.erase_files(
-                *files, model, grow_by=grow, lossless=download_as == "png", visitor=visitor
+                *files, model, grow=grow, download_as=download_as, visitor=_visitor(request)
             )
+        except ValidationError as error:
+            raise gr.Error(tell_bounds(error.errors()[0]), print_exception=False) from error
         except InpaintError as error:
             raise gr.Error(str(error), print_exception=False) from error
         return FileData(path=str(path), orig_name=path.name)
@@ -176,56 +159,51 @@ def add_gradio_api(service: Service) -> gr.Blocks:
     return app
 
 
-def add_form_api(app: FastAPI, service: Service) -> None:
+def add_form_api(app: FastAPI, service: Service, models: list[str]) -> None:
     """The same as a form: ``curl -F image=@photo.jpg -F mask=@mask.png``."""
-    models = _models(service)
 
-    async def erase(
+    @app.post("/api/erase", response_class=FileResponse)
+    def erase(
         request: Request,
         image: Annotated[UploadFile, File(description="The image.")],
         mask: Annotated[UploadFile, File(description="Of the image's size; white is filled.")],
         model: Annotated[str, Form(json_schema_extra={"enum": models})] = models[0],
-        grow: Annotated[int | None, Form(ge=-MOST_GROWTH, le=MOST_GROWTH)] = None,
+        grow: Annotated[Growth | None, Form()] = None,
         download_as: Annotated[DownloadAs, Form()] = "same",
     ) -> FileResponse:
         """Fill the white parts of a mask in an image."""
-        _check(service, model, grow, download_as)
         folder = service.workspace.new_path()
-        files = [(image, folder / safe_name(image.filename or "image")), (mask, folder / "mask.upload")]
-        for file, path in files:
+        paths = folder / safe_name(image.filename or "image"), folder / "mask.upload"
+        for file, path in zip((image, mask), paths, strict=True):
             with path.open("wb") as target:
-                while part := await file.read(2**20):
-                    target.write(part)
-        visitor = request.client.host if request.client else "?"
-        more = {"grow_by": grow, "lossless": download_as == "png", "visitor": visitor}
-        work = partial(service.erase_files, files[0][1], files[1][1], model, **more)
-        path, notes = await run_in_threadpool(work)
+                shutil.copyfileobj(file.file, target)
+        path, notes = service.erase_files(
+            *paths, model, grow=grow, download_as=download_as, visitor=_visitor(request)
+        )
         told = {"X-Inpaint-Notes": "; ".join(notes).encode("ascii", "replace").decode()} if notes else None
         return FileResponse(path, filename=path.name, headers=told)
 
-    app.post("/api/erase", response_class=FileResponse, name="erase")(erase)
+
+def tell_bounds(wrong: Any) -> str:
+    """What was got and what was expected, of an error of pydantic's, without repeating a long value."""
+    name = ".".join(map(str, wrong["loc"])) or "the request"
+    if wrong["type"] == "missing":
+        return f"{name} is missing"
+    got = repr(wrong["input"])
+    got = got if len(got) < 60 else got[:60] + "..."
+    return f"{name}: got {got}; {wrong['msg'][0].lower()}{wrong['msg'][1:]}"
 
 
-def _models(service: Service) -> list[str]:
-    return [choice.key for choice in service.fills.choices() if choice.here]
+def _refuse_values(_: Request, error: Exception) -> JSONResponse:
+    assert isinstance(error, RequestValidationError)
+    first = error.errors()[0]
+    told = tell_bounds({**first, "loc": first["loc"][1:]})  # without the part of the request it is in
+    return JSONResponse({"error": told}, 422)
 
 
-def _path(file: Any, name: str) -> Path:
-    """The uploaded file of a parameter; Gradio has checked that it lies in its folder of uploads."""
-    path = file.get("path") if isinstance(file, dict) else None
-    if not path:
-        raise InpaintError(f"{name} is missing; send a file")
-    return Path(path)
+def _answer_with(status: int, told: str = "") -> Any:
+    return lambda _, error: JSONResponse({"error": told or str(error)}, status)
 
 
-def _check(service: Service, model: Any, grow: Any, download_as: Any) -> None:
-    """Raise InpaintError where a value, which Gradio passes on as it came, is out of bounds."""
-    service.fills.require(str(model))
-    if isinstance(grow, bool) or not isinstance(grow, int | None):
-        raise InpaintError(f"got grow {grow!r}, expected a whole number of pixels")
-    if grow is not None and not -MOST_GROWTH <= grow <= MOST_GROWTH:
-        raise InpaintError(f"got grow {grow}, expected {-MOST_GROWTH} to {MOST_GROWTH} pixels")
-    if download_as not in get_args(DownloadAs):
-        raise InpaintError(
-            f"got download_as {download_as!r}, expected one of {', '.join(get_args(DownloadAs))}"
-        )
+def _visitor(request: Any) -> str:
+    return request.client.host if request.client else "?"

@@ -1,4 +1,4 @@
-"""What the server keeps of visitors until a timer deletes it: photos, their fills, mask layers."""
+"""All photos of a server until a timer deletes them, and what each visitor may store."""
 
 from __future__ import annotations
 
@@ -8,80 +8,17 @@ import shutil
 import tempfile
 import threading
 import time
-from collections import OrderedDict, defaultdict, deque
+from collections import defaultdict, deque
 from collections.abc import Sequence
-from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
-import numpy as np
-from PIL import Image
-
-from inpaint.errors import ImageError, MaskError
-from inpaint.images import write_image
-from inpaint.images.depth import Pixels
-from inpaint.web.masks import Holes, bounding_box
-from inpaint.web.photos import Box, Limits, read_upload, safe_name, suffix_of
+from inpaint.errors import ImageError
+from inpaint.web.photos import GoneError, Limits, Photo, QuotaError
 
 PREFIX = "inpaint-page-"
 _BEAT_SECONDS = 20.0  # how often the timer looks
 _DEAD_SECONDS = 300.0  # a folder of a server that did not beat so long is nobody's
-_CACHE_BYTES = 2**30
-_MOST_FILLS = 300
-
-
-class QuotaError(ImageError):
-    """A visitor stored too much."""
-
-
-class GoneError(ImageError):
-    """A photo or result is no longer, or never was, on the server."""
-
-
-@dataclass(frozen=True)
-class Fill:
-    """One fill of a photo (``parent`` None) or of an earlier fill: what it changed, not the whole photo."""
-
-    id: str
-    parent: str | None
-    model: str
-    box: Box
-    seconds: float
-    share: float
-
-
-@dataclass(eq=False)
-class Photo:
-    """One photo that somebody works on."""
-
-    id: str
-    folder: Path
-    path: Path
-    name: str
-    height: int
-    width: int
-    suffix: str
-    frames: int = 1
-    used: float = field(default_factory=time.monotonic)
-    fills: dict[str, Fill] = field(default_factory=dict)
-    layers: set[str] = field(default_factory=set)
-    files: dict[str, Path] = field(default_factory=dict)
-    """What else the browser may get, by an id that cannot be guessed."""
-    inspection: Any = None
-
-    def fill(self, key: str) -> Fill:
-        """Find a fill."""
-        if key not in self.fills:
-            raise GoneError("this result is no longer on the server; go on from another one")
-        return self.fills[key]
-
-    def chain(self, key: str | None) -> list[Fill]:
-        """A fill and all it was made on, the oldest first."""
-        found: list[Fill] = []
-        while key is not None:
-            found.append(self.fill(key))
-            key = found[-1].parent
-        return found[::-1]
+_DECODED_BYTES = 2**30  # of photos in memory
 
 
 class Workspace:
@@ -94,15 +31,11 @@ class Workspace:
         self.uploads = self.folder / "api"
         self.uploads.mkdir()
         self._photos: dict[str, Photo] = {}
-        self._decoded: OrderedDict[str, Pixels] = OrderedDict()
         self._stored: defaultdict[str, deque[tuple[float, int]]] = defaultdict(deque)
         self._lock = threading.RLock()
         self._closed = threading.Event()
         self.tidy()
-        self._timer = threading.Thread(target=self._beat, name="tidy", daemon=True)
-        self._timer.start()
-
-    # -- photos --------------------------------------------------------------------------------------
+        threading.Thread(target=self._beat, name="tidy", daemon=True).start()
 
     def new_path(self) -> Path:
         """A folder for something new; the timer deletes it if it is not used."""
@@ -110,21 +43,16 @@ class Workspace:
         folder.mkdir()
         return folder
 
-    def add(self, folder: Path, path: Path, name: str) -> Photo:
-        """Take a file that was uploaded into ``folder`` as a photo."""
-        name = safe_name(name)
+    def add(self, path: Path) -> Photo:
+        """Take a file that was uploaded into a new folder as a photo."""
         try:
-            file = read_upload(path, self.limits, name)
-            pixels = np.asarray(file.image())
+            photo = Photo(path, self.limits)
         except ImageError:
-            shutil.rmtree(folder, ignore_errors=True)
+            shutil.rmtree(path.parent, ignore_errors=True)
             raise
-        height, width = pixels.shape[:2]
-        photo = Photo(folder.name, folder, path, name, height, width, suffix_of(file), file.frames)
         with self._lock:
             self._photos[photo.id] = photo
-            self._remember(photo.id, pixels)
-        return photo
+        return self.find(photo.id)
 
     def find(self, key: str) -> Photo:
         """A photo by its id; it stays for another while."""
@@ -133,6 +61,7 @@ class Workspace:
             if photo is None:
                 raise GoneError("this photo is no longer on the server; open it again")
             photo.used = time.monotonic()
+            self._free_memory()
             return photo
 
     def keep_photos(self, keys: Sequence[str]) -> None:
@@ -141,94 +70,17 @@ class Workspace:
             for photo in filter(None, map(self._photos.get, keys)):
                 photo.used = time.monotonic()
 
-    def render(self, photo: Photo, fill: str | None) -> Pixels:
-        """The photo, upright, with a fill and all it was made on."""
-        pixels = self._decode(photo).copy()
-        for step in photo.chain(fill):
-            top, left, bottom, right = step.box
-            part, holes = self.patch(photo, step)
-            pixels[top:bottom, left:right][holes] = part[holes]
-        return pixels
-
-    def patch(self, photo: Photo, fill: Fill) -> tuple[Pixels, Holes]:
-        """What a fill put into its box, and where."""
-        with np.load(photo.folder / f"{fill.id}.npz", allow_pickle=False) as stored:
-            part = stored["part"]
-            count = part.shape[0] * part.shape[1]
-            return part, np.unpackbits(stored["holes"], count=count).reshape(part.shape[:2]) > 0
-
-    def holes_of(self, photo: Photo, fill: str | None) -> Holes:
-        """Everything that differs from the photo as it came, ``(H, W)`` bool."""
-        found = np.zeros((photo.height, photo.width), np.bool_)
-        for step in photo.chain(fill):
-            top, left, bottom, right = step.box
-            found[top:bottom, left:right] |= self.patch(photo, step)[1]
-        return found
-
-    def keep(
-        self, photo: Photo, result: Pixels, holes: Holes, parent: str | None, model: str, seconds: float
-    ) -> Fill:
-        """Store what a fill changed."""
-        if len(photo.fills) >= _MOST_FILLS:
-            raise QuotaError(f"this photo has {_MOST_FILLS} results; download it and open it again")
-        box = bounding_box(holes)
-        window = (slice(box[0], box[2]), slice(box[1], box[3]))
-        fill = Fill(secrets.token_urlsafe(9), parent, model, box, seconds, float(holes.mean()))
-        np.savez(photo.folder / f"{fill.id}.npz", part=result[window], holes=np.packbits(holes[window]))
-        photo.fills[fill.id] = fill
-        return fill
-
-    def forget(self, photo: Photo, key: str) -> None:
-        """Delete a fill that none other was made on."""
-        if any(other.parent == key for other in photo.fills.values()):
-            raise ImageError("later results were made on this one; remove those first")
-        photo.fill(key)
-        del photo.fills[key]
-        (photo.folder / f"{key}.npz").unlink(missing_ok=True)
-
-    def add_layer(self, photo: Photo, holes: Holes) -> str:
-        """Store a mask beside its photo, and give its id."""
-        key = secrets.token_urlsafe(9)
-        Image.fromarray(holes).save(photo.folder / f"{key}.png")
-        photo.layers.add(key)
-        return key
-
-    def layer(self, photo: Photo, key: str) -> Holes:
-        """A mask that was stored."""
-        if key not in photo.layers:
-            raise MaskError("a part of the mask is no longer on the server; clear it and paint again")
-        with Image.open(photo.folder / f"{key}.png") as stored:
-            return np.asarray(stored) > 0
-
-    def new_file(self, photo: Photo, suffix: str) -> tuple[str, Path]:
-        """A place for a file that the browser may get, and its id."""
-        key = secrets.token_urlsafe(9)
-        photo.files[key] = photo.folder / f"{key}{suffix}"
-        return key, photo.files[key]
-
-    def add_image(self, photo: Photo, image: Image.Image) -> str:
-        """Store an image for the browser, and give its id."""
-        key, path = self.new_file(photo, ".png")
-        write_image(image, path, fast=True)
-        return key
-
-    def _decode(self, photo: Photo) -> Pixels:
-        with self._lock:
-            found = self._decoded.get(photo.id)
-        if found is None:
-            found = np.asarray(read_upload(photo.path, self.limits, photo.name).image())
-        with self._lock:
-            self._remember(photo.id, found)
-        return found
-
-    def _remember(self, key: str, decoded: Pixels) -> None:
-        """Keep the last few decoded photos; one may be larger than all the room there is."""
-        self._decoded[key] = decoded
-        self._decoded.move_to_end(key)
-        while len(self._decoded) > 1 and sum(one.nbytes for one in self._decoded.values()) > _CACHE_BYTES:
-            self._decoded.popitem(last=False)
-
-    # -- quota and the timer -------------------------------------------------------------------------
+    def _free_memory(self) -> None:
+        """Keep the photos used last decoded; the last one may be larger than all the room there is."""
+        room = _DECODED_BYTES
+        in_memory = [
+            (photo, photo.decoded.nbytes) for photo in self._photos.values() if photo.decoded is not None
+        ]
+        in_memory.sort(key=lambda item: -item[0].used)
+        for number, (photo, size) in enumerate(in_memory):
+            room -= size
+            if room < 0 and number > 0:
+                photo.decoded = None
 
     def charge(self, visitor: str, size: int) -> None:
         """Count what a visitor stores."""
@@ -253,7 +105,6 @@ class Workspace:
             old = [photo for photo in self._photos.values() if now - photo.used > self.limits.keep_seconds]
             for photo in old:
                 del self._photos[photo.id]
-                self._decoded.pop(photo.id, None)
             for visitor in [name for name, stored in self._stored.items() if not stored]:
                 del self._stored[visitor]
             known = set(self._photos)

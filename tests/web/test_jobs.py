@@ -25,7 +25,7 @@ def test_jobs_run_in_order_and_give_what_they_gave() -> None:
 def test_a_photo_has_one_job_and_a_queue_an_end() -> None:
     jobs, gate = Jobs(Limits(waiting=4, visitor_jobs=3)), threading.Event()
     made = [jobs.submit(f"photo {n}", "me", lambda _: (gate.wait(20) and {}) or {}) for n in range(3)]
-    assert jobs.ahead(made[2]) == 2
+    assert jobs.describe(made[2])["ahead"] == 2
     with pytest.raises(Busy, match="this photo is being worked on"):
         jobs.submit("photo 1", "you", lambda _: {})
     with pytest.raises(Busy, match="you have 3 requests waiting"):
@@ -49,8 +49,8 @@ def test_a_cancelled_job_stops_between_layers_of_a_network() -> None:
     waiting = jobs.submit("b", "me", lambda _: {"never": True})
     time.sleep(0.1)
     start = time.monotonic()
-    waiting.cancel()
-    running.cancel()
+    waiting.cancelled = True
+    running.cancelled = True
     assert wait(running).state == "cancelled" and wait(waiting).state == "cancelled"
     assert time.monotonic() - start < 5  # of 20 seconds
     assert waiting.outcome == {}

@@ -8,8 +8,7 @@ from PIL import Image
 from pydantic import ValidationError
 
 from inpaint.errors import MaskError
-from inpaint.web.masks import Drawing, draw, grow, place, read_masks_of, require_holes
-from inpaint.web.photos import Limits
+from inpaint.web.masks import Drawing, draw, grow_holes, place, read_masks_of, require_holes
 
 
 def no_layer(key: str) -> np.ndarray:
@@ -66,14 +65,14 @@ def test_growing_is_by_a_square(pixels: int) -> None:
     apart = np.argwhere(np.ones((40, 50)))[:, None] - target[None]
     distance = np.abs(apart).max(axis=2).min(axis=1).reshape(40, 50)
     expected = distance <= pixels if pixels > 0 else distance > -pixels if pixels else holes
-    assert np.array_equal(grow(holes, pixels), expected)
+    assert np.array_equal(grow_holes(holes, pixels), expected)
 
 
 def test_shrinking_does_not_eat_from_the_edge_of_the_photo() -> None:
     holes = np.zeros((60, 60), bool)
     holes[:, :30] = True
-    assert np.array_equal(grow(holes, -5).any(axis=0), np.arange(60) < 25)
-    assert grow(holes, -5)[0, 0] and grow(holes, -5)[59, 10]
+    assert np.array_equal(grow_holes(holes, -5).any(axis=0), np.arange(60) < 25)
+    assert grow_holes(holes, -5)[0, 0] and grow_holes(holes, -5)[59, 10]
 
 
 @pytest.mark.parametrize(
@@ -111,12 +110,12 @@ def test_a_mask_goes_to_photos_of_other_sizes() -> None:
 
 def test_a_mask_file_of_another_size_is_refused(tmp_path: Path) -> None:
     Image.new("L", (50, 40), 255).save(tmp_path / "m.png")
-    assert [mask.size for mask in read_masks_of(tmp_path / "m.png", (50, 40), Limits())] == [(50, 40)]
+    assert [mask.size for mask in read_masks_of(tmp_path / "m.png", (50, 40), 10_000)] == [(50, 40)]
     with pytest.raises(MaskError, match="the mask is 50 x 40 pixels, the photo 51 x 40"):
-        read_masks_of(tmp_path / "m.png", (51, 40), Limits())
+        read_masks_of(tmp_path / "m.png", (51, 40), 10_000)
     (tmp_path / "n.png").write_bytes(b"no")
     with pytest.raises(MaskError, match="cannot read the mask"):
-        read_masks_of(tmp_path / "n.png", (50, 40), Limits())
+        read_masks_of(tmp_path / "n.png", (50, 40), 10_000)
 
 
 def test_something_must_be_marked_and_something_left() -> None:

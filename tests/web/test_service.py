@@ -18,9 +18,9 @@ from inpaint.images import read_image
 from inpaint.web.fills import TELEA, Fills
 from inpaint.web.jobs import Job
 from inpaint.web.masks import Drawing, mask_image
-from inpaint.web.photos import Limits
-from inpaint.web.service import Service, describe_photo
-from inpaint.web.workspace import PREFIX, GoneError, Photo, QuotaError, Workspace
+from inpaint.web.photos import GoneError, Limits, Photo, QuotaError
+from inpaint.web.service import Service
+from inpaint.web.workspace import PREFIX, Workspace
 from tests.web.conftest import noise
 
 
@@ -34,7 +34,7 @@ def opened(service: Service, path: Path) -> Photo:
     folder = service.workspace.new_path()
     copy = folder / path.name
     copy.write_bytes(path.read_bytes())
-    return service.workspace.add(folder, copy, path.name)
+    return service.workspace.add(copy)
 
 
 def fill(
@@ -52,22 +52,22 @@ def test_only_marked_pixels_change_in_a_chain_of_fills(
     second = fill(service, photo, a_hole(top=5, left=70), model, first)
     other = fill(service, photo, a_hole(top=55, left=0), model, first)
     before = np.asarray(Image.open(photo_file))
-    path = service.download(photo, second, lossless=True)[0]
+    path = photo.download(second, lossless=True)[0]
     after = np.asarray(Image.open(path))
     changed = a_hole() | a_hole(top=5, left=70)
     assert path.name == "holiday-filled.png"
     assert np.array_equal(before[~changed], after[~changed])
     assert (before[changed] != after[changed]).any(axis=1).mean() > 0.9
-    once = np.asarray(Image.open(service.download(photo, first, lossless=True)[0]))
+    once = np.asarray(Image.open(photo.download(first, lossless=True)[0]))
     rest = a_hole() & ~a_hole(top=5, left=70)
     assert np.array_equal(once[rest], after[rest])
-    assert np.array_equal(service.workspace.holes_of(photo, second), changed)
+    assert np.array_equal(photo.holes_of(second), changed)
     with pytest.raises(ImageError, match="later results were made on this one"):
-        service.workspace.forget(photo, first)
-    service.workspace.forget(photo, other)
+        photo.forget(first)
+    photo.forget(other)
     with pytest.raises(GoneError):
-        service.download(photo, other, lossless=True)
-    assert [known["id"] for known in describe_photo(photo)["fills"]] == [first, second]
+        photo.download(other, lossless=True)
+    assert [known["id"] for known in photo.describe()["fills"]] == [first, second]
 
 
 def test_a_patch_lies_where_it_was_filled(service: Service, tmp_path: Path) -> None:
@@ -94,9 +94,9 @@ def test_downloads_have_the_photos_own_format(
     noise(90, 120).convert("P" if name == "a.gif" else "RGB").save(tmp_path / name)
     photo = opened(service, tmp_path / name)
     key = fill(service, photo, a_hole())
-    saved = Image.open(service.download(photo, key, lossless=False)[0])
+    saved = Image.open(photo.download(key, lossless=False)[0])
     assert (saved.format, saved.size) == (format_, (120, 90))
-    assert Image.open(service.download(photo, key, lossless=True)[0]).format == "PNG"
+    assert Image.open(photo.download(key, lossless=True)[0]).format == "PNG"
 
 
 def test_page_and_api_fill_what_the_command_line_fills(service: Service, tmp_path: Path) -> None:
@@ -106,26 +106,26 @@ def test_page_and_api_fill_what_the_command_line_fills(service: Service, tmp_pat
     mask = Image.fromarray(cv2.GaussianBlur(soft, (0, 0), 1.2))
     mask.save(tmp_path / "m.png")
     shutil.copy(tmp_path / "m.png", tmp_path / "upload.png")
-    for dilate, grow_by in ((None, None), (0, 0), (3, 3)):
+    for dilate, grow in ((None, None), (0, 0), (3, 3)):
         with Image.open(tmp_path / "a.png") as image:
             expected = find_hole(mask, dilate)
             filled = np.asarray(service.fills.pipeline(TELEA)(image, mask, dilate=dilate))
         photo = opened(service, tmp_path / "a.png")
-        layer = service.add_mask(photo, tmp_path / "upload.png")
+        layer = photo.add_mask(tmp_path / "upload.png")
         assert layer["warning"] == ""
         operations = [{"kind": "layer", "id": layer["id"]}]
-        holes = service.holes(photo, Drawing.model_validate({"operations": operations, "grow": grow_by}))
+        holes = photo.holes(Drawing.model_validate({"operations": operations, "grow": grow}))
         assert np.array_equal(holes, expected)
-        path, _ = service.erase_files(tmp_path / "a.png", tmp_path / "m.png", TELEA, grow_by=grow_by)
+        path, _ = service.erase_files(tmp_path / "a.png", tmp_path / "m.png", TELEA, grow=grow)
         assert np.array_equal(np.asarray(Image.open(path)), filled)
-    assert describe_photo(photo)["growth"] == 1 and not np.array_equal(find_hole(mask), find_hole(mask, 0))
+    assert photo.describe()["growth"] == 1 and not np.array_equal(find_hole(mask), find_hole(mask, 0))
 
 
 def test_a_doubtful_mask_is_told(service: Service, tmp_path: Path) -> None:
     with Image.open("examples/photo.jpg") as example:
         example.convert("RGB").save(tmp_path / "a.png")
     photo = opened(service, tmp_path / "a.png")
-    assert "the mask looks like the photo itself" in service.add_mask(photo, tmp_path / "a.png")["warning"]
+    assert "the mask looks like the photo itself" in photo.add_mask(tmp_path / "a.png")["warning"]
     job, holes = Job(photo.id, "me"), np.ones((photo.height, photo.width), bool)
     holes[: photo.height // 10] = False
     service.fill(photo, holes, TELEA, None, "me", job)
@@ -151,7 +151,7 @@ def test_a_fill_tells_how_far_it_is_and_stops_within_a_network(service: Service,
     def count(*_: object) -> None:
         calls.append(1)
         if len(calls) == 20:
-            job.cancel()
+            job.cancelled = True
 
     for module in service.fills.pipeline("lama-small").network.modules():
         module.register_forward_pre_hook(count)
@@ -186,14 +186,14 @@ def test_other_pages_of_a_file_are_kept(service: Service, tmp_path: Path) -> Non
     pages = [noise(90, 120, seed=seed) for seed in range(3)]
     pages[0].save(tmp_path / "scan.tif", save_all=True, append_images=pages[1:])
     photo = opened(service, tmp_path / "scan.tif")
-    assert describe_photo(photo)["frames"] == 3
-    path, notes = service.download(photo, fill(service, photo, a_hole()), lossless=False)
+    assert photo.describe()["frames"] == 3
+    path, notes = photo.download(fill(service, photo, a_hole()), lossless=False)
     with Image.open(path) as saved:
         assert saved.n_frames == 3 and notes == []  # type: ignore
         for number, page in enumerate(pages):
             saved.seek(number)
             assert np.array_equal(np.asarray(saved), np.asarray(page)) == (number > 0)
-    with Image.open(service.download(photo, None, lossless=True)[0]) as saved:
+    with Image.open(photo.download(None, lossless=True)[0]) as saved:
         assert saved.format == "PNG" and saved.n_frames == 3  # type: ignore
 
 
@@ -205,7 +205,7 @@ def test_a_photo_taken_sideways_is_upright_everywhere(service: Service, tmp_path
     assert (photo.height, photo.width) == (100, 40)
     key = fill(service, photo, a_hole(100, 40, left=0))
     for lossless in (False, True):
-        assert read_image(service.download(photo, key, lossless=lossless)[0]).size == (40, 100)
+        assert read_image(photo.download(key, lossless=lossless)[0]).size == (40, 100)
 
 
 def test_two_files_as_the_api_takes_them(service: Service, photo_file: Path, tmp_path: Path) -> None:
@@ -213,7 +213,7 @@ def test_two_files_as_the_api_takes_them(service: Service, photo_file: Path, tmp
     mask_image(a_hole()).save(mask)
     assert Image.open(service.erase_files(photo_file, mask, TELEA)[0]).size == (120, 90)
     with pytest.raises(InpaintError, match="the mask is empty"):
-        service.erase_files(photo_file, mask, TELEA, grow_by=-30)
+        service.erase_files(photo_file, mask, TELEA, grow=-30)
     Image.new("L", (5, 5), 255).save(mask)
     with pytest.raises(InpaintError, match="the mask is 5 x 5 pixels"):
         service.erase_files(photo_file, mask, TELEA)
