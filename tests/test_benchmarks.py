@@ -12,7 +12,7 @@ import torch
 from click.testing import CliRunner
 from torch import nn
 
-from benchmarks import inference, scale, sparse, training
+from benchmarks import inference, scale, training
 from inpaint.errors import DataError
 
 CONFIGS = Path(__file__).resolve().parents[1] / "configs"
@@ -35,14 +35,6 @@ def test_training_speed_is_measured_on_cached_and_on_loaded_batches(tmp_path):
         expected = row["loaded"] * row["gflop_per_image"] / 1e3 / written["peak_tflops"]
         assert row["peak_share"] == pytest.approx(expected)
         assert row["memory_gb"] is None and 0 < sum(row["most_time_in"].values()) <= 1.001
-
-
-def test_sparse_evaluation_is_timed_beside_dense_and_gives_the_same():
-    options = ["--preset", "fcmae-tiny", "--batch", "1", "--seconds", "0", "--learn"]
-    result = CliRunner().invoke(sparse.main, options, catch_exceptions=False)
-    lines = [line.split() for line in result.stdout.splitlines()[2:]]
-    assert len(lines) == len(sparse.MASK_RATIOS)
-    assert all(float(line[3]) > 0 and float(line[4]) < 1e-4 for line in lines)
 
 
 def test_products_of_every_pass_are_counted():

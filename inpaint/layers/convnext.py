@@ -70,10 +70,9 @@ class GlobalResponseNorm(nn.Module):
         counted = features if visible is None else features * visible
         exact = torch.promote_types(features.dtype, torch.float32)
         if self.aggregation == "average":
-            total = counted.sum(dim=(1, 2), keepdim=True, dtype=exact)
-            if visible is None:
-                return total / (features.shape[1] * features.shape[2])
-            return total / visible.sum(dim=(1, 2), keepdim=True).clamp(min=1)
+            positions = torch.ones_like(features[..., :1]) if visible is None else visible
+            count = positions.sum(dim=(1, 2), keepdim=True, dtype=exact).clamp(min=1)
+            return counted.sum(dim=(1, 2), keepdim=True, dtype=exact) / count
         power = {"l1": 1, "l2": 2}[self.aggregation]
         return torch.linalg.vector_norm(counted, power, dim=(1, 2), keepdim=True, dtype=exact)
 
@@ -98,24 +97,17 @@ class MaskedBlock(nn.Module):
     def __init__(self, block: Any, grn: MakeGrn | None) -> None:
         super().__init__()
         self.conv_dw, self.norm, self.mlp = block.conv_dw, block.norm, block.mlp
-        self.has_grn = grn is not None
-        if grn is not None:
-            self.mlp.grn = grn(self.mlp.fc1.out_features)
+        self.mlp.grn = None if grn is None else grn(self.mlp.fc1.out_features)
 
     def forward(self, features: Tensor, visible: Tensor | None = None) -> Tensor:
         """Map ``(B, C, H, W)``, zero at hidden positions, to the same; ``visible`` None = all."""
         # After the convolution positions read each other through GRN alone: masking there and here suffices.
-        mixed = self.conv_dw(features).permute(0, 2, 3, 1)
-        change = self.pointwise(mixed, None if visible is None else visible.permute(0, 2, 3, 1))
-        features = features + change.permute(0, 3, 1, 2)
+        mixed = self.conv_dw(features).permute(0, 2, 3, 1)  # (B, H, W, C)
+        wide = self.mlp.act(self.mlp.fc1(self.norm(mixed)))  # (B, H, W, 4 * C)
+        if self.mlp.grn is not None:
+            wide = self.mlp.grn(wide, None if visible is None else visible.permute(0, 2, 3, 1))
+        features = features + self.mlp.fc2(wide).permute(0, 3, 1, 2)
         return features if visible is None else features * visible
-
-    def pointwise(self, mixed: Tensor, visible: Tensor | None) -> Tensor:
-        """All that follows the convolution: ``(B, H, W, C)`` to the same; ``visible`` ``(B, H, W, 1)``."""
-        wide = self.mlp.act(self.mlp.fc1(self.norm(mixed)))
-        if self.has_grn:
-            wide = self.mlp.grn(wide, visible)
-        return self.mlp.fc2(wide)
 
 
 def build_block(width: int, grn: MakeGrn | None = GlobalResponseNorm) -> MaskedBlock:

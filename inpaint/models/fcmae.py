@@ -29,7 +29,6 @@ from inpaint.layers.convnext import (
     Normalisation,
     build_block,
 )
-from inpaint.layers.sparse import encode_visible
 from inpaint.layers.transfer import cosine_attention
 from inpaint.layers.transformer import TransformerBlock
 from inpaint.mask import check_pair
@@ -128,9 +127,6 @@ class TransformerDecoder(nn.Module):
 class FullyConvolutionalAutoencoder(PatchAutoencoder):
     """Encode the visible positions by masked convolutions, then decode all of them.
 
-    Attributes:
-        sparse: compute nothing at hidden positions. Results are the same; it pays where most is hidden.
-
     Raises:
         InpaintError: timm is not installed.
         ConfigError: the preset has neither three nor four stages.
@@ -150,7 +146,6 @@ class FullyConvolutionalAutoencoder(PatchAutoencoder):
             "unet": lambda: UNetDecoder(preset.widths, width, depth, grn),
             "transformer": lambda: TransformerDecoder(self.grid, width, depth, preset.decoder_heads),
         }[preset.decoder]()
-        self.sparse = False
         self.tile_size = preset.patch_size // self.decoder.rate
         self.to_pixels = nn.Conv2d(width, self.tile_size**2 * 3, 1)
         self._initialise()
@@ -167,10 +162,7 @@ class FullyConvolutionalAutoencoder(PatchAutoencoder):
     def decode(self, normalised: Tensor, hidden: Tensor) -> Tensor:
         """The decoder's output everywhere, visible or not: ``(B, E, h, w)``; a U-Net's is finer."""
         covered = hidden.unflatten(1, self.grid)[:, None]
-        if self.sparse and not isinstance(self.decoder, UNetDecoder):  # which reads every stage
-            stages = [encode_visible(self.encoder, normalised, ~covered)]
-        else:
-            stages = self.encoder(normalised, ~covered)
+        stages = self.encoder(normalised, ~covered)
         latent = torch.where(covered, self.mask_token, self.to_decoder(stages[-1]))
         return self.decoder(latent, stages)
 

@@ -138,13 +138,10 @@ class FcmaeRunConfig(MaeRunConfig):
 
     Attributes:
         mask_ratio: fraction of the tokens that is hidden; less than for a transformer as a rule.
-        sparse: compute visible positions only: the same results, faster on a CPU. The encoder is not
-            compiled then.
     """
 
     kind: Literal["mae", "fcmae"] = "fcmae"
     mask_ratio: float = between(0.05, 0.95, default=0.6)
-    sparse: bool = False
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -141,10 +141,9 @@ def build_gradio_api(service: Service, models: list[str]) -> gr.Blocks:
         """
         try:
             # Values and files come as they were sent; Gradio has checked that files lie in its folder.
-            files = [Path(FileData.model_validate(file).path) for file in (image, mask)]
-            path, _ = service.erase_files(
-                *files, model, grow=grow, download_as=download_as, visitor=_visitor(request)
-            )
+            image, mask = map(FileData.model_validate, (image, mask))
+            more = {"grow": grow, "download_as": download_as, "visitor": _visitor(request)}
+            path, _ = service.erase_files(Path(image.path), Path(mask.path), model, **more)
         except ValidationError as error:
             raise gr.Error(tell_bounds(error.errors()[0]), print_exception=False) from error
         except InpaintError as error:

@@ -248,22 +248,6 @@ def test_the_number_of_visible_tokens_is_known_beforehand(monkeypatch):
     assert told == [visible]
 
 
-def test_a_sparse_autoencoder_learns_the_same():
-    results = []
-    for sparse in (False, True):
-        config = fcmae_config(NOWHERE, NOWHERE, sparse=sparse)
-        parts = PriorRecipe(config, ALONE)
-        wide = []
-        parts.network.get_submodule("encoder.stages.0.blocks.0.mlp.fc1").register_forward_hook(
-            lambda _, inputs, __, wide=wide: wide.append(inputs[0][..., 0].numel())
-        )
-        values = parts.step(make_batch())
-        results.append((float(values["loss"]), float(values["gradient_norm"]), wide))
-    dense, sparse = results
-    assert sparse[:2] == pytest.approx(dense[:2], rel=1e-5)
-    assert dense[2] == [4 * 16 * 16] and sparse[2] == [4 * 6 * 16]  # 6 of 16 tokens are visible
-
-
 # -- compiled --------------------------------------------------------------------------------------------
 
 

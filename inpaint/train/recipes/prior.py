@@ -44,11 +44,8 @@ class PriorRecipe:
     def __init__(self, config: MaeRunConfig, processes: Processes) -> None:
         self.config, self._processes = config, processes
         torch.manual_seed(config.seed)
-        if isinstance(config, FcmaeRunConfig):
-            network: PatchAutoencoder = build_fcmae(config.preset)
-            network.sparse = config.sparse
-        else:
-            network = build_mae(config.preset)
+        build = build_fcmae if isinstance(config, FcmaeRunConfig) else build_mae
+        network: PatchAutoencoder = build(config.preset)
         if not config.size == network.image_size or config.smallest_size or config.early_size:
             raise ConfigError(
                 f"size is {config.size}, expected {network.image_size} throughout, the side of "
