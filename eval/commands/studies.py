@@ -124,8 +124,7 @@ def roadmap(plain: Path | None, chart: Path | None) -> None:
     """
     from eval.report.files import to_json, write_text
     from eval.studies.roadmap import TITLES, road_to_markdown, road_to_plain
-    from inpaint.backbones.roadmap import walk_road
-    from inpaint.backbones.roadmap_chart import draw_road
+    from inpaint.backbones.roadmap import draw_road, walk_road
 
     if chart is not None and chart.suffix.lower() != ".svg":
         raise InpaintError(f"got chart file {chart}; expected a name ending in .svg")

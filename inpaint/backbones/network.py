@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import pickle
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
 
 import cv2
 import numpy as np
@@ -35,7 +34,7 @@ class LoadedBackbone:
     network: nn.Module  # takes (B, 3, H, W), normalised by mean and std
     mean: tuple[float, ...]
     std: tuple[float, ...]
-    weights: str | None  # where they came from; None for random ones
+    weights: str | None = None  # where they came from; None for random ones
     missing: str = ""  # why there are no trained weights and where to put them
 
 
@@ -49,20 +48,22 @@ def load_backbone(backbone: Backbone, *, weights: Path | None = None, fetch: boo
         InpaintError: timm is not installed.
         CheckpointError: a weights file does not fit or cannot be read.
     """
-    timm = require_timm()
-    found, missing = None, ""
+    loaded = random_backbone(backbone)
     try:
         found = WeightsFile(weights, weights.name) if weights else locate_weights(backbone, ask_hub=fetch)
     except WeightsError as error:
-        missing = str(error)
+        return replace(loaded, missing=str(error))
+    _load(loaded.network, backbone, found.path)
+    return replace(loaded, weights=found.origin)
+
+
+def random_backbone(backbone: Backbone) -> LoadedBackbone:
+    """A backbone with random weights, the same ones each time."""
     with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(0)  # random weights are the same ones each time
+        torch.manual_seed(0)
         network = build_network(backbone)
-    if found:
-        _load(network, backbone, found.path)
-    data: dict[str, Any] = timm.data.resolve_model_data_config(network)
-    mean, std = tuple(data["mean"]), tuple(data["std"])
-    return LoadedBackbone(backbone, network, mean, std, found and found.origin, missing)
+    data = require_timm().data.resolve_model_data_config(network)
+    return LoadedBackbone(backbone, network, tuple(data["mean"]), tuple(data["std"]))
 
 
 def build_network(backbone: Backbone) -> nn.Module:
@@ -103,12 +104,6 @@ def class_names() -> list[str]:
     return list(described.values() if isinstance(described, dict) else described)
 
 
-def normalise(loaded: LoadedBackbone, image: Tensor) -> Tensor:
-    """Bring ``(B, 3, H, W)`` in [0, 1] to what the network was trained on."""
-    shape = (1, 3, 1, 1)
-    return (image - image.new_tensor(loaded.mean).view(shape)) / image.new_tensor(loaded.std).view(shape)
-
-
 @dataclass(frozen=True)
 class Sight:
     """One image through one backbone."""
@@ -125,7 +120,8 @@ def look_at(loaded: LoadedBackbone, image: Image.Image) -> Sight:
     left, top = (image.width - side) // 2, (image.height - side) // 2
     square = image.convert("RGB").crop((left, top, left + side, top + side))
     square = square.resize((SIZE, SIZE), Image.Resampling.BICUBIC)
-    pixels = normalise(loaded, image_to_tensor(square))
+    mean, std = (torch.tensor(values).view(3, 1, 1) for values in (loaded.mean, loaded.std))
+    pixels = (image_to_tensor(square) - mean) / std
     guesses = []
     if loaded.weights is not None:
         chances = loaded.network(pixels).softmax(dim=1)[0]

@@ -6,8 +6,9 @@ Where the paper leaves a detail open, the reading is chosen whose MACs are the p
 
 from __future__ import annotations
 
+import math
 import tomllib
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cache
 from itertools import pairwise
@@ -18,6 +19,7 @@ import torch
 from torch import Tensor, nn
 
 from inpaint.backbones.network import count_network
+from inpaint.layers.convnext import require_timm
 
 
 @dataclass(frozen=True)
@@ -78,9 +80,7 @@ class Block(nn.Module):
             kernel, step = (design.kernel, stride) if place == spatial else (1, 1)
             groups = before if place == spatial and design.depthwise else 1
             normed = place < design.norms
-            layers.append(_convolution(design, before, after, kernel, step, groups, normed))
-            if normed:
-                layers.append(_norm(design, after))
+            layers += _convolution(design, before, after, kernel, step, groups=groups, normed=normed)
             if place == 1 or (place == 0 and design.activations == 3):
                 layers.append(_activation(design))
         self.branch = nn.Sequential(*layers)
@@ -88,9 +88,7 @@ class Block(nn.Module):
         self.shortcut = nn.Sequential()
         if stride > 1 or entering != leaving:
             normed = design.norms == 3
-            self.shortcut.append(_convolution(design, entering, leaving, 1, stride, 1, normed))
-            if normed:
-                self.shortcut.append(_norm(design, leaving))
+            self.shortcut.extend(_convolution(design, entering, leaving, 1, stride, normed=normed))
         self.scale = nn.Parameter(torch.full((leaving, 1, 1), 1e-6)) if design.layer_scale else None
         self.last = _activation(design) if design.activations == 3 else nn.Identity()
 
@@ -102,17 +100,9 @@ class Block(nn.Module):
         return self.last(self.shortcut(image) + result)
 
 
-class ChannelNorm(nn.LayerNorm):
-    """LayerNorm over the channels of each place of ``(B, C, H, W)``."""
-
-    def forward(self, input: Tensor) -> Tensor:
-        """Shape stays."""
-        return super().forward(input.permute(0, 2, 3, 1)).permute(0, 3, 1, 2)
-
-
 def _stem(design: Design) -> nn.Sequential:
     kernel, stride = (7, 2) if design.stem == "pool" else (4, 4)
-    layers = [_convolution(design, 3, design.width, kernel, stride, 1, True), _norm(design, design.width)]
+    layers = _convolution(design, 3, design.width, kernel, stride)
     if design.activations == 3:
         layers.append(_activation(design))
     if design.stem == "pool":
@@ -121,16 +111,19 @@ def _stem(design: Design) -> nn.Sequential:
 
 
 def _convolution(
-    design: Design, before: int, after: int, kernel: int, stride: int, groups: int, normed: bool
-) -> nn.Module:
+    design: Design, before: int, after: int, kernel: int, stride: int, *, groups: int = 1, normed: bool = True
+) -> list[nn.Module]:
     """A bias is left out only where a BatchNorm follows and would take it away again."""
     bias = not (normed and design.norm == "batch")
     padding = kernel // 2 if kernel % 2 else 0  # patches do not overlap
-    return nn.Conv2d(before, after, kernel, stride, padding, groups=groups, bias=bias)
+    layer = nn.Conv2d(before, after, kernel, stride, padding, groups=groups, bias=bias)
+    return [layer, _norm(design, after)] if normed else [layer]
 
 
 def _norm(design: Design, channels: int) -> nn.Module:
-    return nn.BatchNorm2d(channels) if design.norm == "batch" else ChannelNorm(channels, eps=1e-6)
+    if design.norm == "batch":
+        return nn.BatchNorm2d(channels)
+    return require_timm().layers.LayerNorm2d(channels, eps=1e-6)
 
 
 def _activation(design: Design) -> nn.Module:
@@ -218,3 +211,19 @@ def walk_road(road: Road) -> tuple[Stop, ...]:
 def count_design(design: Design) -> tuple[float, float]:
     """Parameters in millions and MACs in billions at 224 pixels, counted on the network itself."""
     return count_network(lambda: build_design(design).eval())
+
+
+def draw_road(stops: Sequence[Stop], title: str) -> str:
+    """Draw as SVG what each step gains and costs, readable on light and on dark; ``title`` is read aloud."""
+    from jinja2 import StrictUndefined, Template
+
+    accuracies = [stop.printed.accuracy for stop in stops]
+    source = Path(__file__).with_name("roadmap.svg.jinja").read_text(encoding="utf-8")
+    template = Template(source, autoescape=True, undefined=StrictUndefined, keep_trailing_newline=True)
+    return template.render(
+        stops=stops,
+        title=title,
+        low=math.floor(min(accuracies)),
+        high=math.ceil(max(accuracies)),
+        most=max(max(stop.gigamacs, stop.printed.gigamacs) for stop in stops),
+    )

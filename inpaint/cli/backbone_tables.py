@@ -6,7 +6,9 @@ import sys
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
+from rich import box
 from rich.console import Console
+from rich.markup import escape
 from rich.table import Table
 
 from inpaint.backbones.registry import BACKBONES, PUBLISHED, Backbone, find_weights
@@ -16,6 +18,7 @@ if TYPE_CHECKING:
 
 Row = dict[str, Any]
 NO_TERMINAL_WIDTH = 160  # a file or a pipe has no width to keep to
+MARKDOWN_WIDTH = 400  # wide enough for every row
 
 
 def list_rows(*, count: bool) -> list[Row]:
@@ -49,24 +52,22 @@ def print_list(rows: Sequence[Row], *, markdown: bool) -> None:
     counted = [", counted"] if "counted_parameters_millions" in rows[0] else []
     figures = [f"{what}{how}" for what in ("parameters", "MACs") for how in ("", *counted)]
     heads = ["name", "family", *figures, "top-1", "weights", "licence"]
-    table = Table(*heads, box=None, header_style="bold")
-    lines = [f"| {' | '.join(heads)} |", f"|{' --- |' * len(heads)}"]
+    table = Table(*heads, box=box.MARKDOWN if markdown else None, header_style="bold")
     for row in rows:
         cells = []
         for what, unit in (("parameters_millions", "M"), ("macs_billions", "G")):
             cells.append(f"{row[what]:g} {unit}")
             cells += [f"{row[f'counted_{what}']:.4g} {unit}"] if counted else []
         cells.append(f"{row['accuracy_percent']:.1f} % [{sources[row['source']]}]")
-        table.add_row(row["name"], row["family"], *cells, row["here"], row["licence"])
-        weights = row["pretrained"] or f"{row['file']}, not in timm"
-        lines.append(f"| `{row['name']}` | {' | '.join([row['family'], *cells, weights, row['licence']])} |")
-    if markdown:
-        print("\n".join([*lines, "", *(f"[{number}] {source}.  " for source, number in sources.items())]))
-        return
-    console = _console()
+        name, weights = row["name"], row["here"]
+        if markdown:
+            name, weights = f"`{name}`", row["pretrained"] or f"{row['file']}, not in timm"
+        table.add_row(*map(escape, (name, row["family"], *cells, weights, row["licence"])))
+    console = Console(width=MARKDOWN_WIDTH) if markdown else _console()
     console.print(table)
     for source, number in sources.items():
-        console.print(f"[{number}] {source}", markup=False, highlight=False, soft_wrap=True)
+        told = f"[{number}] {source}" + ".  " * markdown
+        console.print(told, markup=False, highlight=False, soft_wrap=True)
 
 
 def bench_report(

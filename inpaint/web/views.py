@@ -6,26 +6,23 @@ from functools import lru_cache
 from typing import Any
 
 import numpy as np
-import torch
 from fastapi import APIRouter
 from PIL import Image
 from pydantic import Field
 
 from inpaint.backbones.network import (
     LoadedBackbone,
-    build_network,
     count_backbone,
     feature_sheet,
     load_backbone,
     look_at,
+    random_backbone,
 )
 from inpaint.backbones.registry import find_backbone
-from inpaint.backbones.roadmap import walk_road
-from inpaint.backbones.roadmap_chart import draw_road
+from inpaint.backbones.roadmap import draw_road, walk_road
 from inpaint.backbones.speed import measure_speeds
 from inpaint.errors import InpaintError
 from inpaint.inspect import Hiding, inspect_fill, reconstruct_hidden, require_autoencoder, view_attention
-from inpaint.models.patch_autoencoder import IMAGENET_MEAN, IMAGENET_STD
 from inpaint.web.jobs import Job
 from inpaint.web.masks import Holes, Key, Strict
 from inpaint.web.photos import Fill, Photo, preview_size, view
@@ -33,6 +30,7 @@ from inpaint.web.routes import Answer, Asking, Pixel, ThePhoto
 
 RATIOS = (0.5, 0.75, 0.9)
 _SIDE = 1024
+_random_backbone = lru_cache(maxsize=4)(random_backbone)
 _IMAGES = ("masked", "reconstruction", "original", "with_prior", "without_prior", "difference")
 
 router = APIRouter(prefix="/api", include_in_schema=False)
@@ -139,7 +137,7 @@ def _look_at_backbone(photo: Photo, image: Image.Image, loaded: LoadedBackbone) 
     backbone = loaded.backbone
     seen = look_at(loaded, image)
     (speed,) = measure_speeds([loaded.network])
-    random = look_at(_random_backbone(backbone.name), image).collapse
+    random = look_at(_random_backbone(backbone), image).collapse
     parameters, gigamacs = count_backbone(backbone)
     facts = {
         "Parameters": f"{parameters:.1f} M",
@@ -165,14 +163,6 @@ def _look_at_backbone(photo: Photo, image: Image.Image, loaded: LoadedBackbone) 
 def _draw_roadmap() -> str:
     """The steps from ResNet-50 to ConvNeXt-T as SVG; every network is built and counted, once."""
     return draw_road(walk_road("tiny"), "From ResNet-50 to ConvNeXt-T")
-
-
-@lru_cache(maxsize=4)
-def _random_backbone(name: str) -> LoadedBackbone:
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(0)
-        network = build_network(find_backbone(name))
-    return LoadedBackbone(find_backbone(name), network, IMAGENET_MEAN, IMAGENET_STD, None)
 
 
 def _small(photo: Photo, fill: Fill | None) -> tuple[Image.Image, Holes]:

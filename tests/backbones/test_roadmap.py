@@ -9,8 +9,18 @@ import pytest
 import torch
 from torch import nn
 
-from inpaint.backbones.roadmap import STEPS, Design, Road, Stop, build_design, count_design, walk_road
-from inpaint.backbones.roadmap_chart import COST, GAIN, LOSS, draw_road
+from inpaint.backbones.roadmap import (
+    STEPS,
+    Design,
+    Road,
+    Stop,
+    build_design,
+    count_design,
+    draw_road,
+    walk_road,
+)
+
+GAIN, LOSS, COST = "#3b82c4", "#c76f1e", "#6b7280"  # the chart's colours
 
 ROADS: tuple[Road, ...] = ("tiny", "base")
 STOPS = [(road, index) for road in ROADS for index in range(len(STEPS))]
