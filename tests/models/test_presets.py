@@ -174,7 +174,7 @@ def test_a_varied_preset_differs_in_what_was_asked_alone():
         ("lama-tiny", {"attention": "prior"}, "attention = 'prior' for preset lama-tiny, which has no prior"),
         ("lama-tiny", {"feature_layer": 1, "prior_features": True}, "prior_features, feature_layer"),
         ("acr-tiny", {"feature_layer": 3}, "decoder layers 1 to 2"),
-        ("acr-tiny-convnext", {"feature_layer": 1}, "convolutional prior"),
+        ("acr-tiny-convnext", {"feature_layer": 1}, "has no decoder layers, as a convolutional prior"),
         ("acr-tiny", {"prior_features": False, "attention": "none"}, "nothing of the prior"),
     ],
 )
