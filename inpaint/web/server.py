@@ -13,7 +13,6 @@ import signal
 import socket
 import sys
 import threading
-import time
 from importlib import resources
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -41,13 +40,15 @@ _PARALLEL = 16  # requests that wait inside; the service's own queue orders and 
 
 
 class Server:
-    """A page to serve at ``url``; as a context it is served in a thread."""
+    """A page to serve at ``url``, which takes connections from now on and answers them in :meth:`run`."""
 
     def __init__(self, service: Service, app: Any, host: str, port: int) -> None:
         self.service = service
         family = socket.AF_INET6 if ":" in host else socket.AF_INET
         try:
-            self._socket = socket.create_server((host, port), family=family, backlog=128)
+            self._socket = socket.create_server(
+                (host, port), family=family, backlog=128, dualstack_ipv6=family == socket.AF_INET6
+            )
         except OSError as error:
             told = f"cannot listen on {host} port {port} ({error.strerror}); choose another with --port"
             raise InpaintError(told) from error
@@ -63,16 +64,9 @@ class Server:
         finally:
             self.service.close()
 
-    def __enter__(self) -> "Server":
-        threading.Thread(target=self.run, daemon=True, name="server").start()
-        while not self._uvicorn.started:
-            time.sleep(0.02)
-        return self
-
-    def __exit__(self, *_: object) -> None:
+    def stop(self) -> None:
+        """End :meth:`run`, which may be in another thread."""
         self._uvicorn.should_exit = True
-        while self.service.workspace.folder.exists():
-            time.sleep(0.02)
 
 
 def build_app(service: Service, *, hosts: tuple[str, ...] = (), login: tuple[str, str] | None = None) -> Any:
@@ -142,7 +136,7 @@ def build_gradio_api(service: Service, models: list[str]) -> gr.Blocks:
         try:
             # Values and files come as they were sent; Gradio has checked that files lie in its folder.
             image, mask = map(FileData.model_validate, (image, mask))
-            more = {"grow": grow, "download_as": download_as, "visitor": _visitor(request)}
+            more = {"grow": grow, "download_as": download_as, "visitor": routes.visitor_of(request)}
             path, _ = service.erase_files(Path(image.path), Path(mask.path), model, **more)
         except ValidationError as error:
             raise gr.Error(tell_bounds(error.errors()[0]), print_exception=False) from error
@@ -177,7 +171,7 @@ def add_form_api(app: FastAPI, service: Service, models: list[str]) -> None:
             with path.open("wb") as target:
                 shutil.copyfileobj(file.file, target)
         path, notes = service.erase_files(
-            *paths, model, grow=grow, download_as=download_as, visitor=_visitor(request)
+            *paths, model, grow=grow, download_as=download_as, visitor=routes.visitor_of(request)
         )
         told = {"X-Inpaint-Notes": "; ".join(notes).encode("ascii", "replace").decode()} if notes else None
         return FileResponse(path, filename=path.name, headers=told)
@@ -202,7 +196,3 @@ def _refuse_values(_: Request, error: Exception) -> JSONResponse:
 
 def _answer_with(status: int, told: str = "") -> Any:
     return lambda _, error: JSONResponse({"error": told or str(error)}, status)
-
-
-def _visitor(request: Any) -> str:
-    return request.client.host if request.client else "?"

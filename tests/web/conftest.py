@@ -1,4 +1,6 @@
+import threading
 from collections.abc import Iterator
+from contextlib import contextmanager
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -11,6 +13,19 @@ from tests.web.browser import BROWSER, PATIENCE, SWITCHES
 
 if find_spec("gradio") is None:
     collect_ignore_glob = ["test_*.py"]
+
+
+@contextmanager
+def serving(**options: Any) -> Iterator[Any]:
+    """Serve the page in a thread until the end of the block."""
+    from inpaint.web.server import serve
+
+    server = serve(port=0, device="cpu", **options)
+    thread = threading.Thread(target=server.run, daemon=True)
+    thread.start()
+    yield server
+    server.stop()
+    thread.join()
 
 
 @pytest.fixture
@@ -91,9 +106,7 @@ def selector(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def url() -> Iterator[str]:
-    from inpaint.web.server import serve
-
-    with serve(port=0, device="cpu") as server:
+    with serving() as server:
         yield server.url
 
 

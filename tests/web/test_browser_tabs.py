@@ -11,9 +11,9 @@ from PIL import Image
 
 from inpaint.checkpoint import save_checkpoint
 from inpaint.models.presets import build_inpainter
-from inpaint.web.server import serve
 from inpaint.weights import ModelEntry, PublishedFile, catalogue
 from tests.web.browser import EXAMPLE, choose, erase, keep_screenshot, paint, save_mask, spot
+from tests.web.conftest import serving
 from tests.weights.server import Server as WeightsServer
 
 pytest.importorskip("playwright.sync_api")
@@ -123,7 +123,7 @@ def test_a_model_and_the_selecting_network_are_fetched_by_a_click(
         monkeypatch.setattr(
             catalogue, "_read_catalogue", lambda path: entries if path == catalogue.CATALOGUE else read(path)
         )
-        with serve(port=0, device="cpu", allow_downloads=True) as server:
+        with serving(allow_downloads=True) as server:
             page = visit(1280, 844, address=server.url, color_scheme="dark")
             choose(page, EXAMPLE)
             page.click("#model")

@@ -18,7 +18,7 @@ from PIL import Image
 from inpaint import __version__
 from inpaint.web.fills import TELEA
 from inpaint.web.photos import Limits
-from tests.web.conftest import noise
+from tests.web.conftest import noise, serving
 
 pytest.importorskip("gradio")
 gradio_client = pytest.importorskip("gradio_client")
@@ -27,9 +27,7 @@ pytestmark = pytest.mark.slow
 
 @pytest.fixture(scope="module")
 def server() -> Iterator[Any]:
-    from inpaint.web.server import serve
-
-    with serve(port=0, device="cpu", limits=Limits(file_bytes=2**20)) as made:
+    with serving(limits=Limits(file_bytes=2**20)) as made:
         yield made
 
 
@@ -170,9 +168,7 @@ def test_sizes_are_checked_before_anything_is_read(server: Any) -> None:
 
 
 def test_a_visitor_has_a_quota(tmp_path: Path) -> None:
-    from inpaint.web.server import serve
-
-    with serve(port=0, device="cpu", limits=Limits(visitor_bytes=50_000)) as server:
+    with serving(limits=Limits(visitor_bytes=50_000)) as server:
         path = tmp_path / "a.png"
         noise(90, 120).save(path)
         statuses = [ask(server.url, "api/photos?name=a.png", path.read_bytes())[0] for _ in range(4)]
@@ -242,9 +238,7 @@ def test_values_of_the_page_have_bounds_and_errors_are_one_line(server: Any, tmp
 
 
 def test_a_full_queue_says_so_and_empties(tmp_path: Path) -> None:
-    from inpaint.web.server import serve
-
-    with serve(port=0, device="cpu", limits=Limits(waiting=2)) as server:
+    with serving(limits=Limits(waiting=2)) as server:
         image, mask = two_files(tmp_path)
         client = gradio_client.Client(server.url, verbose=False)
         file = gradio_client.handle_file
@@ -264,8 +258,8 @@ def test_without_timm_the_page_starts_and_says_what_to_install(tmp_path: Path) -
 import sys
 sys.modules["timm"] = None  # as if it were not installed, before anything of ours is imported
 import gradio_client
-from inpaint.web.server import serve
-with serve(port=0, device="cpu") as server:
+from tests.web.conftest import serving
+with serving() as server:
     client, file = gradio_client.Client(server.url, verbose=False), gradio_client.handle_file
     for model in ("acr-small-convnext", "lama-small"):
         try:
@@ -281,9 +275,7 @@ with serve(port=0, device="cpu") as server:
 
 
 def test_a_login_is_asked_for_everywhere(tmp_path: Path) -> None:
-    from inpaint.web.server import serve
-
-    with serve(port=0, device="cpu", login=("ann", "secret")) as server:
+    with serving(login=("ann", "secret")) as server:
         for path in ("", "api/settings", "gradio_api/info", "static/main.js", "openapi.json"):
             assert ask(server.url, path)[0] == 401
         wrong = base64.b64encode(b"ann:guess").decode()
