@@ -24,7 +24,7 @@ from inpaint.models.inpainter import Inpainter
 from inpaint.models.mae import MaskedAutoencoder
 from inpaint.models.patch_autoencoder import PatchAutoencoder
 from inpaint.random_masks import make_masks
-from inpaint.tokens import token_masks, top_up, unpatchify
+from inpaint.tokens import token_masks, top_up
 
 LARGEST_SIDE = 512  # of the images that inspect_fill makes
 LARGEST_FOR_PRIOR = 1024  # it brings every image to a small square of its own; larger ones are shrunk before
@@ -71,9 +71,8 @@ class Inspection:
     difference: Image.Image  # between the two, as a heat map that ends at difference_scale
     difference_scale: float  # in 8-bit levels
     mean_difference: float  # inside the hole, in 8-bit levels
-    attention: Tensor | None  # (L, N, N): layers, queries, keys; see attention_layers
+    attention: Tensor | None  # (L, N, N): layers, queries, keys; the generator is given the mean over L
     is_similarity: bool  # of features, as no convolution attends
-    grid: tuple[int, int]
     hole_tokens: Holes  # (h, w), tokens with a hole pixel
     gates: dict[str, float]  # what each injection point multiplies the prior's contribution with
 
@@ -159,31 +158,11 @@ def inspect_fill(
         difference=Image.fromarray(cv2.applyColorMap(levels, cv2.COLORMAP_INFERNO)[..., ::-1]),
         difference_scale=scale,
         mean_difference=float((filled - plain).abs()[is_hole].mean()) * 255,
-        attention=attention_layers(prior, image_tensor, mask),
+        attention=_attention_layers(prior, image_tensor, mask),
         is_similarity=not isinstance(prior, MaskedAutoencoder),
-        grid=prior.grid,
         hole_tokens=(touched[0, 0] > 0).cpu().numpy(),
         gates=_gates(network),
     )
-
-
-def attention_layers(prior: PatchAutoencoder, image: Tensor, mask: Tensor) -> Tensor | None:
-    """The prior's attention ``(L, N, N)`` on the CPU; its mean over L is what the generator is given.
-
-    A transformer gives one per decoder layer; convolutions give the similarity of their features, L = 1.
-    None if the prior has no attention.
-    """
-    layers: list[Tensor] = []
-    blocks = prior.decoder if isinstance(prior, MaskedAutoencoder) else ()
-    hooks = [block.register_forward_hook(lambda _, __, out: layers.append(out[1][0])) for block in blocks]
-    try:
-        attention = prior(image, mask).attention
-    finally:
-        for hook in hooks:
-            hook.remove()
-    if attention is None:
-        return None
-    return (torch.stack(layers) if layers else attention).float().cpu()
 
 
 def view_attention(inspection: Inspection, x: int, y: int, layer: int | None = None) -> AttentionView:
@@ -197,7 +176,7 @@ def view_attention(inspection: Inspection, x: int, y: int, layer: int | None = N
     if layer is not None and not 0 <= layer < len(inspection.attention):
         raise InpaintError(f"got layer {layer}, expected 0 to {len(inspection.attention) - 1}")
     width, height = inspection.masked.size
-    rows, columns = inspection.grid
+    rows, columns = inspection.hole_tokens.shape
     row = min(max(y, 0) * rows // height, rows - 1)
     column = min(max(x, 0) * columns // width, columns - 1)
     of_point = inspection.attention[:, row * columns + column]
@@ -228,22 +207,20 @@ def reconstruct_hidden(
     Raises:
         InpaintError: the hole is needed and empty.
     """
-    side, patch = prior.image_size, prior.patch_size
+    side = prior.image_size
     empty = np.zeros((image.height, image.width), np.bool_)
     pixels, mask = _pair(image, empty if hole is None else hole, (side, side), device)
     generator = torch.Generator().manual_seed(seed)
-    if hiding == "hole":
-        if not mask.any():
-            raise InpaintError("nothing is painted yet: paint over something first, or hide random patches")
-        hidden = token_masks(mask, patch).any
-    else:
-        if hiding == "mixed":
-            touched = token_masks(make_masks("mixed", 1, side, side, generator).to(device), patch).any
-        else:
-            touched = torch.zeros_like(token_masks(mask, patch).any)
-        hidden = top_up(touched, ratio, torch.rand(touched.shape, generator=generator).to(device))
-    patches = prior.predict_patches(prior.normalise(pixels), hidden)
-    predicted = (unpatchify(patches, patch, prior.grid) * prior.std + prior.mean).clamp(0, 1)
+    if hiding == "mixed":
+        mask = make_masks("mixed", 1, side, side, generator).to(device)
+    elif hiding == "random":
+        mask = torch.zeros_like(mask)
+    hidden = token_masks(mask, prior.patch_size).any
+    if hiding != "hole":
+        hidden = top_up(hidden, ratio, torch.rand(hidden.shape, generator=generator).to(device))
+    elif not hidden.any():
+        raise InpaintError("nothing is painted yet: paint over something first, or hide random patches")
+    predicted = prior.to_image(prior.predict_patches(prior.normalise(pixels), hidden))
     is_hidden = F.interpolate(hidden.reshape(1, 1, *prior.grid).float(), (side, side), mode="nearest") > 0
     return HiddenPatches(
         _image(torch.where(is_hidden, _GREY, pixels)),
@@ -265,6 +242,19 @@ def require_autoencoder(network: nn.Module) -> PatchAutoencoder:
     if not isinstance(network.prior, PatchAutoencoder):
         raise InpaintError(f"the prior of {network.preset.name} is not a masked autoencoder of patches")
     return network.prior
+
+
+def _attention_layers(prior: PatchAutoencoder, image: Tensor, mask: Tensor) -> Tensor | None:
+    """The attention of each decoder layer of a transformer, on the CPU, or of any other prior, L = 1."""
+    layers: list[Tensor] = []
+    blocks = prior.decoder if isinstance(prior, MaskedAutoencoder) else ()
+    hooks = [block.register_forward_hook(lambda _, __, out: layers.append(out[1][0])) for block in blocks]
+    attention = prior(image, mask).attention
+    for hook in hooks:
+        hook.remove()
+    if attention is None:
+        return None
+    return (torch.stack(layers) if layers else attention).float().cpu()
 
 
 def _gates(network: Inpainter) -> dict[str, float]:

@@ -84,7 +84,8 @@ def test_one_fill_with_and_without_the_prior(pipeline: InpaintPipeline) -> None:
     for image in (found.with_prior, found.without_prior, found.masked, found.original):
         assert image.size == (120, 90) and np.array_equal(np.asarray(image)[~hole], known)
     # The reconstruction keeps patches that the hole does not touch, and only them.
-    rows, columns = np.arange(90) * found.grid[0] // 90, np.arange(120) * found.grid[1] // 120
+    grid = found.hole_tokens.shape
+    rows, columns = np.arange(90) * grid[0] // 90, np.arange(120) * grid[1] // 120
     touched = found.hole_tokens[rows][:, columns]
     changed = (np.asarray(found.reconstruction) != np.asarray(photo)).any(axis=2)
     assert changed[touched].mean() > 0.95 and not changed[~touched].any()

@@ -56,11 +56,7 @@ class Order:
 
 @torch.inference_mode()
 def measure_speeds(
-    networks: Sequence[nn.Module],
-    *,
-    batch: int = 1,
-    seconds: float = 1.0,
-    device: torch.device | str = "cpu",
+    networks: Sequence[nn.Module], *, batch: int = 1, seconds: float = 1.0, device: torch.device | str = "cpu"
 ) -> list[Speed]:
     """Time networks in turn, one pass each, so that other load on the machine affects all of them alike.
 

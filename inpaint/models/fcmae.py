@@ -167,12 +167,7 @@ class FullyConvolutionalAutoencoder(PatchAutoencoder):
         return self.decoder(latent, stages)
 
     def predict_patches(
-        self,
-        normalised: Tensor,
-        hidden: Tensor,
-        mask: Tensor | None = None,
-        *,
-        visible: int | None = None,
+        self, normalised: Tensor, hidden: Tensor, mask: Tensor | None = None, *, visible: int | None = None
     ) -> Tensor:
         """See :meth:`PatchAutoencoder.predict_patches`; ``mask`` and ``visible`` change nothing here."""
         values = self.to_pixels(self.decode(normalised, hidden))

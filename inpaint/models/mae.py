@@ -157,12 +157,7 @@ class MaskedAutoencoder(PatchAutoencoder):
         return output, torch.stack(layer_scores).mean(dim=0) if score_keys is not None else None
 
     def predict_patches(
-        self,
-        normalised: Tensor,
-        hidden: Tensor,
-        mask: Tensor | None = None,
-        *,
-        visible: int | None = None,
+        self, normalised: Tensor, hidden: Tensor, mask: Tensor | None = None, *, visible: int | None = None
     ) -> Tensor:
         """See :meth:`PatchAutoencoder.predict_patches`; ``mask`` is read only with ``partial_patches``."""
         latent, places = self.encode(normalised, hidden, visible)

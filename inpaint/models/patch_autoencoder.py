@@ -52,12 +52,7 @@ class PatchAutoencoder(nn.Module, ABC):
 
     @abstractmethod
     def predict_patches(
-        self,
-        normalised: Tensor,
-        hidden: Tensor,
-        mask: Tensor | None = None,
-        *,
-        visible: int | None = None,
+        self, normalised: Tensor, hidden: Tensor, mask: Tensor | None = None, *, visible: int | None = None
     ) -> Tensor:
         """Predict every patch from the visible tokens: ``(B, N, P)`` in the units of the training target.
 
@@ -96,7 +91,10 @@ class PatchAutoencoder(nn.Module, ABC):
         """Predict every patch, the known ones too: ``(B, 3, S, S)`` in [0, 1]."""
         image, mask = self.fit_square(image, mask)
         hidden = token_masks(mask, self.patch_size).any
-        patches = self.predict_patches(self.normalise(image), hidden, mask)
+        return self.to_image(self.predict_patches(self.normalise(image), hidden, mask))
+
+    def to_image(self, patches: Tensor) -> Tensor:
+        """Predicted patches ``(B, N, P)`` as ``(B, 3, S, S)`` in [0, 1]."""
         image = unpatchify(patches, self.patch_size, self.grid)
         return (image * self.std + self.mean).clamp(0, 1)
 

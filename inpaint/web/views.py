@@ -73,7 +73,7 @@ def _inspect(photo: ThePhoto, asking: Asking, wanted: InspectRequest) -> Answer:
             "layers": 0 if found.attention is None else len(found.attention),
             "similarity": found.is_similarity,
             "gates": {name: round(value, 3) for name, value in found.gates.items()},
-            "tokens": found.grid[0] * found.grid[1],
+            "tokens": found.hole_tokens.size,
         }
 
     return asking.start(photo.id, work)
