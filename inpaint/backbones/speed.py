@@ -38,9 +38,8 @@ def read_published_speeds() -> list[SpeedTable]:
 class Speed:
     """Images of 224 pixels a second: the median of all passes, and the bounds of their middle half."""
 
-    median: float
-    low: float
-    high: float
+    images_per_second: float
+    middle_half: tuple[float, float]
     passes: int
 
 
@@ -48,10 +47,11 @@ class Speed:
 class Order:
     """Measured speeds compared with one published table; a pair names the published faster network first."""
 
-    table: SpeedTable
+    source: str
+    hardware: str
     agree: list[tuple[str, str]]
     disagree: list[tuple[str, str]]
-    close: list[tuple[str, str]]  # published speeds within 10 %: no order to compare
+    too_close_to_call: list[tuple[str, str]]  # published speeds within 10 %
 
 
 @torch.inference_mode()
@@ -79,11 +79,11 @@ def measure_speeds(
 
 def compare_order(speeds: Mapping[str, float], table: SpeedTable) -> Order:
     """Compare the order of measured speeds, by network name, with that of a published table."""
-    order = Order(table, [], [], [])
+    order = Order(table.source, table.hardware, [], [], [])
     known = sorted(speeds.keys() & table.speeds.keys(), key=lambda name: (-table.speeds[name], name))
     for faster, slower in combinations(known, 2):
         if table.speeds[faster] < CLOSE * table.speeds[slower]:
-            order.close.append((faster, slower))
+            order.too_close_to_call.append((faster, slower))
         elif speeds[faster] > speeds[slower]:
             order.agree.append((faster, slower))
         else:
@@ -101,4 +101,4 @@ def _time_pass(network: nn.Module, image: torch.Tensor) -> float:
 
 def _speed(batch: int, times: list[float]) -> Speed:
     quick, middle, slow = statistics.quantiles(times, n=4, method="inclusive")
-    return Speed(batch / middle, batch / slow, batch / quick, len(times))
+    return Speed(batch / middle, (batch / slow, batch / quick), len(times))

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Sequence
+from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
+import click
 from rich import box
 from rich.console import Console
 from rich.markup import escape
@@ -17,8 +19,7 @@ if TYPE_CHECKING:
     from inpaint.backbones.speed import Order, Speed
 
 Row = dict[str, Any]
-NO_TERMINAL_WIDTH = 160  # a file or a pipe has no width to keep to
-MARKDOWN_WIDTH = 400  # wide enough for every row
+WIDE = 400  # characters: a file or a pipe has no width to keep to
 
 
 def list_rows(*, count: bool) -> list[Row]:
@@ -28,8 +29,7 @@ def list_rows(*, count: bool) -> list[Row]:
         found = find_weights(backbone)
         missing = "to fetch" if backbone.tag else "not here"
         row: Row = {
-            "name": backbone.name, "title": backbone.title, "family": backbone.family,
-            "parameters_millions": backbone.parameters, "macs_billions": backbone.gigamacs,
+            **_figures(backbone), "family": backbone.family,
             "accuracy_percent": backbone.accuracy, "source": backbone.source,
             "pretrained": backbone.pretrained if backbone.tag else None, "file": backbone.file,
             "licence": backbone.licence,
@@ -63,11 +63,9 @@ def print_list(rows: Sequence[Row], *, markdown: bool) -> None:
         if markdown:
             name, weights = f"`{name}`", row["pretrained"] or f"{row['file']}, not in timm"
         table.add_row(*map(escape, (name, row["family"], *cells, weights, row["licence"])))
-    console = Console(width=MARKDOWN_WIDTH) if markdown else _console()
-    console.print(table)
+    _console(unbroken=markdown).print(table)
     for source, number in sources.items():
-        told = f"[{number}] {source}" + ".  " * markdown
-        console.print(told, markup=False, highlight=False, soft_wrap=True)
+        click.echo(f"[{number}] {source}" + ".  " * markdown)
 
 
 def bench_report(
@@ -83,38 +81,23 @@ def bench_report(
     import timm
     import torch
 
-    measured = list(zip(backbones, speeds, strict=True))
-    reference = next(speed.median for backbone, speed in measured if backbone.name == yardstick)
+    reference = speeds[[backbone.name for backbone in backbones].index(yardstick)].images_per_second
     networks = [
-        {
-            "name": backbone.name, "title": backbone.title, "parameters_millions": backbone.parameters,
-            "macs_billions": backbone.gigamacs, "images_per_second": speed.median,
-            "middle_half": [speed.low, speed.high], "passes": speed.passes, "ratio": speed.median / reference,
-        }
-        for backbone, speed in measured
-    ]  # fmt: skip
-    compared = [
-        {
-            "source": order.table.source, "hardware": order.table.hardware, "agree": order.agree,
-            "disagree": order.disagree, "too_close_to_call": order.close,
-        }
-        for order in orders
-    ]  # fmt: skip
+        {**_figures(backbone), **asdict(speed), "ratio": speed.images_per_second / reference}
+        for backbone, speed in zip(backbones, speeds, strict=True)
+    ]
     return {
         "hardware": hardware, "threads": torch.get_num_threads(), "torch": torch.__version__,
         "timm": timm.__version__, "batch": batch, "yardstick": yardstick, "networks": networks,
-        "orders": compared,
+        "orders": [asdict(order) for order in orders],
     }  # fmt: skip
 
 
 def bench_as_table(report: Row) -> None:
     """Print a report of :func:`bench_report`, the fastest network first."""
-    console = _console()
-    plain: dict[str, Any] = {"markup": False, "highlight": False, "soft_wrap": True}
-    console.print(
+    click.echo(
         f"224 x 224 pixels, {report['batch']} at a time, float32, random weights, on {report['hardware']}, "
-        f"threads: {report['threads']}, torch {report['torch']}, timm {report['timm']}",
-        **plain,
+        f"threads: {report['threads']}, torch {report['torch']}, timm {report['timm']}"
     )
     table = Table("name", box=None, header_style="bold")
     for head in ("parameters", "MACs", "images/s", "middle half", "passes", f"x {report['yardstick']}"):
@@ -124,9 +107,16 @@ def bench_as_table(report: Row) -> None:
         figures = f"{row['parameters_millions']:g} M", f"{row['macs_billions']:g} G"
         speed = f"{row['images_per_second']:.2f}", f"{low:.2f} - {high:.2f}", str(row["passes"])
         table.add_row(row["name"], *figures, *speed, f"{row['ratio']:.2f}")
-    console.print(table)
+    _console().print(table)
     for order in report["orders"]:
-        console.print(_say_order(order), **plain)
+        click.echo(_say_order(order))
+
+
+def _figures(backbone: Backbone) -> Row:
+    return {
+        "name": backbone.name, "title": backbone.title, "parameters_millions": backbone.parameters,
+        "macs_billions": backbone.gigamacs,
+    }  # fmt: skip
 
 
 def _say_order(order: Row) -> str:
@@ -143,5 +133,5 @@ def _say_order(order: Row) -> str:
     return told
 
 
-def _console() -> Console:
-    return Console(width=None if sys.stdout.isatty() else NO_TERMINAL_WIDTH)
+def _console(*, unbroken: bool = False) -> Console:
+    return Console(width=WIDE if unbroken or not sys.stdout.isatty() else None)

@@ -139,7 +139,7 @@ def bench(names: tuple[str, ...], batch: int, seconds: float, device: str, out: 
                 f"{where} has too little memory for batches of {batch} in {len(chosen)} networks: lower "
                 "one of them"
             ) from None
-    medians = {backbone.name: speed.median for backbone, speed in zip(chosen, speeds, strict=True)}
+    medians = {backbone.name: speed.images_per_second for backbone, speed in zip(chosen, speeds, strict=True)}
     orders = [compare_order(medians, table) for table in read_published_speeds()]
     hardware = (
         torch.cuda.get_device_name(where) if where.type == "cuda" else f"{platform.machine()} {where.type}"

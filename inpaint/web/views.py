@@ -142,7 +142,7 @@ def _look_at_backbone(photo: Photo, image: Image.Image, loaded: LoadedBackbone) 
     facts = {
         "Parameters": f"{parameters:.1f} M",
         "MACs at 224 x 224": f"{gigamacs:.2f} G",
-        "Measured here, one photo at a time": f"{speed.median:.1f} images/s",
+        "Measured here, one photo at a time": f"{speed.images_per_second:.1f} images/s",
         "Published ImageNet top-1": f"{backbone.accuracy} % ({backbone.source})",
         "Licence of the weights": backbone.licence,
     }
