@@ -7,7 +7,6 @@ counts parameters and multiply-adds.
 from __future__ import annotations
 
 import tomllib
-from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
@@ -45,14 +44,12 @@ class Backbone:
         return self.released or f"{self.pretrained}.safetensors"
 
 
-def _read_backbones() -> Iterator[Backbone]:
-    data = tomllib.loads(Path(__file__).with_name("backbones.toml").read_text(encoding="utf-8"))
-    for family in data["families"]:
-        networks = family.pop("networks")
-        yield from (read_table(family | network, Backbone, Path()) for network in networks)
-
-
-BACKBONES: tuple[Backbone, ...] = tuple(_read_backbones())
+_FAMILIES = tomllib.loads(Path(__file__).with_name("backbones.toml").read_text(encoding="utf-8"))["families"]
+BACKBONES: tuple[Backbone, ...] = tuple(
+    read_table(family | network, Backbone, Path())
+    for family in _FAMILIES
+    for network in family.pop("networks")
+)
 
 
 def find_backbone(name: str) -> Backbone:
@@ -91,7 +88,7 @@ def locate_weights(backbone: Backbone, *, ask_hub: bool) -> WeightsFile:
     """
     found = find_weights(backbone)
     if found and found.origin != PUBLISHED:
-        return found
+        return found  # one's own; a published file is checked below
     if not found and not ask_hub:
         raise WeightsError(
             f"no trained weights of {backbone.pretrained} here: not asked to fetch them. Put {backbone.file} "

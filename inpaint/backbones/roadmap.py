@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 import tomllib
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cache
 from itertools import pairwise
@@ -156,35 +156,29 @@ class Step:
 STARTS: dict[Road, Design] = {"tiny": Design(), "base": Design(depths=(3, 24, 36, 3))}
 
 
-def _read_steps() -> Iterator[Step]:
-    data = tomllib.loads(Path(__file__).with_name("roadmap.toml").read_text(encoding="utf-8"))
-    for row in data["steps"]:
-        row |= {road: Printed(*row[road]) for road in ("tiny", "base")}
-        for change in row.keys() & {"change", "base_change"}:
-            row[change] = {k: tuple(v) if isinstance(v, list) else v for k, v in row[change].items()}
-        yield Step(**row)
+def _read_step(row: dict[str, Any]) -> Step:
+    row |= {road: Printed(*row[road]) for road in STARTS}
+    for change in row.keys() & {"change", "base_change"}:
+        row[change] = {k: tuple(v) if isinstance(v, list) else v for k, v in row[change].items()}
+    return Step(**row)
 
 
-STEPS = tuple(_read_steps())
+_TABLE = tomllib.loads(Path(__file__).with_name("roadmap.toml").read_text(encoding="utf-8"))
+STEPS = tuple(map(_read_step, _TABLE["steps"]))
 
 
 @dataclass(frozen=True)
 class Stop:
-    """A step on one of the two roads, built and counted.
-
-    ``gain`` is in points of accuracy over the last step that was kept, None for the first; ``parameters``
-    (millions) and ``gigamacs`` are counted, as the printed ones are; ``doubt`` is the step's where it
-    concerns this road.
-    """
+    """A step on one of the two roads, built and counted."""
 
     step: Step
     change: Mapping[str, Any]
     design: Design
     printed: Printed
-    gain: float | None
-    parameters: float
-    gigamacs: float
-    doubt: str
+    gain: float | None  # in points of accuracy over the last step that was kept; None for the first
+    parameters: float  # millions
+    gigamacs: float  # counted, as the printed ones are
+    doubt: str  # the step's, where it concerns this road
 
     @property
     def excess(self) -> float:

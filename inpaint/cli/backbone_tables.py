@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import platform
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
@@ -16,7 +17,9 @@ from rich.table import Table
 from inpaint.backbones.registry import BACKBONES, PUBLISHED, Backbone, find_weights
 
 if TYPE_CHECKING:
-    from inpaint.backbones.speed import Order, Speed
+    import torch
+
+    from inpaint.backbones.speed import Speed
 
 Row = dict[str, Any]
 WIDE = 400  # characters: a file or a pipe has no width to keep to
@@ -68,28 +71,24 @@ def print_list(rows: Sequence[Row], *, markdown: bool) -> None:
         click.echo(f"[{number}] {source}" + ".  " * markdown)
 
 
-def bench_report(
-    backbones: Sequence[Backbone],
-    speeds: Sequence[Speed],
-    orders: Sequence[Order],
-    *,
-    batch: int,
-    hardware: str,
-    yardstick: str,
-) -> Row:
-    """Measurements and orders, plain enough for JSON."""
+def bench_report(measured: Mapping[Backbone, Speed], batch: int, device: torch.device, yardstick: str) -> Row:
+    """Measurements beside ``yardstick``'s, and their order beside published ones, plain enough for JSON."""
     import timm
     import torch
 
-    reference = speeds[[backbone.name for backbone in backbones].index(yardstick)].images_per_second
+    from inpaint.backbones.speed import compare_order, read_published_speeds
+
+    medians = {backbone.name: speed.images_per_second for backbone, speed in measured.items()}
     networks = [
-        {**_figures(backbone), **asdict(speed), "ratio": speed.images_per_second / reference}
-        for backbone, speed in zip(backbones, speeds, strict=True)
+        {**_figures(backbone), **asdict(speed), "ratio": speed.images_per_second / medians[yardstick]}
+        for backbone, speed in measured.items()
     ]
+    on_cuda = device.type == "cuda"
     return {
-        "hardware": hardware, "threads": torch.get_num_threads(), "torch": torch.__version__,
-        "timm": timm.__version__, "batch": batch, "yardstick": yardstick, "networks": networks,
-        "orders": [asdict(order) for order in orders],
+        "hardware": torch.cuda.get_device_name(device) if on_cuda else f"{platform.machine()} {device.type}",
+        "threads": torch.get_num_threads(), "torch": torch.__version__, "timm": timm.__version__,
+        "batch": batch, "yardstick": yardstick, "networks": networks,
+        "orders": [asdict(compare_order(medians, table)) for table in read_published_speeds()],
     }  # fmt: skip
 
 

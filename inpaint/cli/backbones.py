@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import platform
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -118,33 +117,21 @@ def bench(names: tuple[str, ...], batch: int, seconds: float, device: str, out: 
     if out is not None and not (out.parent.is_dir() and os.access(out.parent, os.W_OK)):
         raise InpaintError(f"the folder {str(out.parent)!r} for --out cannot be written to: choose another")
 
-    import torch
     from rich.console import Console
 
     from inpaint.backbones.network import build_network
-    from inpaint.backbones.speed import compare_order, measure_speeds, read_published_speeds
+    from inpaint.backbones.speed import measure_speeds
     from inpaint.cli.backbone_tables import bench_as_table, bench_report
-    from inpaint.device import choose_device, is_out_of_memory
+    from inpaint.device import choose_device, explain_out_of_memory
 
     where = choose_device(device)
+    work = f"{len(chosen)} networks and batches of {batch}"
     with Console(stderr=True).status("building the networks") as status:
-        try:
+        with explain_out_of_memory(where, work, "lower one of them"):
             networks = [build_network(backbone).to(where) for backbone in chosen]
             status.update(f"measuring for about {seconds * len(networks):.0f} s")
             speeds = measure_speeds(networks, batch=batch, seconds=seconds, device=where)
-        except RuntimeError as error:
-            if not is_out_of_memory(error):
-                raise
-            raise InpaintError(
-                f"{where} has too little memory for batches of {batch} in {len(chosen)} networks: lower "
-                "one of them"
-            ) from None
-    medians = {backbone.name: speed.images_per_second for backbone, speed in zip(chosen, speeds, strict=True)}
-    orders = [compare_order(medians, table) for table in read_published_speeds()]
-    hardware = (
-        torch.cuda.get_device_name(where) if where.type == "cuda" else f"{platform.machine()} {where.type}"
-    )
-    report = bench_report(chosen, speeds, orders, batch=batch, hardware=hardware, yardstick=YARDSTICK)
+    report = bench_report(dict(zip(chosen, speeds, strict=True)), batch, where, YARDSTICK)
     bench_as_table(report)
     if out is not None:
         with atomic_write(out) as file:

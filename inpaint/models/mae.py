@@ -52,8 +52,6 @@ class MaskedAutoencoder(PatchAutoencoder):
         super().__init__(preset.image_size, preset.patch_size, preset.decoder_width)
         self.preset = preset
         side, _ = self.grid
-        patch_values = preset.patch_size**2 * 3
-
         self.embed = nn.Conv2d(3, preset.width, preset.patch_size, stride=preset.patch_size)
         self.encoder = nn.ModuleList(
             TransformerBlock(preset.width, preset.heads, preset.mlp_ratio) for _ in range(preset.depth)
@@ -66,7 +64,7 @@ class MaskedAutoencoder(PatchAutoencoder):
             for _ in range(preset.decoder_depth)
         )
         self.decoder_norm = nn.LayerNorm(preset.decoder_width, eps=1e-6)
-        self.to_pixels = nn.Linear(preset.decoder_width, patch_values)
+        self.to_pixels = nn.Linear(preset.decoder_width, preset.patch_size**2 * 3)
         self.class_token = nn.Parameter(torch.zeros(1, 1, preset.width)) if preset.class_token else None
         self.partial_embed: nn.Conv2d | None = None
         if preset.partial_patches:
@@ -99,14 +97,14 @@ class MaskedAutoencoder(PatchAutoencoder):
         images with fewer visible tokens end in padding at hidden places, which no other token attends to. A
         class token comes first in ``latent`` and has no place.
         """
-        tokens = self.embed(normalised).flatten(2).transpose(1, 2) + self.positions
+        tokens = self.embed(normalised).flatten(2).transpose(1, 2) + self.positions  # (B, N, D)
         if visible is not None:
             fewest = longest = visible
         else:
             counts = (~hidden).sum(dim=1)
             fewest, longest = int(counts.min()), max(int(counts.max()), 1)
         places = hidden.to(torch.uint8).argsort(dim=1, stable=True)[:, :longest]
-        tokens = tokens.gather(1, places[..., None].expand(-1, -1, tokens.shape[-1]))
+        tokens = tokens.gather(1, places[..., None].expand(-1, -1, tokens.shape[-1]))  # (B, V, D)
         may_attend = None
         if fewest < longest:
             may_attend = ~hidden.gather(1, places)
@@ -121,13 +119,14 @@ class MaskedAutoencoder(PatchAutoencoder):
 
     def decoder_input(self, latent: Tensor, places: Tensor, hidden: Tensor) -> Tensor:
         """Put encoded tokens in their places, the mask token elsewhere: ``(B, N[+1], E)``."""
-        tokens = self.to_decoder(latent)
+        tokens = self.to_decoder(latent)  # (B, V[+1], E)
         class_token = tokens[:, :1]
         if self.class_token is not None:
             tokens = tokens[:, 1:]
-        canvas = self.mask_token.to(tokens.dtype).expand(*hidden.shape, -1)
+        mask_token = self.mask_token.to(tokens.dtype)
+        canvas = mask_token.expand(*hidden.shape, -1)  # (B, N, E)
         canvas = canvas.scatter(1, places[..., None].expand(-1, -1, tokens.shape[-1]), tokens)
-        canvas = torch.where(hidden[..., None], self.mask_token.to(tokens.dtype), canvas)
+        canvas = torch.where(hidden[..., None], mask_token, canvas)  # over the padding
         return torch.cat([class_token, canvas], dim=1) if self.class_token is not None else canvas
 
     def decode(
@@ -141,17 +140,12 @@ class MaskedAutoencoder(PatchAutoencoder):
         positions = self.decoder_positions
         if self.class_token is not None:
             positions = F.pad(positions, (0, 0, 1, 0))
-        tokens = tokens + positions
-        layers = len(self.decoder) if layers is None else layers
-        needed = self.decoder if score_keys is not None else self.decoder[:layers]
-        output = tokens
-        layer_scores = []
-        for depth, block in enumerate(needed, start=1):
-            tokens, scores = block(tokens, score_keys=score_keys)
+        outputs, layer_scores = [tokens + positions], []
+        for block in self.decoder if score_keys is not None else self.decoder[:layers]:
+            tokens, scores = block(outputs[-1], score_keys=score_keys)
+            outputs.append(tokens)
             layer_scores.append(scores)
-            if depth == layers:
-                output = tokens
-        output = self.decoder_norm(output)
+        output = self.decoder_norm(outputs[-1 if layers is None else layers])
         if self.class_token is not None:
             output = output[:, 1:]
         return output, torch.stack(layer_scores).mean(dim=0) if score_keys is not None else None
@@ -160,9 +154,23 @@ class MaskedAutoencoder(PatchAutoencoder):
         self, normalised: Tensor, hidden: Tensor, mask: Tensor | None = None, *, visible: int | None = None
     ) -> Tensor:
         """See :meth:`PatchAutoencoder.predict_patches`; ``mask`` is read only with ``partial_patches``."""
+        features, _ = self.decode(self._encode_all(normalised, hidden, mask, visible))  # (B, N, E)
+        return self.to_pixels(features)
+
+    def forward(self, image: Tensor, mask: Tensor) -> PriorFeatures:
+        """See :meth:`PatchAutoencoder.forward`."""
+        check_pair(image, mask)
+        image, mask = self.fit_square(image, mask)  # S x S
+        masks = token_masks(mask, self.preset.patch_size)
+        tokens = self._encode_all(self.normalise(image), masks.any, mask)
+        features, attention = self.decode(tokens, layers=self.preset.feature_layer, score_keys=~masks.full)
+        return PriorFeatures(features.transpose(1, 2).unflatten(2, self.grid), attention)
+
+    def _encode_all(
+        self, normalised: Tensor, hidden: Tensor, mask: Tensor | None, visible: int | None = None
+    ) -> Tensor:
         latent, places = self.encode(normalised, hidden, visible)
-        tokens = self._blend_partial(self.decoder_input(latent, places, hidden), normalised, hidden, mask)
-        return self.to_pixels(self.decode(tokens)[0])
+        return self._blend_partial(self.decoder_input(latent, places, hidden), normalised, hidden, mask)
 
     def _blend_partial(
         self, tokens: Tensor, normalised: Tensor, hidden: Tensor, mask: Tensor | None
@@ -175,16 +183,3 @@ class MaskedAutoencoder(PatchAutoencoder):
         mixed = blend * tokens + (1 - blend) * embedded.flatten(2).transpose(1, 2)
         partial = hidden & ~token_masks(mask, self.preset.patch_size).full
         return torch.where(partial[..., None], mixed, tokens)
-
-    def forward(self, image: Tensor, mask: Tensor) -> PriorFeatures:
-        """See :meth:`PatchAutoencoder.forward`."""
-        check_pair(image, mask)
-        image, mask = self.fit_square(image, mask)
-        masks = token_masks(mask, self.preset.patch_size)
-        normalised = self.normalise(image)
-        latent, places = self.encode(normalised, masks.any)
-        tokens = self._blend_partial(
-            self.decoder_input(latent, places, masks.any), normalised, masks.any, mask
-        )
-        features, attention = self.decode(tokens, layers=self.preset.feature_layer, score_keys=~masks.full)
-        return PriorFeatures(features.transpose(1, 2).unflatten(2, self.grid), attention)
