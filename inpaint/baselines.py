@@ -34,7 +34,8 @@ def push_pull(image: Tensor, mask: Tensor) -> Tensor:
     level = torch.cat([torch.where(hole, 0.0, image.float()), known], dim=1)
     pyramid = [level]
     while level.shape[-2] > 1 or level.shape[-1] > 1:
-        level = F.avg_pool2d(level, _halving(level), ceil_mode=True, count_include_pad=False)
+        window = [min(2, side) for side in level.shape[-2:]]  # a side of one pixel cannot shrink
+        level = F.avg_pool2d(level, window, ceil_mode=True, count_include_pad=False)
         pyramid.append(level)
 
     filled = torch.full_like(pyramid[-1][:, :-1], GREY)
@@ -86,11 +87,6 @@ def _cv2_fill(image: Tensor, mask: Tensor, method: str) -> Tensor:
     back = torch.from_numpy(filled).permute(0, 3, 1, 2).to(image.device, image.dtype) / 255
     nothing_known = hole.flatten(1).all(dim=1).view(-1, 1, 1, 1)  # exactly 0.5, which 8 bits cannot say
     return torch.where(hole, torch.where(nothing_known, GREY, back), image)
-
-
-def _halving(level: Tensor) -> tuple[int, int]:
-    """The pooling window: 2 along a side that can still shrink, 1 along a side of one pixel."""
-    return min(2, level.shape[-2]), min(2, level.shape[-1])
 
 
 def _double(coarse: Tensor, fine: Tensor) -> Tensor:

@@ -68,11 +68,8 @@ def sincos_positions(height: int, width: int, channels: int) -> Tensor:
     """
     quarter = channels // 4
     frequency = 10000 ** (-torch.arange(quarter, dtype=torch.float64) / quarter)
-    rows, columns = torch.meshgrid(
-        torch.arange(height, dtype=torch.float64), torch.arange(width, dtype=torch.float64), indexing="ij"
-    )
-    angle_x = columns.reshape(-1, 1) * frequency
-    angle_y = rows.reshape(-1, 1) * frequency
+    angle_x = torch.arange(width).repeat(height)[:, None] * frequency
+    angle_y = torch.arange(height).repeat_interleave(width)[:, None] * frequency
     return torch.cat([angle_x.sin(), angle_x.cos(), angle_y.sin(), angle_y.cos()], dim=1).float()
 
 

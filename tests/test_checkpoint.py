@@ -1,14 +1,12 @@
 """Checkpoints: round trip, strictness, and files that are not ours."""
 
-import json
-
 import pytest
 import torch
 from safetensors.torch import save_file
 
 from inpaint.checkpoint import load_checkpoint, read_notes, read_tensors, save_checkpoint, write_tensors
 from inpaint.errors import CheckpointError
-from inpaint.models.presets import INPAINTER_PRESETS, build_fcmae, build_inpainter, build_mae
+from inpaint.models.presets import build_fcmae, build_inpainter, build_mae
 
 
 @pytest.mark.parametrize(
@@ -33,18 +31,6 @@ def test_round_trip_in_half_precision(tmp_path, build):
         assert torch.equal(read, value.half().to(value.dtype) if value.is_floating_point() else value)
     assert read_notes(path) == {"licence": "Apache-2.0"}
     assert [file.name for file in tmp_path.iterdir()] == ["model.safetensors"]
-
-
-def test_a_file_written_before_the_variants_existed_still_loads(tmp_path):
-    path = tmp_path / "model.safetensors"
-    save_checkpoint(path, build_inpainter("acr-tiny"))
-    header, tensors = read_tensors(path)
-    description = json.loads(header["model"])
-    generator = description["preset"]["generator"]
-    generator["attention_transfer"] = generator.pop("attention") == "prior"
-    del generator["alphas"], description["preset"]["prior_features"]
-    write_tensors(path, tensors, header | {"model": json.dumps(description)})
-    assert load_checkpoint(path).preset == INPAINTER_PRESETS["acr-tiny"]
 
 
 def test_writing_over_a_file_keeps_the_old_one_until_the_new_is_whole(tmp_path):

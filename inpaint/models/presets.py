@@ -152,7 +152,7 @@ def build_described(description: Mapping[str, Any]) -> Inpainter | PatchAutoenco
         raise CheckpointError(f"got a model of kind {kind!r}, expected one of {', '.join(sorted(_KINDS))}")
     # A key with a default may be missing: its default is what networks did before the key existed.
     try:
-        return build_network(read_table(_rename_old(description["preset"]), _KINDS[kind][1], Path()))
+        return build_network(read_table(description["preset"], _KINDS[kind][1], Path()))
     except ConfigError as error:
         raise CheckpointError(f"the preset in the file cannot be read: {error}") from None
 
@@ -162,14 +162,3 @@ def _look_up(preset: Any, table: Mapping[str, Any]) -> Any:
     if isinstance(preset, str) and preset not in table:
         raise WeightsError(f"unknown preset {preset!r}, expected one of: {', '.join(table)}")
     return table[preset] if isinstance(preset, str) else preset
-
-
-def _rename_old(preset: Mapping[str, Any]) -> Mapping[str, Any]:
-    """Read ``attention_transfer``, true or false, which older files have in place of ``attention``."""
-    generator = preset.get("generator")
-    if not isinstance(generator, Mapping) or "attention" in generator:
-        return preset
-    kept = dict(generator)
-    if (old := kept.pop("attention_transfer", None)) is not None:
-        kept["attention"] = {True: "prior", False: "none"}.get(old)
-    return {**preset, "generator": kept}

@@ -108,16 +108,6 @@ def test_a_header_from_before_a_key_existed_means_what_it_meant_then():
     del description["preset"]["prior_features"]
     none = vary_preset("acr-tiny", attention="none")
     assert build_described(description).preset == none
-    generator["attention_transfer"] = True  # as files were written before there were three kinds
-    assert build_described(description).preset == INPAINTER_PRESETS["acr-tiny"]
-    generator["attention_transfer"] = False
-    assert build_described(description).preset == none
-    generator["attention_transfer"] = "yes"
-    with pytest.raises(CheckpointError, match="attention"):
-        build_described(description)
-    generator["attention_transfer"], generator["attention"] = True, "prior"
-    with pytest.raises(CheckpointError, match=r"unknown key generator\.attention_transfer"):
-        build_described(description)
     del description["preset"]["generator"]
     with pytest.raises(CheckpointError, match="generator is missing"):
         build_described(description)
