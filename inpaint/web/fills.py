@@ -67,7 +67,7 @@ class Fills:
     def __init__(self, device: str | torch.device = "auto") -> None:
         self.device = choose_device(device)
         self._lock = threading.Lock()
-        self._load = lru_cache(_MOST_LOADED)(self._load)
+        self._cached = lru_cache(_MOST_LOADED)(self._load)
 
     def choices(self) -> list[Choice]:
         """What is here, the best first: models, other checkpoints, Telea; then what could be fetched."""
@@ -98,7 +98,7 @@ class Fills:
     def pipeline(self, key: str) -> InpaintPipeline:
         """The pipeline of a choice; a cancelled job stops at the next layer of its network."""
         with self._lock:  # what two ask for at once is loaded once
-            return self._load(key)
+            return self._cached(key)
 
     def describe(self) -> dict[str, Any]:
         """The choices, and the network that selects objects, as the page is told of them."""

@@ -105,11 +105,10 @@ class Photo:
 
     def chain(self, key: str | None) -> list[Fill]:
         """A fill and all it was made on, the oldest first."""
-        found: list[Fill] = []
-        while key is not None:
-            found.append(self.fill(key))
-            key = found[-1].parent
-        return found[::-1]
+        if key is None:
+            return []
+        fill = self.fill(key)
+        return [*self.chain(fill.parent), fill]
 
     def render(self, fill: str | None) -> Pixels:
         """The photo, upright, with a fill and all it was made on."""
@@ -142,10 +141,10 @@ class Photo:
         """Store what a fill changed."""
         if len(self.fills) >= _MOST_FILLS:
             raise QuotaError(f"this photo has {_MOST_FILLS} results; download it and open it again")
-        box = bounding_box(holes)
-        window = (slice(box[0], box[2]), slice(box[1], box[3]))
+        box = top, left, bottom, right = bounding_box(holes)
+        part, holes_here = result[top:bottom, left:right], holes[top:bottom, left:right]
         fill = Fill(secrets.token_urlsafe(9), parent, model, box, seconds, float(holes.mean()))
-        np.savez(self.folder / f"{fill.id}.npz", part=result[window], holes=np.packbits(holes[window]))
+        np.savez(self.folder / f"{fill.id}.npz", part=part, holes=np.packbits(holes_here))
         self.fills[fill.id] = fill
         return fill
 
@@ -210,7 +209,10 @@ class Photo:
         if holes.any():  # of the first page or frame, the one that was shown
             others = [Image.new("L", (1, 1))] * (file.frames - 1)
             result = self.render(fill)
-            file.fill(lambda shown, _: like(shown, result), [mask_image(holes), *others])
+            file.fill(
+                lambda shown, _: Image.fromarray(result) if isinstance(shown, Image.Image) else result,
+                [mask_image(holes), *others],
+            )
         return path, write_file(file, path)
 
     # -- what the browser knows ----------------------------------------------------------------------
@@ -238,15 +240,12 @@ class Photo:
         x0, x1 = left * width // self.width, -(-right * width // self.width)
         y0, y1 = top * height // self.height, -(-bottom * height // self.height)
         scale_x, scale_y = self.width / width, self.height / height
-        box = (round(x0 * scale_x), round(y0 * scale_y), round(x1 * scale_x), round(y1 * scale_y))
+        box = {"left": x0 * scale_x, "top": y0 * scale_y, "right": x1 * scale_x, "bottom": y1 * scale_y}
         return {
-            "id": fill.id,
-            "parent": fill.parent,
-            "model": fill.model,
+            **vars(fill),
             "seconds": round(fill.seconds, 2),
-            "share": fill.share,
             "patch": {"x": x0, "y": y0, "width": x1 - x0, "height": y1 - y0},
-            "box": dict(zip(("left", "top", "right", "bottom"), box, strict=True)),
+            "box": {side: round(place) for side, place in box.items()},
         }
 
 
@@ -288,11 +287,6 @@ def safe_name(name: str) -> str:
 def result_name(name: str, suffix: str) -> str:
     """What a result is called."""
     return f"{Path(name).stem}-filled{suffix}"
-
-
-def like(shown: Any, pixels: Pixels) -> Any:
-    """Pixels as the kind of image that is shown: a Pillow image or an array."""
-    return Image.fromarray(pixels) if isinstance(shown, Image.Image) else pixels
 
 
 def preview_size(height: int, width: int, side: int = PREVIEW_SIDE) -> tuple[int, int]:
