@@ -42,7 +42,11 @@ def push_pull(image: Tensor, mask: Tensor) -> Tensor:
     for level in reversed(pyramid):
         colour, weight = level[:, :-1], level[:, -1:]
         if level is not pyramid[-1]:
-            filled = _double(filled, level)
+            # Twice the size, cut to the finer level: cell i covers exactly pixels 2i and 2i + 1.
+            height, width = filled.shape[-2:]
+            size = (2 * height, 2 * width)
+            filled = F.interpolate(filled, size=size, mode="bilinear", align_corners=False)
+            filled = filled[..., : level.shape[-2], : level.shape[-1]]
         filled = torch.where(weight > 0, colour / weight.clamp_min(_SMALLEST_WEIGHT), filled)
     return torch.where(hole, filled.to(image.dtype), image)
 
@@ -87,13 +91,6 @@ def _cv2_fill(image: Tensor, mask: Tensor, method: str) -> Tensor:
     back = torch.from_numpy(filled).permute(0, 3, 1, 2).to(image.device, image.dtype) / 255
     nothing_known = hole.flatten(1).all(dim=1).view(-1, 1, 1, 1)  # exactly 0.5, which 8 bits cannot say
     return torch.where(hole, torch.where(nothing_known, GREY, back), image)
-
-
-def _double(coarse: Tensor, fine: Tensor) -> Tensor:
-    """Bilinear to twice the size, cut to the finer level: cell i covers exactly pixels 2i and 2i + 1."""
-    height, width = coarse.shape[-2:]
-    scaled = F.interpolate(coarse, size=(2 * height, 2 * width), mode="bilinear", align_corners=False)
-    return scaled[..., : fine.shape[-2], : fine.shape[-1]]
 
 
 def _check(image: Tensor, mask: Tensor) -> None:

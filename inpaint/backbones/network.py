@@ -95,15 +95,6 @@ def count_network(build: Callable[[], nn.Module]) -> tuple[float, float]:
     return parameters / 1e6, counter.get_total_flops() / 2e9  # two operations a MAC
 
 
-def class_names() -> list[str]:
-    """The 1,000 ImageNet classes in the order of the networks' outputs, as timm ships them."""
-    require_timm()
-    from timm.data.imagenet_info import ImageNetInfo
-
-    described = ImageNetInfo().label_descriptions()
-    return list(described.values() if isinstance(described, dict) else described)
-
-
 @dataclass(frozen=True)
 class Sight:
     """One image through one backbone."""
@@ -125,8 +116,11 @@ def look_at(loaded: LoadedBackbone, image: Image.Image) -> Sight:
     guesses = []
     if loaded.weights is not None:
         chances = loaded.network(pixels).softmax(dim=1)[0]
-        names = class_names()
-        guesses = [(names[int(index)], float(chances[index])) for index in chances.topk(5).indices]
+        classes = require_timm().data.ImageNetInfo()
+        guesses = [
+            (classes.index_to_description(int(index)), float(chances[index]))
+            for index in chances.topk(5).indices
+        ]
     maps = loaded.network.forward_intermediates(pixels, intermediates_only=True)  # type: ignore[operator]
     stages = [stage[0].float() for stage in _one_a_stage(maps)]
     return Sight(guesses, stages, [channel_distance(stage) for stage in stages])

@@ -196,15 +196,11 @@ def walk_road(road: Road) -> tuple[Stop, ...]:
         tried = replace(design, **change)
         gain = None if kept is None else round(printed.accuracy - kept.accuracy, 2)
         doubt = step.doubt if road == "tiny" else ""
-        stops.append(Stop(step, change, tried, printed, gain, *count_design(tried), doubt))
+        counts = count_network(lambda tried=tried: build_design(tried).eval())
+        stops.append(Stop(step, change, tried, printed, gain, *counts, doubt))
         if step.kept:
             design, kept = tried, printed
     return tuple(stops)
-
-
-def count_design(design: Design) -> tuple[float, float]:
-    """Parameters in millions and MACs in billions at 224 pixels, counted on the network itself."""
-    return count_network(lambda: build_design(design).eval())
 
 
 def draw_road(stops: Sequence[Stop], title: str) -> str:

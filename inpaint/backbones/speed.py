@@ -74,7 +74,11 @@ def measure_speeds(
         for index in order:
             times[index].append(_time_pass(networks[index], image))
         order = [*order[1:], order[0]]  # nobody always runs after the same neighbour
-    return [_speed(batch, each) for each in times]
+    speeds = []
+    for each in times:
+        quick, middle, slow = statistics.quantiles(each, n=4, method="inclusive")
+        speeds.append(Speed(batch / middle, (batch / slow, batch / quick), len(each)))
+    return speeds
 
 
 def compare_order(speeds: Mapping[str, float], table: SpeedTable) -> Order:
@@ -97,8 +101,3 @@ def _time_pass(network: nn.Module, image: torch.Tensor) -> float:
     if image.device.type != "cpu":
         torch.accelerator.synchronize(image.device)
     return time.perf_counter() - start
-
-
-def _speed(batch: int, times: list[float]) -> Speed:
-    quick, middle, slow = statistics.quantiles(times, n=4, method="inclusive")
-    return Speed(batch / middle, (batch / slow, batch / quick), len(times))

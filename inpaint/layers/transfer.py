@@ -54,15 +54,15 @@ def transfer_attention(features: Tensor, attention: Tensor, grid: tuple[int, int
     # Cut into cells of one footprint, a patch is 2 x 2 of them, and each output cell is a mean of cells: its
     # weights are those of the four patches that cover it, added up.
     rows, columns = grid[0] + 1, grid[1] + 1
-    scores = attention.unflatten(1, grid).unflatten(3, grid)
+    scores = attention.unflatten(1, grid).unflatten(3, grid)  # (B, h, w, h, w)
     weights = scores.new_zeros(len(scores), rows, columns, rows, columns)
     for y, x in ((0, 0), (0, 1), (1, 0), (1, 1)):
         weights[:, y : y + grid[0], x : x + grid[1], y : y + grid[0], x : x + grid[1]] += scores / 4
     cells = extended.permute(0, 2, 3, 1).unflatten(2, (columns, rate_x)).unflatten(1, (rows, rate_y))
     cells = cells.transpose(2, 3).flatten(3).flatten(1, 2)  # (B, cells, rate_y * rate_x * C)
-    mixed = weights.flatten(3).flatten(1, 2).to(cells.dtype) @ cells
+    mixed = weights.flatten(3).flatten(1, 2).to(cells.dtype) @ cells  # the same shape
     mixed = mixed.unflatten(1, (rows, columns)).unflatten(3, (rate_y, rate_x, -1)).transpose(2, 3)
-    folded = mixed.flatten(3, 4).flatten(1, 2).permute(0, 3, 1, 2)
+    folded = mixed.flatten(3, 4).flatten(1, 2).permute(0, 3, 1, 2)  # (B, C, rows * rate_y, ...)
     odd_y, odd_x = rate_y % 2, rate_x % 2
     inner = folded[..., top : top + size[0] - odd_y, left : left + size[1] - odd_x]
     return F.pad(inner, (0, odd_x, 0, odd_y), mode="replicate") if odd_y or odd_x else inner

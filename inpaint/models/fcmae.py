@@ -161,9 +161,9 @@ class FullyConvolutionalAutoencoder(PatchAutoencoder):
 
     def decode(self, normalised: Tensor, hidden: Tensor) -> Tensor:
         """The decoder's output everywhere, visible or not: ``(B, E, h, w)``; a U-Net's is finer."""
-        covered = hidden.unflatten(1, self.grid)[:, None]
-        stages = self.encoder(normalised, ~covered)
-        latent = torch.where(covered, self.mask_token, self.to_decoder(stages[-1]))
+        covered = hidden.unflatten(1, self.grid)[:, None]  # (B, 1, h, w)
+        stages = self.encoder(normalised, ~covered)  # the last one (B, C, h, w)
+        latent = torch.where(covered, self.mask_token, self.to_decoder(stages[-1]))  # (B, E, h, w)
         return self.decoder(latent, stages)
 
     def predict_patches(
@@ -171,7 +171,7 @@ class FullyConvolutionalAutoencoder(PatchAutoencoder):
     ) -> Tensor:
         """See :meth:`PatchAutoencoder.predict_patches`; ``mask`` and ``visible`` change nothing here."""
         values = self.to_pixels(self.decode(normalised, hidden))
-        tiles = values.flatten(2).transpose(1, 2)
+        tiles = values.flatten(2).transpose(1, 2)  # (B, rate^2 * N, tile_size^2 * 3)
         if self.tile_size == self.patch_size:
             return tiles
         image = unpatchify(tiles, self.tile_size, (values.shape[-2], values.shape[-1]))

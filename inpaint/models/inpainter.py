@@ -76,7 +76,7 @@ class Inpainter(nn.Module):
         # The lowest resolution must leave two cells to reflect; an adapter starts from half of it.
         multiple = 2 ** (self.preset.generator.downsamplings + 1)
         padded, padded_mask = pad_to_multiple(image, multiple), pad_to_multiple(mask, multiple)
-        levels, attention = self.consult_prior(padded, padded_mask)
+        levels, attention = self.consult_prior(padded, padded_mask)  # see FourierGenerator.forward
         prediction = self.generator(padded, padded_mask, levels, attention)[..., :height, :width]
         return prediction if self.training else prediction.clamp(0, 1)
 

@@ -104,12 +104,6 @@ def grow_holes(holes: Holes, pixels: int | None) -> Holes:
     return cv2.erode(cv2.erode(holes.astype(np.uint8), kernel), kernel.T) > 0 if pixels else holes
 
 
-def bounding_box(holes: Holes) -> tuple[int, int, int, int]:
-    """Top, left, bottom, right of all that is marked; something must be."""
-    rows, columns = np.flatnonzero(holes.any(axis=1)), np.flatnonzero(holes.any(axis=0))
-    return int(rows[0]), int(columns[0]), int(rows[-1]) + 1, int(columns[-1]) + 1
-
-
 def require_holes(holes: Holes) -> Holes:
     """Give the holes back, or raise MaskError if nothing is marked, or everything."""
     if not holes.any():

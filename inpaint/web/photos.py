@@ -22,7 +22,6 @@ from inpaint.inspect import Inspection
 from inpaint.web.masks import (
     Drawing,
     Holes,
-    bounding_box,
     draw,
     grow_holes,
     mask_image,
@@ -141,7 +140,8 @@ class Photo:
         """Store what a fill changed."""
         if len(self.fills) >= _MOST_FILLS:
             raise QuotaError(f"this photo has {_MOST_FILLS} results; download it and open it again")
-        box = top, left, bottom, right = bounding_box(holes)
+        left, top, width, height = cv2.boundingRect(holes.astype(np.uint8))
+        box = top, left, bottom, right = top, left, top + height, left + width
         part, holes_here = result[top:bottom, left:right], holes[top:bottom, left:right]
         fill = Fill(secrets.token_urlsafe(9), parent, model, box, seconds, float(holes.mean()))
         np.savez(self.folder / f"{fill.id}.npz", part=part, holes=np.packbits(holes_here))

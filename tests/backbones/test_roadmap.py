@@ -9,13 +9,13 @@ import pytest
 import torch
 from torch import nn
 
+from inpaint.backbones.network import count_network
 from inpaint.backbones.roadmap import (
     STEPS,
     Design,
     Road,
     Stop,
     build_design,
-    count_design,
     draw_road,
     walk_road,
 )
@@ -157,7 +157,10 @@ def test_a_larger_depthwise_kernel_costs_its_area() -> None:
         first = channels // 2 if stage else channels  # it comes before the channels grow
         added += (7**2 - 3**2) * area * (first + (depth - 1) * channels)
     assert large.gigamacs - small.gigamacs == pytest.approx(added / 1e9, rel=1e-9)
-    assert count_design(replace(small.design, kernel=7)) == (large.parameters, large.gigamacs)
+    assert count_network(lambda: build_design(replace(small.design, kernel=7)).eval()) == (
+        large.parameters,
+        large.gigamacs,
+    )
 
 
 def test_the_chart_draws_every_step_within_its_frame() -> None:
