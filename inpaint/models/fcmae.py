@@ -20,15 +20,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from inpaint.layers.convnext import (
-    STEM,
-    Aggregation,
-    GlobalResponseNorm,
-    MakeGrn,
-    MaskedConvNeXt,
-    Normalisation,
-    build_block,
-)
+from inpaint.layers import convnext
+from inpaint.layers.convnext import GlobalResponseNorm, MakeGrn
 from inpaint.layers.transfer import cosine_attention
 from inpaint.layers.transformer import TransformerBlock
 from inpaint.mask import check_pair
@@ -56,9 +49,9 @@ class FcmaePreset:
     """Of attention, for "transformer"."""
     grn: bool = True
     """Global response normalisation; False shows what it is good for."""
-    grn_aggregation: Aggregation = "l2"
+    grn_aggregation: convnext.Aggregation = "l2"
     """See :class:`inpaint.layers.convnext.GlobalResponseNorm`, as for ``grn_normalisation``."""
-    grn_normalisation: Normalisation = "divisive"
+    grn_normalisation: convnext.Normalisation = "divisive"
     attention: Literal["affinity", "none"] = "affinity"
     """As a prior: attend by the similarity of features, or not at all."""
     inverse_temperature: float = formerly("sharpness", default=10.0)
@@ -67,7 +60,7 @@ class FcmaePreset:
     @property
     def patch_size(self) -> int:
         """Side of a patch: one position after the last stage."""
-        return STEM * 2 ** (len(self.depths) - 1)
+        return convnext.STEM * 2 ** (len(self.depths) - 1)
 
 
 class ConvNeXtDecoder(nn.ModuleList):
@@ -76,7 +69,7 @@ class ConvNeXtDecoder(nn.ModuleList):
     rate = 1
 
     def __init__(self, width: int, depth: int, grn: MakeGrn | None) -> None:
-        super().__init__(build_block(width, grn) for _ in range(depth))
+        super().__init__(convnext.build_block(width, grn) for _ in range(depth))
 
     def forward(self, latent: Tensor, stages: Sequence[Tensor]) -> Tensor:
         """Map ``(B, E, h, w)`` to the same shape."""
@@ -137,7 +130,7 @@ class FullyConvolutionalAutoencoder(PatchAutoencoder):
         self.preset = preset
         choices = {"aggregation": preset.grn_aggregation, "normalisation": preset.grn_normalisation}
         grn = partial(GlobalResponseNorm, **choices) if preset.grn else None
-        self.encoder = MaskedConvNeXt(preset.depths, preset.widths, grn)
+        self.encoder = convnext.MaskedConvNeXt(preset.depths, preset.widths, grn)
         self.to_decoder = nn.Conv2d(preset.widths[-1], preset.decoder_width, 1)
         self.mask_token = nn.Parameter(torch.zeros(1, preset.decoder_width, 1, 1))
         width, depth = preset.decoder_width, preset.decoder_depth

@@ -93,7 +93,7 @@ def _draw_stroke(mask: NDArray[np.uint8], stroke: Stroke) -> None:
         cv2.circle(mask, tuple(map(int, point)), radius, colour, -1, cv2.LINE_8, _SHIFT)
 
 
-def grow_holes(holes: Holes, pixels: int | None) -> Holes:
+def grow(holes: Holes, pixels: int | None) -> Holes:
     """Grow holes by so many pixels, as ``inpaint run --dilate`` does; None is its default, for thick holes.
 
     Negative numbers shrink, but not from the photo's edge: a hole goes on beyond it.

@@ -19,15 +19,8 @@ from inpaint.fills.holes import default_dilation, find_hole
 from inpaint.images import WRITABLE_FORMATS, ImageFile, read_file, write_file, write_image
 from inpaint.images.depth import Pixels, find_range
 from inpaint.inspect import Inspection
-from inpaint.web.masks import (
-    Drawing,
-    Holes,
-    draw,
-    grow_holes,
-    mask_image,
-    read_masks_of,
-    tell_doubt,
-)
+from inpaint.web import masks
+from inpaint.web.masks import Drawing, Holes
 
 PREVIEW_SIDE = 2048
 _LONGEST_NAME = 60
@@ -160,7 +153,7 @@ class Photo:
 
     def holes(self, drawing: Drawing) -> Holes:
         """What was drawn, at the photo's full size, grown as asked."""
-        return grow_holes(draw(drawing, self.height, self.width, self.layer), drawing.grow)
+        return masks.grow(masks.draw(drawing, self.height, self.width, self.layer), drawing.grow)
 
     def layer(self, key: str) -> Holes:
         """A mask that was stored."""
@@ -178,9 +171,9 @@ class Photo:
 
     def add_mask(self, path: Path) -> dict[str, str]:
         """Take a mask file of the photo's size as a layer; its ``id``, and a ``warning`` if it is doubted."""
-        mask = read_masks_of(path, (self.width, self.height), self.limits.pixels)[0]
+        mask = masks.read_masks_of(path, (self.width, self.height), self.limits.pixels)[0]
         holes = find_hole(mask, 0)  # with its soft rim
-        return {"id": self.add_layer(holes), "warning": tell_doubt(self.render(None), mask, holes)}
+        return {"id": self.add_layer(holes), "warning": masks.tell_doubt(self.render(None), mask, holes)}
 
     def new_file(self, suffix: str) -> tuple[str, Path]:
         """A place for a file that the browser may get, and its id."""
@@ -211,7 +204,7 @@ class Photo:
             result = self.render(fill)
             file.fill(
                 lambda shown, _: Image.fromarray(result) if isinstance(shown, Image.Image) else result,
-                [mask_image(holes), *others],
+                [masks.mask_image(holes), *others],
             )
         return path, write_file(file, path)
 

@@ -14,21 +14,10 @@ from pydantic import validate_call
 from inpaint.errors import InpaintError
 from inpaint.fills.holes import find_hole
 from inpaint.images import write_file
+from inpaint.web import masks
 from inpaint.web.fills import Fills
 from inpaint.web.jobs import Job, Jobs
-from inpaint.web.masks import (
-    Drawing,
-    Growth,
-    Holes,
-    Placing,
-    draw,
-    grow_holes,
-    mask_image,
-    place,
-    read_masks_of,
-    require_holes,
-    tell_doubt,
-)
+from inpaint.web.masks import Drawing, Growth, Holes, Placing
 from inpaint.web.photos import Limits, Photo, read_upload, result_name, suffix_of
 from inpaint.web.workspace import Workspace
 
@@ -58,11 +47,11 @@ class Service:
         self, photo: Photo, holes: Holes, model: str, parent: str | None, visitor: str, job: Job
     ) -> dict[str, Any]:
         """Fill holes of a photo, or of an earlier fill of it; gives what :meth:`Photo.describe_fill` does."""
-        mask = mask_image(require_holes(holes))
+        mask = masks.mask_image(masks.require_holes(holes))
         job.tell("Loading the model")
         pipeline = self.fills.pipeline(model)
         pixels = photo.render(parent)
-        job.warning = tell_doubt(pixels, mask, holes)
+        job.warning = masks.tell_doubt(pixels, mask, holes)
         with self.computing:
             job.tell("Filling")
             start = time.perf_counter()
@@ -89,14 +78,14 @@ class Service:
 
         The job's outcome grows: ``results`` holds the fill or the error of each photo that is done.
         """
-        holes = draw(drawing, drawn_on.height, drawn_on.width, drawn_on.layer)
+        holes = masks.draw(drawing, drawn_on.height, drawn_on.width, drawn_on.layer)
         results: dict[str, Any] = {}
         for done, key in enumerate(keys):
             job.tell(f"{done} of {len(keys)} photos", done / len(keys))
             self.workspace.keep_photos(keys)  # those that wait long, too
             try:
                 photo = self.workspace.find(key)
-                placed = grow_holes(place(holes, photo.height, photo.width, placing), drawing.grow)
+                placed = masks.grow(masks.place(holes, photo.height, photo.width, placing), drawing.grow)
                 results[key] = {"fill": self.fill(photo, placed, model, None, visitor, Job(key, visitor))}
             except InpaintError as error:
                 job.check()
@@ -123,9 +112,9 @@ class Service:
         """
         self.fills.require(model)
         file = read_upload(image, self.limits)
-        masks = read_masks_of(mask, file.size, self.limits.pixels)
+        pages = masks.read_masks_of(mask, file.size, self.limits.pixels)
         if grow is not None and grow < 0:
-            masks = [mask_image(grow_holes(find_hole(one, 0), grow)) for one in masks]
+            pages = [masks.mask_image(masks.grow(find_hole(page, 0), grow)) for page in pages]
         dilate = None if grow is None else max(0, grow)
         folder = self.workspace.new_path()
         path = folder / result_name(image.name, ".png" if download_as == "png" else suffix_of(file))
@@ -133,7 +122,7 @@ class Service:
         def work(_: Job) -> dict[str, Any]:
             pipeline = self.fills.pipeline(model)
             with self.computing:
-                file.fill(partial(pipeline, dilate=dilate), masks)
+                file.fill(partial(pipeline, dilate=dilate), pages)
             notes = write_file(file, path)
             self.workspace.charge(visitor, path.stat().st_size)
             return {"notes": notes}

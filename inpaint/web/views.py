@@ -10,14 +10,8 @@ from fastapi import APIRouter
 from PIL import Image
 from pydantic import Field
 
-from inpaint.backbones.network import (
-    LoadedBackbone,
-    count_backbone,
-    feature_sheet,
-    load_backbone,
-    look_at,
-    random_backbone,
-)
+from inpaint.backbones import network
+from inpaint.backbones.network import LoadedBackbone
 from inpaint.backbones.registry import find_backbone
 from inpaint.backbones.roadmap import draw_road, walk_road
 from inpaint.backbones.speed import measure_speeds
@@ -30,7 +24,7 @@ from inpaint.web.routes import Answer, Asking, Pixel, ThePhoto
 
 RATIOS = (0.5, 0.75, 0.9)
 _SIDE = 1024
-_random_backbone = lru_cache(maxsize=4)(random_backbone)
+_random_backbone = lru_cache(maxsize=4)(network.random_backbone)
 _IMAGES = ("masked", "reconstruction", "original", "with_prior", "without_prior", "difference")
 
 router = APIRouter(prefix="/api", include_in_schema=False)
@@ -118,7 +112,7 @@ def _backbones(photo: ThePhoto, asking: Asking, wanted: BackboneRequest) -> Answ
         columns = []
         for index, backbone in enumerate(map(find_backbone, wanted.names)):
             job.tell(f"Running {backbone.title}", index / len(wanted.names))
-            loaded = load_backbone(backbone, fetch=service.allow_downloads)
+            loaded = network.load_backbone(backbone, fetch=service.allow_downloads)
             with service.computing:
                 columns.append(_look_at_backbone(photo, image, loaded))
         return {"columns": columns}
@@ -135,10 +129,10 @@ def _roadmap(asking: Asking) -> Answer:
 def _look_at_backbone(photo: Photo, image: Image.Image, loaded: LoadedBackbone) -> dict[str, Any]:
     """What one network sees, and its figures; its channels' distance beside that of random weights."""
     backbone = loaded.backbone
-    seen = look_at(loaded, image)
+    seen = network.look_at(loaded, image)
     (speed,) = measure_speeds([loaded.network])
-    random = look_at(_random_backbone(backbone), image).collapse
-    parameters, gigamacs = count_backbone(backbone)
+    random = network.look_at(_random_backbone(backbone), image).collapse
+    parameters, gigamacs = network.count_backbone(backbone)
     facts = {
         "Parameters": f"{parameters:.1f} M",
         "MACs at 224 x 224": f"{gigamacs:.2f} G",
@@ -148,7 +142,7 @@ def _look_at_backbone(photo: Photo, image: Image.Image, loaded: LoadedBackbone) 
     }
     stages = [
         {
-            "image": photo.add_image(feature_sheet(stage)),
+            "image": photo.add_image(network.feature_sheet(stage)),
             "shape": list(stage.shape),
             "distance": distance,
             "random_distance": of_random,

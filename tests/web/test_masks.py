@@ -8,7 +8,7 @@ from PIL import Image
 from pydantic import ValidationError
 
 from inpaint.errors import MaskError
-from inpaint.web.masks import Drawing, draw, grow_holes, place, read_masks_of, require_holes
+from inpaint.web.masks import Drawing, draw, grow, place, read_masks_of, require_holes
 
 
 def no_layer(key: str) -> np.ndarray:
@@ -65,14 +65,14 @@ def test_growing_is_by_a_square(pixels: int) -> None:
     apart = np.argwhere(np.ones((40, 50)))[:, None] - target[None]
     distance = np.abs(apart).max(axis=2).min(axis=1).reshape(40, 50)
     expected = distance <= pixels if pixels > 0 else distance > -pixels if pixels else holes
-    assert np.array_equal(grow_holes(holes, pixels), expected)
+    assert np.array_equal(grow(holes, pixels), expected)
 
 
 def test_shrinking_does_not_eat_from_the_edge_of_the_photo() -> None:
     holes = np.zeros((60, 60), bool)
     holes[:, :30] = True
-    assert np.array_equal(grow_holes(holes, -5).any(axis=0), np.arange(60) < 25)
-    assert grow_holes(holes, -5)[0, 0] and grow_holes(holes, -5)[59, 10]
+    assert np.array_equal(grow(holes, -5).any(axis=0), np.arange(60) < 25)
+    assert grow(holes, -5)[0, 0] and grow(holes, -5)[59, 10]
 
 
 @pytest.mark.parametrize(
