@@ -134,9 +134,10 @@ _KINDS: dict[str, tuple[type, type]] = {
 
 def describe_preset(model: nn.Module) -> dict[str, Any]:
     """The preset of a model as plain values, for a file header."""
-    for kind, (network, preset) in _KINDS.items():
-        if type(model) is network and isinstance(model.preset, preset):
-            return {"kind": kind, "preset": asdict(model.preset)}
+    preset: Any = getattr(model, "preset", None)
+    for kind, (network, numbers) in _KINDS.items():
+        if type(model) is network and isinstance(preset, numbers):
+            return {"kind": kind, "preset": asdict(preset)}
     raise CheckpointError(f"got a {type(model).__name__}, expected an Inpainter or a masked autoencoder")
 
 

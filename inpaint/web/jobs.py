@@ -23,10 +23,6 @@ class Busy(InpaintError):
     """The queue is full, or one visitor waits for too much."""
 
 
-class Cancelled(InpaintError):
-    """A job was cancelled while it ran."""
-
-
 class Job:
     """One piece of work; its attributes are read by other threads while it runs.
 
@@ -54,9 +50,9 @@ class Job:
         return not self.over.is_set()
 
     def check(self) -> None:
-        """Raise :class:`Cancelled` if somebody cancelled the job."""
+        """Raise InpaintError if somebody cancelled the job."""
         if self.cancelled:
-            raise Cancelled("cancelled")
+            raise InpaintError("cancelled")
 
     def tell(self, note: str, fraction: float | None = None) -> None:
         """Say what the job does now, and how far it is."""

@@ -122,8 +122,8 @@ def _backbones(photo: ThePhoto, asking: Asking, wanted: BackboneRequest) -> Answ
 
 @router.get("/roadmap")
 def _roadmap(asking: Asking) -> Answer:
-    with asking.service.computing:
-        return {"chart": _draw_roadmap()}
+    with asking.service.computing:  # every network is built and counted, the first time
+        return {"chart": draw_road(walk_road("tiny"), "From ResNet-50 to ConvNeXt-T")}
 
 
 def _look_at_backbone(photo: Photo, image: Image.Image, loaded: LoadedBackbone) -> dict[str, Any]:
@@ -151,12 +151,6 @@ def _look_at_backbone(photo: Photo, image: Image.Image, loaded: LoadedBackbone) 
     ]
     told = {"title": backbone.title, "weights": loaded.weights, "missing": loaded.missing}
     return {**told, "guesses": seen.guesses, "stages": stages, "facts": facts}
-
-
-@lru_cache(maxsize=1)
-def _draw_roadmap() -> str:
-    """The steps from ResNet-50 to ConvNeXt-T as SVG; every network is built and counted, once."""
-    return draw_road(walk_road("tiny"), "From ResNet-50 to ConvNeXt-T")
 
 
 def _small(photo: Photo, fill: Fill | None) -> tuple[Image.Image, Holes]:
