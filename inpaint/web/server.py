@@ -50,7 +50,8 @@ class Server:
                 (host, port), family=family, backlog=128, dualstack_ipv6=family == socket.AF_INET6
             )
         except OSError as error:
-            told = f"cannot listen on {host} port {port} ({error.strerror}); choose another with --port"
+            reason = str(error.strerror).partition(" (")[0]  # which repeats the address
+            told = f"cannot listen on {host} port {port} ({reason}); choose another with --port"
             raise InpaintError(told) from error
         name = {"0.0.0.0": "127.0.0.1", "::": "[::1]"}.get(host, f"[{host}]" if ":" in host else host)
         self.url = f"http://{name}:{self._socket.getsockname()[1]}/"
