@@ -31,9 +31,7 @@ class LoadedBackbone:
     """A network in evaluation mode."""
 
     backbone: Backbone
-    network: nn.Module  # takes (B, 3, H, W), normalised by mean and std
-    mean: tuple[float, ...]
-    std: tuple[float, ...]
+    network: nn.Module  # takes (B, 3, H, W), normalised as timm has it
     weights: str | None = None  # where they came from; None for random ones
     missing: str = ""  # why there are no trained weights and where to put them
 
@@ -61,9 +59,7 @@ def random_backbone(backbone: Backbone) -> LoadedBackbone:
     """A backbone with random weights, the same ones each time."""
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)
-        network = build_network(backbone)
-    data = require_timm().data.resolve_model_data_config(network)
-    return LoadedBackbone(backbone, network, tuple(data["mean"]), tuple(data["std"]))
+        return LoadedBackbone(backbone, build_network(backbone))
 
 
 def build_network(backbone: Backbone) -> nn.Module:
@@ -111,7 +107,8 @@ def look_at(loaded: LoadedBackbone, image: Image.Image) -> Sight:
     left, top = (image.width - side) // 2, (image.height - side) // 2
     square = image.convert("RGB").crop((left, top, left + side, top + side))
     square = square.resize((SIZE, SIZE), Image.Resampling.BICUBIC)
-    mean, std = (torch.tensor(values).view(3, 1, 1) for values in (loaded.mean, loaded.std))
+    config = require_timm().data.resolve_model_data_config(loaded.network)
+    mean, std = (torch.tensor(config[name]).view(3, 1, 1) for name in ("mean", "std"))
     pixels = (image_to_tensor(square) - mean) / std
     guesses = []
     if loaded.weights is not None:

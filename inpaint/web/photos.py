@@ -61,7 +61,6 @@ class Fill:
     model: str
     box: Box
     seconds: float
-    share: float
 
 
 class Photo:
@@ -136,7 +135,7 @@ class Photo:
         left, top, width, height = cv2.boundingRect(holes.astype(np.uint8))
         box = top, left, bottom, right = top, left, top + height, left + width
         part, holes_here = result[top:bottom, left:right], holes[top:bottom, left:right]
-        fill = Fill(secrets.token_urlsafe(9), parent, model, box, seconds, float(holes.mean()))
+        fill = Fill(secrets.token_urlsafe(9), parent, model, box, seconds)
         np.savez(self.folder / f"{fill.id}.npz", part=part, holes=np.packbits(holes_here))
         self.fills[fill.id] = fill
         return fill

@@ -17,11 +17,10 @@ from PIL import Image
 from pydantic import Field
 from starlette.concurrency import run_in_threadpool
 
-from inpaint import __version__
 from inpaint.backbones.registry import BACKBONES
 from inpaint.errors import ImageError, InpaintError
 from inpaint.web.jobs import Job, Queue
-from inpaint.web.masks import MOST_GROWTH, Drawing, Key, Placing, Strict, mask_image
+from inpaint.web.masks import Drawing, Key, Placing, Strict, mask_image
 from inpaint.web.photos import GoneError, Photo, encode_view, preview_size, safe_name, view
 from inpaint.web.select import SELECTOR, Rough, select_object
 from inpaint.web.service import Service
@@ -104,12 +103,9 @@ async def _receive(request: Request, path: Path) -> Path:
 def _settings(asking: Asking) -> Answer:
     service = asking.service
     return {
-        "version": __version__,
-        "device": str(service.fills.device),
         **service.fills.describe(),
         "allow_downloads": service.allow_downloads,
         "examples": len(EXAMPLES),
-        "most_growth": MOST_GROWTH,
         "megabytes": service.limits.file_bytes // 2**20,
         "megapixels": service.limits.pixels // 1_000_000,
         "keep_minutes": service.limits.keep_seconds // 60,
