@@ -191,18 +191,6 @@ class InpaintPipeline:
         other._generator = None if self._generator is None else wrap(self._generator)
         return other
 
-    def require_prior(self) -> nn.Module:
-        """The network's prior.
-
-        Raises:
-            InpaintError: it has none.
-        """
-        prior = getattr(self.model, "prior", None)
-        if prior is None:
-            name = self.model.preset.name  # type: ignore[union-attr]
-            raise InpaintError(f"model {name} has no prior to show; choose one that has, such as acr-small")
-        return prior
-
     def _fill_windows(
         self,
         canvas: Canvas,

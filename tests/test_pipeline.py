@@ -245,12 +245,6 @@ def test_the_real_network_keeps_known_pixels_and_repeats_itself_across_threads(
     assert all(not parameter.requires_grad for parameter in tiny.model.parameters())
 
 
-def test_a_model_without_a_prior_says_so() -> None:
-    pipeline = InpaintPipeline(build_inpainter("lama-tiny"), device="cpu")
-    with pytest.raises(InpaintError, match="lama-tiny has no prior"):
-        pipeline.require_prior()
-
-
 def test_refusals_say_what_was_got_and_what_to_do() -> None:
     pipeline = InpaintPipeline(Painter(), device="cpu")
     image, mask = picture("RGB", 20, 30), mask_of(20, 30, (1, 1, 2, 2))

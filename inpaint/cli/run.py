@@ -70,7 +70,7 @@ def run(
 
     from inpaint.images import hole_from_mask, read_file, read_masks, write_file, write_image
     from inpaint.images.modes import to_8_bit, turn_upright
-    from inpaint.inspect import prior_images
+    from inpaint.inspect import prior_images, require_prior
     from inpaint.pipeline import InpaintPipeline, read_hole
     from inpaint.weights.terminal import locate_in_terminal
 
@@ -80,7 +80,7 @@ def run(
     hole = read_hole(source.image(page), masks[page], asked.dilate)  # complains before the model is loaded
     weights = locate_in_terminal(model, "inpainter", accept_licence=accept_licence)
     pipeline = InpaintPipeline.from_pretrained(weights, device=asked.device, precision=asked.precision)
-    prior = pipeline.require_prior() if prior_outputs else None
+    prior = require_prior(pipeline.model) if prior_outputs else None
     start = time.perf_counter()
     settings = {name: options[name] for name in ("dilate", "harmonise", "strict", "refine")}
     source.fill(partial(pipeline, **settings), masks)

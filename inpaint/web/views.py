@@ -16,7 +16,7 @@ from inpaint.backbones.registry import find_backbone
 from inpaint.backbones.roadmap import draw_road, walk_road
 from inpaint.backbones.speed import measure_speeds
 from inpaint.errors import InpaintError
-from inpaint.inspect import Hiding, inspect_fill, reconstruct_hidden, require_autoencoder, view_attention
+from inpaint.inspect import Hiding, inspect_fill, reconstruct_hidden, require_prior, view_attention
 from inpaint.web.jobs import Job
 from inpaint.web.masks import Holes, Key, Strict
 from inpaint.web.photos import Fill, Photo, preview_size, view
@@ -89,7 +89,7 @@ def _patches(photo: ThePhoto, asking: Asking, wanted: InspectRequest) -> Answer:
 
     def work(_: Job) -> Answer:
         pipeline = service.fills.pipeline(wanted.model)
-        prior = require_autoencoder(pipeline.model)
+        prior = require_prior(pipeline.model)
         image, hole = _small(photo, fill)
         options = {"hiding": wanted.hiding, "seed": wanted.seed}
         rows = []
