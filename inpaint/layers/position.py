@@ -27,13 +27,10 @@ class MaskedPositionalEncoding(nn.Module):
     def __init__(self, channels: int, grid: int = 32) -> None:
         super().__init__()
         self.grid = grid
-        self.distance_table: Tensor
-        self.distance_weight: Tensor
-        self.direction_weight: Tensor
-        self.register_buffer("distance_table", sinusoid_table(MAX_DISTANCE + 1, channels), persistent=False)
+        self.distance_table = nn.Buffer(sinusoid_table(MAX_DISTANCE + 1, channels), persistent=False)
         self.direction_table = nn.Parameter(torch.randn(4, channels) * 0.02)
-        self.register_buffer("distance_weight", torch.ones(()))
-        self.register_buffer("direction_weight", torch.ones(()))
+        self.distance_weight = nn.Buffer(torch.ones(()))
+        self.direction_weight = nn.Buffer(torch.ones(()))
 
     def forward(self, mask: Tensor) -> Tensor:
         """Map a mask ``(B, 1, H, W)``, 1 = hole, to an encoding ``(B, C, H, W)``."""

@@ -104,8 +104,7 @@ class TransformerDecoder(nn.Module):
     def __init__(self, grid: tuple[int, int], width: int, depth: int, heads: int) -> None:
         super().__init__()
         self.grid = grid
-        self.positions: Tensor
-        self.register_buffer("positions", sincos_positions(*grid, width), persistent=False)
+        self.positions = nn.Buffer(sincos_positions(*grid, width), persistent=False)
         self.blocks = nn.ModuleList(TransformerBlock(width, heads) for _ in range(depth))
         self.norm = nn.LayerNorm(width, eps=1e-6)
 

@@ -51,7 +51,6 @@ class MaskedAutoencoder(PatchAutoencoder):
     def __init__(self, preset: MaePreset) -> None:
         super().__init__(preset.image_size, preset.patch_size, preset.decoder_width)
         self.preset = preset
-        side, _ = self.grid
         self.embed = nn.Conv2d(3, preset.width, preset.patch_size, stride=preset.patch_size)
         self.encoder = nn.ModuleList(
             TransformerBlock(preset.width, preset.heads, preset.mlp_ratio) for _ in range(preset.depth)
@@ -71,11 +70,9 @@ class MaskedAutoencoder(PatchAutoencoder):
             self.partial_embed = nn.Conv2d(4, preset.decoder_width, preset.patch_size, preset.patch_size)
             self.partial_blend = nn.Parameter(torch.ones(()))
 
-        self.positions: Tensor
-        self.decoder_positions: Tensor
-        self.register_buffer("positions", sincos_positions(side, side, preset.width), persistent=False)
-        decoder_positions = sincos_positions(side, side, preset.decoder_width)
-        self.register_buffer("decoder_positions", decoder_positions, persistent=False)
+        self.positions = nn.Buffer(sincos_positions(*self.grid, preset.width), persistent=False)
+        decoder_positions = sincos_positions(*self.grid, preset.decoder_width)
+        self.decoder_positions = nn.Buffer(decoder_positions, persistent=False)
         self._initialise()
 
     def _initialise(self) -> None:

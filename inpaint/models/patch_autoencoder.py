@@ -45,10 +45,8 @@ class PatchAutoencoder(nn.Module, ABC):
         self.patch_size = patch_size
         self.grid = (side, side)
         self.feature_channels = feature_channels
-        self.mean: Tensor
-        self.std: Tensor
-        self.register_buffer("mean", torch.tensor(IMAGENET_MEAN).view(3, 1, 1), persistent=False)
-        self.register_buffer("std", torch.tensor(IMAGENET_STD).view(3, 1, 1), persistent=False)
+        self.mean = nn.Buffer(torch.tensor(IMAGENET_MEAN).view(3, 1, 1), persistent=False)
+        self.std = nn.Buffer(torch.tensor(IMAGENET_STD).view(3, 1, 1), persistent=False)
 
     @abstractmethod
     def predict_patches(
