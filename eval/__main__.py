@@ -9,9 +9,8 @@ import click
 
 from eval.commands.options import ALIASES
 from eval.commands.recognition import fine_tune, linear_probe
-from eval.commands.score import run, score, validate, weights
+from eval.commands.score import run, score, table, validate, weights
 from eval.commands.studies import ablation, collapse, roadmap
-from eval.commands.table import table
 from inpaint.errors import InpaintError
 
 
@@ -30,6 +29,7 @@ class _Commands(click.Group):
     cls=_Commands,
     context_settings={
         "help_option_names": ["-h", "--help"],
+        "show_default": True,
         "token_normalize_func": lambda name: ALIASES.get(name, name),
     },
 )

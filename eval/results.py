@@ -126,6 +126,8 @@ class Report:
     notes: Mapping[str, str] = field(default_factory=dict)  # models, device, versions: how to repeat it
     images: str | None = None  # folder of the ground truth, for galleries
     masks: str | None = None  # folder or zip of the masks, for galleries
+    resized_to: int | None = None  # side of the square everything was brought to, if it was
+    cycled_masks: bool = False  # masks belong to images by order, not by name
 
     def row(self, name: str) -> Row:
         """The row of that name."""
@@ -133,16 +135,19 @@ class Report:
 
 
 def to_plain(report: Report) -> dict[str, Any]:
-    """A report as plain values for JSON, which knows neither infinity nor NaN: they become text."""
+    """A report as plain values for JSON."""
+    return {"format": FORMAT, **plain(report)}
 
-    def plain(value: Any) -> Any:
-        if isinstance(value, float) and not math.isfinite(value):
-            return str(value)  # "inf", "-inf", "nan": float() reads them back
-        if isinstance(value, Mapping):
-            return {key: plain(entry) for key, entry in value.items()}
-        return [plain(entry) for entry in value] if isinstance(value, (list, tuple)) else value
 
-    return {"format": FORMAT, **plain(dataclasses.asdict(report))}
+def plain(value: Any) -> Any:
+    """Values as JSON has them, which knows neither infinity nor NaN: they become text."""
+    if dataclasses.is_dataclass(value) and not isinstance(value, type):
+        return plain(dataclasses.asdict(value))
+    if isinstance(value, float) and not math.isfinite(value):
+        return str(value)  # "inf", "-inf", "nan": float() reads them back
+    if isinstance(value, Mapping):
+        return {key: plain(entry) for key, entry in value.items()}
+    return [plain(entry) for entry in value] if isinstance(value, (list, tuple)) else value
 
 
 def from_plain(values: Mapping[str, Any]) -> Report:

@@ -135,6 +135,8 @@ def _report(
         notes=notes,
         images=str(task.images),
         masks=str(task.masks),
+        resized_to=task.size,
+        cycled_masks=task.cycled,
     )
 
 

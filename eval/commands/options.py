@@ -2,24 +2,29 @@
 
 from __future__ import annotations
 
+import math
 import tempfile
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 from click.core import ParameterSource
 
-from inpaint.cli.options import device_option
+from inpaint.cli.options import PATH, device_option
 from inpaint.errors import InpaintError
+
+if TYPE_CHECKING:
+    from eval.report.sections import Document
 
 PROTOCOLS = ("standard", "mae-far", "lama")
 ALIASES = {"floors": "baselines", "work": "cache-dir", "feature-networks": "weights", "to": "weights"}
 """Options of the first version, which still work."""
 SECONDS_BETWEEN_LINES = 10.0
-PATH = click.Path(path_type=Path)
+SUFFIXES = (".md", ".json", ".csv", ".html")
+COUNT = click.IntRange(min=1)
 
 
 def reports_option(*suffixes: str) -> Callable[..., Any]:
@@ -31,19 +36,26 @@ def reports_option(*suffixes: str) -> Callable[..., Any]:
                 raise InpaintError(f"got report file {path}; expected a name ending in {', '.join(suffixes)}")
         return reports
 
-    forms = f"{', '.join(suffixes[:-1])} or {suffixes[-1]}"
-    text = f"Report: {forms}; repeatable."
+    text = f"Report: {', '.join(suffixes[:-1])} or {suffixes[-1]}; repeatable."
     return click.option("--out", "reports", type=PATH, multiple=True, callback=check, help=text)
 
 
 def limit_option(least: int) -> Callable[..., Any]:
     """``--limit``, of at least so many images."""
-    return click.option(
-        "--limit", type=click.IntRange(min=least), metavar="N", help="Only N images, evenly spread."
-    )
+    bounds = click.IntRange(min=least)
+    return click.option("--limit", type=bounds, metavar="N", help="Only N images, evenly spread.")
 
 
-SUFFIXES = (".md", ".json", ".csv", ".html")
+def _names_and_folders(_context: Any, _parameter: Any, texts: tuple[str, ...]) -> list[tuple[str, Path]]:
+    pairs = []
+    for text in texts:
+        name, _, folder = text.partition("=")
+        if not (name and folder):
+            raise InpaintError(f"got --pred {text}; expected NAME=DIR, such as lama=results/lama")
+        pairs.append((name, Path(folder)))
+    return pairs
+
+
 baselines_option = click.option(
     "--baselines", is_flag=True, help="Also score the four fills without a network."
 )
@@ -54,6 +66,7 @@ predictions_option = click.option(
     "--pred",
     "predictions",
     multiple=True,
+    callback=_names_and_folders,
     metavar="NAME=DIR",
     help="A method's name in the table, and the folder of its predictions; repeatable.",
 )
@@ -91,11 +104,11 @@ MEASURES_OPTIONS = (
 SET_OPTIONS = (
     click.option("--images", type=PATH, required=True, help="Folder of the ground truth."),
     click.option("--masks", type=PATH, required=True, help="Folder or zip of the masks: white = hole."),
-    click.option("--protocol", type=click.Choice(PROTOCOLS), default=PROTOCOLS[0], show_default=True),
+    click.option("--protocol", type=click.Choice(PROTOCOLS), default=PROTOCOLS[0]),
     baselines_option,
     click.option(
         "--size",
-        type=click.IntRange(min=1),
+        type=COUNT,
         metavar="N",
         help="Crop the ground truth to its centre square and resize it to N x N (Lanczos; masks nearest), as "
         "the published scripts do; otherwise everything is scored at its own size.",
@@ -116,11 +129,14 @@ RUN_OPTIONS = (
 )
 
 
-def write_and_print(content: Any, reports: Sequence[Path], write: Callable, to_markdown: Callable) -> None:
+def write_and_print(document: Document, reports: Sequence[Path]) -> None:
     """Write the reports of a command and print it as Markdown."""
+    from eval.report.files import write_document
+    from eval.report.sections import to_markdown
+
     for path in reports:
-        write(content, path)
-    click.echo(to_markdown(content), nl=False)
+        write_document(document, path)
+    click.echo(to_markdown(document), nl=False)
 
 
 def typed_command() -> str:
@@ -137,14 +153,9 @@ def typed_command() -> str:
     return " ".join(words)
 
 
-def default_cache(cache_dir: Path | None, reports: Sequence[Path]) -> Path | None:
-    """The cache directory asked for, or the place beside the first report; None without either."""
-    return cache_dir or next((path.with_suffix(".cache") for path in reports), None)
-
-
 @contextmanager
 def cache_folder(cache_dir: Path | None, reports: Sequence[Path]) -> Iterator[Path]:
-    """Where a run keeps its values: :func:`default_cache`, or a temporary folder.
+    """Where a run keeps its values: as asked, or beside the first report, or in a temporary folder.
 
     Raises:
         InpaintError: the run was stopped; says how to resume.
@@ -160,6 +171,11 @@ def cache_folder(cache_dir: Path | None, reports: Sequence[Path]) -> Iterator[Pa
         raise InpaintError(f"stopped; the same command resumes from {str(kept)!r}") from None
 
 
+def default_cache(cache_dir: Path | None, reports: Sequence[Path]) -> Path | None:
+    """The cache directory asked for, or the place beside the first report; None without either."""
+    return cache_dir or next((path.with_suffix(".cache") for path in reports), None)
+
+
 @contextmanager
 def shown_progress() -> Iterator[Callable[[str, int, int], None]]:
     """Show progress on stderr while the context lasts: a bar on a terminal, elsewhere a line now and then.
@@ -171,23 +187,17 @@ def shown_progress() -> Iterator[Callable[[str, int, int], None]]:
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
 
     console = Console(stderr=True)
-    told: dict[str, float] = {}
-    bars: dict[str, TaskID] = {}
+    columns = (TextColumn("{task.description}", markup=False), BarColumn(), MofNCompleteColumn())
+    progress = Progress(*columns, TimeRemainingColumn(), console=console, disable=not console.is_terminal)
+    bars, told = dict[str, TaskID](), dict[str, float]()
 
-    def tell(what: str, done: int, total: int) -> None:
-        if what not in told or time.monotonic() - told[what] >= SECONDS_BETWEEN_LINES:
+    def show(what: str, done: int, total: int) -> None:
+        if what not in bars:
+            bars[what] = progress.add_task(what, total=total)
+        progress.update(bars[what], completed=done)
+        if not console.is_terminal and time.monotonic() - told.get(what, -math.inf) >= SECONDS_BETWEEN_LINES:
             click.echo(f"{what}: {done} of {total} images", err=True)
             told[what] = time.monotonic()
 
-    if not console.is_terminal:
-        yield tell
-        return
-    columns = (TextColumn("{task.description}", markup=False), BarColumn(), MofNCompleteColumn())
-    with Progress(*columns, TimeRemainingColumn(), console=console) as progress:
-
-        def show(what: str, done: int, total: int) -> None:
-            if what not in bars:
-                bars[what] = progress.add_task(what, total=total)
-            progress.update(bars[what], completed=done)
-
+    with progress:
         yield show

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import importlib.util
 from collections.abc import Callable, Mapping
+from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import click
 
 from eval.commands.options import (
+    COUNT,
     PATH,
     cache_folder,
     cache_option,
@@ -21,11 +23,7 @@ from eval.commands.options import (
 from inpaint.cli.options import device_option, stack
 from inpaint.errors import InpaintError
 
-if TYPE_CHECKING:
-    from eval.studies.recognition.encoders import Candidate
-    from eval.studies.recognition.outcomes import Outcome
-    from eval.studies.recognition.task import RecognitionTask
-
+AT_LEAST_3 = click.IntRange(min=3)
 _OPTIONS = (
     click.option(
         "--data",
@@ -40,14 +38,9 @@ _OPTIONS = (
     ),
     click.option("--group-column", help="Of the list: rows that share its value are never split."),
     click.option(
-        "--per-class",
-        type=click.IntRange(min=3),
-        metavar="N",
-        help="No more photos of each class, drawn by seed.",
+        "--per-class", type=AT_LEAST_3, metavar="N", help="No more photos of each class, drawn by seed."
     ),
-    click.option(
-        "--folds", type=click.IntRange(min=3), default=5, show_default=True, help="Parts of the split."
-    ),
+    click.option("--folds", type=AT_LEAST_3, default=5, help="Parts of the split."),
     click.option(
         "--model",
         "models",
@@ -56,25 +49,9 @@ _OPTIONS = (
         help="Masked autoencoder, or inpainting network whose prior is one; name or checkpoint; repeatable.",
     ),
     click.option("--random", is_flag=True, help="Also the same networks untrained, and the difference."),
-    click.option(
-        "--size",
-        type=click.IntRange(min=1),
-        help="Side of the images; default: what a network was trained on.",
-    ),
-    click.option(
-        "--seeds",
-        type=click.IntRange(min=1),
-        default=3,
-        show_default=True,
-        help="Runs of whatever is random.",
-    ),
-    click.option(
-        "--seed",
-        type=click.IntRange(min=0),
-        default=0,
-        show_default=True,
-        help="Seed for the split and the runs.",
-    ),
+    click.option("--size", type=COUNT, help="Side of the images; default: what a network was trained on."),
+    click.option("--seeds", type=COUNT, default=3, help="Runs of whatever is random."),
+    click.option("--seed", type=click.IntRange(min=0), default=0, help="Seed for the split and the runs."),
     reports_option(".md", ".json"),
     cache_option,
     device_option,
@@ -89,36 +66,30 @@ def linear_probe(**options: Any) -> None:
     Every photo is tested once, by a probe that learned from the other folds. Features are kept: a run that
     was stopped resumes, and a new checkpoint beside old ones costs its own features only.
     """
-
-    def measure(task: RecognitionTask, candidates: list[Candidate], **how: Any) -> list[Outcome]:
-        from eval.studies.recognition.classifiers import probe_candidates
-
-        return probe_candidates(task, candidates, **how)
+    _check_packages()
+    from eval.studies.recognition.classifiers import probe_candidates
 
     facts = {
         "How": "frozen features, standardised; multinomial logistic regression, its penalty chosen by "
         "cross-validation on the training folds; every photo tested once, by a probe of the other folds",
         "Runs": "a pre-trained encoder is frozen and probed once, a random one with every seed",
     }
-    _measure_and_report("Linear probe", measure, facts, **options)
+    _measure_and_report("Linear probe", probe_candidates, facts, **options)
 
 
 @click.command("fine-tune")
 @stack(*_OPTIONS)
-@click.option("--steps", type=click.IntRange(min=1), default=100, show_default=True, help="Of each run.")
-@click.option("--batch-size", type=click.IntRange(min=2), default=16, show_default=True)
-@click.option("--learning-rate", type=click.FloatRange(min=0, min_open=True), default=1e-3, show_default=True)
+@click.option("--steps", type=COUNT, default=100, help="Of each run.")
+@click.option("--batch-size", type=click.IntRange(min=2), default=16)
+@click.option("--learning-rate", type=click.FloatRange(min=0, min_open=True), default=1e-3)
 def fine_tune(steps: int, batch_size: int, learning_rate: float, **options: Any) -> None:
     """Train the whole encoder on the classes of photos for a few steps, and test it on the first fold.
 
     Every encoder, pre-trained or random, gets the same steps, images and rates, once for each seed. A CUDA
     device multiplies in bfloat16. Finished runs are kept: a command that was stopped resumes.
     """
-
-    def measure(task: RecognitionTask, candidates: list[Candidate], **how: Any) -> list[Outcome]:
-        from eval.studies.recognition.classifiers import FineTuning, fine_tune_candidates
-
-        return fine_tune_candidates(task, candidates, FineTuning(steps, batch_size, learning_rate), **how)
+    _check_packages()
+    from eval.studies.recognition.classifiers import FineTuning, fine_tune_candidates
 
     facts = {
         "How": "the whole encoder and a linear layer on its standardised features, AdamW, "
@@ -126,12 +97,18 @@ def fine_tune(steps: int, batch_size: int, learning_rate: float, **options: Any)
         "first fold, trained on the others",
         "Runs": "one for each seed: random weights, last layer, order and crops of the images",
     }
+    measure = partial(fine_tune_candidates, settings=FineTuning(steps, batch_size, learning_rate))
     _measure_and_report("Fine-tune", measure, facts, **options)
+
+
+def _check_packages() -> None:
+    if importlib.util.find_spec("sklearn") is None:
+        raise InpaintError("the package scikit-learn is not installed; pip install -e '.[eval]'")
 
 
 def _measure_and_report(
     title: str,
-    measure: Callable[..., list[Outcome]],
+    measure: Callable[..., Any],
     facts: Mapping[str, str],
     *,
     data: Path,
@@ -147,13 +124,11 @@ def _measure_and_report(
     **selection: Any,
 ) -> None:
     """Load what the options name, measure, write the reports, print the Markdown."""
-    if importlib.util.find_spec("sklearn") is None:
-        raise InpaintError("the package scikit-learn is not installed; pip install -e '.[eval]'")
     import torch
 
     from eval.scoring import describe_device
     from eval.studies.recognition.encoders import load_candidates
-    from eval.studies.recognition.outcomes import make_report, to_markdown, write_report
+    from eval.studies.recognition.outcomes import recognition_document
     from eval.studies.recognition.task import find_labelled, load_task
     from inpaint.device import choose_device
 
@@ -178,5 +153,6 @@ def _measure_and_report(
         "Device": describe_device(place),
         "SHA-256 of models": ", ".join(hashes),
     }
-    report = make_report(title, outcomes, task, seed=seed, facts={**facts, **repeat})
-    write_and_print(report, reports, write_report, to_markdown)
+    write_and_print(
+        recognition_document(title, outcomes, task, seed=seed, facts={**facts, **repeat}), reports
+    )

@@ -1,4 +1,4 @@
-"""``python -m eval score``, ``run``, ``validate`` and ``weights``."""
+"""``python -m eval score``, ``run``, ``validate``, ``table`` and ``weights``."""
 
 from __future__ import annotations
 
@@ -16,6 +16,7 @@ from eval.commands.options import (
     SUFFIXES,
     baselines_option,
     cache_folder,
+    default_cache,
     limit_option,
     models_option,
     predictions_option,
@@ -25,8 +26,9 @@ from eval.commands.options import (
     weights_option,
     write_and_print,
 )
+from eval.published import read_published
 from inpaint.cli.options import device_option, stack
-from inpaint.errors import InpaintError
+from inpaint.errors import DataError, InpaintError
 
 if TYPE_CHECKING:
     from eval.results import Report
@@ -34,17 +36,15 @@ if TYPE_CHECKING:
 
 @click.command()
 @stack(*SET_OPTIONS, *RUN_OPTIONS, predictions_option)
-def score(predictions: tuple[str, ...], **options: Any) -> None:
+def score(predictions: Sequence[tuple[str, Path]], **options: Any) -> None:
     """Score predictions on disk against the ground truth.
 
     An image, its mask and its predictions have the same name, whatever their suffixes; subfolders are not
     searched. Outside the hole every prediction is replaced by the ground truth before it is measured; the
     report says what it had changed there. A run that was stopped resumes when the same command is given.
     """
-    if not predictions and not options["baselines"]:
-        raise InpaintError("nothing to score; give --pred NAME=DIR or --baselines")
-    folders = [name_and_folder(text) for text in predictions]
-    _print(score_task(folders=folders, **options), options["reports"])
+    _check_work("--pred NAME=DIR", predictions, options["baselines"])
+    _print(_score(predictions=predictions, **options), options["reports"])
 
 
 @click.command()
@@ -55,8 +55,8 @@ def run(models: tuple[str, ...], **options: Any) -> None:
     An image and its mask have the same name, whatever their suffixes; subfolders are not searched. Models
     never see what lies under the hole. A run that was stopped resumes when the same command is given.
     """
-    _check_work(models, options["baselines"])
-    _print(score_task(models=models, **options), options["reports"])
+    _check_work("--model NAME_OR_PATH", models, options["baselines"])
+    _print(_score(models=models, **options), options["reports"])
 
 
 @click.command()
@@ -74,14 +74,57 @@ def validate(
     from eval.tasks.methods import baseline_methods, load_models
     from inpaint.device import choose_device
 
-    _check_work(models, baselines)
-
+    _check_work("--model NAME_OR_PATH", models, baselines)
     place = choose_device(device)
     # All models are loaded before any is scored: a wrong name must not cost the minutes before it.
     rows = (baseline_methods() if baselines else []) + load_models(models, place)
     with shown_progress() as on_progress:
         report = validate_methods(methods=rows, device=place, on_progress=on_progress, **options)
     _print(report, reports)
+
+
+@click.command()
+@click.argument("name", type=click.Choice(tuple(read_published())))
+@click.option("--data", type=PATH, help="Folder with gt/, mask/ and pred/METHOD/ in it.")
+@predictions_option
+@models_option
+@click.option(
+    "--report",
+    "earlier",
+    type=PATH,
+    multiple=True,
+    help="JSON report of score or run, in place of --data; one for each protocol.",
+)
+@stack(*RUN_OPTIONS)
+def table(
+    name: str,
+    data: Path | None,
+    predictions: Sequence[tuple[str, Path]],
+    models: tuple[str, ...],
+    earlier: tuple[Path, ...],
+    **options: Any,
+) -> None:
+    """Print our rows beside those of a published table.
+
+    DATA/gt and DATA/mask hold images and masks of equal names, DATA/pred/METHOD what a method made of them.
+    All is scored twice, by the definitions of the print and by the standard ones, at the size of the table;
+    the four fills without a network are always among the rows. What was not measured is a dash, with the
+    reason; nothing is copied from the print.
+    """
+    from eval.report.comparison import Comparison, comparison_document
+
+    published = read_published()[name]
+    protocols = tuple(dict.fromkeys(("standard", published.protocol.scored_as)))
+    if earlier and not (data or predictions or models):
+        reports = _read_reports(earlier, protocols)
+    elif data and not earlier:
+        inside = sorted(p for p in (data / "pred").glob("*") if p.is_dir() and p.name[0] != ".")
+        options["predictions"] = [*((path.name, path) for path in inside), *predictions]
+        options |= {"images": data / "gt", "masks": data / "mask", "size": published.size, "models": models}
+        reports = {protocol: _score_for_table(protocol, **options) for protocol in protocols}
+    else:
+        raise InpaintError("got nothing to score, or too much; give --data ROOT, or only --report FILE.json")
+    write_and_print(comparison_document(Comparison(published, reports)), options["reports"])
 
 
 @click.command()
@@ -107,7 +150,7 @@ def weights(fetch: bool, weights: tuple[Path, ...]) -> None:
             click.echo(f"  {file.name}: not here; {where}\n  sha256 {file.sha256}")
 
 
-def score_task(
+def _score(
     *,
     images: Path,
     masks: Path,
@@ -116,15 +159,12 @@ def score_task(
     reports: tuple[Path, ...],
     cache_dir: Path | None,
     device: str,
-    folders: Sequence[tuple[str, Path]] = (),
+    predictions: Sequence[tuple[str, Path]] = (),
     models: Sequence[str] = (),
     save: Path | None = None,
     **options: Any,
 ) -> Report:
-    """Score baselines, image files made elsewhere (names and folders) and models, in this order.
-
-    The other arguments are the options of ``SET_OPTIONS`` and ``RUN_OPTIONS``.
-    """
+    """Score baselines, image files made elsewhere and models, in this order, as the options say."""
     from eval.measures.build import build_measures
     from eval.scoring import score
     from eval.tasks.methods import Method, baseline_methods, check_names, load_models
@@ -135,7 +175,7 @@ def score_task(
     choice = {name: options.pop(name) for name in ("weights", "lpips", "fid")}
     task = find_task(images, masks, **options)
     methods = baseline_methods() if baselines else []
-    for name, folder in folders:
+    for name, folder in predictions:
         files = find_predictions(folder, task, allow_missing=options["allow_missing"])
         methods.append(Method(name, "files", files, files.fingerprint))
     methods += load_models(models, place)
@@ -146,25 +186,38 @@ def score_task(
         return score(task, methods, measures, protocol=protocol, on_progress=on_progress, **where)
 
 
-def name_and_folder(text: str) -> tuple[str, Path]:
-    """What ``--pred`` names.
-
-    Raises:
-        InpaintError: it is not NAME=DIR.
-    """
-    name, separator, folder = text.partition("=")
-    if not (name and separator and folder):
-        raise InpaintError(f"got --pred {text}; expected NAME=DIR, such as lama=results/lama")
-    return name, Path(folder)
+def _score_for_table(protocol: str, *, cache_dir: Path | None, **options: Any) -> Report:
+    """Score everything by one protocol, in a cache of its own; fills are kept where a page will show them."""
+    root = default_cache(cache_dir, options["reports"])
+    shown = protocol == "standard" and any(path.suffix == ".html" for path in options["reports"])
+    where = {"cache_dir": root and root / protocol, "save": root / "images" if root and shown else None}
+    return _score(protocol=protocol, baselines=True, **where, **options)
 
 
-def _check_work(models: tuple[str, ...], baselines: bool) -> None:
-    if not models and not baselines:
-        raise InpaintError("nothing to score; give --model NAME_OR_PATH or --baselines")
+def _read_reports(paths: Sequence[Path], protocols: Sequence[str]) -> dict[str, Report]:
+    """Earlier reports by protocol, of one set of images and masks."""
+    from eval.results import read_report
+
+    reports: dict[str, Report] = {}
+    for path in paths:
+        report = read_report(path)
+        if report.protocol not in protocols or report.protocol in reports:
+            got, expected = report.protocol, " and ".join(protocols)
+            raise DataError(f"{path} is a report by the {got} protocol; expected one each of {expected}")
+        reports[report.protocol] = report
+    if len({(report.images_hash, report.masks_hash) for report in reports.values()}) > 1:
+        raise DataError(
+            f"the reports {', '.join(map(str, paths))} are of other images or masks than each other"
+        )
+    return reports
+
+
+def _check_work(option: str, given: Sequence[Any], baselines: bool) -> None:
+    if not given and not baselines:
+        raise InpaintError(f"nothing to score; give {option} or --baselines")
 
 
 def _print(report: Report, reports: Sequence[Path]) -> None:
-    from eval.report.files import write_report
-    from eval.report.sections import to_markdown
+    from eval.report.sections import report_document
 
-    write_and_print(report, reports, write_report, to_markdown)
+    write_and_print(report_document(report), reports)

@@ -8,6 +8,7 @@ from pathlib import Path
 import click
 
 from eval.commands.options import (
+    COUNT,
     PATH,
     SUFFIXES,
     limit_option,
@@ -22,23 +23,13 @@ from inpaint.errors import InpaintError
 
 @click.command()
 @click.option("--data", type=PATH, required=True, help="Training data folder; configs find it as ${DATA}.")
-@click.option(
-    "--configs", type=PATH, default=Path("configs/ablation"), show_default=True, help="Folder of the rows."
-)
+@click.option("--configs", type=PATH, default=Path("configs/ablation"), help="Folder of the rows.")
 @click.option("--rows", help="Only these, with commas between; the base is always scored beside them.")
 @click.option(
     "--images",
-    type=click.IntRange(min=1),
+    type=COUNT,
     metavar="N",
     help="Budget of each row, in place of the configs'; such runs get folders of their own.",
-)
-@click.option(
-    "--jobs",
-    type=click.IntRange(min=1),
-    default=1,
-    show_default=True,
-    metavar="N",
-    help="Runs at the same time, each with its share of the CPU cores.",
 )
 @stack(limit_option(2), reports_option(*SUFFIXES))
 @click.option("--device", type=DEVICE, metavar="DEVICE", help="Without it training follows the configs.")
@@ -48,7 +39,6 @@ def ablation(
     rows: str | None,
     images: int | None,
     limit: int | None,
-    jobs: int,
     reports: tuple[Path, ...],
     device: str | None,
 ) -> None:
@@ -57,7 +47,7 @@ def ablation(
     What is trained already is only scored, and a run that was stopped goes on.
     """
     from eval.studies.ablation import plan_ablation, score_ablation, train_ablation
-    from eval.studies.ablation_report import to_markdown, write_ablation
+    from eval.studies.ablation_report import ablation_document
     from inpaint.device import choose_device
 
     place = choose_device(device or "auto")
@@ -65,12 +55,11 @@ def ablation(
     wanted = [row.strip() for row in rows.split(",")] if rows else []
     plan = plan_ablation(configs, wanted, images=images, device=device)
     with shown_progress() as on_progress:
-        train_ablation(plan, on_progress, jobs=jobs)
+        train_ablation(plan, on_progress)
     with shown_progress() as on_progress:
-        result = score_ablation(
-            plan, data, place, limit=limit, command=typed_command(), on_progress=on_progress
-        )
-    write_and_print(result, reports, write_ablation, to_markdown)
+        how = {"limit": limit, "command": typed_command(), "on_progress": on_progress}
+        report, costs = score_ablation(plan, data, place, **how)
+    write_and_print(ablation_document(report, costs), reports)
 
 
 @click.command()
@@ -83,9 +72,7 @@ def ablation(
     help="Checkpoint of inpaint train fcmae, or of a network on top of one; repeatable.",
 )
 @click.option("--images", type=PATH, required=True, help="Folder of images.")
-@click.option(
-    "--limit", type=click.IntRange(min=1), default=64, show_default=True, help="So many, evenly spread."
-)
+@click.option("--limit", type=COUNT, default=64, help="So many, evenly spread.")
 @device_option
 def collapse(models: tuple[Path, ...], images: Path, limit: int, device: str) -> None:
     """Print the mean cosine distance of channels in every block, after GELU and after GRN.
@@ -94,7 +81,7 @@ def collapse(models: tuple[Path, ...], images: Path, limit: int, device: str) ->
     seen whole.
     """
     from eval.report.sections import table_to_markdown
-    from eval.studies.collapse import collapse_table, measure_collapse
+    from eval.studies.convnext import collapse_table, measure_collapse
     from eval.tasks.methods import short_names
     from eval.tasks.pairs import list_images
     from eval.tasks.stream import image_tensor
@@ -115,22 +102,19 @@ def collapse(models: tuple[Path, ...], images: Path, limit: int, device: str) ->
 
 
 @click.command()
-@click.option("--json", "plain", type=PATH, metavar="FILE", help="Also write everything, unrounded.")
 @click.option("--chart", type=PATH, metavar="FILE.svg", help="Also draw the road to ConvNeXt-T.")
-def roadmap(plain: Path | None, chart: Path | None) -> None:
+def roadmap(chart: Path | None) -> None:
     """Build and count every step from ResNet to ConvNeXt, beside what the paper prints.
 
     Both roads, as Markdown: ResNet-50 to ConvNeXt-T, ResNet-200 to ConvNeXt-B. Nothing is trained.
     """
-    from eval.report.files import to_json, write_text
-    from eval.studies.roadmap import TITLES, road_to_markdown, road_to_plain
+    from eval.report.files import write_text
+    from eval.studies.convnext import TITLES, road_to_markdown
     from inpaint.backbones.roadmap import draw_road, walk_road
 
     if chart is not None and chart.suffix.lower() != ".svg":
         raise InpaintError(f"got chart file {chart}; expected a name ending in .svg")
     text = road_to_markdown()
-    if plain is not None:
-        write_text(to_json(road_to_plain()), plain)
     if chart is not None:
         write_text(draw_road(walk_road("tiny"), TITLES["tiny"]), chart)
     click.echo(text, nl=False)

@@ -91,18 +91,19 @@ def bins_of(images: Sequence[ImageScores], columns: Sequence[Column]) -> tuple[B
     return tuple(bins)
 
 
-def paired_difference(row: Row, other: Row, column: Column) -> Value | None:
+def paired_difference(row: Row, other: Row, column: Column) -> Difference | None:
     """``row`` minus ``other`` in one measure, image by image over those that both have.
 
-    There is a paired interval where the measure is of single images. None where one of them was not measured,
-    where they share no image, or where a measure of the whole set was taken of different images.
+    None where one of them was not measured, where they share no image, or where a measure of the whole set
+    was taken of different images.
     """
     if column.key not in row.values or column.key not in other.values:
         return None
     if column.of_set:
         if row.missing != other.missing:
             return None
-        return Value(row.values[column.key].value - other.values[column.key].value)
+        value = Value(row.values[column.key].value - other.values[column.key].value)
+        return Difference(column, other.name, value, verdict_of(value, column))
     others = {image.stem: image.values for image in other.images}
     pairs = [
         (image.values[column.key], others[image.stem][column.key])
@@ -114,7 +115,8 @@ def paired_difference(row: Row, other: Row, column: Column) -> Value | None:
     first, second = np.array(pairs, dtype=np.float64).T
     # Equal values differ by zero, also where both images were filled perfectly (infinity minus infinity).
     differences = np.subtract(first, second, out=np.zeros_like(first), where=first != second)
-    return Value(float(differences.mean()), *bootstrap_interval(differences))
+    value = Value(float(differences.mean()), *bootstrap_interval(differences))
+    return Difference(column, other.name, value, verdict_of(value, column))
 
 
 def verdict_of(value: Value, column: Column) -> str:
@@ -125,7 +127,7 @@ def verdict_of(value: Value, column: Column) -> str:
     low, high = value.low, value.high
     if value.value == 0 or (low is not None and high is not None and low <= 0 <= high):
         return NOISE
-    return BETTER if (value.value if column.higher_is_better else -value.value) > 0 else WORSE
+    return BETTER if (value.value > 0) == column.higher_is_better else WORSE
 
 
 def best_row(rows: Sequence[Row], column: Column) -> Row | None:
@@ -136,24 +138,19 @@ def best_row(rows: Sequence[Row], column: Column) -> Row | None:
     return max(measured, key=lambda row: sign * values[row.name], default=None)
 
 
-def against_baselines(report: Report) -> dict[str, tuple[Difference, ...]]:
+def against_baselines(report: Report) -> dict[str, list[Difference]]:
     """Compare every method that is no baseline with the best baseline of each measure, image by image.
 
     Returns:
         By the method's name, in the order of the report's columns; empty without baselines.
     """
     baselines = [row for row in report.rows if row.kind == "baseline"]
+    best = [(column, best_row(baselines, column)) for column in report.columns]
     compared = {}
     for row in report.rows if baselines else ():
-        if row.kind == "baseline":
-            continue
-        found = []
-        for column in report.columns:
-            baseline = best_row(baselines, column)
-            value = None if baseline is None else paired_difference(row, baseline, column)
-            if baseline is not None and value is not None:
-                found.append(Difference(column, baseline.name, value, verdict_of(value, column)))
-        compared[row.name] = tuple(found)
+        if row.kind != "baseline":
+            found = [paired_difference(row, other, column) for column, other in best if other is not None]
+            compared[row.name] = [difference for difference in found if difference is not None]
     return compared
 
 

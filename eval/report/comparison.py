@@ -1,4 +1,4 @@
-"""Our rows beside the printed ones of a paper's table: as a table, in words, as CSV and as plain data."""
+"""Our rows beside the printed ones of a paper's table, and what sets the two apart."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from decimal import Decimal
 from typing import Any
 
 from eval.published import PublishedColumn, PublishedRow, PublishedTable
-from eval.report.sections import Section, against_of, details_of, sections_to_markdown, warnings_of
+from eval.report.sections import Document, Section, against_of, warnings_of
 from eval.report.tables import (
     DASH,
     Cell,
@@ -18,13 +18,12 @@ from eval.report.tables import (
     interval_fields,
     remark_of,
     scores_table,
+    text_line,
     value_cell,
-    write_csv,
 )
 from eval.results import Column, Report, Row, Value, to_plain
 
 STANDARD = "standard"
-FORMAT = 1
 CLOSE_HOLE_RATIOS = 0.02  # masks closer than this in their mean may be the same
 
 
@@ -85,12 +84,36 @@ class Comparison:
     def ours(self, facet: Facet, row: Row) -> tuple[Column, Value] | None:
         """Our value and how it is printed; None where it was not measured."""
         report = self.reports.get(facet.protocol)
-        if report is None:
-            return None
-        column = next((column for column in report.columns if column.key == facet.name), None)
-        values = next((other.values for other in report.rows if other.name == row.name), {})
-        value = values.get(facet.name)
-        return None if column is None or value is None else (column, value)
+        for column in report.columns if report else ():
+            for other in report.rows if report else ():
+                if (column.key, other.name) == (facet.name, row.name) and facet.name in other.values:
+                    return column, other.values[facet.name]
+        return None
+
+
+def comparison_document(comparison: Comparison) -> Document:
+    """The table, what sets our numbers apart, why cells are empty, traps, and our rows in full."""
+    table, main = comparison.table, comparison.main
+    sections = [
+        Section(table.title, table=comparison_table(comparison)),
+        Section("Not the same task", entries=tuple(_task_differences(table, main)), is_warning=True),
+    ]
+    if reasons := _reasons(comparison):
+        sections.append(Section("Where there is a dash", entries=reasons))
+    traps = tuple(("", trap) for trap in (*table.protocol.traps, *table.traps))
+    sections.append(Section("The printed numbers", text=f"{table.source}.", entries=traps))
+    sections += warnings_of(main)
+    sections.append(Section(f"Our rows by the {main.protocol} protocol", table=scores_table(main)))
+    sections += against_of(main)
+    entries = []
+    for method in {row.method: table.methods[row.method] for row in table.rows}.values():
+        page = f" How to make its images: {method.page}" if method.page else ""
+        entries.append((method.label, f"{method.name}. {method.paper}.{page}"))
+    sections.append(Section("The printed methods", entries=tuple(entries)))
+    title, lines = f"{table.title}: ours beside the printed", comparison_lines(comparison)
+    plain = {"format": 2, "table": table.key, "source": table.source, "rows": lines}
+    plain["reports"] = {name: to_plain(report) for name, report in comparison.reports.items()}
+    return Document(title, sections, plain, lines, main)
 
 
 def comparison_table(comparison: Comparison) -> Table:
@@ -103,84 +126,35 @@ def comparison_table(comparison: Comparison) -> Table:
     n = "?" if comparison.table.n is None else str(comparison.table.n)
     for row in comparison.table.rows:
         values = [comparison.printed(facet, row) for facet in comparison.facets]
-        cells = (Cell(n), *(Cell(DASH if value is None else str(value)) for value in values))
-        lines.append(Line(row.label, "published", cells))
+        texts = (n, *(DASH if value is None else str(value) for value in values))
+        lines.append(text_line(row.label, texts, "published"))
     return Table(("method", "N", *(facet.heading for facet in comparison.facets)), tuple(lines))
 
 
-def comparison_sections(comparison: Comparison) -> list[Section]:
-    """The table, what sets our numbers apart, why cells are empty, traps, and our rows in full."""
-    table, main = comparison.table, comparison.main
-    sections = [Section(table.title, table=comparison_table(comparison))]
-    sections.append(
-        Section("Not the same task", entries=tuple(_task_differences(table, main)), is_warning=True)
-    )
-    if reasons := _reasons(comparison):
-        sections.append(Section("Where there is a dash", entries=reasons))
-    traps = tuple(("", trap) for trap in (*table.protocol.traps, *table.traps))
-    sections.append(Section("The printed numbers", text=f"{table.source}.", entries=traps))
-    sections += warnings_of(main)
-    sections.append(Section(f"Our rows by the {main.protocol} protocol", table=scores_table(main)))
-    sections += against_of(main)
-    entries = []
-    for method in {row.method: table.methods[row.method] for row in table.rows}.values():
-        page = f" How to make its images: {method.page}" if method.page else ""
-        entries.append((method.label, f"{method.name}. {method.paper}.{page}"))
-    return [*sections, Section("The printed methods", entries=tuple(entries))]
-
-
-def comparison_to_markdown(comparison: Comparison) -> str:
-    """Our rows beside the printed ones, what compares and what does not, and our report below."""
-    return sections_to_markdown([*comparison_sections(comparison), *details_of(comparison.main)])
-
-
-def comparison_to_csv(comparison: Comparison) -> str:
-    """One line for each row, ours first, with the intervals beside our values."""
+def comparison_lines(comparison: Comparison) -> list[dict[str, Any]]:
+    """One line for each row, ours first, with intervals; printed values are text, with the print's digits."""
     lines = []
     for row in comparison.rows:
         line: dict[str, Any] = {"method": row.name, "kind": row.kind, "n": images_of(row, comparison.main)}
         for facet in comparison.facets:
             ours = comparison.ours(facet, row)
-            line |= interval_fields(facet.key, None if ours is None else ours[1])
+            line |= interval_fields(facet.key, ours and ours[1])
         lines.append(line)
     for row in comparison.table.rows:
         line = {"method": row.label, "kind": "published", "n": comparison.table.n}
         for facet in comparison.facets:
-            line |= interval_fields(facet.key, None) | {facet.key: comparison.printed(facet, row)}
+            value = comparison.printed(facet, row)
+            line |= interval_fields(facet.key, None) | {facet.key: None if value is None else str(value)}
         lines.append(line)
-    return write_csv(lines)
-
-
-def comparison_to_plain(comparison: Comparison) -> dict[str, Any]:
-    """Everything as plain values for JSON; the reports in the form that ``eval.results.from_plain`` reads."""
-    table = comparison.table
-    rows = []
-    for row in table.rows:
-        values = {facet.key: comparison.printed(facet, row) for facet in comparison.facets}
-        numbers = {key: str(value) for key, value in values.items() if value is not None}
-        rows.append({"label": row.label, "method": row.method, **numbers})
-    return {
-        "format": FORMAT,
-        "table": table.key,
-        "published": {
-            "source": table.source,
-            "n": table.n,
-            "images": table.images,
-            "masks": table.masks,
-            "rows": rows,
-        },
-        "reports": {name: to_plain(report) for name, report in comparison.reports.items()},
-    }
+    return lines
 
 
 def _task_differences(table: PublishedTable, report: Report) -> Iterable[tuple[str, str]]:
     """What sets our numbers apart from the printed ones, beside the methods themselves."""
     if table.n != report.n:
         theirs = "the printed rows' is not known" if table.n is None else f"{table.n:,} printed"
-        yield (
-            "N",
-            f"{report.n:,} images here, {theirs}. FID falls as N grows: compare it with no printed one.",
-        )
+        falls = "FID falls as N grows: compare it with no printed one."
+        yield "N", f"{report.n:,} images here, {theirs}. {falls}"
     if report.size != (size := f"{table.size} x {table.size}"):
         yield "Size", f"{report.size} here, {size} printed: no measure compares."
     yield "Images", f"hash {report.images_hash[:16]} here; printed: {table.images}."

@@ -1,57 +1,50 @@
-"""Reports on disk: the suffix chooses the form, and a file is written whole or not at all."""
+"""Documents on disk: Markdown, JSON, CSV, or one HTML file that asks for nothing else; written whole."""
 
 from __future__ import annotations
 
+import csv
+import io
 import json
-from collections.abc import Callable, Mapping
-from dataclasses import asdict
+import re
+from collections.abc import Mapping, Sequence
+from functools import cache
 from pathlib import Path
 from typing import Any
 
-from eval.report.comparison import (
-    Comparison,
-    comparison_to_csv,
-    comparison_to_markdown,
-    comparison_to_plain,
-)
-from eval.report.page import comparison_to_html, to_html
-from eval.report.sections import to_markdown
-from eval.report.tables import to_csv, to_images_csv
-from eval.results import Report, to_plain
+import jinja2
+
+from eval.report.gallery import DIFFERENCE_NOTE, build_gallery
+from eval.report.sections import Document, details_of, to_markdown
+from eval.report.tables import image_lines
+from eval.results import plain
 from inpaint.atomic import atomic_write
 from inpaint.errors import InpaintError
 
+HERE = Path(__file__).parent
 IMAGES_SUFFIXES = (".images.csv", ".pictures.csv")  # the second one is that of the first version
-SUFFIXES = (".md", ".json", ".csv", ".html")
+NOT_IN_HTML = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f\ud800-\udfff]")
 
 
-def write_report(content: Report | Comparison, path: Path) -> None:
-    """Write a report or a comparison as Markdown, JSON, CSV or HTML, by the file's suffix; atomic.
+def write_document(document: Document, path: Path) -> None:
+    """Write a document in the form of the file's suffix: ``.md``, ``.json``, ``.csv`` or ``.html``; atomic.
 
     A name ending in ``.images.csv`` gets a line for each method and image. The JSON of a report holds
     everything, and ``eval.results.read_report`` reads it back.
 
     Raises:
-        InpaintError: another suffix, or the file cannot be written.
+        InpaintError: the file cannot be written.
     """
-    if isinstance(content, Comparison):
-        writers = (comparison_to_markdown, comparison_to_plain, comparison_to_csv, comparison_to_html)
-    else:
-        csv = to_images_csv if path.name.endswith(IMAGES_SUFFIXES) else to_csv
-        writers = (to_markdown, to_plain, csv, to_html)
-    write_form(content, path, dict(zip(SUFFIXES, writers, strict=True)))
-
-
-def write_form(content: Any, path: Path, forms: Mapping[str, Callable[[Any], Any]]) -> None:
-    """Write ``content`` in the form that belongs to the file's suffix, plain values as JSON; atomic.
-
-    Raises:
-        InpaintError: another suffix, or the file cannot be written.
-    """
-    if path.suffix.lower() not in forms:
-        raise InpaintError(f"got report file {path}; expected a name ending in {', '.join(forms)}")
-    text = forms[path.suffix.lower()](content)
-    write_text(text if isinstance(text, str) else to_json(text), path)
+    match path.suffix.lower():
+        case ".md":
+            text = to_markdown(document)
+        case ".json":
+            text = to_json(document.plain)
+        case ".html":
+            text = to_html(document)
+        case _:
+            of_images = document.report if path.name.endswith(IMAGES_SUFFIXES) else None
+            text = to_csv(document.lines if of_images is None else image_lines(of_images))
+    write_text(text, path)
 
 
 def write_text(text: str, path: Path) -> None:
@@ -68,6 +61,50 @@ def write_text(text: str, path: Path) -> None:
         raise InpaintError(f"cannot write the report to {path}: {error.strerror}") from error
 
 
-def to_json(plain: Mapping[str, Any]) -> str:
-    """Strict JSON: infinities and NaN are text by now."""
-    return json.dumps(plain, indent=1, ensure_ascii=False, allow_nan=False, default=asdict) + "\n"
+def to_json(content: Mapping[str, Any]) -> str:
+    """Strict JSON, see :func:`eval.results.plain`."""
+    return json.dumps(plain(content), indent=1, ensure_ascii=False, allow_nan=False) + "\n"
+
+
+def to_csv(lines: Sequence[Mapping[str, Any]]) -> str:
+    """CSV text of lines that have the same fields; None is an empty one."""
+    text = io.StringIO()
+    writer = csv.DictWriter(text, list(lines[0]) if lines else [], lineterminator="\n")
+    writer.writeheader()
+    writer.writerows(lines)
+    return text.getvalue()
+
+
+def to_html(document: Document) -> str:
+    """A page: sections, the images of the report, read from the folders it names, and its details."""
+    report = document.report
+    assert report is not None
+    page = _template().render(
+        title=document.title,
+        lead=f"{report.n} images, {report.size}, mean hole ratio {100 * report.hole_ratio:.0f} %",
+        first=document.sections,
+        gallery=build_gallery(report),
+        difference_note=DIFFERENCE_NOTE,
+        details=details_of(report),
+        style=(HERE / "page.css").read_text(encoding="utf-8"),
+    )
+    return page.lstrip() + "\n"
+
+
+@cache
+def _template() -> jinja2.Template:
+    """Every value is escaped by the environment; the style sheet alone is marked as safe, in the template."""
+    environment = jinja2.Environment(
+        loader=jinja2.FileSystemLoader(HERE),
+        autoescape=True,
+        undefined=jinja2.StrictUndefined,
+        finalize=_printable,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    return environment.get_template("page.html")
+
+
+def _printable(value: Any) -> Any:
+    """Control characters and broken text, which a file name may hold and HTML may not, are replaced."""
+    return NOT_IN_HTML.sub("\N{REPLACEMENT CHARACTER}", value) if type(value) is str else value

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import base64
 import io
-import itertools
 import math
+from collections.abc import Mapping
 from pathlib import Path
 from typing import NamedTuple
 
@@ -16,7 +16,7 @@ from PIL import Image
 from eval.report.tables import remark_of
 from eval.results import Report, Row
 from eval.tasks.pairs import Pair, Predictions, Task, find_predictions, find_task
-from inpaint.errors import InpaintError
+from inpaint.errors import DataError, InpaintError
 
 RANKED_BY = ("hole_psnr", "psnr")  # the first that was measured; else the first measure of single images
 MOST_CASES = 24
@@ -28,14 +28,6 @@ DIFFERENCE_NOTE = (
     f"Difference: absolute, mean of the three channels, {AMPLIFIED} times amplified, inside the hole only; "
     f"black is no error, white is {255 // AMPLIFIED + 1} of 255 levels or more."
 )
-
-
-class Rank(NamedTuple):
-    """An image's place in the order, its hole ratio, and why it stands there, in words."""
-
-    stem: str
-    hole_ratio: float
-    reason: str
 
 
 class Result(NamedTuple):
@@ -50,13 +42,15 @@ class Result(NamedTuple):
 
 
 class Case(NamedTuple):
-    """One image with all methods; ``note`` says why original and masked image are empty."""
+    """One image with all methods, and why it stands where it does; ``note`` says why it is not shown."""
 
-    rank: Rank
-    original: str
-    masked: str
-    note: str
-    results: tuple[Result, ...]
+    stem: str
+    hole_ratio: float
+    reason: str
+    original: str = ""  # data URIs
+    masked: str = ""
+    note: str = ""
+    results: tuple[Result, ...] = ()
 
 
 class Gallery(NamedTuple):
@@ -72,39 +66,34 @@ def build_gallery(report: Report) -> Gallery:
 
     There are at most ``MOST_CASES``, fewer where their images would be too much for one page.
     """
-    rule, ranks = worst_first(report)
+    rule, ranked = worst_first(report)
     remarks: list[str] = []
-    task = _find_task(report, ranks, remarks)
+    task = _find_task(report, remarks)
     predictions = {row.name: _find_predictions(row, task, remarks) for row in report.rows}
     if task is not None and (names := [row.name for row in report.rows if row.folder is None]):
         remarks.append(f"Not kept, so not shown: the images of {', '.join(names)}.")
-    pairs = {} if task is None else {pair.stem: pair for pair in task.pairs}
     cases: list[Case] = []
     size = 0
-    for rank in ranks[:MOST_CASES]:
-        case = _case(report, rank, task, pairs.get(rank.stem), predictions)
-        uris = (
-            case.original,
-            case.masked,
-            *(uri for r in case.results for uri in (r.composite, r.difference)),
-        )
-        size += sum(map(len, uris))
+    for case in ranked[:MOST_CASES]:
+        case = _with_images(case, report, task, predictions)
+        size += len(case.original) + len(case.masked)
+        size += sum(len(result.composite) + len(result.difference) for result in case.results)
         if cases and size > MOST_BYTES:
             break
         cases.append(case)
-    if len(cases) < len(ranks):
-        remarks.append(f"{len(cases)} of {len(ranks)} images are shown, so that the page stays small.")
+    if len(cases) < len(ranked):
+        remarks.append(f"{len(cases)} of {len(ranked)} images are shown, so that the page stays small.")
     return Gallery(rule, tuple(cases), tuple(remarks))
 
 
-def worst_first(report: Report) -> tuple[str, list[Rank]]:
+def worst_first(report: Report) -> tuple[str, list[Case]]:
     """Order the images by how far a method is behind the best row, the widest gap first.
 
     Baselines are not judged; images on which no method is behind follow by their values. With a single
     method, or with baselines alone, the images stand by the best row's value, the worst first.
 
     Returns:
-        The rule in words, and the images; no images without a measure of single images.
+        The rule in words, and a case without images for each; none without a measure of single images.
     """
     columns = {column.key: column for column in report.columns if not column.of_set}
     column = next((columns[key] for key in RANKED_BY if key in columns), next(iter(columns.values()), None))
@@ -133,11 +122,11 @@ def worst_first(report: Report) -> tuple[str, list[Rank]]:
         text = f"{last}: {column.title} {column.format(values[last])}"
         if gap > 0:
             text += f", {column.format(gap)} behind {best}"
-        ranked.append(((-gap, sign * values[last], stem), Rank(stem, hole_ratios[stem], text)))
+        ranked.append(((-gap, sign * values[last], stem), Case(stem, hole_ratios[stem], text)))
     ranked.sort()
     by_gap = bool(judged) and len(report.rows) > 1
     rule = f"by the gap in {column.title} to the best row" if by_gap else f"by {column.title}"
-    return f"Worst first, {rule}.", [rank for _, rank in ranked]
+    return f"Worst first, {rule}.", [case for _, case in ranked]
 
 
 def difference_map(
@@ -162,41 +151,44 @@ def image_uri(pixels: NDArray[np.uint8]) -> str:
     return "data:image/webp;base64," + base64.b64encode(file.getvalue()).decode()
 
 
-def _case(
-    report: Report,
-    rank: Rank,
-    task: Task | None,
-    pair: Pair | None,
-    predictions: dict[str, Predictions | None],
+def _with_images(
+    case: Case, report: Report, task: Task | None, predictions: Mapping[str, Predictions | None]
 ) -> Case:
-    original, masked, note, truth = "", "", "", None
+    pair = next((pair for pair in task.pairs if pair.stem == case.stem), None) if task else None
+    truth = None
     try:
-        if task is not None and pair is not None:
-            truth = image, hole = task.read(pair)
-            original, masked = image_uri(image), image_uri(_hatched(image, hole))
-        elif task is not None:
-            note = "this image or its mask is no longer there"
+        if task is not None:
+            image, hole = truth = _read_truth(case, task, pair)
+            case = case._replace(original=image_uri(image), masked=image_uri(_hatched(image, hole)))
     except InpaintError as error:
-        note = str(error)
+        case = case._replace(note=str(error))
     results = []
     for row in report.rows:
-        values = next((image.values for image in row.images if image.stem == rank.stem), None)
+        values = next((image.values for image in row.images if image.stem == case.stem), None)
         texts = tuple(
             (c.title, c.format(values.get(c.key))) for c in report.columns if values and not c.of_set
         )
-        result, files = Result(row.name, remark_of(row), texts), predictions[row.name]
+        shown, files = {}, predictions[row.name]
         if values is None:
-            result = result._replace(note="no prediction")
+            shown = {"note": "no prediction"}
         elif pair is not None and truth is not None and files is not None:
-            result = result._replace(**_shown(files, pair, *truth))
-        results.append(result)
-    return Case(rank, original, masked, note, tuple(results))
+            shown = _composite_and_difference(files, pair, *truth)
+        results.append(Result(row.name, remark_of(row), texts, **shown))
+    return case._replace(results=tuple(results))
 
 
-def _shown(
+def _read_truth(case: Case, task: Task, pair: Pair | None) -> tuple[NDArray[np.uint8], NDArray[np.bool_]]:
+    if pair is None:
+        raise DataError("this image or its mask is no longer there")
+    image, hole = task.read(pair)
+    if abs(hole.mean() - case.hole_ratio) > 1e-6:
+        raise DataError("its mask is not the one that was scored")
+    return image, hole
+
+
+def _composite_and_difference(
     predictions: Predictions, pair: Pair, image: NDArray[np.uint8], hole: NDArray[np.bool_]
 ) -> dict[str, str]:
-    """Composite and difference of a prediction, or a note that says why there are none."""
     if pair.stem not in predictions.files:
         return {"note": "its image is no longer there"}
     try:
@@ -207,26 +199,16 @@ def _shown(
     return {"composite": image_uri(composite), "difference": image_uri(difference)}
 
 
-def _find_task(report: Report, ranks: list[Rank], remarks: list[str]) -> Task | None:
-    """The task that was scored: of those it may have been, one whose masks have the reported hole ratios."""
+def _find_task(report: Report, remarks: list[str]) -> Task | None:
     if report.images is None or report.masks is None:
         remarks.append("Originals and masks are not shown: the report does not say where they lie.")
         return None
-    hole_ratios = {rank.stem: rank.hole_ratio for rank in ranks}
-    problem = "its masks are not those that were scored"
-    height, _, width = report.size.partition(" x ")
-    sizes = [None, int(height)] if height.isdigit() and height == width else [None]
-    for cycle_masks, size in itertools.product((False, True), sizes):  # a report does not say which it was
-        try:
-            images, masks = Path(report.images), Path(report.masks)
-            task = find_task(images, masks, size=size, cycle_masks=cycle_masks, allow_missing=True)
-            pair = next((pair for pair in task.pairs if pair.stem in hole_ratios), None)
-            if pair and abs(task.read(pair)[1].mean() - hole_ratios[pair.stem]) < 1e-6:
-                return task
-        except InpaintError as error:
-            problem = str(error)
-    remarks.append(f"Originals and masks are not shown: {problem}.")
-    return None
+    how = {"size": report.resized_to, "cycle_masks": report.cycled_masks, "allow_missing": True}
+    try:
+        return find_task(Path(report.images), Path(report.masks), **how)
+    except InpaintError as error:
+        remarks.append(f"Originals and masks are not shown: {error}.")
+        return None
 
 
 def _find_predictions(row: Row, task: Task | None, remarks: list[str]) -> Predictions | None:

@@ -1,14 +1,15 @@
-"""A report as sections of words and tables, and those as Markdown: what the file and the page both say."""
+"""A report as a document: sections of words, tables and charts, which every form of it shares."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
-from eval.measures.statistics import BETTER, INTERVAL, NOISE, WORSE, against_baselines
+from eval.measures.statistics import BETTER, INTERVAL, NOISE, WORSE, Difference, against_baselines
 from eval.report.charts import Chart, bin_charts
-from eval.report.tables import Table, bins_table, interval_text, known_change_table, scores_table
-from eval.results import Report
+from eval.report.tables import Table, bins_table, known_change_table, score_lines, scores_table, value_cell
+from eval.results import Report, to_plain
 
 SMALL_NETWORKS_NOTE = (
     "sqd: SqueezeNet feature distance. fmd: Frechet distance on MobileNetV2 features, biased upward at small "
@@ -36,10 +37,25 @@ class Section:
     charts: tuple[Chart, ...] = ()
 
 
-def to_markdown(report: Report) -> str:
+@dataclass(frozen=True)
+class Document:
+    """What a command found, for every form: title and sections for Markdown and the page, numbers for others.
+
+    The page shows the images of ``report`` and its details; without one there is neither page nor CSV.
+    """
+
+    title: str
+    sections: Sequence[Section]
+    plain: Mapping[str, Any]  # for JSON
+    lines: Sequence[Mapping[str, Any]] = ()  # for CSV
+    report: Report | None = None
+
+
+def report_document(report: Report) -> Document:
     """The whole report: scores with intervals, baselines, bins, what is unmeasured, and how to repeat it."""
-    scores = Section("", table=scores_table(report))
-    return sections_to_markdown([scores, *warnings_of(report), *against_of(report), *details_of(report)])
+    sections = [Section("Scores", table=scores_table(report)), *warnings_of(report), *against_of(report)]
+    title = f"Scores by the {report.protocol} protocol"
+    return Document(title, sections, to_plain(report), score_lines(report), report)
 
 
 def warnings_of(report: Report) -> list[Section]:
@@ -54,24 +70,29 @@ def against_of(report: Report) -> list[Section]:
     for name, differences in against_baselines(report).items():
         entries = []
         for found in differences:
-            numbers = found.column.format(found.value.value, signed=True)
-            interval = interval_text(found.value, found.column, signed=True)
-            text = " ".join(filter(None, (numbers, interval, f"({found.other})")))
+            cell = value_cell(found.value, found.column, signed=True)
+            text = " ".join(filter(None, (cell.text, cell.interval, f"({found.other})")))
             entries.append((found.column.title, text))
-        parts = []
-        for verdict in (BETTER, WORSE, NOISE):
-            if titles := [found.column.title for found in differences if found.verdict == verdict]:
-                parts.append(f"{verdict} in {', '.join(titles)}")
-        if parts:
-            text = "; ".join(parts)
+        if text := in_words(differences):
             title = f"{name} against the best baseline of each measure"
             sections.append(Section(title, text=f"{text[0].upper()}{text[1:]}.", entries=tuple(entries)))
     return sections
 
 
-def details_of(report: Report) -> list[Section]:
+def in_words(differences: Sequence[Difference], verdicts: Iterable[str] = (BETTER, WORSE, NOISE)) -> str:
+    """In which measures the verdict is which: ``better in SSIM; within sampling error in PSNR, sqd``."""
+    parts = []
+    for verdict in verdicts:
+        if titles := [found.column.title for found in differences if found.verdict == verdict]:
+            parts.append(f"{verdict} in {', '.join(titles)}")
+    return "; ".join(parts)
+
+
+def details_of(report: Report | None) -> list[Section]:
     """What stands behind the scores: what is unmeasured, bins, changes outside the hole, how to repeat it."""
     sections = []
+    if report is None:
+        return sections
     if report.unmeasured:
         sections.append(Section("Not measured", entries=tuple((e.title, e.why) for e in report.unmeasured)))
     if bins := bins_table(report):
@@ -91,6 +112,13 @@ def details_of(report: Report) -> list[Section]:
     }
     entries = tuple((title, text) for title, text in facts.items() if text)
     return [*sections, Section("What was measured", entries=entries)]
+
+
+def to_markdown(document: Document) -> str:
+    """A document as Markdown, ending in a newline."""
+    return f"# {document.title}\n\n" + sections_to_markdown(
+        [*document.sections, *details_of(document.report)]
+    )
 
 
 def sections_to_markdown(sections: Iterable[Section]) -> str:

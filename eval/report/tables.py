@@ -1,12 +1,10 @@
-"""The tables of a report, as text in cells, and as CSV."""
+"""The tables of a report: as text in cells for people, and as numbers in lines for CSV."""
 
 from __future__ import annotations
 
-import csv
-import io
 import math
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
 from typing import Any
 
 from eval.measures.statistics import best_row
@@ -54,10 +52,10 @@ def scores_table(report: Report) -> Table:
         count = images_of(row, report)
         cells = [Cell(str(count))]
         for column in report.columns:
-            value = row.values.get(column.key)
-            cell = value_cell(value, column, best=best[column.key] is row and len(report.rows) > 1)
-            beside = f" (N {count})" if column.of_set and value is not None else ""
-            cells.append(Cell(cell.text + beside, cell.interval, cell.best))
+            is_best = best[column.key] is row and len(report.rows) > 1
+            cell = value_cell(row.values.get(column.key), column, best=is_best)
+            beside = f" (N {count})" if column.of_set and column.key in row.values else ""
+            cells.append(replace(cell, text=cell.text + beside))
         if timed:
             cells.append(Cell(DASH if row.seconds_per_image is None else f"{row.seconds_per_image:.3f}"))
         lines.append(Line(row.name, remark_of(row), tuple(cells)))
@@ -74,8 +72,8 @@ def bins_table(report: Report) -> Table | None:
             for entry in row.bins:
                 if (entry.low, entry.high) == (low, high) and entry.n:
                     values = (column.format(entry.values.get(column.key)) for column in columns)
-                    cells = map(Cell, (bin_name(low, high), str(entry.n), *values))
-                    lines.append(Line(row.name, remark_of(row), tuple(cells)))
+                    texts = (bin_name(low, high), str(entry.n), *values)
+                    lines.append(text_line(row.name, texts, remark_of(row)))
     headings = ("method", "hole ratio", "N", *(column.heading for column in columns))
     return Table(headings, tuple(lines)) if lines else None
 
@@ -87,23 +85,24 @@ def known_change_table(report: Report) -> Table | None:
     for row in report.rows:
         if (change := row.known_change) is not None:
             texts = (f"{100 * change.pixels:.1f} %", f"{change.mean:.2f}", f"{change.worst:.0f}")
-            lines.append(Line(row.name, remark_of(row), tuple(map(Cell, texts))))
+            lines.append(text_line(row.name, texts, remark_of(row)))
     return Table(headings, tuple(lines)) if lines else None
 
 
-def value_cell(value: Value | None, column: Column, *, best: bool = False) -> Cell:
-    """A value as the table prints it, with its interval where there is one."""
+def text_line(name: str, texts: Iterable[str], kind: str = "") -> Line:
+    """A line whose cells are text alone."""
+    return Line(name, kind, tuple(map(Cell, texts)))
+
+
+def value_cell(value: Value | None, column: Column, *, best: bool = False, signed: bool = False) -> Cell:
+    """A value as tables print it, with ``[low, high]`` where it has an interval."""
     if value is None:
         return Cell(DASH)
-    return Cell(column.format(value.value), interval_text(value, column), best)
-
-
-def interval_text(value: Value, column: Column, *, signed: bool = False) -> str:
-    """``[low, high]``; empty where there is none."""
-    if value.low is None or value.high is None or math.isnan(value.low) or math.isnan(value.high):
-        return ""
-    low, high = (column.format(end, signed=signed) for end in (value.low, value.high))
-    return f"[{low}, {high}]"
+    text, interval = column.format(value.value, signed=signed), ""
+    if not any(end is None or math.isnan(end) for end in (value.low, value.high)):
+        low, high = (column.format(end, signed=signed) for end in (value.low, value.high))
+        interval = f"[{low}, {high}]"
+    return Cell(text, interval, best)
 
 
 def images_of(row: Row, report: Report) -> int:
@@ -126,7 +125,7 @@ def bin_name(low: float, high: float) -> str:
     return f"{100 * low:.0f}-{100 * high:.0f} %"
 
 
-def to_csv(report: Report) -> str:
+def score_lines(report: Report) -> list[dict[str, Any]]:
     """One line for each method, with every number at full precision."""
     lines = []
     for row in report.rows:
@@ -145,32 +144,21 @@ def to_csv(report: Report) -> str:
             "masks_hash": report.masks_hash,
         }
         lines.append(line)
-    return write_csv(lines)
+    return lines
 
 
-def to_images_csv(report: Report) -> str:
+def image_lines(report: Report) -> list[dict[str, Any]]:
     """One line for each method and image: what a plot or a test of one's own starts from."""
     keys = [column.key for column in report.columns if not column.of_set]
-    return write_csv(
+    return [
         {"method": row.name, "image": image.stem, "hole_ratio": image.hole_ratio}
         | {key: image.values.get(key) for key in keys}
         for row in report.rows
         for image in row.images
-    )
+    ]
 
 
 def interval_fields(key: str, value: Value | None) -> dict[str, Any]:
     """A value and the ends of its interval by field name; None for what is not there."""
-    fields = (key, f"{key}_low", f"{key}_high")
-    numbers = (None, None, None) if value is None else (value.value, value.low, value.high)
-    return dict(zip(fields, numbers, strict=True))
-
-
-def write_csv(lines: Sequence[Mapping[str, Any]] | Any) -> str:
-    """CSV text of lines that have the same fields; None is an empty one."""
-    lines = list(lines)
-    text = io.StringIO()
-    writer = csv.DictWriter(text, list(lines[0]) if lines else [], lineterminator="\n")
-    writer.writeheader()
-    writer.writerows(lines)
-    return text.getvalue()
+    ends = {f"{key}_low": value and value.low, f"{key}_high": value and value.high}
+    return {key: value and value.value, **ends}

@@ -8,10 +8,7 @@ finished is not repeated, and what was stopped goes on.
 from __future__ import annotations
 
 import json
-import multiprocessing
-import os
 from collections.abc import Sequence
-from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import Any
@@ -24,13 +21,12 @@ from eval.scoring import OnProgress, no_progress
 from eval.tasks.methods import Method, load_models
 from inpaint.checkpoint import read_notes
 from inpaint.device import choose_device
-from inpaint.errors import CheckpointError, ConfigError, InpaintError
+from inpaint.errors import CheckpointError, ConfigError
 from inpaint.train.config import AcrRunConfig, MaeRunConfig, plain_config, read_config
 from inpaint.train.fit import fit
 from inpaint.train.monitor import Progress
 from inpaint.train.state import read_stats
 
-POLL_S = 2.0
 BASE = "base"
 REFERENCE = "mixed_prior"
 REPEATED = "mixed_prior_again"
@@ -87,14 +83,10 @@ class Run:
             return False
         return int(read_notes(self.checkpoint).get("images_seen", 0)) >= self.config.images
 
-    def images_seen(self) -> int:
-        """How far it is, by its own log."""
-        return max((record["images_seen"] for record in read_stats(self._stats)), default=0)
-
     def minutes(self) -> float:
         """Time it took to train, by its own log."""
         seconds, before = 0.0, 0
-        for record in read_stats(self._stats):
+        for record in read_stats(self.config.out / "stats.jsonl"):
             seconds += (record["images_seen"] - before) / max(record["images_per_second"], 1e-9)
             before = record["images_seen"]
         return seconds / 60
@@ -106,10 +98,6 @@ class Run:
         if device.type == "cuda":
             return torch.cuda.get_device_name(device)
         return f"{device.type.upper()}, {noted['threads'] or torch.get_num_threads()} thread(s)"
-
-    @property
-    def _stats(self) -> Path:
-        return self.config.out / "stats.jsonl"
 
     def _noted(self) -> dict[str, Any]:
         """The config that its folder records; empty before it began."""
@@ -151,14 +139,6 @@ class Cost:
     images: int
     minutes: float
     hardware: str
-
-
-@dataclass(frozen=True)
-class AblationResult:
-    """Scores of the rows, and what their training took."""
-
-    report: Report
-    costs: tuple[Cost, ...]
 
 
 def plan_ablation(
@@ -203,20 +183,15 @@ def plan_ablation(
     return Ablation(tuple(ordered.values()), tuple(wanted))
 
 
-def train_ablation(ablation: Ablation, on_progress: OnProgress = no_progress, *, jobs: int = 1) -> None:
-    """Train what is not trained yet, ``jobs`` runs at the same time, each with its share of the CPU cores.
+def train_ablation(ablation: Ablation, on_progress: OnProgress = no_progress) -> None:
+    """Train what is not trained yet.
 
-    One at a time trains here, with the configs' threads. ``on_progress`` is called with a run's name, the
-    images it has seen, and of how many.
+    ``on_progress`` is called with a run's name, the images it has seen, and of how many.
 
     Raises:
         InpaintError: a run cannot start, diverges, or was stopped; the same command goes on from there.
     """
-    unfinished = [run for run in ablation.runs if not run.is_finished()]
-    if jobs > 1:
-        _train_together(unfinished, on_progress, jobs)
-        return
-    for run in unfinished:
+    for run in [run for run in ablation.runs if not run.is_finished()]:
 
         def tell(progress: Progress, name: str = run.name) -> None:
             on_progress(name, progress.images_seen, progress.images)
@@ -233,16 +208,18 @@ def score_ablation(
     limit: int | None = None,
     command: str,
     on_progress: OnProgress = no_progress,
-) -> AblationResult:
-    """Score the trained rows by the fixed validation protocol; ``command`` is for the report."""
+) -> tuple[Report, list[Cost]]:
+    """Score the trained rows by the fixed validation protocol, and say what their training took.
+
+    ``command`` is for the report.
+    """
     methods: list[Method] = []
     for name in ablation.rows:
         (model,) = load_models([str(ablation.run(name).checkpoint)], device)
         methods.append(replace(model, name=name))
     report = validate_methods(data, methods, device, limit=limit, on_progress=on_progress)
     report = replace(report, notes={"Command": command, **report.notes})
-    costs = [Cost(run.name, run.config.images, run.minutes(), run.hardware()) for run in ablation.runs]
-    return AblationResult(report, tuple(costs))
+    return report, [Cost(run.name, run.config.images, run.minutes(), run.hardware()) for run in ablation.runs]
 
 
 def _read(path: Path, images: int | None, device: str | None) -> AcrRunConfig | MaeRunConfig:
@@ -266,33 +243,3 @@ def _shared(value: Any, other: Any) -> Any:
     if isinstance(value, dict) and isinstance(other, dict):
         return {key: value[key] for key in value.keys() & other.keys()}
     return value
-
-
-def _fit_alone(config: AcrRunConfig | MaeRunConfig) -> None:
-    """In a worker process, whose errors travel home as text."""
-    try:
-        fit(config)
-    except InpaintError as error:
-        raise InpaintError(str(error)) from None
-
-
-def _train_together(runs: Sequence[Run], on_progress: OnProgress, jobs: int) -> None:
-    """Start each run as soon as what it starts from is there and a worker is free."""
-    waiting, running = list(runs), dict[Future[None], Run]()
-    threads = max(1, (os.cpu_count() or 1) // jobs)
-    with ProcessPoolExecutor(jobs, multiprocessing.get_context("spawn")) as pool:
-        try:
-            while waiting or running:
-                unmade = {run.checkpoint for run in (*waiting, *running.values())}
-                ready = [run for run in waiting if unmade.isdisjoint(run.starts_from)]
-                for run in ready[: jobs - len(running)]:
-                    waiting.remove(run)
-                    running[pool.submit(_fit_alone, replace(run.config, threads=threads))] = run
-                done, _ = wait(running, POLL_S, FIRST_COMPLETED)
-                for future, run in list(running.items()):
-                    on_progress(run.name, run.images_seen(), run.config.images)
-                    if future in done:
-                        del running[future]
-                        future.result()
-        finally:
-            pool.shutdown(cancel_futures=True)

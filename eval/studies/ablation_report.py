@@ -4,22 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
-from pathlib import Path
-from typing import Any
 
-from eval.measures.statistics import BETTER, NOISE, WORSE, Difference, paired_difference, verdict_of
+from eval.measures.statistics import BETTER, NOISE, WORSE, Difference, paired_difference
 from eval.published import read_published
-from eval.report.files import write_form
-from eval.report.page import render
-from eval.report.sections import Section, details_of, sections_to_markdown, warnings_of
-from eval.report.tables import Cell, Line, Table, interval_text, scores_table, to_csv
+from eval.report.sections import Document, Section, in_words, warnings_of
+from eval.report.tables import Line, Table, score_lines, scores_table, text_line, value_cell
 from eval.results import Report, to_plain
-from eval.studies.ablation import BASE, REFERENCE, REPEATED, TITLES, AblationResult
+from eval.studies.ablation import BASE, REFERENCE, REPEATED, TITLES, Cost
 
-TITLE = "Ablation"
+CHANCE, NO_INTERVAL = "within seed variation", "no interval"
 SEED_NOTE = (
     "Every row was trained once: an interval covers the choice of images, not the randomness of training. "
-    f"{REPEATED} is {REFERENCE} with another seed; a difference no larger than theirs is called chance, "
+    f"{REPEATED} is {REFERENCE} with another seed; a difference no larger than theirs is called {CHANCE}, "
     "which two runs can only hint at."
 )
 PUBLISHED_NOTE = (
@@ -36,114 +32,70 @@ PUBLISHED_ROWS = {
 BESIDE = {"psnr": "psnr", "ssim": "ssim", "sqd": "lpips_alex", "fmd": "fid"}
 """Our columns and the published ones that stand beside them."""
 
-CHANCE, NO_INTERVAL = "chance", "no interval"
 
-
-def compare(report: Report, row: str, other: str) -> tuple[Difference, ...]:
-    """``row`` minus ``other`` in every measure both have.
-
-    Beside the usual verdicts there is chance (no larger than between two seeds) and no interval (a measure of
-    the whole set).
-    """
-    found = _differences(report, row, other)
-    chance = {}
-    if {row, other} != {REFERENCE, REPEATED} and {REFERENCE, REPEATED} <= {row.name for row in report.rows}:
-        seeds = _differences(report, REPEATED, REFERENCE)
-        chance = {each.column.key: abs(each.value.value) for each in seeds}
-    return tuple(
-        replace(each, verdict=CHANCE)
-        if each.verdict in (BETTER, WORSE) and abs(each.value.value) <= chance.get(each.column.key, 0.0)
-        else each
-        for each in found
-    )
-
-
-def sentence(row: str, other: str, differences: Sequence[Difference]) -> str:
-    """In words, such as "layer6 against base: better in SSIM; within sampling error in PSNR, sqd"."""
-    parts = []
-    for verdict in (BETTER, WORSE, NOISE, CHANCE, NO_INTERVAL):
-        if titles := [found.column.title for found in differences if found.verdict == verdict]:
-            word = "no further apart than two seeds" if verdict == CHANCE else verdict
-            parts.append(f"{word} in {', '.join(titles)}")
-    return f"{row} against {other}: {'; '.join(parts)}."
-
-
-def sections_of(result: AblationResult) -> list[Section]:
+def ablation_document(report: Report, costs: Sequence[Cost]) -> Document:
     """Everything the report says, in reading order."""
-    report = result.report
     names = [row.name for row in report.rows]
-    legend = tuple((name, TITLES[name]) for name in names if name in TITLES)
     sections = [
         Section("", text=f"Rows trained on an equal budget from one base. {SEED_NOTE}"),
         Section("", table=scores_table(report)),
         *warnings_of(report),
-        Section("The rows", entries=legend),
+        Section("The rows", entries=tuple((name, TITLES[name]) for name in names if name in TITLES)),
     ]
+    comparisons = []
     for other in (REFERENCE, BASE):
         if other in names and len(names) > 1:
-            sections.append(_against(report, other))
+            compared = {name: compare(report, name, other) for name in names if name != other}
+            sections.append(_against(report, other, compared))
+            comparisons += [
+                {"row": name, "other": other, "differences": found} for name, found in compared.items()
+            ]
     if (published := _beside_published(report)) is not None:
-        source = read_published()["ablation"].source
-        text = f"{PUBLISHED_NOTE} Published: {source}."
+        text = f"{PUBLISHED_NOTE} Published: {read_published()['ablation'].source}."
         sections.append(Section("Beside the published ablation", text=text, table=published))
-    return [*sections, _costs(result)]
+    sections.append(_costs(costs, rows=names))
+    plain = {"report": to_plain(report), "comparisons": comparisons, "costs": costs}
+    return Document("Ablation", sections, plain, score_lines(report), report)
 
 
-def to_markdown(result: AblationResult) -> str:
-    """The whole report as Markdown, ending in a newline."""
-    return f"# {TITLE}\n\n" + sections_to_markdown([*sections_of(result), *details_of(result.report)])
+def compare(report: Report, row: str, other: str) -> list[Difference]:
+    """``row`` minus ``other`` in every measure both have.
 
-
-def write_ablation(result: AblationResult, path: Path) -> None:
-    """Write the report as Markdown, JSON, HTML or (scores alone) CSV, by the file's suffix; atomic.
-
-    Raises:
-        InpaintError: another suffix, or the file cannot be written.
+    Beside the usual verdicts there are no interval (a measure of the whole set), and within seed variation:
+    no larger than between two runs that differ in their seed.
     """
-    forms = {
-        ".md": to_markdown,
-        ".json": _to_plain,
-        ".csv": lambda result: to_csv(result.report),
-        ".html": lambda result: render(TITLE, sections_of(result), result.report),
-    }
-    write_form(result, path, forms)
+    seeds, two_runs = {}, {REFERENCE, REPEATED}
+    if {row, other} != two_runs and two_runs <= {row.name for row in report.rows}:
+        seeds = {found.column.key: abs(found.value.value) for found in _pairs(report, REPEATED, REFERENCE)}
+    differences = []
+    for found in _pairs(report, row, other):
+        if found.value.low is None:
+            found = replace(found, verdict=NO_INTERVAL)
+        elif found.verdict != NOISE and abs(found.value.value) <= seeds.get(found.column.key, 0.0):
+            found = replace(found, verdict=CHANCE)
+        differences.append(found)
+    return differences
 
 
-def _to_plain(result: AblationResult) -> dict[str, Any]:
-    report = result.report
-    names = [row.name for row in report.rows]
-    comparisons = [
-        {"row": row, "other": other, "differences": compare(report, row, other)}
-        for other in (REFERENCE, BASE)
-        for row in names
-        if other in names and row != other
-    ]
-    return {"report": to_plain(report), "comparisons": comparisons, "costs": result.costs}
+def _pairs(report: Report, row: str, other: str) -> list[Difference]:
+    found = (paired_difference(report.row(row), report.row(other), column) for column in report.columns)
+    return [each for each in found if each is not None]
 
 
-def _differences(report: Report, row: str, other: str) -> list[Difference]:
-    found = []
-    for column in report.columns:
-        value = paired_difference(report.row(row), report.row(other), column)
-        if value is not None:
-            verdict = NO_INTERVAL if value.low is None else verdict_of(value, column)
-            found.append(Difference(column, other, value, verdict))
-    return found
+def sentence(row: str, other: str, differences: Sequence[Difference]) -> str:
+    """In words, such as "layer6 against base: better in SSIM; within sampling error in PSNR, sqd"."""
+    return f"{row} against {other}: {in_words(differences, (BETTER, WORSE, NOISE, CHANCE, NO_INTERVAL))}."
 
 
-def _against(report: Report, other: str) -> Section:
+def _against(report: Report, other: str, compared: dict[str, list[Difference]]) -> Section:
     lines, sentences = [], []
-    for row in report.rows:
-        if row.name == other:
-            continue
-        differences = compare(report, row.name, other)
-        cells = []
-        for found in differences:
-            text = found.column.format(found.value.value, signed=True)
-            interval = interval_text(found.value, found.column, signed=True)
-            cells.append(Cell(text, interval, best=found.verdict == BETTER))
-        lines.append(Line(row.name, "", tuple(cells)))
-        sentences.append(("", sentence(row.name, other, differences)))
+    for name, differences in compared.items():
+        cells = (
+            value_cell(found.value, found.column, signed=True, best=found.verdict == BETTER)
+            for found in differences
+        )
+        lines.append(Line(name, "", tuple(cells)))
+        sentences.append(("", sentence(name, other, differences)))
     headings = ("row minus " + other, *(column.heading for column in report.columns))
     return Section(f"Against {other}", table=Table(headings, tuple(lines)), entries=tuple(sentences))
 
@@ -159,18 +111,17 @@ def _beside_published(report: Report) -> Table | None:
         cells = []
         for found in compare(report, name, REFERENCE):
             if (key := BESIDE.get(found.column.key)) is not None:
-                theirs = [table.score(printed[name], key) for name in (label, PUBLISHED_ROWS[REFERENCE])]
-                published = (theirs[0] or 0) - (theirs[1] or 0)
+                theirs, reference = (
+                    table.score(printed[row], key) or 0 for row in (label, PUBLISHED_ROWS[REFERENCE])
+                )
+                published = theirs - reference
                 # A measure without an interval is compared by its sign alone.
                 same = (found.value.value > 0) == (published > 0)
-                way = (
-                    found.verdict
-                    if found.verdict in (NOISE, CHANCE)
-                    else f"{'same' if same else 'other'} way"
-                )
+                direction = f"{'same' if same else 'other'} way"
+                verdict = found.verdict if found.verdict in (NOISE, CHANCE) else direction
                 ours = found.column.format(found.value.value, signed=True)
-                cells += [Cell(f"{published:+}"), Cell(f"{ours}, {way}")]
-        lines.append(Line(name, "", tuple(cells)))
+                cells += [f"{published:+}", f"{ours}, {verdict}"]
+        lines.append(text_line(name, cells))
     headings = ["row minus " + REFERENCE]
     for column in report.columns:
         if column.key in BESIDE:
@@ -179,15 +130,12 @@ def _beside_published(report: Report) -> Table | None:
     return Table(tuple(headings), tuple(lines)) if lines else None
 
 
-def _costs(result: AblationResult) -> Section:
-    rows = {row.name for row in result.report.rows}
-    ours = sum(cost.minutes for cost in result.costs if cost.name in rows)
-    priors = sum(cost.minutes for cost in result.costs if cost.name not in rows)
+def _costs(costs: Sequence[Cost], rows: Sequence[str]) -> Section:
+    ours = sum(cost.minutes for cost in costs if cost.name in rows)
+    priors = sum(cost.minutes for cost in costs if cost.name not in rows)
     before = f", after {priors:.0f} minutes for the priors they build on" if priors else ""
     text = f"Training all rows took {ours:.0f} minutes{before}, by the runs' own logs."
-    lines = [
-        Line(cost.name, "", (Cell(f"{cost.images:,}"), Cell(f"{cost.minutes:.1f}"), Cell(cost.hardware)))
-        for cost in result.costs
-    ]
-    table = Table(("run", "images", "minutes", "hardware"), tuple(lines))
-    return Section("What it cost", text=text, table=table)
+    lines = [text_line(c.name, (f"{c.images:,}", f"{c.minutes:.1f}", c.hardware)) for c in costs]
+    return Section(
+        "What it cost", text=text, table=Table(("run", "images", "minutes", "hardware"), tuple(lines))
+    )

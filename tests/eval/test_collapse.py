@@ -10,7 +10,7 @@ import torch
 from click.testing import CliRunner
 
 from eval.__main__ import main
-from eval.studies.collapse import BlockDistance, collapse_table, measure_collapse
+from eval.studies.convnext import BlockDistance, collapse_table, measure_collapse
 from inpaint.checkpoint import save_checkpoint
 from inpaint.models.presets import FCMAE_PRESETS, build_fcmae, build_inpainter, build_mae
 from tests.eval.conftest import smooth_picture

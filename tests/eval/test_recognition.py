@@ -23,7 +23,7 @@ from eval.studies.recognition.classifiers import (
     predict_by_fold,
 )
 from eval.studies.recognition.encoders import ImageEncoder, encode_images, image_statistics, load_candidates
-from eval.studies.recognition.outcomes import Outcome, differences_of, values_of
+from eval.studies.recognition.outcomes import Outcome, untrained_twin, values_of
 from eval.studies.recognition.task import RecognitionTask, find_labelled, load_task
 from inpaint.checkpoint import save_checkpoint
 from inpaint.errors import InpaintError
@@ -243,15 +243,13 @@ def test_differences_are_paired_and_of_one_architecture():
         outcome(correct, name="other", architecture="b"),
         outcome(correct, name="random", kind="random"),
     ]
-    (found,) = differences_of(rows, 0)
-    assert (found.name, found.other) == ("mine", "random")
-    value = found.values["accuracy"]
+    assert [untrained_twin(row, rows) for row in rows] == [None, rows[3], None, None]
+    value = values_of(rows[1], 0, minus=rows[3])["accuracy"]
     assert value.low is not None and value.high is not None
     # Images both know cancel: far narrower than either share's own interval.
     assert value.value == pytest.approx((better & ~correct).mean()) and value.low >= 0 and value.high < 0.03
-    rows[1] = outcome(correct, name="mine")
-    (same,) = differences_of(rows, 0)
-    assert all((v.value, v.low, v.high) == (0, 0, 0) for v in same.values.values())
+    same = values_of(outcome(correct, name="mine"), 0, minus=rows[3])
+    assert all((v.value, v.low, v.high) == (0, 0, 0) for v in same.values())
 
 
 # -- fine-tune -------------------------------------------------------------------------------------------
@@ -261,7 +259,7 @@ def test_fine_tuning_learns_what_can_be_learned_and_repeats(task, checkpoints, t
     candidates = load_candidates([str(checkpoints / "mae.safetensors")], random=True)
     tuning = FineTuning(steps=40, batch_size=6, learning_rate=3e-3)
     majority, statistics, mine, random = fine_tune_candidates(
-        task, candidates, tuning, seeds=range(2), cache_dir=tmp_path, device=CPU
+        task, candidates, settings=tuning, seeds=range(2), cache_dir=tmp_path, device=CPU
     )
     tested = task.folds == classifiers.HELD_OUT
     assert np.array_equal(mine.labels, task.labels[tested]) and mine.correct.shape == (2, tested.sum())
@@ -271,7 +269,9 @@ def test_fine_tuning_learns_what_can_be_learned_and_repeats(task, checkpoints, t
         again = classifiers.fine_tune(task, candidates[0], tuning, seed, CPU)
         assert np.array_equal(again == mine.labels, mine.correct[seed])
     monkeypatch.setattr(classifiers, "fine_tune", pytest.fail)  # finished runs are kept
-    kept = fine_tune_candidates(task, candidates, tuning, seeds=range(2), cache_dir=tmp_path, device=CPU)
+    kept = fine_tune_candidates(
+        task, candidates, settings=tuning, seeds=range(2), cache_dir=tmp_path, device=CPU
+    )
     assert np.array_equal(kept[2].correct, mine.correct)
 
 

@@ -16,12 +16,17 @@ from PIL import Image
 
 from eval.report import gallery
 from eval.report.charts import bin_charts
+from eval.report.files import to_html as document_to_html
 from eval.report.gallery import build_gallery, difference_map, image_uri, worst_first
-from eval.report.page import to_html
+from eval.report.sections import report_document
 from eval.results import Bin, Report, Row
 from tests.eval.make_reports import make_report, make_row, write_pictures
 
 HOSTILE = "</td><script>alert('1')</script>\"&\x07"
+
+
+def to_html(report: Report) -> str:
+    return document_to_html(report_document(report))
 
 
 def parse(page: str) -> ElementTree.Element:
@@ -133,7 +138,7 @@ def test_equal_infinities_are_no_gap_and_lower_may_be_better() -> None:
 def test_the_gallery_shows_what_was_measured(report: Report) -> None:
     case = build_gallery(report).cases[0]
     baseline, ours = case.results
-    assert case.rank.hole_ratio == 0.25 and dict(ours.values)["hole PSNR"] == "16.000"
+    assert case.hole_ratio == 0.25 and dict(ours.values)["hole PSNR"] == "16.000"
     original, masked, composite = map(pixels, (case.original, case.masked, ours.composite))
     assert np.abs(original.astype(int) - 100).max() <= 3
     assert masked[:3, :3].min() > 190 and abs(int(masked[6, 6, 0]) - 100) < 12  # stripes in the hole only
@@ -190,14 +195,15 @@ def test_other_masks_than_the_scored_ones_are_not_shown(report: Report) -> None:
         for row in report.rows
     )
     shown = build_gallery(dataclasses.replace(report, rows=rows))
-    assert "not those that were scored" in shown.remarks[0] and shown.cases[0].original == ""
+    assert all("not the one that was scored" in case.note and case.original == "" for case in shown.cases)
 
 
 def test_pictures_paired_in_order_and_resized_are_found_again(report: Report, tmp_path: Path) -> None:
     for number, stem in enumerate("abc"):
         (tmp_path / "mask" / f"{stem}.png").rename(tmp_path / "mask" / f"hole-{number}.png")
         Image.new("RGB", (24, 16), (100, 100, 100)).save(tmp_path / "gt" / f"{stem}.png")
-    case = build_gallery(report).cases[0]
+    scored = dataclasses.replace(report, resized_to=8, cycled_masks=True)
+    case = build_gallery(scored).cases[0]
     assert pixels(case.original).shape == (8, 8, 3) and case.results[1].difference
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 
 from click.testing import CliRunner, Result
@@ -34,16 +33,6 @@ def test_the_table_holds_every_step_of_both_roads() -> None:
     assert "| more width | `width=96` | 33.76 | 5.268 | 5.27 | +0.0 % | 80.50 | +2.22 |" in lines
     assert "| kernel 9 (tried) | `kernel=9` | 84.33 | 14.950 | 14.95 | +0.0 % | 82.27 | -0.03 |" in lines
     assert any(line.startswith("- LayerNorm: table 10 prints 4.46") for line in lines)
-
-
-def test_json_is_not_rounded(tmp_path: Path) -> None:
-    assert roadmap("--json", tmp_path / "road.json").exit_code == 0
-    plain = json.loads((tmp_path / "road.json").read_text(encoding="utf-8"))
-    assert plain["base"]["title"] == "ResNet-200 to ConvNeXt-B"
-    start, end = plain["tiny"]["steps"][0], plain["tiny"]["steps"][-1]
-    assert start["parameters_millions"] == 25.557032 and start["gain"] is None
-    assert end["change"] == {"downsampling": "separate", "layer_scale": True}
-    assert end["gigamacs_printed"] == 4.49 and end["accuracy_printed"] == 81.97
 
 
 def test_a_chart_of_another_kind_costs_one_line(tmp_path: Path) -> None:

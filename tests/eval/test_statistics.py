@@ -94,22 +94,22 @@ def test_a_difference_is_paired_by_stem() -> None:
     shuffled = Row("b", "model", other.values, images=other.images[::-1])
     difference = paired_difference(row, shuffled, PSNR)
     # Every image gains exactly 1: an unpaired interval would be as wide as the images differ.
-    assert difference == Value(pytest.approx(1), pytest.approx(1), pytest.approx(1))
+    assert difference.value == Value(pytest.approx(1), pytest.approx(1), pytest.approx(1))
 
 
 def test_a_difference_is_over_the_pictures_that_both_have() -> None:
     row, other = make_row("a", [21.0, 33.0]), make_row("b", [20.0, 30.0, 99.0])
-    assert paired_difference(row, other, PSNR).value == pytest.approx(2)
+    assert paired_difference(row, other, PSNR).value.value == pytest.approx(2)
     fewer = Row("b", "files", other.values, missing=("2",))
     assert paired_difference(row, fewer, FID) is None  # FID of other images is another number
-    assert paired_difference(row, other, FID).value == 0
+    assert paired_difference(row, other, FID).value == Value(0)
     assert paired_difference(row, Row("c", "model", {}), PSNR) is None
     assert paired_difference(row, Row("c", "model", {"psnr": Value(1.0)}), PSNR) is None  # no image in common
 
 
 def test_two_perfect_pictures_differ_by_nothing() -> None:
     row, other = make_row("a", [math.inf, 22.0]), make_row("b", [math.inf, 20.0])
-    assert paired_difference(row, other, PSNR).value == 1
+    assert paired_difference(row, other, PSNR).value.value == 1
 
 
 def test_each_measure_is_compared_with_its_own_best_baseline() -> None:

@@ -17,13 +17,9 @@ from PIL import Image
 
 from eval.__main__ import main
 from eval.published import read_published
-from eval.report.comparison import (
-    Comparison,
-    comparison_sections,
-    comparison_table,
-    comparison_to_markdown,
-)
-from eval.report.files import write_report
+from eval.report.comparison import Comparison, comparison_document, comparison_table
+from eval.report.files import write_document
+from eval.report.sections import report_document, to_markdown
 from eval.results import Column, Report, Unmeasured, from_plain
 from eval.tasks.methods import BASELINES
 from tests.eval.make_reports import make_report, make_row
@@ -57,7 +53,7 @@ def cells_of(subject: Comparison) -> dict[str, dict[str, str]]:
 
 
 def words_of(subject: Comparison, title: str) -> str:
-    section = next(section for section in comparison_sections(subject) if section.title == title)
+    section = next(section for section in comparison_document(subject).sections if section.title == title)
     return " ".join(f"{word}: {text}" for word, text in section.entries)
 
 
@@ -110,7 +106,7 @@ def test_it_says_what_does_not_compare() -> None:
 
 
 def test_markdown_holds_table_traps_sources_and_our_own_report() -> None:
-    text = comparison_to_markdown(comparison())
+    text = to_markdown(comparison_document(comparison()))
     for part in (
         "| MAE-FAR (published) | ? | 24.5 | 23.5 | 0.871 | - | 1.31 | - | 0.101 |",
         "exactly 1.0 dB above the textbook's",
@@ -138,7 +134,7 @@ def test_rows_that_one_report_lacks_are_still_there() -> None:
 def test_csv_and_json_hold_exact_numbers(tmp_path: Path) -> None:
     subject = comparison()
     for suffix in ("csv", "json", "md", "html"):
-        write_report(subject, tmp_path / f"t.{suffix}")
+        write_document(comparison_document(subject), tmp_path / f"t.{suffix}")
     lines = {line["method"]: line for line in csv.DictReader(io.StringIO((tmp_path / "t.csv").read_text()))}
     assert lines["ours"]["kind"] == "model" and float(lines["ours"]["psnr_textbook_low"]) == 23
     assert (
@@ -148,9 +144,9 @@ def test_csv_and_json_hold_exact_numbers(tmp_path: Path) -> None:
     assert lines["LaMa"]["ssim_textbook"] == "" and lines["ours"]["lpips_alex_printed"] == ""
     plain = json.loads((tmp_path / "t.json").read_text())
     assert from_plain(plain["reports"]["standard"]) == subject.reports["standard"]
-    printed = {row["label"]: row for row in plain["published"]["rows"]}
+    printed = {row["method"]: row for row in plain["rows"]}
     assert printed["MAE-FAR"]["psnr_printed"] == "24.5" and printed["MAE-FAR"]["psnr_textbook"] == "23.5"
-    assert plain["table"] == "places2-256" and plain["published"]["n"] is None
+    assert plain["table"] == "places2-256" and printed["MAE-FAR"]["n"] is None
     page = (tmp_path / "t.html").read_text(encoding="utf-8")
     assert "ours beside the printed" in page and "http" not in page
 
@@ -217,9 +213,7 @@ def test_masks_in_turn_and_other_sizes_are_brought_to_the_table(root: Path) -> N
 
 
 def write_report_file(path: Path, report: Report) -> Path:
-    from eval.report.files import write_report
-
-    write_report(report, path)
+    write_document(report_document(report), path)
     return path
 
 

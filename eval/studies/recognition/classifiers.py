@@ -11,10 +11,10 @@ their size, which a short run would hardly come to see.
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -27,10 +27,15 @@ from sklearn.preprocessing import StandardScaler
 from torch import nn
 
 from eval.scoring import OnProgress, no_progress
-from eval.studies.recognition.encoders import IMAGES_AT_ONCE, Candidate, encode_images, image_statistics
-from eval.studies.recognition.outcomes import Outcome
+from eval.studies.recognition.encoders import (
+    IMAGES_AT_ONCE,
+    Candidate,
+    encode_images,
+    image_statistics,
+    open_cache,
+)
+from eval.studies.recognition.outcomes import Outcome, outcome_of
 from eval.studies.recognition.task import RecognitionTask
-from eval.tasks.cache import ResultCache
 from inpaint.data.crops import random_boxes
 from inpaint.data.randomness import indices_at, make_generator, random_rows
 from inpaint.errors import InpaintError
@@ -42,13 +47,7 @@ MAX_ITERATIONS = 2000
 
 
 def probe_candidates(
-    task: RecognitionTask,
-    candidates: list[Candidate],
-    *,
-    seeds: range,
-    cache_dir: Path,
-    device: torch.device,
-    on_progress: OnProgress = no_progress,
+    task: RecognitionTask, candidates: Sequence[Candidate], *, seeds: range, **where: Any
 ) -> list[Outcome]:
     """Probe the baselines and every encoder; each image is tested once, by the probe of the other folds.
 
@@ -58,14 +57,12 @@ def probe_candidates(
     tested = np.ones(len(task), bool)
     outcomes = baselines_of(task, tested)
     for candidate in candidates:
-        predictions = []
-        for seed in seeds if candidate.kind == "random" else seeds[:1]:
-            features = encode_images(
-                task, candidate, seed, cache_dir=cache_dir, device=device, on_progress=on_progress
-            )
-            predictions.append(predict_by_fold(features, task))
+        predictions = [
+            predict_by_fold(encode_images(task, candidate, seed, **where), task)
+            for seed in (seeds if candidate.kind == "random" else seeds[:1])
+        ]
         names = (candidate.name, candidate.kind, candidate.architecture)
-        outcomes.append(Outcome.of_predictions(task, tested, predictions, *names))
+        outcomes.append(outcome_of(task, tested, predictions, *names))
     return outcomes
 
 
@@ -76,7 +73,7 @@ def baselines_of(task: RecognitionTask, tested: NDArray[np.bool_]) -> list[Outco
         "colour and sharpness alone": predict_by_fold(image_statistics(task), task),
     }
     return [
-        Outcome.of_predictions(task, tested, [predicted[tested]], name, "baseline")
+        outcome_of(task, tested, [predicted[tested]], name, "baseline")
         for name, predicted in baselines.items()
     ]
 
@@ -122,8 +119,8 @@ class FineTuning:
 def fine_tune_candidates(
     task: RecognitionTask,
     candidates: Sequence[Candidate],
-    settings: FineTuning,
     *,
+    settings: FineTuning,
     seeds: range,
     cache_dir: Path,
     device: torch.device,
@@ -143,22 +140,21 @@ def fine_tune_candidates(
     for candidate in candidates:
         runs = []
         for seed in seeds:
-            identity = {
+            made_of = {
                 "encoder": candidate.identity,
                 "architecture": candidate.architecture,
                 "images": task.images_hash,
                 "split": task.split_hash,
                 "settings": f"{asdict(settings)} seed {seed} {device.type}",
             }
-            name = f"fine-tune-{hashlib.sha256(repr(identity).encode()).hexdigest()[:16]}"
-            cache = ResultCache(cache_dir, name, identity, {})
+            cache = open_cache(cache_dir, "fine-tune", made_of, {})
             if not len(cache):
                 predicted = fine_tune(task, candidate, settings, seed, device, on_progress)
                 cache.append([{"predicted": predicted.tolist()}], {})
             (entry,) = cache
             runs.append(np.array(entry["predicted"], np.int64))
         names = (candidate.name, candidate.kind, candidate.architecture)
-        outcomes.append(Outcome.of_predictions(task, tested, runs, *names))
+        outcomes.append(outcome_of(task, tested, runs, *names))
     return outcomes
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import copy
 import hashlib
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
@@ -103,22 +103,19 @@ def load_candidates(
         WeightsError, CheckpointError: a model is not here, does not fit or holds no masked autoencoder, or
             the size is no multiple of its patches.
     """
-    trained = []
+    candidates = []
     for name, title in zip(names, short_names(names), strict=True):
         path = locate(name)
         autoencoder = _resized(load_autoencoder(path).requires_grad_(True), size, path)
         architecture = json.dumps(describe_preset(autoencoder), sort_keys=True)
-        trained.append(Candidate(title, "pre-trained", architecture, digest_of(path), autoencoder))
+        candidates.append(Candidate(title, "pre-trained", architecture, digest_of(path), autoencoder))
     alike: dict[str, list[Candidate]] = {}
-    for candidate in trained if random else ():
+    for candidate in list(candidates) if random else ():
         alike.setdefault(candidate.architecture, []).append(candidate)
-    return trained + [
-        Candidate(
-            f"random, as {' and '.join(candidate.name for candidate in found)}",
-            "random", architecture, architecture, found[0].autoencoder,
-        )
-        for architecture, found in alike.items()
-    ]  # fmt: skip
+    for architecture, found in alike.items():
+        name = f"random, as {' and '.join(candidate.name for candidate in found)}"
+        candidates.append(Candidate(name, "random", architecture, architecture, found[0].autoencoder))
+    return candidates
 
 
 def _resized(autoencoder: PatchAutoencoder, size: int | None, path: Path) -> PatchAutoencoder:
@@ -152,13 +149,12 @@ def encode_images(
         DataError: they cannot be kept.
     """
     encoder = candidate.build(seed).to(device).eval()
-    identity = {
+    made_of = {
         "encoder": candidate.identity + (f" seed {seed}" if candidate.kind == "random" else ""),
         "architecture": candidate.architecture,
         "images": task.images_hash,
     }
-    name = f"features-{hashlib.sha256(repr(identity).encode()).hexdigest()[:16]}"
-    cache = ResultCache(cache_dir, name, identity, {"features": encoder.width})
+    cache = open_cache(cache_dir, "features", made_of, {"features": encoder.width})
     for start in range(len(cache), len(task), IMAGES_AT_ONCE):
         on_progress(f"features of {candidate.name}, seed {seed}", start, len(task))
         part = slice(start, start + IMAGES_AT_ONCE)
@@ -166,6 +162,14 @@ def encode_images(
         cache.append([{"image": name} for name in task.photos.names[part]], {"features": features})
     on_progress(f"features of {candidate.name}, seed {seed}", len(task), len(task))
     return np.array(cache.features()["features"])
+
+
+def open_cache(
+    folder: Path, what: str, made_of: Mapping[str, str], feature_sizes: Mapping[str, int]
+) -> ResultCache:
+    """A cache whose name tells what it is made of: other values lie in another file."""
+    name = f"{what}-{hashlib.sha256(repr(made_of).encode()).hexdigest()[:16]}"
+    return ResultCache(folder, name, made_of, feature_sizes)
 
 
 def image_statistics(task: RecognitionTask) -> NDArray[np.float32]:

@@ -7,8 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
-from typing import Any, Literal, Self
+from typing import Any, Literal
 
 import numpy as np
 import sklearn
@@ -16,9 +15,8 @@ import torch
 from numpy.typing import NDArray
 
 from eval.measures.statistics import RESAMPLES, verdict_of
-from eval.report.files import write_form
-from eval.report.sections import Section, sections_to_markdown
-from eval.report.tables import Cell, Line, Table, interval_text, value_cell
+from eval.report.sections import Document, Section
+from eval.report.tables import Cell, Line, Table, value_cell
 from eval.results import Column, Value
 from eval.studies.recognition.task import RecognitionTask
 
@@ -31,8 +29,6 @@ INTERVAL = (
     "differences are of the same images"
 )
 Kind = Literal["baseline", "pre-trained", "random"]
-Measured = NDArray[np.float64]
-"""``(R, 2)`` or ``(2,)``: accuracy and balanced accuracy."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -50,28 +46,13 @@ class Outcome:
     groups: NDArray[np.int64]
     architecture: str = ""
 
-    @classmethod
-    def of_predictions(
-        cls,
-        task: RecognitionTask,
-        tested: NDArray[np.bool_],
-        predictions: Sequence[NDArray[np.int64]],
-        name: str,
-        kind: Kind,
-        architecture: str = "",
-    ) -> Self:
-        """Compare each run's predictions ``(T,)`` with the truth; ``tested`` ``(N,)`` are their images."""
-        labels = task.labels[tested]
-        correct = np.stack([prediction == labels for prediction in predictions])
-        return cls(name, kind, correct, labels, task.groups[tested], architecture)
-
-    def measure(self) -> Measured:
+    def measure(self) -> NDArray[np.float64]:
         """Accuracy and balanced accuracy (the mean over classes of the share recognised), over all runs."""
         hits = self.correct.mean(axis=0)
         of_classes = [hits[self.labels == label].mean() for label in np.unique(self.labels)]
         return np.array([hits.mean(), np.mean(of_classes)], np.float64)
 
-    def resample(self, seed: int) -> Measured:
+    def resample(self, seed: int) -> NDArray[np.float64]:
         """Both measures of each resample ``(R, 2)``.
 
         A seed draws the same images for every outcome of them, and runs of the same numbers for every
@@ -97,13 +78,18 @@ class Outcome:
         return found
 
 
-@dataclass(frozen=True)
-class Difference:
-    """A pre-trained encoder minus the same network untrained, by column key."""
-
-    name: str
-    other: str
-    values: Mapping[str, Value]
+def outcome_of(
+    task: RecognitionTask,
+    tested: NDArray[np.bool_],
+    predictions: Sequence[NDArray[np.int64]],
+    name: str,
+    kind: Kind,
+    architecture: str = "",
+) -> Outcome:
+    """Compare each run's predictions ``(T,)`` with the truth; ``tested`` ``(N,)`` are their images."""
+    labels = task.labels[tested]
+    correct = np.stack([prediction == labels for prediction in predictions])
+    return Outcome(name, kind, correct, labels, task.groups[tested], architecture)
 
 
 def values_of(outcome: Outcome, seed: int, minus: Outcome | None = None) -> dict[str, Value]:
@@ -116,76 +102,54 @@ def values_of(outcome: Outcome, seed: int, minus: Outcome | None = None) -> dict
     return {column.key: Value(*numbers) for column, *numbers in ends}
 
 
-def differences_of(outcomes: Sequence[Outcome], seed: int) -> tuple[Difference, ...]:
-    """Every pre-trained encoder against the random one of its architecture, on the same images."""
-    return tuple(
-        Difference(outcome.name, other.name, values_of(outcome, seed, minus=other))
-        for outcome in outcomes
-        for other in outcomes
-        if outcome.kind == "pre-trained"
-        and (other.kind, other.architecture) == ("random", outcome.architecture)
-    )
+def untrained_twin(outcome: Outcome, outcomes: Sequence[Outcome]) -> Outcome | None:
+    """Of a pre-trained encoder the random one of its architecture, if it was tested."""
+    twins = (o for o in outcomes if (o.kind, o.architecture) == ("random", outcome.architecture))
+    return next(twins, None) if outcome.kind == "pre-trained" else None
 
 
-def make_report(
+def recognition_document(
     title: str, outcomes: Sequence[Outcome], task: RecognitionTask, *, seed: int, facts: Mapping[str, str]
-) -> dict[str, Any]:
-    """Measure outcomes of the same images, baselines first, and compare them.
+) -> Document:
+    """Outcomes of the same images, baselines first; pre-trained encoders compared with untrained ones."""
+    values = [values_of(outcome, seed) for outcome in outcomes]
+    best = {c.key: max(found[c.key].value for found in values) for c in COLUMNS}
+    lines, scores, verdicts, differences = [], [], [], []
+    for outcome, found in zip(outcomes, values, strict=True):
+        runs, tested = outcome.correct.shape
+        cells = (value_cell(found[c.key], c, best=found[c.key].value == best[c.key]) for c in COLUMNS)
+        remark = "baseline" if outcome.kind == "baseline" else ""
+        lines.append(Line(outcome.name, remark, (Cell(str(runs)), Cell(str(tested)), *cells)))
+        scores.append({"name": outcome.name, "kind": outcome.kind, "runs": runs, "values": found})
+        if (twin := untrained_twin(outcome, outcomes)) is not None:
+            apart = values_of(outcome, seed, minus=twin)
+            entries = []
+            for column in COLUMNS:
+                cell = value_cell(apart[column.key], column, signed=True)
+                verdict = verdict_of(apart[column.key], column)
+                entries.append(("", f"{verdict} in {column.title}: {cell.text} {cell.interval}"))
+            verdicts.append(Section(f"{outcome.name} minus {twin.name}", entries=tuple(entries)))
+            differences.append({"name": outcome.name, "other": twin.name, "values": apart})
+    headings = ("", "runs", "tested", *(column.heading for column in COLUMNS))
+    facts = {
+        **_facts_of(task),
+        **facts,
+        "Intervals": INTERVAL,
+        "Hash of the images": task.images_hash,
+        "Hash of classes and split": task.split_hash,
+        "Versions": f"torch {torch.__version__}, scikit-learn {sklearn.__version__}",
+    }
+    sections = [Section("", table=Table(headings, tuple(lines))), *verdicts]
+    sections.append(Section("What was measured", entries=tuple(facts.items())))
+    plain = {"title": title, "tested": len(outcomes[0].labels), "scores": scores}
+    return Document(title, sections, plain | {"differences": differences, "facts": facts})
 
-    Returns:
-        ``title``, ``tested`` (images), ``scores``, ``differences`` and ``facts``.
-    """
-    counts = np.bincount(task.labels).tolist()
-    classes = ", ".join(f"{name} {count}" for name, count in zip(task.classes, counts, strict=True))
+
+def _facts_of(task: RecognitionTask) -> dict[str, str]:
+    counts = zip(task.classes, np.bincount(task.labels).tolist(), strict=True)
     size = task.photos.photos.shape[-1]
     return {
-        "title": title,
-        "tested": len(outcomes[0].labels),
-        "scores": [
-            {"name": o.name, "kind": o.kind, "runs": len(o.correct), "values": values_of(o, seed)}
-            for o in outcomes
-        ],
-        "differences": differences_of(outcomes, seed),
-        "facts": {
-            "Images": f"N = {len(task)} ({classes}), centre squares at {size} x {size}; "
-            f"{task.photos.skipped} could not be read",
-            "Split": f"{task.fold_count} folds, {len(np.unique(task.groups))} groups that stay together",
-            **facts,
-            "Intervals": INTERVAL,
-            "Hash of the images": task.images_hash,
-            "Hash of classes and split": task.split_hash,
-            "Versions": f"torch {torch.__version__}, scikit-learn {sklearn.__version__}",
-        },
+        "Images": f"N = {len(task)} ({', '.join(f'{name} {count}' for name, count in counts)}), centre "
+        f"squares at {size} x {size}; {task.photos.skipped} could not be read",
+        "Split": f"{task.fold_count} folds, {len(np.unique(task.groups))} groups that stay together",
     }
-
-
-def to_markdown(report: Mapping[str, Any]) -> str:
-    """The report as Markdown, ending in a newline."""
-    lines = []
-    for score in report["scores"]:
-        cells = [Cell(str(score["runs"])), Cell(str(report["tested"]))]
-        for column in COLUMNS:
-            value = score["values"][column.key]
-            best = max(other["values"][column.key].value for other in report["scores"])
-            cells.append(value_cell(value, column, best=value.value == best))
-        lines.append(Line(score["name"], "baseline" if score["kind"] == "baseline" else "", tuple(cells)))
-    headings = ("", "runs", "tested", *(column.heading for column in COLUMNS))
-    sections = [Section("", table=Table(headings, tuple(lines)))]
-    for found in report["differences"]:
-        verdicts = []
-        for column in COLUMNS:
-            value = found.values[column.key]
-            numbers = f"{column.format(value.value, signed=True)} {interval_text(value, column, signed=True)}"
-            verdicts.append(("", f"{verdict_of(value, column)} in {column.title}: {numbers}"))
-        sections.append(Section(f"{found.name} minus {found.other}", entries=tuple(verdicts)))
-    sections.append(Section("What was measured", entries=tuple(report["facts"].items())))
-    return f"# {report['title']}\n\n{sections_to_markdown(sections)}"
-
-
-def write_report(report: Mapping[str, Any], path: Path) -> None:
-    """Write the report as Markdown or JSON, by the file's suffix; atomic.
-
-    Raises:
-        InpaintError: another suffix, or the file cannot be written.
-    """
-    write_form(report, path, {".md": to_markdown, ".json": dict})

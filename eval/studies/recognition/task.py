@@ -15,7 +15,6 @@ from collections import Counter, defaultdict
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from itertools import groupby
 from pathlib import Path
 from typing import NamedTuple
 
@@ -51,57 +50,14 @@ class LabelledPhotos:
 
 @dataclass(frozen=True)
 class Classes:
-    """Which values of a list's column make which class, and which groups there are.
+    """What the values of a list's ``column`` mean: a class each, and the expression that names the groups.
 
-    ``classes`` holds the values of each class; each value has the expression whose match in the column
-    ``group_from`` names the group.
+    A group is what the expression matches in the column ``group_from``.
     """
 
     column: str
     group_from: str
-    classes: Mapping[str, Mapping[str, str]]
-
-
-def find_labelled(
-    source: Path,
-    *,
-    classes: Path | None = None,
-    group_column: str | None = None,
-    per_class: int | None = None,
-    seed: int = 0,
-) -> LabelledPhotos:
-    """List photos and their classes; no image is read.
-
-    Args:
-        source: a folder with one sub-folder per class, searched with its subfolders; or a CSV file with
-            the columns ``file`` and ``class``: ``file`` is a path relative to the list, or a photo's name in
-            a ``.tar`` beside it (``SHARD.tar/NAME`` where two shards have it).
-        classes: TOML file that makes classes and groups from other columns: ``eval/studies/contents.toml``.
-        group_column: of the list: rows that share its value stay on one side of a split. Without it, and
-            without ``classes``, every photo is a group of its own.
-        per_class: no more photos of each class than this, drawn by the seed.
-        seed: of that draw.
-
-    Raises:
-        DataError: there is nothing of the kind, or a photo is listed twice or cannot be found.
-        ConfigError: ``classes`` cannot be read.
-    """
-    if source.is_dir():
-        if classes is not None or group_column is not None:
-            raise DataError(f"{source} is a folder, whose sub-folders are the classes; expected a CSV list")
-        found = sorted(path for path in source.iterdir() if path.is_dir() and path.name[0] != ".")
-        if not found:
-            raise DataError(f"no folder in {source}; expected one sub-folder of photos per class")
-        parts = [(folder.name, index_photos(folder)) for folder in found]
-        names = [(index.name(number), label) for label, index in parts for number in range(len(index))]
-        rows = [Row(name, label, name) for name, label in names]
-        return _locate(_draw(rows, per_class, seed), Path())
-    rows = _read_rows(source, classes, group_column)
-    if twice := [file for file, count in Counter(row.file for row in rows).items() if count > 1]:
-        raise DataError(
-            f"{source}: {len(twice)} photos are listed twice: {few(twice)}; keep one line of each"
-        )
-    return _locate(_draw(rows, per_class, seed), source.parent)
+    values: Mapping[str, tuple[str, str]]
 
 
 @dataclass(frozen=True, eq=False)
@@ -137,6 +93,49 @@ class RecognitionTask:
         return hashlib.sha256(b"".join(parts)).hexdigest()
 
 
+def find_labelled(
+    source: Path,
+    *,
+    classes: Path | None = None,
+    group_column: str | None = None,
+    per_class: int | None = None,
+    seed: int = 0,
+) -> LabelledPhotos:
+    """List photos and their classes; no image is read.
+
+    Args:
+        source: a folder with one sub-folder per class, searched with its subfolders; or a CSV file with
+            the columns ``file`` and ``class``: ``file`` is a path relative to the list, or a photo's name in
+            a ``.tar`` beside it (``SHARD.tar/NAME`` where two shards have it).
+        classes: TOML file that makes classes and groups from other columns: ``eval/studies/contents.toml``.
+        group_column: of the list: rows that share its value stay on one side of a split. Without it, and
+            without ``classes``, every photo is a group of its own.
+        per_class: no more photos of each class than this, drawn by the seed.
+        seed: of that draw.
+
+    Raises:
+        DataError: there is nothing of the kind, or a photo is listed twice or cannot be found.
+        ConfigError: ``classes`` cannot be read.
+    """
+    if not source.is_dir():
+        rows = _read_rows(source, classes, group_column)
+        if twice := [file for file, count in Counter(row.file for row in rows).items() if count > 1]:
+            raise DataError(
+                f"{source}: {len(twice)} photos are listed twice: {few(twice)}; keep one line of each"
+            )
+        return _locate(_draw(rows, per_class, seed), source.parent)
+    if classes is not None or group_column is not None:
+        raise DataError(f"{source} is a folder, whose sub-folders are the classes; expected a CSV list")
+    rows = []
+    for folder in sorted(path for path in source.iterdir() if path.is_dir() and path.name[0] != "."):
+        index = index_photos(folder)
+        names = [index.name(number) for number in range(len(index))]
+        rows += [Row(name, folder.name, name) for name in names]
+    if not rows:
+        raise DataError(f"no folder in {source}; expected one sub-folder of photos per class")
+    return _locate(_draw(rows, per_class, seed), Path())
+
+
 def load_task(
     labelled: LabelledPhotos, size: int, *, folds: int, seed: int, on_problem: Callable[[str], None]
 ) -> RecognitionTask:
@@ -156,15 +155,14 @@ def load_task(
     numbers = {labelled.index.name(number): number for number in range(len(labelled.index))}
     kept = [numbers[name] for name in photos.names]
     names = [labelled.labels[number] for number in kept]
-    classes = tuple(sorted(set(names)))
-    labels = np.array([classes.index(name) for name in names])
+    classes, labels = np.unique(names, return_inverse=True)
     _, groups = np.unique([labelled.groups[number] for number in kept], return_inverse=True)
     if len(classes) < 2:
         raise DataError(f"got photos of one class only, {names[0]!r}; expected at least two classes")
 
     def check_parts(parts: NDArray[np.int64]) -> None:
         """Refuse a class whose photos are in fewer different parts than there are folds."""
-        for number, name in enumerate(classes):
+        for number, name in enumerate(classes.tolist()):
             inside = labels == number
             if len(np.unique(parts[inside])) < folds:
                 raise DataError(
@@ -179,7 +177,7 @@ def load_task(
     for fold, (_, tested) in enumerate(splitter.split(labels, labels, groups)):
         tested_in[tested] = fold
     check_parts(tested_in)
-    return RecognitionTask(photos, classes, labels, groups, tested_in)
+    return RecognitionTask(photos, tuple(classes.tolist()), labels, groups, tested_in)
 
 
 def _read_rows(path: Path, classes: Path | None, group_column: str | None) -> list[Row]:
@@ -189,15 +187,14 @@ def _read_rows(path: Path, classes: Path | None, group_column: str | None) -> li
         groups = files if group_column is None else _column(path, lines, group_column)
         return list(map(Row, files, labels, groups))
     by = _read_classes(classes)
-    wanted = {value: (label, regex) for label, of in by.classes.items() for value, regex in of.items()}
     values = _column(path, lines, by.column)
-    lines = [line for line, value in zip(lines, values, strict=True) if value in wanted]
+    lines = [line for line, value in zip(lines, values, strict=True) if value in by.values]
     if not lines:
-        raise DataError(f"{path}: no {by.column} is any of {', '.join(wanted)}")
+        raise DataError(f"{path}: no {by.column} is any of {', '.join(by.values)}")
     columns = (_column(path, lines, name) for name in ("file", by.column, by.group_from))
     rows = []
     for file, value, text in zip(*columns, strict=True):
-        label, expression = wanted[value]
+        label, expression = by.values[value]
         match = re.search(expression, text)
         if match is None:
             raise DataError(
@@ -237,16 +234,12 @@ def _column(path: Path, lines: Sequence[dict[str, str]], name: str) -> list[str]
 def _read_classes(path: Path) -> Classes:
     try:
         found: Classes = read_table(tomllib.loads(path.read_text(encoding="utf-8")), Classes, path.parent)
-        for values in found.classes.values():
-            for expression in values.values():
-                re.compile(expression)
-    except OSError as error:
-        raise ConfigError(f"cannot read {path}: {error.strerror}") from error
-    except (ConfigError, ValueError, re.error) as error:
-        raise ConfigError(f"{path}: {error}; see eval/studies/contents.toml for an example") from None
-    counts = Counter(value for values in found.classes.values() for value in values)
-    if twice := sorted(value for value, count in counts.items() if count > 1):
-        raise ConfigError(f"{path} has {', '.join(twice)} in two classes; expected one")
+        for _, expression in found.values.values():
+            re.compile(expression)
+    except (OSError, ConfigError, ValueError, re.error) as error:
+        raise ConfigError(
+            f"{path}: cannot read the classes ({error}); see eval/studies/contents.toml for an example"
+        ) from None
     return found
 
 
@@ -264,25 +257,22 @@ def _draw(rows: Sequence[Row], per_class: int | None, seed: int) -> list[Row]:
 
 def _locate(rows: Sequence[Row], folder: Path) -> LabelledPhotos:
     """Find each photo: as a file, or in a shard of the folder. Files come first, then shard by shard."""
-    parts = list[Part]()
-    ordered, elsewhere = list[Row](), list[Row]()
+    found, elsewhere = list[tuple[Row, Part]](), list[Row]()
     for row in rows:
-        (ordered if (folder / row.file).is_file() else elsewhere).append(row)
-    if ordered:
-        parts.append(Part.of_files(str(folder / row.file) for row in ordered))
+        if (folder / row.file).is_file():
+            found.append((row, Part.of_files([str(folder / row.file)])))
+        else:
+            elsewhere.append(row)
     if elsewhere:
-        for shard, members in _find_in_shards(elsewhere, folder):
-            numbers = np.array([number for number, _ in members])
-            columns = (shard.offsets[numbers], shard.lengths[numbers])
-            parts.append(Part(shard.names[numbers], shard.shard, *columns))
-            ordered += [row for _, row in members]
+        found += _find_in_shards(elsewhere, folder)
+    located, parts = zip(*found, strict=True)
     return LabelledPhotos(
-        PhotoIndex(tuple(parts)), tuple(row.label for row in ordered), tuple(row.group for row in ordered)
+        PhotoIndex(parts), tuple(row.label for row in located), tuple(row.group for row in located)
     )
 
 
-def _find_in_shards(rows: Sequence[Row], folder: Path) -> list[tuple[Part, list[tuple[int, Row]]]]:
-    """The shards that hold rows, each with the numbers and rows of its photos."""
+def _find_in_shards(rows: Sequence[Row], folder: Path) -> list[tuple[Row, Part]]:
+    """The rows and their photos, shard by shard."""
     shards = [part for path in sorted(folder.glob("*.tar")) for part in index_photos(path).parts]
     places: dict[str, list[tuple[int, int]]] = defaultdict(list)
     for which, shard in enumerate(shards):
@@ -295,8 +285,10 @@ def _find_in_shards(rows: Sequence[Row], folder: Path) -> list[tuple[Part, list[
         )
     if unclear := [row.file for row in rows if len(places[row.file]) > 1]:
         raise DataError(f"{few(unclear)}: in more than one shard of {folder}; expected SHARD.tar/NAME there")
-    located = sorted(((*places[row.file][0], row) for row in rows), key=lambda found: found[0])
-    return [
-        (shards[which], [(number, row) for _, number, row in found])
-        for which, found in groupby(located, key=lambda found: found[0])
-    ]
+    found = []
+    for row in sorted(rows, key=lambda row: places[row.file][0][0]):
+        which, number = places[row.file][0]
+        shard, one = shards[which], slice(number, number + 1)
+        photo = Part(shard.names[one], shard.shard, shard.offsets[one], shard.lengths[one])
+        found.append((row, photo))
+    return found

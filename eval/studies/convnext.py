@@ -1,7 +1,8 @@
-"""Do the channels of a convolutional encoder say the same? Measured in every block, before and after GRN.
+"""What the papers on ConvNeXt report, measured: the road from ResNet, and whether channels collapse.
 
 Source:
-    Woo et al., *ConvNeXt V2* (CVPR 2023), section 3.2: mean pairwise cosine distance of channels, by layer.
+    Liu et al., *A ConvNet for the 2020s* (CVPR 2022), tables 10 and 11; Woo et al., *ConvNeXt V2* (CVPR
+    2023), section 3.2: mean pairwise cosine distance of channels, by layer, before and after GRN.
 """
 
 from __future__ import annotations
@@ -13,9 +14,40 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from eval.report.tables import DASH, Cell, Line, Table
+from eval.report.sections import Section, sections_to_markdown
+from eval.report.tables import DASH, Table, text_line
 from inpaint.backbones.network import channel_distance
+from inpaint.backbones.roadmap import Road, Stop, walk_road
 from inpaint.models.fcmae import FullyConvolutionalAutoencoder
+
+TITLES: dict[Road, str] = {"tiny": "ResNet-50 to ConvNeXt-T", "base": "ResNet-200 to ConvNeXt-B"}
+HEADINGS = ("step", "config", "M parameters", "GFLOPs", "printed", "apart", "top-1", "gain")
+NOTE = (
+    "GFLOPs are billions of MACs at 224 pixels, counted on the network. Nothing was trained: the "
+    "accuracies, and the printed GFLOPs, are those of Liu et al. 2022, tables 10 and 11. A gain is relative "
+    "to the last step that was kept; steps that were only tried are marked."
+)
+
+
+def road_to_markdown() -> str:
+    """Both roads: a table each, and what does not agree below it; Markdown, ending in a newline."""
+    sections = []
+    for road, title in TITLES.items():
+        stops = walk_road(road)
+        lines = (text_line(s.step.name, _cells(s), "" if s.step.kept else "tried") for s in stops)
+        doubts = tuple((stop.step.name, stop.doubt) for stop in stops if stop.doubt)
+        sections.append(Section(title, table=Table(HEADINGS, tuple(lines)), entries=doubts))
+    return sections_to_markdown([*sections, Section("", text=NOTE)])
+
+
+def _cells(stop: Stop) -> Iterable[str]:
+    yield " ".join(f"`{name}={value!r}`" for name, value in stop.change.items())
+    yield f"{stop.parameters:.2f}"
+    yield f"{stop.gigamacs:.3f}"
+    yield f"{stop.printed.gigamacs:.2f}"
+    yield f"{100 * stop.excess:+z.1f} %"
+    yield f"{stop.printed.accuracy:.2f}"
+    yield DASH if stop.gain is None else f"{stop.gain:+.2f}"
 
 
 class BlockDistance(NamedTuple):
@@ -69,11 +101,11 @@ def collapse_table(measured: Mapping[str, Sequence[BlockDistance]]) -> Table:
         columns += [{b.name: b.after_gelu for b in blocks}, {b.name: b.after_grn for b in blocks}]
     names = {name for column in columns for name in column}
     in_order = sorted(names, key=lambda name: [int(part) for part in name.split(".")])
-    lines = [Line(name, "", tuple(_cell(column.get(name)) for column in columns)) for name in in_order]
+    lines = [text_line(name, (_text(column.get(name)) for column in columns)) for name in in_order]
     numbers = [[value for value in column.values() if value is not None] for column in columns]
-    means = tuple(_cell(sum(found) / len(found) if found else None) for found in numbers)
-    return Table(("stage.block", *headings), (*lines, Line("mean", "", means)))
+    means = (_text(sum(found) / len(found) if found else None) for found in numbers)
+    return Table(("stage.block", *headings), (*lines, text_line("mean", means)))
 
 
-def _cell(value: float | None) -> Cell:
-    return Cell(DASH if value is None else f"{value:.4f}")
+def _text(value: float | None) -> str:
+    return DASH if value is None else f"{value:.4f}"
