@@ -29,7 +29,7 @@ from torch import Tensor
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from eval.measures.build import build_measures
+from eval.measures.protocols import build_measures
 from inpaint.features.measures import Lpips
 from tests.eval.random_weights import write_random_weights
 

@@ -18,7 +18,7 @@ import cattrs
 
 from inpaint.errors import DataError
 
-FORMAT = 2
+FORMAT = 3
 RowKind = Literal["baseline", "model", "files"]
 
 
@@ -42,14 +42,6 @@ class Column:
     def heading(self) -> str:
         """Title and arrow."""
         return f"{self.title} {'↑' if self.higher_is_better else '↓'}"
-
-
-@dataclass(frozen=True)
-class Unmeasured:
-    """A measure of the protocol that is left out, with what it would take."""
-
-    title: str
-    why: str
 
 
 @dataclass(frozen=True)
@@ -120,7 +112,7 @@ class Report:
     images_hash: str  # of the ground truth pixels; equal hashes, equal task
     masks_hash: str  # as `inpaint masks` prints it
     columns: tuple[Column, ...]  # in the table's order
-    unmeasured: tuple[Unmeasured, ...] = ()  # what was not measured, and why
+    unmeasured: Mapping[str, str] = field(default_factory=dict)  # titles of what was not measured, and why
     rows: tuple[Row, ...] = ()  # in the order they were given
     warnings: tuple[str, ...] = ()  # what a reader must know before trusting a number
     notes: Mapping[str, str] = field(default_factory=dict)  # models, device, versions: how to repeat it
@@ -151,26 +143,17 @@ def plain(value: Any) -> Any:
 
 
 def from_plain(values: Mapping[str, Any]) -> Report:
-    """The inverse of :func:`to_plain`.
-
-    Raises:
-        DataError: not a report, or one of another format.
-    """
+    """The inverse of :func:`to_plain`; DataError if it is no report, or one of another format."""
     if values.get("format") != FORMAT:
         raise DataError(f"got a report of format {values.get('format')!r}; expected {FORMAT}")
-    content = {key: value for key, value in values.items() if key != "format"}
     try:
-        return _CONVERTER.structure(content, Report)
+        return _CONVERTER.structure({k: v for k, v in values.items() if k != "format"}, Report)
     except Exception as error:  # cattrs passes on whatever a value of another kind raises
         raise DataError(f"this is no whole report ({error}); write it again with --out NAME.json") from None
 
 
 def read_report(path: Path | str) -> Report:
-    """Read the JSON form.
-
-    Raises:
-        DataError: the file is missing or is no report.
-    """
+    """Read the JSON form; DataError if the file is missing or is no report."""
     try:
         values = json.loads(Path(path).read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:

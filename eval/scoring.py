@@ -17,12 +17,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor
 
-from eval.measures.build import Measures
+from eval.measures.protocols import Measures
 from eval.measures.statistics import bins_of, means_of
 from eval.results import ImageScores, KnownChange, Report, Row, Value
 from eval.tasks.cache import ResultCache
@@ -60,16 +58,10 @@ def score(
 ) -> Report:
     """Score methods on a task, or go on with it; the numbers do not depend on interruptions.
 
-    Args:
-        task: images and masks.
-        methods: rows of the table, in its order.
-        measures: what to measure, on ``device``.
-        protocol: name of what they measure, for the report.
-        cache_dir: keeps values and features; those of an earlier, equal run are continued.
-        device: where to compute.
-        save: folder for the composites of fills as PNG, one folder a method.
-        pixels_at_once: size of a batch; as suits the device.
-        on_progress: called after each batch.
+    Values and features are kept in ``cache_dir``, and those of an earlier, equal run are continued. ``save``
+    is a folder for the composites of fills as PNG, one folder a method; ``protocol`` is the name of what
+    ``measures`` measure on ``device``, for the report. A batch has at most ``pixels_at_once``, by default as
+    suits the device; ``on_progress`` is called after each.
 
     Raises:
         InpaintError: names clash, ``cache_dir`` holds another run, a file cannot be read or written, or a
@@ -79,20 +71,14 @@ def score(
     run = _Run(task, measures, cache_dir, device, pixels_at_once or PIXELS_AT_ONCE[device.type], on_progress)
     try:
         targets = run.measure_targets()
-        caches = {method: run.measure(method, save and save / method.slug) for method in methods}
+        caches = [run.measure(method, save and save / method.slug) for method in methods]
     except torch.OutOfMemoryError as error:
         raise InpaintError(f"out of memory on {device}; use --device cpu, or a smaller --size") from error
-    notes = {**task.notes, "device": describe_device(device), "torch": torch.__version__}
-    if models := [f"{m.name} ({m.identity[:16]})" for m in methods if m.kind == "model" and m.identity]:
-        notes["SHA-256 of models"] = ", ".join(models)
-    if measures.files:
-        files = "; ".join(f"{titles}: {file}" for titles, file in measures.files.items())
-        notes["SHA-256 of feature networks"] = files
-    rows, warnings, truth, features = [], [], list(targets), targets.features()
-    for method, cache in caches.items():
+    truth, features = list(targets), targets.features()
+    rows, warnings = [], _warn_of_task(task, measures, truth)
+    for method, cache in zip(methods, caches, strict=True):
         entries = list(cache)
-        files = method.source if isinstance(method.source, Predictions) else None
-        numbers = [i for i, pair in enumerate(task.pairs) if files is None or pair.stem in files.files]
+        numbers = [number for number, pair in enumerate(task.pairs) if method.covers(pair)]
         if [entry["stem"] for entry in entries] != [task.pairs[number].stem for number in numbers]:
             raise DataError(
                 f"got the scores of {method.name} mixed up in {str(cache_dir)!r}, as by two runs at once; "
@@ -103,22 +89,9 @@ def score(
             of_same = {key: vectors[numbers] for key, vectors in features.items()}
         of_sets = measures.of_sets(cache.features(), of_same)
         rows.append(_row(method, entries, of_sets, measures, save))
-        if files is not None:
-            warnings += _warn_of_files(method.name, files, entries)
-    warnings = _warn_of_task(task, measures, truth) + warnings
-    return _report(protocol, task, measures, truth, rows, warnings, notes)
-
-
-def _report(
-    protocol: str,
-    task: Task,
-    measures: Measures,
-    truth: Entries,
-    rows: Sequence[Row],
-    warnings: Sequence[str],
-    notes: Mapping[str, str],
-) -> Report:
+        warnings += _warn_of_files(method, entries)
     shapes = {tuple(entry["shape"]) for entry in truth}
+    masks = {pair.mask.path: pair.mask for pair in task.pairs}.values()  # once where images share one
     lines = sorted(f"{entry['stem']}\0{entry['shape']}\0{entry['sha256']}\n" for entry in truth)
     return Report(
         protocol=protocol,
@@ -127,17 +100,27 @@ def _report(
         size=" x ".join(map(str, shapes.pop())) if len(shapes) == 1 else "mixed",
         hole_ratio=math.fsum(entry["hole_ratio"] for entry in truth) / len(truth),
         images_hash=hashlib.sha256("".join(lines).encode()).hexdigest(),
-        masks_hash=hash_masks(read_ahead(task.masks_once(), lambda mask: (mask.stem, mask.read_hole()))),
+        masks_hash=hash_masks(read_ahead(masks, lambda mask: (mask.stem, mask.read_hole()))),
         columns=measures.columns,
         unmeasured=measures.unmeasured,
         rows=tuple(rows),
         warnings=tuple(warnings),
-        notes=notes,
+        notes=_notes(task, methods, measures, device),
         images=str(task.images),
         masks=str(task.masks),
         resized_to=task.size,
         cycled_masks=task.cycled,
     )
+
+
+def _notes(task: Task, methods: Sequence[Method], measures: Measures, device: torch.device) -> dict[str, str]:
+    """How to repeat a run."""
+    notes = {**task.notes, "device": describe_device(device), "torch": torch.__version__}
+    if models := [f"{m.name} ({m.identity[:16]})" for m in methods if m.kind == "model" and m.identity]:
+        notes["SHA-256 of models"] = ", ".join(models)
+    if files := [f"{titles}: {file}" for titles, file in measures.files.items()]:
+        notes["SHA-256 of feature networks"] = "; ".join(files)
+    return notes
 
 
 @dataclass(frozen=True)
@@ -165,28 +148,26 @@ class _Run:
                 }
                 for example in examples
             ]
-            cache.append(entries, self._features(image))
+            cache.append(entries, self.measures.features(image))
         return cache
 
     @torch.inference_mode()
     def measure(self, method: Method, save: Path | None) -> ResultCache:
         """Values and features of one method's composites; those of a fill are saved where ``save`` says."""
         cache = self._open(f"method-{method.slug}", method.identity)
-        pairs: Sequence[Pair] = self.task.pairs
-        predictions = method.source if isinstance(method.source, Predictions) else None
-        if predictions is not None:
-            pairs, save = [pair for pair in pairs if pair.stem in predictions.files], None
-        if save is not None:
-            cache.cut(min(len(cache), _count_saved(pairs, save)))
+        pairs = [pair for pair in self.task.pairs if method.covers(pair)]
+        folder = save if method.files is None else None
+        if folder is not None:
+            cache.cut(min(len(cache), _count_saved(pairs, folder)))
         with ThreadPoolExecutor(THREADS) as writers:
-            for examples, image, mask in self._stream(method.name, pairs, predictions, cache):
+            for examples, image, mask in self._stream(method.name, pairs, method.files, cache):
                 prediction, seconds = self._predict(method, examples, image, mask)
                 filled = composite(prediction, image, mask)
-                files = [] if save is None else [save / f"{example.pair.stem}.png" for example in examples]
+                files = [folder / f"{example.pair.stem}.png" for example in examples] if folder else []
                 images = map(tensor_to_image, filled.cpu() if files else ())
                 written = writers.map(write_image, images, files)
                 values = self.measures.per_image(filled, image, mask)
-                features = self._features(filled)
+                features = self.measures.features(filled)
                 known_change = None if method.kind == "baseline" else _known_change(prediction, image, mask)
                 deque(written, maxlen=0)  # a line in the cache promises the image
                 cache.append(_entries(examples, values, known_change, seconds), features)
@@ -217,7 +198,7 @@ class _Run:
         self, method: Method, examples: Sequence[Example], image: Tensor, mask: Tensor
     ) -> tuple[Tensor, float | None]:
         """Predictions in whole 255ths, and the seconds each took to make where they were made here."""
-        if isinstance(method.source, Predictions):
+        if method.files is not None:
             files = [example.prediction for example in examples if example.prediction is not None]
             return image_tensor(files, self.device), None
         synchronise = torch.cuda.synchronize if self.device.type == "cuda" else lambda: None
@@ -226,9 +207,6 @@ class _Run:
         prediction = fill_in_8_bits(method, image, mask)
         synchronise()
         return prediction, (time.perf_counter() - start) / len(examples)
-
-    def _features(self, image: Tensor) -> dict[str, NDArray[np.float32]]:
-        return {key: feature.numpy() for key, feature in self.measures.features(image).items()}
 
 
 def describe_device(device: torch.device) -> str:
@@ -297,10 +275,10 @@ def _row(
         for entry in sorted(entries, key=lambda entry: entry["stem"])
     )
     means = means_of(images, measures.columns) | dict(of_sets)
-    if isinstance(method.source, Predictions):
-        folder, missing, seconds = method.source.folder, method.source.missing, None
+    folder, seconds = save and save / method.slug, None
+    if method.files is not None:
+        folder = method.files.folder
     else:
-        folder, missing = None if save is None else save / method.slug, ()
         seconds = math.fsum(entry["seconds"] for entry in entries) / len(entries)
     return Row(
         name=method.name,
@@ -311,14 +289,13 @@ def _row(
         known_change=None if method.kind == "baseline" else _sum_of_changes(entries),
         seconds_per_image=seconds,
         folder=None if folder is None else str(folder),
-        missing=missing,
+        missing=() if method.files is None else method.files.missing,
     )
 
 
 def _sum_of_changes(entries: Entries) -> KnownChange:
     changes = [entry["known_change"] for entry in entries]
-    known = sum(change["known"] for change in changes)
-    pixels = sum(change["pixels"] for change in changes) / max(1, known)
+    pixels = sum(change["pixels"] for change in changes) / max(1, sum(change["known"] for change in changes))
     worst = max(change["worst"] for change in changes)
     return KnownChange(pixels, _mean_change(entries, "known"), worst)
 
@@ -332,19 +309,17 @@ def _mean_change(entries: Entries, region: str) -> float:
 def _warn_of_task(task: Task, measures: Measures, truth: Entries) -> list[str]:
     warnings = []
     if task.missing:
-        warnings.append(
-            f"{len(task.missing)} images have no mask and are left out: {few(sorted(task.missing))}."
-        )
-    whole = sorted(entry["stem"] for entry in truth if entry["hole_ratio"] == 0)
-    if whole:
+        left_out = few(sorted(task.missing))
+        warnings.append(f"{len(task.missing)} images have no mask and are left out: {left_out}.")
+    if whole := sorted(entry["stem"] for entry in truth if entry["hole_ratio"] == 0):
         warnings.append(
             f"{len(whole)} images have no hole: {few(whole)}. What is measured over the hole leaves them "
             "out; is white the hole in the masks?"
         )
     titles = {column.key: column.title for column in measures.columns}
-    few_for = {titles[key]: dims for key, dims in measures.feature_sizes.items() if len(truth) < dims}
-    if few_for:
-        named = ", ".join(f"{title} ({dims:,} features)" for title, dims in few_for.items())
+    sizes = {titles[key]: dims for key, dims in measures.feature_sizes.items() if len(truth) < dims}
+    if sizes:
+        named = ", ".join(f"{title} ({dims:,} features)" for title, dims in sizes.items())
         warnings.append(
             f"N = {len(truth)} is below the number of features of {named}: such distances are biased upward; "
             "compare them only at equal N, and mind the intervals."
@@ -352,17 +327,18 @@ def _warn_of_task(task: Task, measures: Measures, truth: Entries) -> list[str]:
     return warnings
 
 
-def _warn_of_files(name: str, predictions: Predictions, entries: Entries) -> list[str]:
-    warnings = []
-    if predictions.missing:
+def _warn_of_files(method: Method, entries: Entries) -> list[str]:
+    warnings, name, files = [], method.name, method.files
+    if files is None:
+        return []
+    if files.missing:
         warnings.append(
-            f"{name}: {len(predictions.missing)} images have no prediction: {few(predictions.missing)}. Its "
+            f"{name}: {len(files.missing)} images have no prediction: {few(files.missing)}. Its "
             f"numbers are over the other {len(entries)}: compare them with no other row."
         )
-    if predictions.jpegs:
+    if files.jpegs:
         warnings.append(
-            f"{name}: {predictions.jpegs} predictions are JPEG, which changes pixels as it saves them; save "
-            "PNG."
+            f"{name}: {files.jpegs} predictions are JPEG, which changes pixels as it saves them; save PNG."
         )
     known, hole = _mean_change(entries, "known"), _mean_change(entries, "hole")
     if known > hole:

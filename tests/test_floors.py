@@ -60,7 +60,7 @@ FLOORS = {
     "eval.tasks": 8.1,
     "eval.scoring": 8.3,
     "eval.report": 8.4,
-    "eval.protocol": 8.4,
+    "eval.validation": 8.4,
     "inpaint.web": 8,
     "eval.studies": 9,
     "eval.commands": 10,
@@ -226,7 +226,7 @@ def test_neighbours_on_one_floor_stay_apart() -> None:
     assert faults("inpaint.mask", "from inpaint.images import read_image")
     assert faults("eval.report.page", "from eval.studies.ablation import Row")
     assert faults("inpaint.cli.run", "from eval.studies.ablation import Row")
-    assert faults("eval.tasks.pairs", "from eval.measures.build import Measures")
+    assert faults("eval.tasks.pairs", "from eval.measures.protocols import Measures")
     assert faults("eval.scoring", "from inpaint.web.page import build_page")
     assert not faults("inpaint.batch", "from inpaint.pipeline import InpaintPipeline")
 

@@ -155,11 +155,7 @@ def typed_command() -> str:
 
 @contextmanager
 def cache_folder(cache_dir: Path | None, reports: Sequence[Path]) -> Iterator[Path]:
-    """Where a run keeps its values: as asked, or beside the first report, or in a temporary folder.
-
-    Raises:
-        InpaintError: the run was stopped; says how to resume.
-    """
+    """Where a run keeps its values: as asked, beside the first report, or in a temporary folder."""
     kept = default_cache(cache_dir, reports)
     if kept is None:
         with tempfile.TemporaryDirectory() as temporary:

@@ -32,9 +32,7 @@ _OPTIONS = (
         help="Folder with one sub-folder per class, or a CSV list file,class beside photos or .tar shards.",
     ),
     click.option(
-        "--classes",
-        type=PATH,
-        help="TOML that makes classes of other columns, such as eval/studies/contents.toml.",
+        "--classes", type=PATH, help="TOML that makes classes of other columns: eval/studies/contents.toml."
     ),
     click.option("--group-column", help="Of the list: rows that share its value are never split."),
     click.option(
@@ -136,9 +134,8 @@ def _measure_and_report(
     candidates = load_candidates(models, size=size, random=random)
     labelled = find_labelled(data, seed=seed, **selection)
     side = max(candidate.size for candidate in candidates)
-    task = load_task(
-        labelled, side, folds=folds, seed=seed, on_problem=lambda line: click.echo(line, err=True)
-    )
+    tell = partial(click.echo, err=True)
+    task = load_task(labelled, side, folds=folds, seed=seed, on_problem=tell)
     try:
         with cache_folder(cache_dir, reports) as kept, shown_progress() as on_progress:
             how = {"seeds": range(seed, seed + seeds), "cache_dir": kept, "device": place}
@@ -148,11 +145,7 @@ def _measure_and_report(
             f"out of memory on {place}; expected a smaller --size or --batch-size, or --device cpu"
         ) from error
     hashes = [f"{c.name} ({c.identity[:16]})" for c in candidates if c.kind == "pre-trained"]
-    repeat = {
-        "Command": typed_command(),
-        "Device": describe_device(place),
-        "SHA-256 of models": ", ".join(hashes),
-    }
-    write_and_print(
-        recognition_document(title, outcomes, task, seed=seed, facts={**facts, **repeat}), reports
-    )
+    repeat = {"Command": typed_command(), "Device": describe_device(place)}
+    repeat["SHA-256 of models"] = ", ".join(hashes)
+    document = recognition_document(title, outcomes, task, seed=seed, facts={**facts, **repeat})
+    write_and_print(document, reports)

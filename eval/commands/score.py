@@ -70,8 +70,8 @@ def validate(
 
     Feature networks are looked for in DATA/metrics and in every --weights.
     """
-    from eval.protocol import validate_methods
     from eval.tasks.methods import baseline_methods, load_models
+    from eval.validation import validate_methods
     from inpaint.device import choose_device
 
     _check_work("--model NAME_OR_PATH", models, baselines)
@@ -132,8 +132,8 @@ def table(
 @weights_option
 def weights(fetch: bool, weights: tuple[Path, ...]) -> None:
     """List the feature networks: columns, file, SHA-256, and where each file is."""
-    from eval.measures.definitions import columns_of
     from eval.measures.networks import NETWORKS, fetch_file, find_file, missing_package
+    from eval.measures.protocols import columns_of
 
     for key, network in NETWORKS.items():
         click.echo(f"{network.title}: {', '.join(columns_of(key))}")
@@ -165,7 +165,7 @@ def _score(
     **options: Any,
 ) -> Report:
     """Score baselines, image files made elsewhere and models, in this order, as the options say."""
-    from eval.measures.build import build_measures
+    from eval.measures.protocols import build_measures
     from eval.scoring import score
     from eval.tasks.methods import Method, baseline_methods, check_names, load_models
     from eval.tasks.pairs import find_predictions, find_task

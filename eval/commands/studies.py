@@ -53,13 +53,13 @@ def ablation(
     place = choose_device(device or "auto")
     os.environ["DATA"] = str(data.resolve())  # what the configs call the folder
     wanted = [row.strip() for row in rows.split(",")] if rows else []
-    plan = plan_ablation(configs, wanted, images=images, device=device)
+    runs = plan_ablation(configs, wanted, images=images, device=device)
     with shown_progress() as on_progress:
-        train_ablation(plan, on_progress)
+        train_ablation(runs, on_progress)
     with shown_progress() as on_progress:
         how = {"limit": limit, "command": typed_command(), "on_progress": on_progress}
-        report, costs = score_ablation(plan, data, place, **how)
-    write_and_print(ablation_document(report, costs), reports)
+        report = score_ablation(runs, data, place, **how)
+    write_and_print(ablation_document(report, [run.cost() for run in runs]), reports)
 
 
 @click.command()
@@ -83,7 +83,7 @@ def collapse(models: tuple[Path, ...], images: Path, limit: int, device: str) ->
     from eval.report.sections import table_to_markdown
     from eval.studies.convnext import collapse_table, measure_collapse
     from eval.tasks.methods import short_names
-    from eval.tasks.pairs import list_images
+    from eval.tasks.pairs import list_images, spread_evenly
     from eval.tasks.stream import image_tensor
     from inpaint.checkpoint import load_autoencoder
     from inpaint.device import choose_device
@@ -92,13 +92,12 @@ def collapse(models: tuple[Path, ...], images: Path, limit: int, device: str) ->
     place = choose_device(device)
     encoders = [load_autoencoder(path, FullyConvolutionalAutoencoder, place) for path in models]
     files = list_images(images, "images")
-    count = min(limit, len(files))
-    chosen = [files[index * len(files) // count] for index in range(count)]
+    chosen = [files[number] for number in spread_evenly(len(files), limit)]
     measured = {
         name: measure_collapse(encoder, (image_tensor([file.read()], place) for file in chosen))
         for name, encoder in zip(short_names([str(path) for path in models]), encoders, strict=True)
     }
-    click.echo(f"{count} of {len(files)} images\n\n{table_to_markdown(collapse_table(measured))}")
+    click.echo(f"{len(chosen)} of {len(files)} images\n\n{table_to_markdown(collapse_table(measured))}")
 
 
 @click.command()

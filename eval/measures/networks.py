@@ -105,19 +105,11 @@ def why_absent(network: Network, folders: Sequence[Path]) -> str | None:
 
 
 def load_network(key: str, found: FoundFile, dims: tuple[int, ...] = ()) -> FrozenNetwork:
-    """Build a network of ``NETWORKS`` from an unchecked file; ``dims`` are the features wanted of Inception.
-
-    Raises:
-        CheckpointError: the file is unreadable, or does not fit.
-    """
+    """Build a network of ``NETWORKS`` from an unchecked file; ``dims`` are features wanted of Inception."""
     return _BUILDERS[key](dims).load_weights(found.path)
 
 
 def fetch_file(network: Network) -> FoundFile | None:
-    """Fetch a network's weights by name, as ``inpaint models download`` does; None if they have no name.
-
-    Raises:
-        WeightsError: they cannot be had or written, or are not the published file.
-    """
+    """Fetch a network's weights by name, as ``inpaint models download`` does; None if they have no name."""
     file = next((file for file in network.files if file.model), None)
     return file and FoundFile(file, fetch_in_terminal(file.model))

@@ -44,28 +44,18 @@ def _chart(report: Report, column: Column) -> Chart | None:
     values = [mean for of_row in means for mean in of_row.values() if math.isfinite(mean)]
     if not values:
         return None
-    ticks = _ticks(min(values), max(values))
-    low, high = ticks[0], ticks[-1]
+    low, high = min(values), max(values)
+    span = high - low or 1.0
     series, baselines = list[Series](), sum(row.kind == "baseline" for row in rows)
     for number, (row, of_row) in enumerate(zip(rows, means, strict=True)):
         method = number - baselines
         style = f"baseline dash{number % DASHES}" if method < 0 else f"colour{method % COLOURS}"
         points = [
-            (x_of[bin_], (mean - low) / (high - low), f"{row.name}, {bin_name(*bin_)}: {column.format(mean)}")
+            (x_of[bin_], (mean - low) / span, f"{row.name}, {bin_name(*bin_)}: {column.format(mean)}")
             for bin_, mean in sorted(of_row.items())
             if math.isfinite(mean)
         ]
         series.append(Series(row.name, style, points))
-    digits = max(0, -math.floor(math.log10(ticks[1] - low) + 1e-9))
-    up = [((tick - low) / (high - low), f"{tick:.{digits}f}") for tick in ticks]
+    up = [(share, column.format(low + share * span)) for share in (0.0, 0.25, 0.5, 0.75, 1.0)]
     across = [(x, bin_name(*bin_).removesuffix(" %")) for bin_, x in x_of.items()]
     return Chart(column.heading, series, across, up)
-
-
-def _ticks(low: float, high: float) -> list[float]:
-    """Three to seven round numbers that enclose the values."""
-    span = high - low or abs(high) or 1.0
-    power = 10 ** math.floor(math.log10(span / 4))
-    step = next(factor * power for factor in (1, 2, 5, 10) if span / (factor * power) <= 5)
-    first, last = math.floor(low / step + 1e-9), math.ceil(high / step - 1e-9)
-    return [step * index for index in range(first, max(last, first + 1) + 1)]

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
-from decimal import Decimal
+from functools import cached_property
 from typing import Any
 
-from eval.published import PublishedColumn, PublishedRow, PublishedTable
+from eval.published import PublishedTable
 from eval.report.sections import Document, Section, against_of, warnings_of
 from eval.report.tables import (
     DASH,
@@ -29,24 +29,14 @@ CLOSE_HOLE_RATIOS = 0.02  # masks closer than this in their mean may be the same
 
 @dataclass(frozen=True)
 class Facet:
-    """A column of the comparison: a measure as printed, or by the textbook, and our protocol for it."""
+    """A column of the comparison: a measure as printed or, where that differs, by the textbook."""
 
-    name: str
-    column: PublishedColumn
-    protocol: str
-    as_printed: bool
-
-    @property
-    def heading(self) -> str:
-        """Such as ``PSNR textbook ↑``; the definition is named where there are two."""
-        definition = " as printed" if self.as_printed else " textbook"
-        arrow = "↑" if self.column.higher_is_better else "↓"
-        return f"{self.column.title}{definition if self.column.own_definition else ''} {arrow}"
-
-    @property
-    def key(self) -> str:
-        """Name in data files, such as ``psnr_textbook``."""
-        return f"{self.name}_{'printed' if self.as_printed else 'textbook'}"
+    key: str  # in data files, such as psnr_textbook
+    heading: str  # such as PSNR textbook ↑
+    column: Column | None  # how our values are printed; None where they were not measured
+    ours: Mapping[str, Value]  # by row
+    printed: Mapping[str, str]  # by label, with the digits of the print; some cannot be converted
+    dashes: str  # why some values are not there; empty if all are
 
 
 @dataclass(frozen=True)
@@ -67,28 +57,36 @@ class Comparison:
         found = {row.name: row for report in self.reports.values() for row in report.rows}
         return list(({row.name: row for row in self.main.rows} | found).values())
 
-    @property
+    @cached_property
     def facets(self) -> list[Facet]:
         """Each measure as printed and, where the print has a definition of its own, by the textbook's."""
         facets = []
-        for name, column in self.table.protocol.columns.items():
-            facets.append(Facet(name, column, self.table.protocol.scored_as, as_printed=True))
-            if column.own_definition:
-                facets.append(Facet(name, column, STANDARD, as_printed=False))
+        for name, measure in self.table.protocol.columns.items():
+            facets.append(self._facet(name, textbook=False))
+            if measure.own_definition:
+                facets.append(self._facet(name, textbook=True))
         return facets
 
-    def printed(self, facet: Facet, row: PublishedRow) -> Decimal | None:
-        """A published row's value; None where it was not printed, or cannot be converted."""
-        return self.table.score(row, facet.name, textbook=not facet.as_printed)
-
-    def ours(self, facet: Facet, row: Row) -> tuple[Column, Value] | None:
-        """Our value and how it is printed; None where it was not measured."""
-        report = self.reports.get(facet.protocol)
-        for column in report.columns if report else ():
-            for other in report.rows if report else ():
-                if (column.key, other.name) == (facet.name, row.name) and facet.name in other.values:
-                    return column, other.values[facet.name]
-        return None
+    def _facet(self, name: str, textbook: bool) -> Facet:
+        measure = self.table.protocol.columns[name]
+        protocol = STANDARD if textbook else self.table.protocol.scored_as
+        report = self.reports.get(protocol)
+        ours, column, reasons = {}, None, []
+        if report is not None:
+            ours = {row.name: row.values[name] for row in report.rows if name in row.values}
+            column = next((column for column in report.columns if column.key == name), None)
+        scores = {row.label: self.table.score(row, name, textbook=textbook) for row in self.table.rows}
+        printed = {label: str(score) for label, score in scores.items() if score is not None}
+        if report is None:
+            reasons.append(f"ours were not scored by the {protocol} protocol")
+        elif any(row.name not in ours for row in self.rows):
+            reasons.append(report.unmeasured.get(measure.title, "not measured in all of ours"))
+        if len(printed) < len(scores):
+            reasons.append("no printed value can be converted" if textbook else "not printed")
+        definition = (" textbook" if textbook else " as printed") if measure.own_definition else ""
+        heading = f"{measure.title}{definition} {'↑' if measure.higher_is_better else '↓'}"
+        key = f"{name}_{'textbook' if textbook else 'printed'}"
+        return Facet(key, heading, column, ours, printed, "; ".join(reasons))
 
 
 def comparison_document(comparison: Comparison) -> Document:
@@ -98,8 +96,8 @@ def comparison_document(comparison: Comparison) -> Document:
         Section(table.title, table=comparison_table(comparison)),
         Section("Not the same task", entries=tuple(_task_differences(table, main)), is_warning=True),
     ]
-    if reasons := _reasons(comparison):
-        sections.append(Section("Where there is a dash", entries=reasons))
+    if reasons := [(facet.heading, facet.dashes) for facet in comparison.facets if facet.dashes]:
+        sections.append(Section("Where there is a dash", entries=tuple(reasons)))
     traps = tuple(("", trap) for trap in (*table.protocol.traps, *table.traps))
     sections.append(Section("The printed numbers", text=f"{table.source}.", entries=traps))
     sections += warnings_of(main)
@@ -110,7 +108,7 @@ def comparison_document(comparison: Comparison) -> Document:
         page = f" How to make its images: {method.page}" if method.page else ""
         entries.append((method.label, f"{method.name}. {method.paper}.{page}"))
     sections.append(Section("The printed methods", entries=tuple(entries)))
-    title, lines = f"{table.title}: ours beside the printed", comparison_lines(comparison)
+    title, lines = f"{table.title}: ours beside the printed", list(comparison_lines(comparison))
     plain = {"format": 2, "table": table.key, "source": table.source, "rows": lines}
     plain["reports"] = {name: to_plain(report) for name, report in comparison.reports.items()}
     return Document(title, sections, plain, lines, main)
@@ -118,35 +116,30 @@ def comparison_document(comparison: Comparison) -> Document:
 
 def comparison_table(comparison: Comparison) -> Table:
     """Baselines and our rows with their intervals, then the published rows with the digits of the print."""
-    lines = []
+    facets, lines = comparison.facets, []
     for row in comparison.rows:
-        found = [comparison.ours(facet, row) for facet in comparison.facets]
-        cells = [Cell(DASH) if ours is None else value_cell(ours[1], ours[0]) for ours in found]
-        lines.append(Line(row.name, remark_of(row), (Cell(str(images_of(row, comparison.main))), *cells)))
+        cells = (f.column and value_cell(f.ours.get(row.name), f.column) for f in facets)
+        count = Cell(str(images_of(row, comparison.main)))
+        lines.append(Line(row.name, remark_of(row), (count, *(cell or Cell(DASH) for cell in cells))))
     n = "?" if comparison.table.n is None else str(comparison.table.n)
     for row in comparison.table.rows:
-        values = [comparison.printed(facet, row) for facet in comparison.facets]
-        texts = (n, *(DASH if value is None else str(value) for value in values))
+        texts = (n, *(facet.printed.get(row.label, DASH) for facet in facets))
         lines.append(text_line(row.label, texts, "published"))
-    return Table(("method", "N", *(facet.heading for facet in comparison.facets)), tuple(lines))
+    return Table(("method", "N", *(facet.heading for facet in facets)), tuple(lines))
 
 
-def comparison_lines(comparison: Comparison) -> list[dict[str, Any]]:
+def comparison_lines(comparison: Comparison) -> Iterator[dict[str, Any]]:
     """One line for each row, ours first, with intervals; printed values are text, with the print's digits."""
-    lines = []
     for row in comparison.rows:
         line: dict[str, Any] = {"method": row.name, "kind": row.kind, "n": images_of(row, comparison.main)}
         for facet in comparison.facets:
-            ours = comparison.ours(facet, row)
-            line |= interval_fields(facet.key, ours and ours[1])
-        lines.append(line)
+            line |= interval_fields(facet.key, facet.ours.get(row.name))
+        yield line
     for row in comparison.table.rows:
         line = {"method": row.label, "kind": "published", "n": comparison.table.n}
         for facet in comparison.facets:
-            value = comparison.printed(facet, row)
-            line |= interval_fields(facet.key, None) | {facet.key: None if value is None else str(value)}
-        lines.append(line)
-    return lines
+            line |= interval_fields(facet.key, None) | {facet.key: facet.printed.get(row.label)}
+        yield line
 
 
 def _task_differences(table: PublishedTable, report: Report) -> Iterable[tuple[str, str]]:
@@ -166,21 +159,3 @@ def _task_differences(table: PublishedTable, report: Report) -> Iterable[tuple[s
         if abs(gap) > CLOSE_HOLE_RATIOS:
             theirs += f"; ours are {'larger, so harder' if gap > 0 else 'smaller, so easier'}"
     yield "Masks", f"{ours}; {theirs}. No hash was printed, so nothing shows that they are the same."
-
-
-def _reasons(comparison: Comparison) -> tuple[tuple[str, str], ...]:
-    """Why a column has dashes: nothing is ever filled in from elsewhere."""
-    reasons = []
-    for facet in comparison.facets:
-        report = comparison.reports.get(facet.protocol)
-        texts = []
-        if report is None:
-            texts.append(f"ours were not scored by the {facet.protocol} protocol")
-        elif any(comparison.ours(facet, row) is None for row in comparison.rows):
-            why = [entry.why for entry in report.unmeasured if entry.title == facet.column.title]
-            texts += why or ["not measured in all of ours"]
-        if any(comparison.printed(facet, row) is None for row in comparison.table.rows):
-            texts.append("not printed" if facet.as_printed else "no printed value can be converted")
-        if texts:
-            reasons.append((facet.heading, "; ".join(texts)))
-    return tuple(reasons)

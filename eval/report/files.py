@@ -15,24 +15,19 @@ import jinja2
 
 from eval.report.gallery import DIFFERENCE_NOTE, build_gallery
 from eval.report.sections import Document, details_of, to_markdown
-from eval.report.tables import image_lines
 from eval.results import plain
 from inpaint.atomic import atomic_write
 from inpaint.errors import InpaintError
 
 HERE = Path(__file__).parent
-IMAGES_SUFFIXES = (".images.csv", ".pictures.csv")  # the second one is that of the first version
 NOT_IN_HTML = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f\ud800-\udfff]")
 
 
 def write_document(document: Document, path: Path) -> None:
     """Write a document in the form of the file's suffix: ``.md``, ``.json``, ``.csv`` or ``.html``; atomic.
 
-    A name ending in ``.images.csv`` gets a line for each method and image. The JSON of a report holds
-    everything, and ``eval.results.read_report`` reads it back.
-
-    Raises:
-        InpaintError: the file cannot be written.
+    The JSON of a report holds everything, also each image's values, and ``eval.results.read_report`` reads it
+    back. InpaintError if the file cannot be written.
     """
     match path.suffix.lower():
         case ".md":
@@ -42,17 +37,12 @@ def write_document(document: Document, path: Path) -> None:
         case ".html":
             text = to_html(document)
         case _:
-            of_images = document.report if path.name.endswith(IMAGES_SUFFIXES) else None
-            text = to_csv(document.lines if of_images is None else image_lines(of_images))
+            text = to_csv(document.lines)
     write_text(text, path)
 
 
 def write_text(text: str, path: Path) -> None:
-    """Write a text file whole or not at all; missing folders are made.
-
-    Raises:
-        InpaintError: it cannot be written.
-    """
+    """Write a text file whole or not at all, with its folder; InpaintError if it cannot be written."""
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         with atomic_write(path) as file:

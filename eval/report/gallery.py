@@ -20,7 +20,6 @@ from inpaint.errors import DataError, InpaintError
 
 RANKED_BY = ("hole_psnr", "psnr")  # the first that was measured; else the first measure of single images
 MOST_CASES = 24
-MOST_BYTES = 9_000_000  # of all images together, in the page; further cases are left out, and that is said
 SIDE = 256  # larger images are shrunk to this, for the page only
 QUALITY = 82
 AMPLIFIED = 4
@@ -62,25 +61,14 @@ class Gallery(NamedTuple):
 
 
 def build_gallery(report: Report) -> Gallery:
-    """Read the images of the worst cases; whatever is missing on disk is said, not raised.
-
-    There are at most ``MOST_CASES``, fewer where their images would be too much for one page.
-    """
+    """Read the images of the worst ``MOST_CASES``; whatever is missing on disk is said, not raised."""
     rule, ranked = worst_first(report)
     remarks: list[str] = []
     task = _find_task(report, remarks)
     predictions = {row.name: _find_predictions(row, task, remarks) for row in report.rows}
     if task is not None and (names := [row.name for row in report.rows if row.folder is None]):
         remarks.append(f"Not kept, so not shown: the images of {', '.join(names)}.")
-    cases: list[Case] = []
-    size = 0
-    for case in ranked[:MOST_CASES]:
-        case = _with_images(case, report, task, predictions)
-        size += len(case.original) + len(case.masked)
-        size += sum(len(result.composite) + len(result.difference) for result in case.results)
-        if cases and size > MOST_BYTES:
-            break
-        cases.append(case)
+    cases = [_with_images(case, report, task, predictions) for case in ranked[:MOST_CASES]]
     if len(cases) < len(ranked):
         remarks.append(f"{len(cases)} of {len(ranked)} images are shown, so that the page stays small.")
     return Gallery(rule, tuple(cases), tuple(remarks))

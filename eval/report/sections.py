@@ -94,7 +94,7 @@ def details_of(report: Report | None) -> list[Section]:
     if report is None:
         return sections
     if report.unmeasured:
-        sections.append(Section("Not measured", entries=tuple((e.title, e.why) for e in report.unmeasured)))
+        sections.append(Section("Not measured", entries=tuple(report.unmeasured.items())))
     if bins := bins_table(report):
         sections.append(Section("By hole ratio", table=bins, charts=bin_charts(report)))
     if known_change := known_change_table(report):

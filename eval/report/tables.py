@@ -133,29 +133,14 @@ def score_lines(report: Report) -> list[dict[str, Any]]:
         for column in report.columns:
             line |= interval_fields(column.key, row.values.get(column.key))
         change = row.known_change
-        line |= {
-            "seconds_per_image": row.seconds_per_image,
-            "known_pixels_changed": change and change.pixels,
-            "known_change_mean": change and change.mean,
-            "known_change_worst": change and change.worst,
-            "protocol": report.protocol,
-            "size": report.size,
-            "images_hash": report.images_hash,
-            "masks_hash": report.masks_hash,
-        }
+        line["seconds_per_image"] = row.seconds_per_image
+        line["known_pixels_changed"] = change and change.pixels
+        line["known_change_mean"] = change and change.mean
+        line["known_change_worst"] = change and change.worst
+        for name in ("protocol", "size", "images_hash", "masks_hash"):
+            line[name] = getattr(report, name)
         lines.append(line)
     return lines
-
-
-def image_lines(report: Report) -> list[dict[str, Any]]:
-    """One line for each method and image: what a plot or a test of one's own starts from."""
-    keys = [column.key for column in report.columns if not column.of_set]
-    return [
-        {"method": row.name, "image": image.stem, "hole_ratio": image.hole_ratio}
-        | {key: image.values.get(key) for key in keys}
-        for row in report.rows
-        for image in row.images
-    ]
 
 
 def interval_fields(key: str, value: Value | None) -> dict[str, Any]:

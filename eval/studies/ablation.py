@@ -1,8 +1,8 @@
 """An ablation for real: every row trained on an equal budget from one base, and scored.
 
 A row is a config of a folder such as ``configs/ablation``; ``mae_*.toml`` are the priors some rows build on.
-What a row starts from, another config of the folder makes: runs are put in order by that alone. What is
-finished is not repeated, and what was stopped goes on.
+Priors are trained first, then the base, then the rows. What is finished is not repeated, and what was stopped
+goes on.
 """
 
 from __future__ import annotations
@@ -15,10 +15,10 @@ from typing import Any
 
 import torch
 
-from eval.protocol import validate_methods
 from eval.results import Report
 from eval.scoring import OnProgress, no_progress
-from eval.tasks.methods import Method, load_models
+from eval.tasks.methods import load_models
+from eval.validation import validate_methods
 from inpaint.checkpoint import read_notes
 from inpaint.device import choose_device
 from inpaint.errors import CheckpointError, ConfigError
@@ -53,11 +53,26 @@ _OF_THE_MACHINE = {
 
 
 @dataclass(frozen=True)
+class Cost:
+    """What one run took."""
+
+    name: str
+    images: int
+    minutes: float
+    hardware: str
+
+
+@dataclass(frozen=True)
 class Run:
     """One training run of an ablation, named after its config file: a prior, the base, or a row."""
 
     name: str
     config: AcrRunConfig | MaeRunConfig
+
+    @property
+    def is_row(self) -> bool:
+        """Whether it is scored: priors are not."""
+        return isinstance(self.config, AcrRunConfig)
 
     @property
     def checkpoint(self) -> Path:
@@ -73,38 +88,7 @@ class Run:
         return tuple(path.resolve() for path in paths if path is not None)
 
     def is_finished(self) -> bool:
-        """Has it seen all its images?
-
-        Raises:
-            ConfigError: its folder holds a run with other settings.
-        """
-        self._check_same_settings()
-        if not self.checkpoint.is_file():
-            return False
-        return int(read_notes(self.checkpoint).get("images_seen", 0)) >= self.config.images
-
-    def minutes(self) -> float:
-        """Time it took to train, by its own log."""
-        seconds, before = 0.0, 0
-        for record in read_stats(self.config.out / "stats.jsonl"):
-            seconds += (record["images_seen"] - before) / max(record["images_per_second"], 1e-9)
-            before = record["images_seen"]
-        return seconds / 60
-
-    def hardware(self) -> str:
-        """What it was made on, as it noted itself."""
-        noted = self._noted()
-        device = choose_device(noted["device"])
-        if device.type == "cuda":
-            return torch.cuda.get_device_name(device)
-        return f"{device.type.upper()}, {noted['threads'] or torch.get_num_threads()} thread(s)"
-
-    def _noted(self) -> dict[str, Any]:
-        """The config that its folder records; empty before it began."""
-        path = self.config.out / "config.json"
-        return json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
-
-    def _check_same_settings(self) -> None:
+        """Has it seen all its images? ConfigError if its folder holds a run with other settings."""
         before, ours = self._noted(), plain_config(self.config)
         for field in fields(self.config):
             name = field.name
@@ -117,34 +101,33 @@ class Run:
                     f"{self.config.out} holds a run with {name} = {old!r}, the config of {self.name} has "
                     f"{new!r}; delete that folder to train anew"
                 )
+        if not self.checkpoint.is_file():
+            return False
+        return int(read_notes(self.checkpoint).get("images_seen", 0)) >= self.config.images
 
+    def cost(self) -> Cost:
+        """What it took, by its own log and notes."""
+        noted = self._noted()
+        device = choose_device(noted["device"])
+        hardware = f"{device.type.upper()}, {noted['threads'] or torch.get_num_threads()} thread(s)"
+        if device.type == "cuda":
+            hardware = torch.cuda.get_device_name(device)
+        seconds, before = 0.0, 0
+        for record in read_stats(self.config.out / "stats.jsonl"):
+            seconds += (record["images_seen"] - before) / max(record["images_per_second"], 1e-9)
+            before = record["images_seen"]
+        return Cost(self.name, self.config.images, seconds / 60, hardware)
 
-@dataclass(frozen=True)
-class Ablation:
-    """What is to be done: runs in the order in which they can be, and which of them are rows."""
-
-    runs: tuple[Run, ...]
-    rows: tuple[str, ...]
-
-    def run(self, name: str) -> Run:
-        """The run of that name."""
-        return next(run for run in self.runs if run.name == name)
-
-
-@dataclass(frozen=True)
-class Cost:
-    """What one run took."""
-
-    name: str
-    images: int
-    minutes: float
-    hardware: str
+    def _noted(self) -> dict[str, Any]:
+        """The config that its folder records; empty before it began."""
+        path = self.config.out / "config.json"
+        return json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
 
 
 def plan_ablation(
     folder: Path, rows: Sequence[str] = (), *, images: int | None = None, device: str | None = None
-) -> Ablation:
-    """Read the configs and put the runs in order.
+) -> list[Run]:
+    """Read the configs and put the runs in order: the priors that are needed, the base, the rows.
 
     Args:
         folder: of the configs.
@@ -153,37 +136,29 @@ def plan_ablation(
         device: where to train in place of the configs' choice.
 
     Raises:
-        ConfigError: a config is wrong, a row is unknown, or runs wait for each other.
-        CheckpointError: a row starts from a file that is neither there nor made by another config.
+        ConfigError: a config is wrong, or a row is unknown.
+        CheckpointError: a row starts from a file that is neither there nor made by an earlier run.
     """
-    paths = sorted(folder.glob("*.toml"))
-    found = {path.stem: Run(path.stem, _read(path, images, device)) for path in paths}
-    names = [name for name, run in found.items() if isinstance(run.config, AcrRunConfig)]
-    if unknown := sorted(set(rows) - set(names)):
-        raise ConfigError(f"got row {', '.join(unknown)}; {folder} has {', '.join(names) or 'no row'}")
-    known = [*TITLES, *sorted(set(names) - set(TITLES))]
-    wanted = [name for name in known if name in names and (not rows or name in (*rows, BASE))]
+    found = [Run(path.stem, _read(path, images, device)) for path in sorted(folder.glob("*.toml"))]
+    by_name = {run.name: run for run in found if run.is_row}
+    if unknown := sorted(set(rows) - set(by_name)):
+        raise ConfigError(f"got row {', '.join(unknown)}; {folder} has {', '.join(by_name) or 'no row'}")
+    known = [*TITLES, *sorted(set(by_name) - set(TITLES))]
+    wanted = [by_name[name] for name in known if name in by_name and (not rows or name in (*rows, BASE))]
     if not wanted:
         raise ConfigError(f"got no config of a row in {folder}; expected files such as {REFERENCE}.toml")
-    makers = {run.checkpoint: run for run in found.values()}
-    ordered: dict[str, Run] = {}
-
-    def add(run: Run, waiting: tuple[str, ...]) -> None:
-        if run.name in waiting:
-            raise ConfigError(f"{' needs '.join((*waiting, run.name))}: none of them can be the first")
+    needed = {path for run in wanted for path in run.starts_from}
+    runs = [run for run in found if not run.is_row and run.checkpoint in needed] + wanted
+    made = set[Path]()
+    for run in runs:
         for path in run.starts_from:
-            if path in makers:
-                add(makers[path], (*waiting, run.name))
-            elif not path.is_file():
+            if path not in made and not path.is_file():
                 raise CheckpointError(f"{run.name} starts from {path}, which is missing")
-        ordered.setdefault(run.name, run)
-
-    for name in wanted:
-        add(found[name], ())
-    return Ablation(tuple(ordered.values()), tuple(wanted))
+        made.add(run.checkpoint)
+    return runs
 
 
-def train_ablation(ablation: Ablation, on_progress: OnProgress = no_progress) -> None:
+def train_ablation(runs: Sequence[Run], on_progress: OnProgress = no_progress) -> None:
     """Train what is not trained yet.
 
     ``on_progress`` is called with a run's name, the images it has seen, and of how many.
@@ -191,7 +166,7 @@ def train_ablation(ablation: Ablation, on_progress: OnProgress = no_progress) ->
     Raises:
         InpaintError: a run cannot start, diverges, or was stopped; the same command goes on from there.
     """
-    for run in [run for run in ablation.runs if not run.is_finished()]:
+    for run in [run for run in runs if not run.is_finished()]:
 
         def tell(progress: Progress, name: str = run.name) -> None:
             on_progress(name, progress.images_seen, progress.images)
@@ -201,25 +176,22 @@ def train_ablation(ablation: Ablation, on_progress: OnProgress = no_progress) ->
 
 
 def score_ablation(
-    ablation: Ablation,
+    runs: Sequence[Run],
     data: Path,
     device: torch.device,
     *,
-    limit: int | None = None,
     command: str,
+    limit: int | None = None,
     on_progress: OnProgress = no_progress,
-) -> tuple[Report, list[Cost]]:
-    """Score the trained rows by the fixed validation protocol, and say what their training took.
-
-    ``command`` is for the report.
-    """
-    methods: list[Method] = []
-    for name in ablation.rows:
-        (model,) = load_models([str(ablation.run(name).checkpoint)], device)
-        methods.append(replace(model, name=name))
+) -> Report:
+    """Score the trained rows by the fixed validation protocol; ``command`` is for the report."""
+    methods = []
+    for run in runs:
+        if run.is_row:
+            (model,) = load_models([str(run.checkpoint)], device)
+            methods.append(replace(model, name=run.name))
     report = validate_methods(data, methods, device, limit=limit, on_progress=on_progress)
-    report = replace(report, notes={"Command": command, **report.notes})
-    return report, [Cost(run.name, run.config.images, run.minutes(), run.hardware()) for run in ablation.runs]
+    return replace(report, notes={"Command": command, **report.notes})
 
 
 def _read(path: Path, images: int | None, device: str | None) -> AcrRunConfig | MaeRunConfig:

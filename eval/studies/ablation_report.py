@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
+from decimal import Decimal
 
 from eval.measures.statistics import BETTER, NOISE, WORSE, Difference, paired_difference
 from eval.published import read_published
@@ -19,22 +20,20 @@ SEED_NOTE = (
     "which two runs can only hint at."
 )
 PUBLISHED_NOTE = (
-    f"Differences from {REFERENCE}, published and here. sqd stands where the paper has LPIPS, fmd where it "
-    "has FID: directions can be compared, sizes cannot. What its PSNR is too high by cancels in a difference."
+    f"Published differences from {REFERENCE}. Their directions can be compared with those above, sqd with "
+    "LPIPS and fmd with FID; sizes cannot. What the published PSNR is too high by cancels in a difference."
 )
+PUBLISHED_REFERENCE = "mixed masks, prior attention"
 PUBLISHED_ROWS = {
     "no_attention": "mixed masks, no attention",
     "contextual": "mixed masks, trainable contextual attention",
     "random_prior": "random masks, prior attention",
-    REFERENCE: "mixed masks, prior attention",
 }
 """Our rows and their labels in the published table."""
-BESIDE = {"psnr": "psnr", "ssim": "ssim", "sqd": "lpips_alex", "fmd": "fid"}
-"""Our columns and the published ones that stand beside them."""
 
 
 def ablation_document(report: Report, costs: Sequence[Cost]) -> Document:
-    """Everything the report says, in reading order."""
+    """Scores of the rows, how they compare, and what their training took."""
     names = [row.name for row in report.rows]
     sections = [
         Section("", text=f"Rows trained on an equal budget from one base. {SEED_NOTE}"),
@@ -50,9 +49,9 @@ def ablation_document(report: Report, costs: Sequence[Cost]) -> Document:
             comparisons += [
                 {"row": name, "other": other, "differences": found} for name, found in compared.items()
             ]
-    if (published := _beside_published(report)) is not None:
-        text = f"{PUBLISHED_NOTE} Published: {read_published()['ablation'].source}."
-        sections.append(Section("Beside the published ablation", text=text, table=published))
+    if len(names) > 1 and REFERENCE in names:
+        text = f"{PUBLISHED_NOTE} Source: {read_published()['ablation'].source}."
+        sections.append(Section("The published ablation", text=text, table=_published_differences()))
     sections.append(_costs(costs, rows=names))
     plain = {"report": to_plain(report), "comparisons": comparisons, "costs": costs}
     return Document("Ablation", sections, plain, score_lines(report), report)
@@ -100,34 +99,18 @@ def _against(report: Report, other: str, compared: dict[str, list[Difference]]) 
     return Section(f"Against {other}", table=Table(headings, tuple(lines)), entries=tuple(sentences))
 
 
-def _beside_published(report: Report) -> Table | None:
+def _published_differences() -> Table:
     table = read_published()["ablation"]
-    printed = {row.label: row for row in table.rows}
-    names = {row.name for row in report.rows}
+    columns, printed = table.protocol.columns, {row.label: row for row in table.rows}
+
+    def score(label: str, key: str) -> Decimal:
+        return table.score(printed[label], key) or Decimal(0)
+
     lines = []
     for name, label in PUBLISHED_ROWS.items():
-        if name == REFERENCE or not {name, REFERENCE} <= names:
-            continue
-        cells = []
-        for found in compare(report, name, REFERENCE):
-            if (key := BESIDE.get(found.column.key)) is not None:
-                theirs, reference = (
-                    table.score(printed[row], key) or 0 for row in (label, PUBLISHED_ROWS[REFERENCE])
-                )
-                published = theirs - reference
-                # A measure without an interval is compared by its sign alone.
-                same = (found.value.value > 0) == (published > 0)
-                direction = f"{'same' if same else 'other'} way"
-                verdict = found.verdict if found.verdict in (NOISE, CHANCE) else direction
-                ours = found.column.format(found.value.value, signed=True)
-                cells += [f"{published:+}", f"{ours}, {verdict}"]
-        lines.append(text_line(name, cells))
-    headings = ["row minus " + REFERENCE]
-    for column in report.columns:
-        if column.key in BESIDE:
-            title = table.protocol.columns[BESIDE[column.key]].title
-            headings += [f"{title}, published", f"{column.title}, here"]
-    return Table(tuple(headings), tuple(lines)) if lines else None
+        texts = (f"{score(label, key) - score(PUBLISHED_REFERENCE, key):+}" for key in columns)
+        lines.append(text_line(name, texts))
+    return Table(("row minus " + REFERENCE, *(column.title for column in columns.values())), tuple(lines))
 
 
 def _costs(costs: Sequence[Cost], rows: Sequence[str]) -> Section:
@@ -136,6 +119,5 @@ def _costs(costs: Sequence[Cost], rows: Sequence[str]) -> Section:
     before = f", after {priors:.0f} minutes for the priors they build on" if priors else ""
     text = f"Training all rows took {ours:.0f} minutes{before}, by the runs' own logs."
     lines = [text_line(c.name, (f"{c.images:,}", f"{c.minutes:.1f}", c.hardware)) for c in costs]
-    return Section(
-        "What it cost", text=text, table=Table(("run", "images", "minutes", "hardware"), tuple(lines))
-    )
+    table = Table(("run", "images", "minutes", "hardware"), tuple(lines))
+    return Section("What it cost", text=text, table=table)

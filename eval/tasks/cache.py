@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 
 from inpaint.errors import DataError
 
@@ -26,7 +26,7 @@ class ResultCache:
         feature_sizes: length of each kind of feature vector.
 
     Raises:
-        DataError: the file is of another identity, or cannot be read or written.
+        DataError: the file is of another identity; also later, if it cannot be read or written.
     """
 
     def __init__(
@@ -56,15 +56,9 @@ class ResultCache:
             for (entry,) in database.execute("SELECT entry FROM images ORDER BY rowid"):
                 yield json.loads(entry)
 
-    def append(
-        self, entries: Sequence[Mapping[str, Any]], features: Mapping[str, NDArray[np.float32]]
-    ) -> None:
-        """Add images, all or none: values of each, for JSON, and their features ``(B, D)`` by kind.
-
-        Raises:
-            DataError: they cannot be written.
-        """
-        vectors = [features[key].astype("<f4") for key in self._sizes]
+    def append(self, entries: Sequence[Mapping[str, Any]], features: Mapping[str, ArrayLike]) -> None:
+        """Add images, all or none: values of each, for JSON, and their features ``(B, D)`` by kind."""
+        vectors = [np.asarray(features[key], "<f4") for key in self._sizes]
         assert [vector.shape for vector in vectors] == [(len(entries), size) for size in self._sizes.values()]
         rows = [
             (json.dumps(entry), b"".join(vector[number].tobytes() for vector in vectors))

@@ -13,7 +13,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from eval.results import RowKind
-from eval.tasks.pairs import Predictions
+from eval.tasks.pairs import Pair, Predictions
 from inpaint import baselines
 from inpaint.checkpoint import load_checkpoint
 from inpaint.convert.migan import Migan
@@ -40,6 +40,15 @@ class Method:
         """The name as a file name."""
         return re.sub(r"[^\w.-]+", "-", self.name).strip(".-")
 
+    @property
+    def files(self) -> Predictions | None:
+        """The files, where it is not filled here."""
+        return self.source if isinstance(self.source, Predictions) else None
+
+    def covers(self, pair: Pair) -> bool:
+        """Whether there is a prediction for a pair."""
+        return self.files is None or pair.stem in self.files.files
+
 
 def _mean_colour_8_bits(image: Tensor, mask: Tensor) -> Tensor:
     """The validation protocol's published table cuts the mean colour to 8 bits (0.008 dB below rounding)."""
@@ -60,11 +69,7 @@ def baseline_methods() -> list[Method]:
 
 
 def load_models(names: Sequence[str], device: torch.device) -> list[Method]:
-    """Load models by name or checkpoint file.
-
-    Raises:
-        WeightsError, CheckpointError: a model is not here, or its file does not fit.
-    """
+    """Load models by name or checkpoint file; WeightsError, CheckpointError if one is absent or unfit."""
     paths = [locate_in_terminal(name, "inpainter", "prior") for name in names]
     return [
         Method(title, "model", _load_fill(path, device), digest_of(path))
@@ -79,11 +84,7 @@ def short_names(names: Sequence[str]) -> list[str]:
 
 
 def check_names(methods: Sequence[Method]) -> None:
-    """Refuse names that two methods share, also as file names, and names without any letter or digit.
-
-    Raises:
-        DataError: naming them.
-    """
+    """DataError for a name that two methods share, also as file names, or one without letter or digit."""
     slugs = Counter(method.slug.casefold() for method in methods)
     for method in methods:
         if not method.slug:
@@ -96,15 +97,9 @@ def check_names(methods: Sequence[Method]) -> None:
 def fill_in_8_bits(method: Method, image: Tensor, mask: Tensor) -> Tensor:
     """What a fill makes of images, in whole 255ths as a lossless file would keep them, not composited.
 
-    What lies under the hole is greyed before the fill sees it: it is the answer.
-
-    Args:
-        method: whose source is a fill.
-        image: ``(B, 3, H, W)`` in [0, 1], whole 255ths, as the result.
-        mask: ``(B, 1, H, W)``, 1 = hole.
-
-    Raises:
-        InpaintError: the fill gives another shape, or values that are not finite.
+    What lies under the hole is greyed before the fill sees it: it is the answer. Images ``(B, 3, H, W)`` are
+    in [0, 1], whole 255ths, as the result; in the mask ``(B, 1, H, W)`` 1 = hole. InpaintError if the fill
+    gives another shape, or values that are not finite.
     """
     assert not isinstance(method.source, Predictions)
     prediction = method.source(torch.where(mask > 0.5, baselines.GREY, image), mask)

@@ -44,12 +44,7 @@ class ImageFile:
         return np.array(read_image(self.path).convert("RGB"))
 
     def read_hole(self) -> NDArray[np.bool_]:
-        """Its pixels as a mask, ``(H, W)``, True = hole (white or opaque, see ``inpaint.images``).
-
-        Raises:
-            MaskError: it cannot be read.
-            DataError: it cannot be read from its zip.
-        """
+        """Its pixels as a mask, ``(H, W)``, True = hole; MaskError or DataError if it cannot be read."""
         if self.archive is None:
             return hole_from_mask(read_mask(self.path))
         try:
@@ -57,58 +52,6 @@ class ImageFile:
                 return hole_from_mask(plain_image(image))
         except Exception as error:  # decoders raise nearly anything on damaged data
             raise DataError(f"{str(self.path)!r} cannot be read ({error}); make the zip again") from error
-
-
-def list_images(source: Path, what: str, *, zips: bool = False) -> list[ImageFile]:
-    """The image files of a folder or zip, sorted by file name; ``what`` they are is for messages.
-
-    Raises:
-        DataError: there are none, or two of one stem.
-    """
-    if zips and source.is_file() and zipfile.is_zipfile(source):
-        files = _files_of_zip(source)
-    elif source.is_dir():
-        files = []
-        for path in find_images(source)[0]:
-            status = path.stat()
-            stamp = f"{path.name} {status.st_size} {status.st_mtime_ns}"
-            files.append(ImageFile(path, normal_stem(path), stamp))
-    else:
-        got = f"got a file for the {what}" if source.exists() else f"no such folder for the {what}"
-        raise DataError(f"{got}: {str(source)!r}; expected a folder{' or a zip' if zips else ''}")
-    if not files:
-        expected = " ".join(READABLE_SUFFIXES)
-        raise DataError(f"no {what} in {str(source)!r}; expected {expected} (subfolders are not searched)")
-    if twins := match_files(files, (), lambda file: file.stem).twins:
-        names = {file.stem: " and ".join(f.path.name for f in (file, *rest)) for file, rest in twins[::-1]}
-        raise DataError(
-            f"{len(names)} names twice among the {what} in {str(source)!r}: {few([*names.values()][::-1])}; "
-            "keep one of each"
-        )
-    return files
-
-
-def read_headers(files: Iterable[ImageFile], what: str) -> tuple[dict[Path, tuple[int, int]], int]:
-    """The (H, W) each header names, and how many files are JPEG."""
-    shapes, jpegs, broken = {}, 0, []
-    for file in files:
-        try:
-            with file.open() as image:
-                shapes[file.path] = (image.height, image.width)
-                jpegs += image.format in ("JPEG", "MPO")
-        except Exception:  # decoders raise nearly anything on damaged data
-            broken.append(file.path.name)
-    if broken:
-        raise DataError(
-            f"{len(broken)} of the {what} cannot be read as an image: {few(broken)}; get them again"
-        )
-    return shapes, jpegs
-
-
-def few(names: Iterable[str]) -> str:
-    """The first few names, for a message."""
-    told = list(names)
-    return ", ".join(told[:_TOLD]) + (", ..." if len(told) > _TOLD else "")
 
 
 @dataclass(frozen=True, slots=True)
@@ -154,8 +97,7 @@ class Task:
             ``(H, W, 3)`` RGB and ``(H, W)``, True = hole.
 
         Raises:
-            ImageError, MaskError: a file cannot be read.
-            DataError: their sizes differ.
+            ImageError, MaskError, DataError: a file cannot be read, or their sizes differ.
         """
         image, hole = pair.image.read(), pair.mask.read_hole()
         if self.size is not None:
@@ -164,10 +106,6 @@ class Task:
         elif hole.shape != image.shape[:2]:
             raise _size_error(f"mask {pair.mask.path.name}", hole.shape, image.shape[:2])
         return image, hole
-
-    def masks_once(self) -> Iterable[ImageFile]:
-        """Every mask file in use, once, also where several images share it."""
-        return {pair.mask.path: pair.mask for pair in self.pairs}.values()
 
 
 @dataclass(frozen=True)
@@ -185,12 +123,7 @@ class Predictions:
         return _digest(f"{stem} {file.stamp}" for stem, file in self.files.items())
 
     def read(self, pair: Pair, shape: Sequence[int]) -> NDArray[np.uint8]:
-        """Read the prediction for a pair, ``(H, W, 3)`` RGB.
-
-        Raises:
-            ImageError: it cannot be read.
-            DataError: it has not the shape of the ground truth.
-        """
+        """The prediction for a pair, ``(H, W, 3)`` RGB; ImageError, DataError if broken or misshapen."""
         pixels = self.files[pair.stem].read()
         if pixels.shape[:2] != tuple(shape):
             raise _size_error(f"prediction {str(self.files[pair.stem].path)!r}", pixels.shape[:2], shape)
@@ -212,8 +145,7 @@ def find_task(
         images: folder of ground truth images.
         masks: folder or zip of masks.
         size: crop to the centre square and resize (images Lanczos, masks nearest), as published.
-        cycle_masks: image i of the sorted names gets mask i modulo their count, instead of the mask of its
-            own stem.
+        cycle_masks: image i of the sorted names gets mask i modulo their count, not that of its own stem.
         allow_missing: leave images without a mask out instead of refusing.
         limit: take only so many images, evenly spread over the sorted names; each keeps its own mask.
 
@@ -222,18 +154,17 @@ def find_task(
     """
     found = list_images(images, "ground truth")
     mask_files = list_images(masks, "masks", zips=True)
-    count = len(found) if limit is None else min(limit, len(found))
-    numbers = [index * len(found) // count for index in range(count)]
+    numbers = spread_evenly(len(found), limit)
     chosen = [found[number] for number in numbers]
+    missing: tuple[str, ...] = ()
     if cycle_masks:
         mask_of = {found[number].stem: mask_files[number % len(mask_files)] for number in numbers}
-        missing: tuple[str, ...] = ()
     else:
         hint = ", or pair them in order with --cycle-masks"
         mask_of, missing = _match(chosen, mask_files, "mask", masks, hint, allow_missing)
     chosen = [image for image in chosen if image.stem in mask_of]
-    shapes, _ = read_headers(chosen, "ground truth")
-    mask_shapes, _ = read_headers({mask.path: mask for mask in mask_of.values()}.values(), "masks")
+    shapes, _ = _read_headers(chosen, "ground truth")
+    mask_shapes, _ = _read_headers({mask.path: mask for mask in mask_of.values()}.values(), "masks")
     pairs = []
     for image in chosen:
         mask, shape = mask_of[image.stem], shapes[image.path]
@@ -247,21 +178,55 @@ def find_task(
 
 
 def find_predictions(folder: Path, task: Task, *, allow_missing: bool = False) -> Predictions:
-    """Find a method's predictions for the images of a task, by stem; other files are passed over.
-
-    Raises:
-        DataError: naming the first few files in the way, and how many there are.
-    """
+    """Find a method's predictions for the images of a task, by stem; DataError as :func:`find_task`."""
     if folder.is_dir() and folder.samefile(task.images):
         raise DataError(f"the predictions {str(folder)!r} are the ground truth itself; name their own folder")
     images, found = [pair.image for pair in task.pairs], list_images(folder, "predictions")
     files, missing = _match(images, found, "prediction", folder, "", allow_missing)
-    shapes, jpegs = read_headers(files.values(), "predictions")
+    shapes, jpegs = _read_headers(files.values(), "predictions")
     for pair in task.pairs:
-        if pair.stem in files and not _may_be_equal(shapes[files[pair.stem].path], pair.shape):
-            path = files[pair.stem].path
-            raise _size_error(f"prediction {str(path)!r}", shapes[path], pair.shape)
+        file = files.get(pair.stem)
+        if file is not None and not _may_be_equal(shapes[file.path], pair.shape):
+            raise _size_error(f"prediction {str(file.path)!r}", shapes[file.path], pair.shape)
     return Predictions(folder, files, tuple(sorted(missing)), jpegs)
+
+
+def list_images(source: Path, what: str, *, zips: bool = False) -> list[ImageFile]:
+    """The image files of a folder or zip, sorted by name; DataError if there are none, or two of one stem."""
+    if zips and source.is_file() and zipfile.is_zipfile(source):
+        files = _files_of_zip(source)
+    elif source.is_dir():
+        files = []
+        for path in find_images(source)[0]:
+            status = path.stat()
+            stamp = f"{path.name} {status.st_size} {status.st_mtime_ns}"
+            files.append(ImageFile(path, normal_stem(path), stamp))
+    else:
+        got = f"got a file for the {what}" if source.exists() else f"no such folder for the {what}"
+        raise DataError(f"{got}: {str(source)!r}; expected a folder{' or a zip' if zips else ''}")
+    if not files:
+        expected = " ".join(READABLE_SUFFIXES)
+        raise DataError(f"no {what} in {str(source)!r}; expected {expected} (subfolders are not searched)")
+    names: dict[str, list[str]] = {}
+    for file in files:
+        names.setdefault(file.stem, []).append(file.path.name)
+    if twins := [" and ".join(of_stem) for of_stem in names.values() if len(of_stem) > 1]:
+        raise DataError(
+            f"{len(twins)} names twice among the {what} in {str(source)!r}: {few(twins)}; keep one of each"
+        )
+    return files
+
+
+def spread_evenly(count: int, limit: int | None) -> list[int]:
+    """Numbers of so many of ``count`` things, evenly spread; of all without a limit."""
+    chosen = count if limit is None else min(limit, count)
+    return [index * count // chosen for index in range(chosen)]
+
+
+def few(names: Iterable[str]) -> str:
+    """The first few names, for a message."""
+    told = list(names)
+    return ", ".join(told[:_TOLD]) + (", ..." if len(told) > _TOLD else "")
 
 
 def _files_of_zip(path: Path) -> list[ImageFile]:
@@ -274,6 +239,23 @@ def _files_of_zip(path: Path) -> list[ImageFile]:
             stamp = f"{member.filename} {member.CRC}"
             files.append(ImageFile(path / name, normal_stem(name), stamp, archive, member.filename))
     return files
+
+
+def _read_headers(files: Iterable[ImageFile], what: str) -> tuple[dict[Path, tuple[int, int]], int]:
+    """The (H, W) each header names, and how many files are JPEG."""
+    shapes, jpegs, broken = {}, 0, []
+    for file in files:
+        try:
+            with file.open() as image:
+                shapes[file.path] = (image.height, image.width)
+                jpegs += image.format in ("JPEG", "MPO")
+        except Exception:  # decoders raise nearly anything on damaged data
+            broken.append(file.path.name)
+    if broken:
+        raise DataError(
+            f"{len(broken)} of the {what} cannot be read as an image: {few(broken)}; get them again"
+        )
+    return shapes, jpegs
 
 
 def _match(

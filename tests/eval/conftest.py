@@ -14,7 +14,7 @@ import torch
 from PIL import Image
 
 from eval.measures.networks import FoundFile
-from eval.protocol import MASKS_FILE
+from eval.validation import MASKS_FILE
 from tests.eval.random_weights import write_random_weights
 
 

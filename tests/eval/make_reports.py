@@ -9,7 +9,7 @@ import numpy as np
 from PIL import Image
 
 from eval.measures.statistics import means_of
-from eval.results import Bin, Column, ImageScores, Report, Row, RowKind, Unmeasured, Value
+from eval.results import Bin, Column, ImageScores, Report, Row, RowKind, Value
 
 PSNR = Column("psnr", "PSNR", 3, True)
 HOLE_PSNR = Column("hole_psnr", "hole PSNR", 3, True)
@@ -49,7 +49,7 @@ def make_report(*rows: Row, folder: Path | None = None, protocol: str = "standar
         images_hash="1" * 64,
         masks_hash="2" * 64,
         columns=COLUMNS,
-        unmeasured=(Unmeasured("LPIPS", "weights are missing; get them with python -m eval weights"),),
+        unmeasured={"LPIPS": "weights are missing; get them with python -m eval weights"},
         rows=rows,
         warnings=("FID of 3 images is biased upward.",),
         notes={"device": "by hand"},

@@ -9,9 +9,8 @@ import numpy as np
 import pytest
 import torch
 
-from eval.measures.build import Measures, build_measures
-from eval.measures.definitions import PROTOCOLS, definitions_of, extras_of
 from eval.measures.networks import NETWORKS as FILES
+from eval.measures.protocols import PROTOCOLS, Measures, build_measures, definitions_of, extras_of
 from inpaint import metrics
 from inpaint.errors import CheckpointError, InpaintError, ShapeError
 from inpaint.features.measures import MobileNetV2Features
@@ -65,8 +64,9 @@ def test_without_weights_pixels_are_measured_and_the_rest_is_told(
     measures = build_measures(protocol, weights=[tmp_path])
     assert [column.key for column in measures.columns] == PIXELS[protocol]
     titles = {d.column.key: d.column.title for d in PROTOCOLS[protocol]}
-    assert [entry.title for entry in measures.unmeasured] == [titles[key] for key in NETWORKS[protocol]]
-    assert all(".pth is not in" in e.why and "eval weights --fetch" in e.why for e in measures.unmeasured)
+    assert list(measures.unmeasured) == [titles[key] for key in NETWORKS[protocol]]
+    for why in measures.unmeasured.values():
+        assert ".pth is not in" in why and "eval weights --fetch" in why
     assert list(measures.per_image(*pictures(2))) == PIXELS[protocol]
     assert measures.feature_sizes == {} and measures.features(pictures(1)[0]) == {}
     assert measures.of_sets({}, {}) == {}
@@ -77,7 +77,7 @@ def test_with_weights_every_column_has_its_value(measures: tuple[str, Measures])
     protocol, measured = measures
     composite, target, mask = pictures(3)
     assert [column.key for column in measured.columns] == PIXELS[protocol] + NETWORKS[protocol]
-    assert measured.unmeasured == () and measured.feature_sizes == {"fid": 2048}
+    assert measured.unmeasured == {} and measured.feature_sizes == {"fid": 2048}
     values = measured.per_image(composite, target, mask)
     assert list(values) == [column.key for column in measured.columns if not column.of_set]
     assert all(
@@ -157,7 +157,7 @@ def test_the_validation_protocol_is_what_it_was(data: Path, empty_hub: Path) -> 
     measures = build_measures("validation", weights=[data / "metrics"], check_hash=False)
     assert [column.key for column in measures.columns] == ["psnr", "hole_psnr", "ssim", "sqd", "fmd"]
     assert measures.feature_sizes == {"fmd": 1280}
-    assert [entry.title for entry in measures.unmeasured] == ["LPIPS (squeeze)", "FID-192", "FID-768"]
+    assert list(measures.unmeasured) == ["LPIPS (squeeze)", "FID-192", "FID-768"]
     composite, target, mask = pictures(3)
     values = measures.per_image(composite, target, mask)
     squeezenet, mobilenet = (
@@ -192,7 +192,7 @@ def test_networks_that_are_here_add_columns_to_any_protocol(random_weights: Path
         "sqd",
         "fmd",
     ]
-    assert measures.unmeasured == ()
+    assert measures.unmeasured == {}
     # one network gives three of the columns, and sees each image once
     assert len(measures.networks) == 5 and "FID, FID-192, FID-768" in measures.files
     features = measures.features(pictures(1)[0])
@@ -213,8 +213,7 @@ def test_a_choice_of_lpips_and_fid_takes_the_place_of_the_protocols() -> None:
 
 def test_a_choice_without_weights_is_told(data: Path, empty_hub: Path) -> None:
     measures = build_measures("validation", weights=[data / "metrics"], lpips=["alex"], check_hash=False)
-    (alex, *_) = measures.unmeasured
-    assert alex.title == "LPIPS (alex)" and "--fetch" in alex.why
+    assert "--fetch" in measures.unmeasured["LPIPS (alex)"]
 
 
 def test_files_are_checked_and_named(data: Path, random_weights: Path, empty_hub: Path) -> None:

@@ -11,8 +11,8 @@ import torch
 from PIL import Image
 from safetensors.torch import load_file
 
-from eval.measures.build import build_measures
 from eval.measures.networks import NETWORKS, find_file, load_network
+from eval.measures.protocols import build_measures
 from inpaint.errors import CheckpointError, ShapeError
 from inpaint.features.frozen import FrozenNetwork
 from inpaint.features.measures import (

@@ -13,7 +13,7 @@ import pytest
 from eval.report.files import to_csv, write_document
 from eval.report.sections import report_document
 from eval.report.sections import to_markdown as document_to_markdown
-from eval.report.tables import image_lines, score_lines
+from eval.report.tables import score_lines
 from eval.results import Bin, KnownChange, Report, Value, read_report
 from inpaint.errors import InpaintError
 from tests.eval.make_reports import COLUMNS, make_report, make_row
@@ -134,23 +134,14 @@ def test_csv_gives_every_number_back_exactly() -> None:
         assert float(first[column.key]) == SMOOTH.values[column.key].value
 
 
-def test_csv_of_pictures_gives_every_picture_back() -> None:
-    lines = list(csv.DictReader(io.StringIO(to_csv(image_lines(REPORT)))))
-    assert len(lines) == 9 and "fid" not in lines[0]
-    assert [line["image"] for line in lines if line["method"] == "acr"] == ["a", "b", "c"]
-    assert [float(line["psnr"]) for line in lines if line["method"] == "acr"] == [21, 23, 25]
-    assert {float(line["hole_ratio"]) for line in lines} == {0.25}
-
-
 def test_the_suffix_chooses_the_form(tmp_path: Path) -> None:
-    for name in ("r.md", "new/folder/r.json", "r.csv", "r.pictures.csv", "r.html"):
+    for name in ("r.md", "new/folder/r.json", "r.csv", "r.html"):
         write_report(REPORT, tmp_path / name)
     assert (tmp_path / "r.md").read_text(encoding="utf-8") == to_markdown(REPORT)
     assert read_report(tmp_path / "new/folder/r.json") == REPORT
     assert (tmp_path / "r.csv").read_text().count("\n") == 4
-    assert (tmp_path / "r.pictures.csv").read_text().count("\n") == 10
     assert (tmp_path / "r.html").read_text(encoding="utf-8").startswith("<!doctype html>")
-    assert sorted(file.name for file in tmp_path.glob("*.*")) == ["r.csv", "r.html", "r.md", "r.pictures.csv"]
+    assert sorted(file.name for file in tmp_path.glob("*.*")) == ["r.csv", "r.html", "r.md"]
     assert (tmp_path / "r.md").stat().st_mode & 0o044 == 0o044  # others may read it
 
 

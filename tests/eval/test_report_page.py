@@ -208,13 +208,10 @@ def test_pictures_paired_in_order_and_resized_are_found_again(report: Report, tm
 
 
 def test_the_page_stays_small(report: Report, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(gallery, "MOST_BYTES", 1)
-    shown = build_gallery(report)
-    assert len(shown.cases) == 1  # one is always shown
-    assert shown.remarks == ("1 of 3 images are shown, so that the page stays small.",)
-    monkeypatch.undo()
     monkeypatch.setattr(gallery, "MOST_CASES", 2)
-    assert len(build_gallery(report).cases) == 2
+    shown = build_gallery(report)
+    assert len(shown.cases) == 2
+    assert shown.remarks == ("2 of 3 images are shown, so that the page stays small.",)
 
 
 def make_binned(values: dict[float, float], name: str = "ours") -> Row:
@@ -231,8 +228,7 @@ def test_charts_place_the_means(report: Report) -> None:
     assert third[1] == pytest.approx((first[1] + second[1]) / 2)
     assert first[2] == "ours, 10-20 %: 30.000"
     heights = [float(text) for _, text in chart.up]
-    assert heights[0] <= 20 and heights[-1] >= 30 and heights == sorted(heights)
-    assert [y for y, _ in chart.up][:: len(heights) - 1] == [0, 1]
+    assert heights == [20, 22.5, 25, 27.5, 30]
 
 
 @pytest.mark.parametrize(
@@ -240,7 +236,7 @@ def test_charts_place_the_means(report: Report) -> None:
 )
 def test_charts_of_strange_values_stay_in_their_frame(values: dict[float, float]) -> None:
     (chart,) = bin_charts(make_report(make_binned(values)))
-    assert 2 <= len(chart.up) <= 8 and len({text for _, text in chart.up}) == len(chart.up)
+    assert [y for y, _ in chart.up] == [0, 0.25, 0.5, 0.75, 1]
     for x, y, _ in chart.series[0].points:
         assert 0 < x < 1 and -1e-6 <= y <= 1 + 1e-6
 

@@ -58,7 +58,7 @@ def test_a_value_is_read_by_its_names_not_by_their_order() -> None:
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        (lambda plain: plain.update(format=7), "format 7; expected 2"),
+        (lambda plain: plain.update(format=7), "format 7; expected 3"),
         (lambda plain: plain.pop("columns"), "columns"),
         (lambda plain: plain.update(extra=1), "extra"),
         (lambda plain: plain["rows"][0].pop("kind"), "kind"),

@@ -17,7 +17,7 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from eval.measures.build import build_measures
+from eval.measures.protocols import build_measures
 from eval.results import Column, Report, Value
 from eval.scoring import score
 from eval.tasks.methods import Fill, Method, baseline_methods
@@ -32,7 +32,7 @@ class MeanColours:
     """Measures of a known answer: an image's error, and the mean colours of the whole set in their order."""
 
     columns = (Column("l1", "L1", 4, False), Column("fid", "FID", 2, False, of_set=True))
-    unmeasured = ()
+    unmeasured: Mapping[str, str] = {}
     definition = "Mean colours."
     feature_sizes: Mapping[str, int] = {"fid": 3}
 

@@ -20,7 +20,7 @@ from eval.published import read_published
 from eval.report.comparison import Comparison, comparison_document, comparison_table
 from eval.report.files import write_document
 from eval.report.sections import report_document, to_markdown
-from eval.results import Column, Report, Unmeasured, from_plain
+from eval.results import Column, Report, from_plain
 from eval.tasks.methods import BASELINES
 from tests.eval.make_reports import make_report, make_row
 
@@ -74,7 +74,7 @@ def test_a_missing_score_is_a_dash_with_its_reason() -> None:
     reasons = words_of(subject, "Where there is a dash")
     assert "LPIPS (alex) ↓: not measured in all of ours" in reasons
     assert "FID textbook ↓: no printed value can be converted" in reasons
-    absent = report_of("mae-far", 24.0, unmeasured=(Unmeasured("LPIPS (alex)", "weights X are not here"),))
+    absent = report_of("mae-far", 24.0, unmeasured={"LPIPS (alex)": "weights X are not here"})
     with_why = dataclasses.replace(subject, reports={**subject.reports, "mae-far": absent})
     assert "LPIPS (alex) ↓: weights X are not here" in words_of(with_why, "Where there is a dash")
     alone = dataclasses.replace(subject, reports={"standard": subject.reports["standard"]})

@@ -13,8 +13,8 @@ from click.testing import CliRunner, Result
 
 from eval.__main__ import main
 from eval.measures import networks
-from eval.measures.definitions import PROTOCOLS, columns_of
 from eval.measures.networks import NETWORKS, WeightsFile, fetch_file, find_file, why_absent
+from eval.measures.protocols import PROTOCOLS, columns_of
 from inpaint.errors import CheckpointError
 from inpaint.weights import ModelEntry, PublishedFile, catalogue, find_model
 from tests.weights.server import Server

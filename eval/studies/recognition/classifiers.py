@@ -51,8 +51,7 @@ def probe_candidates(
 ) -> list[Outcome]:
     """Probe the baselines and every encoder; each image is tested once, by the probe of the other folds.
 
-    Pre-trained encoders are probed once, random ones with every seed. For the other arguments see
-    :func:`eval.studies.recognition.encoders.encode_images`.
+    Pre-trained encoders are probed once, random ones with every seed; ``where`` is of :func:`encode_images`.
     """
     tested = np.ones(len(task), bool)
     outcomes = baselines_of(task, tested)
@@ -68,26 +67,21 @@ def probe_candidates(
 
 def baselines_of(task: RecognitionTask, tested: NDArray[np.bool_]) -> list[Outcome]:
     """The majority class, and a probe of colour and sharpness alone; ``tested`` ``(N,)`` images count."""
-    baselines = {
-        "majority class": majority_by_fold(task),
-        "colour and sharpness alone": predict_by_fold(image_statistics(task), task),
-    }
+    majority, statistics = majority_by_fold(task), predict_by_fold(image_statistics(task), task)
     return [
-        outcome_of(task, tested, [predicted[tested]], name, "baseline")
-        for name, predicted in baselines.items()
+        outcome_of(task, tested, [majority[tested]], "majority class", "baseline"),
+        outcome_of(task, tested, [statistics[tested]], "colour and sharpness alone", "baseline"),
     ]
 
 
 def predict_by_fold(features: NDArray[np.float32], task: RecognitionTask) -> NDArray[np.int64]:
-    """The class that the probe of the other folds gives each image, ``(N,)``, from features ``(N, D)``.
-
-    The penalty is chosen by cross-validation among the folds it learns from.
-    """
+    """The class that the probe of the other folds gives each image, ``(N,)``, from features ``(N, D)``."""
     predicted = np.empty(len(task), np.int64)
     for fold in range(task.fold_count):
         learned, tested = task.folds != fold, task.folds == fold
         probe = make_pipeline(StandardScaler(), LogisticRegression(max_iter=MAX_ITERATIONS))
         choices = {"logisticregression__C": STRENGTHS}
+        # The penalty is chosen by cross-validation among the folds it learns from.
         search = GridSearchCV(probe, choices, cv=PredefinedSplit(task.folds[learned]))
         search.fit(features[learned], task.labels[learned])
         predicted[tested] = search.predict(features[tested])
@@ -102,18 +96,14 @@ def majority_by_fold(task: RecognitionTask) -> NDArray[np.int64]:
 
 @dataclass(frozen=True)
 class FineTuning:
-    """How long and how fast; the same for every encoder.
-
-    ``warmup`` is a share of the steps; half a cosine follows, to zero. ``min_scale`` is the smallest area of
-    the random crops, as a share; half of them are mirrored.
-    """
+    """How long and how fast; the same for every encoder."""
 
     steps: int
     batch_size: int
     learning_rate: float
     weight_decay: float = 0.05
-    warmup: float = 0.1
-    min_scale: float = 0.5
+    warmup: float = 0.1  # share of the steps; half a cosine follows, to zero
+    min_scale: float = 0.5  # smallest area of the random crops, as a share; half of them are mirrored
 
 
 def fine_tune_candidates(
@@ -128,12 +118,8 @@ def fine_tune_candidates(
 ) -> list[Outcome]:
     """Fine-tune every encoder once for each seed, and test it on the first fold, beside the baselines.
 
-    What finished runs predicted is kept in ``cache_dir`` and not done again. A CUDA device multiplies in
-    bfloat16, others in float32.
-
-    Raises:
-        DataError: the predictions cannot be kept.
-        InpaintError: a run's numbers stop being finite.
+    What finished runs predicted is kept in ``cache_dir`` and not done again. InpaintError if it cannot be, or
+    if a run's numbers stop being finite. A CUDA device multiplies in bfloat16, others in float32.
     """
     tested = task.folds == HELD_OUT
     outcomes = baselines_of(task, tested)

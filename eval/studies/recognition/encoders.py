@@ -94,10 +94,8 @@ def load_candidates(
 ) -> list[Candidate]:
     """Load encoders by model name or checkpoint file; of an inpainter the prior is taken.
 
-    Args:
-        names: of the models.
-        size: side of the images they are to see, in place of what they were trained on.
-        random: also give each architecture once without training.
+    ``size`` is the side of the images they are to see, in place of what they were trained on; ``random`` also
+    gives each architecture once without training.
 
     Raises:
         WeightsError, CheckpointError: a model is not here, does not fit or holds no masked autoencoder, or
@@ -143,10 +141,7 @@ def encode_images(
 ) -> NDArray[np.float32]:
     """The features of every image in float32, ``(N, D)``; what ``cache_dir`` has is not computed again.
 
-    ``seed`` is of the weights, where they are random.
-
-    Raises:
-        DataError: they cannot be kept.
+    ``seed`` is of the weights, where they are random. DataError if the features cannot be kept.
     """
     encoder = candidate.build(seed).to(device).eval()
     made_of = {
@@ -173,11 +168,10 @@ def open_cache(
 
 
 def image_statistics(task: RecognitionTask) -> NDArray[np.float32]:
-    """What a source of photos can give away without any content: colour, contrast, sharpness.
+    """What a source of photos can give away without any content, ``(N, 8)``: colour, contrast, sharpness.
 
-    Returns:
-        ``(N, 8)``: mean and deviation of each colour, and the mean absolute difference of neighbours in
-        brightness, at full and at half size.
+    Mean and deviation of each colour, and the mean absolute difference of neighbours in brightness, at full
+    and at half size.
     """
     found = []
     for photos in task.photos.photos.split(IMAGES_AT_ONCE):

@@ -39,13 +39,12 @@ class Row(NamedTuple):
     group: str
 
 
-@dataclass(frozen=True)
-class LabelledPhotos:
-    """N photos that can be read by number, with the class and the group of each by name."""
+class LabelledPhoto(NamedTuple):
+    """A photo that can be read, with its class and its group by name."""
 
-    index: PhotoIndex
-    labels: tuple[str, ...]
-    groups: tuple[str, ...]
+    photo: Part
+    label: str
+    group: str
 
 
 @dataclass(frozen=True)
@@ -100,7 +99,7 @@ def find_labelled(
     group_column: str | None = None,
     per_class: int | None = None,
     seed: int = 0,
-) -> LabelledPhotos:
+) -> list[LabelledPhoto]:
     """List photos and their classes; no image is read.
 
     Args:
@@ -137,28 +136,24 @@ def find_labelled(
 
 
 def load_task(
-    labelled: LabelledPhotos, size: int, *, folds: int, seed: int, on_problem: Callable[[str], None]
+    labelled: Sequence[LabelledPhoto], size: int, *, folds: int, seed: int, on_problem: Callable[[str], None]
 ) -> RecognitionTask:
     """Read photos as centre squares and split them, each class in equal shares as far as groups allow.
 
-    Args:
-        labelled: the photos.
-        size: in pixels.
-        folds: parts of the split, at least 3.
-        seed: of the split.
-        on_problem: called with one line for each photo that cannot be read; it is left out.
+    ``size`` is in pixels; ``folds``, at least 3, and ``seed`` are of the split; ``on_problem`` is called with
+    one line for each photo that cannot be read, which is left out.
 
     Raises:
         DataError: no photo can be read, there are fewer than two classes, or a class has too few groups.
     """
-    photos = load_photos(labelled.index, size, on_problem=on_problem)
-    numbers = {labelled.index.name(number): number for number in range(len(labelled.index))}
-    kept = [numbers[name] for name in photos.names]
-    names = [labelled.labels[number] for number in kept]
-    classes, labels = np.unique(names, return_inverse=True)
-    _, groups = np.unique([labelled.groups[number] for number in kept], return_inverse=True)
+    index = PhotoIndex(tuple(each.photo for each in labelled))
+    photos = load_photos(index, size, on_problem=on_problem)
+    by_name = {each.photo.name(0): each for each in labelled}
+    kept = [by_name[name] for name in photos.names]
+    classes, labels = np.unique([each.label for each in kept], return_inverse=True)
+    _, groups = np.unique([each.group for each in kept], return_inverse=True)
     if len(classes) < 2:
-        raise DataError(f"got photos of one class only, {names[0]!r}; expected at least two classes")
+        raise DataError(f"got photos of one class only, {kept[0].label!r}; expected at least two classes")
 
     def check_parts(parts: NDArray[np.int64]) -> None:
         """Refuse a class whose photos are in fewer different parts than there are folds."""
@@ -255,24 +250,18 @@ def _draw(rows: Sequence[Row], per_class: int | None, seed: int) -> list[Row]:
     return [rows[number] for number in sorted(kept)]
 
 
-def _locate(rows: Sequence[Row], folder: Path) -> LabelledPhotos:
+def _locate(rows: Sequence[Row], folder: Path) -> list[LabelledPhoto]:
     """Find each photo: as a file, or in a shard of the folder. Files come first, then shard by shard."""
-    found, elsewhere = list[tuple[Row, Part]](), list[Row]()
+    found, elsewhere = list[LabelledPhoto](), list[Row]()
     for row in rows:
         if (folder / row.file).is_file():
-            found.append((row, Part.of_files([str(folder / row.file)])))
+            found.append(LabelledPhoto(Part.of_files([str(folder / row.file)]), row.label, row.group))
         else:
             elsewhere.append(row)
-    if elsewhere:
-        found += _find_in_shards(elsewhere, folder)
-    located, parts = zip(*found, strict=True)
-    return LabelledPhotos(
-        PhotoIndex(parts), tuple(row.label for row in located), tuple(row.group for row in located)
-    )
+    return found + (_find_in_shards(elsewhere, folder) if elsewhere else [])
 
 
-def _find_in_shards(rows: Sequence[Row], folder: Path) -> list[tuple[Row, Part]]:
-    """The rows and their photos, shard by shard."""
+def _find_in_shards(rows: Sequence[Row], folder: Path) -> list[LabelledPhoto]:
     shards = [part for path in sorted(folder.glob("*.tar")) for part in index_photos(path).parts]
     places: dict[str, list[tuple[int, int]]] = defaultdict(list)
     for which, shard in enumerate(shards):
@@ -290,5 +279,5 @@ def _find_in_shards(rows: Sequence[Row], folder: Path) -> list[tuple[Row, Part]]
         which, number = places[row.file][0]
         shard, one = shards[which], slice(number, number + 1)
         photo = Part(shard.names[one], shard.shard, shard.offsets[one], shard.lengths[one])
-        found.append((row, photo))
+        found.append(LabelledPhoto(photo, row.label, row.group))
     return found

@@ -14,10 +14,10 @@ from PIL import Image
 from torch import Tensor
 
 from eval.measures.networks import FoundFile
-from eval.protocol import MASKS_FILE, find_validation_task, validate_methods
 from eval.results import Report
 from eval.tasks.methods import BASELINES, Fill, Method
 from eval.tasks.pairs import Task
+from eval.validation import MASKS_FILE, find_validation_task, validate_methods
 from inpaint.baselines import mean_colour, push_pull
 from inpaint.errors import DataError
 

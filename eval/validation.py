@@ -14,7 +14,7 @@ from typing import Any
 
 import torch
 
-from eval.measures.build import build_measures
+from eval.measures.protocols import build_measures
 from eval.results import Report
 from eval.scoring import score
 from eval.tasks.methods import Method
@@ -43,14 +43,10 @@ def validate_methods(
     fid: Sequence[str] = (),
     **options: Any,
 ) -> Report:
-    """Score methods by the fixed validation protocol.
+    """Score methods by the fixed validation protocol; InpaintError as :func:`find_task`, or if a fill fails.
 
     ``limit`` takes only so many images, evenly spread; folders of ``weights`` are searched before
-    ``DATA/metrics``; for the others see :func:`eval.measures.build.build_measures` and
-    :func:`eval.scoring.score`.
-
-    Raises:
-        InpaintError: data are missing or cannot be read, or a fill fails.
+    ``DATA/metrics``; for the others see :func:`build_measures` and :func:`score`.
     """
     task = find_validation_task(data, limit)
     folders = (*weights, data / NETWORKS_FOLDER)

@@ -1,27 +1,112 @@
-"""Everything a run measures, behind one door: images in, numbers by column out."""
+"""What each protocol measures, by which definition, and with what: images in, numbers by column out.
+
+``measures.toml`` records the definitions. Formulas are in ``inpaint.metrics`` (textbook) and
+``inpaint.published_metrics`` (published scripts), networks in ``inpaint.features``, measures of sets in
+``eval.measures.distribution``.
+"""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+import tomllib
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
+from typing import Literal, get_args
 
 import numpy as np
 import torch
 from numpy.typing import ArrayLike, NDArray
 from torch import Tensor
 
-from eval.measures.definitions import FORMULAS, Definition, definitions_of, extras_of
 from eval.measures.distribution import discernibility_shares, frechet_shares, pair_up
 from eval.measures.networks import NETWORKS, find_file, load_network, why_absent
 from eval.measures.statistics import bootstrap_interval
-from eval.results import Column, Unmeasured, Value
+from eval.results import Column, Value
+from inpaint import metrics, published_metrics
+from inpaint.errors import InpaintError
 from inpaint.features.frozen import FrozenNetwork
 from inpaint.features.perceptual import SqueezeNetFeatures
+from inpaint.strict import read_table
 
 SVM_COLUMNS = frozenset({"p_ids", "u_ids"})  # measured on the features of the column fid
+Family = Literal["pixels", "lpips", "fid", "look-alikes"]  # in the order of the columns
+FORMULAS: Mapping[str, Callable[[Tensor, Tensor, Tensor], Tensor]] = {
+    "psnr": lambda composite, target, mask: metrics.psnr_db(composite, target),
+    "psnr-mae-far": lambda composite, target, mask: published_metrics.mae_far_psnr_db(composite, target),
+    "ssim": lambda composite, target, mask: metrics.ssim(composite, target),
+    "ssim-mae-far": lambda composite, target, mask: published_metrics.mae_far_ssim(composite, target),
+    "ssim-lama": lambda composite, target, mask: published_metrics.lama_ssim(composite, target),
+    "l1": lambda composite, target, mask: metrics.l1(composite, target),
+    "hole_psnr": metrics.hole_psnr_db,
+    "hole_l1": metrics.hole_l1,
+}
+"""``(composite, target, mask)`` to ``(B,)``."""
+
+
+@dataclass(frozen=True)
+class Definition:
+    """One measure of a protocol: its column, how it is defined there, and what computes it."""
+
+    column: Column
+    how: str  # a sentence for the reader
+    formula: str = ""  # key in FORMULAS, for a measure of pixels
+    networks: tuple[str, ...] = ()  # keys in NETWORKS, for a measure of features; the first one here is used
+    family: Family = "pixels"  # which columns an option replaces together
+    choice: str = ""  # within a family: network of an LPIPS (squeeze), features of an FID (768)
+    dims: int = 0  # length of the feature vectors of a measure of sets
+
+
+@dataclass(frozen=True)
+class _File:
+    extras: tuple[str, ...]
+    protocols: Mapping[str, tuple[str, ...]]
+    measures: Mapping[str, Definition]
+
+
+_PATH = Path(__file__).with_name("measures.toml")
+_FILE: _File = read_table(tomllib.loads(_PATH.read_text(encoding="utf-8")), _File, _PATH.parent)
+_EXTRAS = tuple(_FILE.measures[name] for name in _FILE.extras)
+PROTOCOLS: Mapping[str, tuple[Definition, ...]] = {
+    protocol: tuple(_FILE.measures[name] for name in names) for protocol, names in _FILE.protocols.items()
+}
+
+
+def definitions_of(
+    protocol: str, lpips: Sequence[str] = (), fid: Sequence[str] = ()
+) -> tuple[Definition, ...]:
+    """The measures of a protocol, in the order of its table; InpaintError if there is no such protocol.
+
+    Networks of LPIPS and features of FID are in place of the protocol's own; P-IDS and U-IDS go with 2048.
+    """
+    if protocol not in PROTOCOLS:
+        raise InpaintError(f"got protocol {protocol!r}; expected {', '.join(PROTOCOLS)}")
+    choices = {"lpips": lpips, "fid": fid}
+    found = [
+        each
+        for each in PROTOCOLS[protocol]
+        if not choices.get(each.family) or each.choice in choices[each.family]
+    ]
+    keys = {each.column.key for each in found}
+    asked = [f"lpips_{net}" for net in lpips] + ["fid" if dims == "2048" else f"fid_{dims}" for dims in fid]
+    found += [_FILE.measures[key] for key in asked if key not in keys]
+    return tuple(sorted(found, key=lambda each: get_args(Family).index(each.family)))
+
+
+def extras_of(protocol: str, lpips: Sequence[str] = (), fid: Sequence[str] = ()) -> tuple[Definition, ...]:
+    """Columns beyond the protocol's that are measured where their weights are; a choice leaves out others."""
+    keys = {each.column.key for each in definitions_of(protocol, lpips, fid)}
+    chosen = {family for family, choice in (("lpips", lpips), ("fid", fid)) if choice}
+    return tuple(each for each in _EXTRAS if each.column.key not in keys and each.family not in chosen)
+
+
+def columns_of(network: str) -> list[str]:
+    """Titles of the columns that a network is for."""
+    found = {name: each.column.title for name, each in _FILE.measures.items() if network in each.networks}
+    return [
+        f"{title} (protocol mae-far)" if name == "fid-mae-far" else title for name, title in found.items()
+    ]
 
 
 @dataclass(frozen=True, eq=False)
@@ -29,7 +114,7 @@ class Measures:
     """The measures of one protocol that can be taken here; built once per run by :func:`build_measures`."""
 
     definitions: Sequence[Definition]  # of what is measured, in the table's order
-    unmeasured: tuple[Unmeasured, ...]  # columns whose network's weights are absent, and how to get them
+    unmeasured: Mapping[str, str]  # titles of columns whose network's weights are absent, and how to get them
     networks: Mapping[str, FrozenNetwork]  # of the definitions, by key
     files: Mapping[str, str]  # name and SHA-256 of each network's weights, by column titles
     device: torch.device | str
@@ -52,15 +137,9 @@ class Measures:
 
     @torch.inference_mode()
     def per_image(self, composite: Tensor, target: Tensor, mask: Tensor) -> dict[str, Tensor]:
-        """Measure each image against its truth.
+        """Measure images ``(B, 3, H, W)`` in [0, 1], whole 255ths, against their truth.
 
-        Args:
-            composite: ``(B, 3, H, W)`` in [0, 1], whole 255ths.
-            target: as ``composite``.
-            mask: ``(B, 1, H, W)``, 1 = hole.
-
-        Returns:
-            ``(B,)`` float64 on the CPU by column key.
+        In the mask ``(B, 1, H, W)`` 1 = hole. The results are ``(B,)`` float64 on the CPU by column key.
         """
         values = {}
         for each in self.definitions:
@@ -77,13 +156,9 @@ class Measures:
 
     @torch.inference_mode()
     def features(self, image: Tensor) -> dict[str, Tensor]:
-        """What the measures of sets need of each image; every network sees it once.
+        """What the measures of sets need of images ``(B, 3, H, W)`` in [0, 1]; every network sees them once.
 
-        Args:
-            image: ``(B, 3, H, W)`` in [0, 1], whole 255ths.
-
-        Returns:
-            ``(B, D)`` float32 on the CPU by the keys of ``feature_sizes``.
+        The results are ``(B, D)`` float32 on the CPU by the keys of ``feature_sizes``.
         """
         seen: dict[int, Tensor | dict[int, Tensor]] = {}
         found = {}
@@ -99,15 +174,10 @@ class Measures:
     def of_sets(
         self, composites: Mapping[str, ArrayLike], targets: Mapping[str, ArrayLike], seed: int = 0
     ) -> dict[str, Value]:
-        """Measure all composites together against all originals.
+        """Measure all composites against all originals, by their features ``(N, D)``, see ``feature_sizes``.
 
-        Args:
-            composites: ``(N, D)`` by the keys of ``feature_sizes``.
-            targets: as ``composites``, of the same images in the same order.
-            seed: of the resampling behind the intervals.
-
-        Returns:
-            Values by column key, with intervals; NaN for fewer than two images.
+        Both sides are of the same images in the same order; ``seed`` is of the resampling behind intervals.
+        Values are NaN for fewer than two images.
 
         Raises:
             ShapeError, DataError: the two sides are unequal in shape, or a feature is not finite.
@@ -142,13 +212,9 @@ def build_measures(
 ) -> Measures:
     """The measures of a protocol, with the networks whose weights are at hand.
 
-    Args:
-        protocol: ``standard``, ``mae-far``, ``lama`` or ``validation``.
-        weights: folders of weights, searched in order and before torch.hub's own.
-        lpips: networks of the LPIPS columns (alex, vgg, squeeze) in place of the protocol's own.
-        fid: features of the FID columns (64, 192, 768, 2048) in place of the protocol's own.
-        device: where to compute.
-        check_hash: False takes weights that are not the recorded ones, such as the random ones of a test.
+    Folders of ``weights`` are searched in order and before torch.hub's own. Networks of ``lpips`` (alex, vgg,
+    squeeze) and features of ``fid`` (64, 192, 768, 2048) take the place of the protocol's own columns.
+    Without ``check_hash`` weights may be others than the recorded ones, such as the random ones of a test.
 
     Raises:
         InpaintError: no such protocol.
@@ -156,7 +222,7 @@ def build_measures(
     """
     own = definitions_of(protocol, lpips, fid)
     absent = {key: why_absent(network, weights) for key, network in NETWORKS.items()}
-    measured, unmeasured = list[Definition](), list[Unmeasured]()
+    measured, unmeasured = list[Definition](), dict[str, str]()
     users: dict[str, list[Definition]] = {}
     for each in (*own, *extras_of(protocol, lpips, fid)):
         here = next((key for key in each.networks if absent[key] is None), None)
@@ -165,7 +231,7 @@ def build_measures(
         if here is not None or not each.networks:
             measured.append(each)
         elif each in own:
-            unmeasured.append(Unmeasured(each.column.title, absent[each.networks[0]] or ""))
+            unmeasured[each.column.title] = absent[each.networks[0]] or ""
     networks, files = {}, {}
     for key, definitions in users.items():
         found = find_file(NETWORKS[key], weights)
@@ -175,7 +241,7 @@ def build_measures(
         networks[key] = load_network(key, found, dims).to(device)
         titles = ", ".join(each.column.title for each in definitions)
         files[titles] = f"{found.file.name} ({digest})"
-    return Measures(measured, tuple(unmeasured), networks, files, device)
+    return Measures(measured, unmeasured, networks, files, device)
 
 
 def _value(shares: NDArray, seed: int) -> Value:
