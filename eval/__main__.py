@@ -8,9 +8,8 @@ from typing import Any
 import click
 
 from eval.commands.options import ALIASES
-from eval.commands.recognition import fine_tune, linear_probe
 from eval.commands.score import run, score, table, validate, weights
-from eval.commands.studies import ablation, collapse, roadmap
+from eval.commands.studies import ablation, collapse, fine_tune, linear_probe, roadmap
 from inpaint.errors import InpaintError
 
 

@@ -1,1 +1,1 @@
-"""One module per command of ``python -m eval``; heavy imports inside the commands."""
+"""The commands of ``python -m eval``; heavy imports inside the commands."""

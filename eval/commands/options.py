@@ -40,12 +40,6 @@ def reports_option(*suffixes: str) -> Callable[..., Any]:
     return click.option("--out", "reports", type=PATH, multiple=True, callback=check, help=text)
 
 
-def limit_option(least: int) -> Callable[..., Any]:
-    """``--limit``, of at least so many images."""
-    bounds = click.IntRange(min=least)
-    return click.option("--limit", type=bounds, metavar="N", help="Only N images, evenly spread.")
-
-
 def _names_and_folders(_context: Any, _parameter: Any, texts: tuple[str, ...]) -> list[tuple[str, Path]]:
     pairs = []
     for text in texts:
@@ -59,6 +53,7 @@ def _names_and_folders(_context: Any, _parameter: Any, texts: tuple[str, ...]) -
 baselines_option = click.option(
     "--baselines", is_flag=True, help="Also score the four fills without a network."
 )
+limit_option = click.option("--limit", type=COUNT, metavar="N", help="Only N images, evenly spread.")
 models_option = click.option(
     "--model", "models", multiple=True, help="Model name or checkpoint file (also an MAE alone); repeatable."
 )
@@ -121,7 +116,7 @@ RUN_OPTIONS = (
         help="Image i of the sorted names gets mask i modulo their count, not the mask of its own name.",
     ),
     click.option("--allow-missing", is_flag=True, help="Count missing masks and predictions; do not stop."),
-    limit_option(1),
+    limit_option,
     *MEASURES_OPTIONS,
     reports_option(*SUFFIXES),
     cache_option,

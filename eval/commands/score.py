@@ -61,7 +61,7 @@ def run(models: tuple[str, ...], **options: Any) -> None:
 
 @click.command()
 @click.option("--data", type=PATH, required=True, help="Training data folder.")
-@stack(models_option, baselines_option, reports_option(*SUFFIXES), limit_option(2), save_option)
+@stack(models_option, baselines_option, reports_option(*SUFFIXES), limit_option, save_option)
 @stack(device_option, *MEASURES_OPTIONS)
 def validate(
     models: tuple[str, ...], baselines: bool, reports: tuple[Path, ...], device: str, **options: Any

@@ -1,9 +1,13 @@
-"""``python -m eval ablation``, ``collapse`` and ``roadmap``: studies made with the scorer."""
+"""``python -m eval ablation``, ``collapse``, ``roadmap``, ``linear-probe`` and ``fine-tune``: studies."""
 
 from __future__ import annotations
 
+import importlib.util
 import os
+from collections.abc import Callable, Mapping
+from functools import partial
 from pathlib import Path
+from typing import Any
 
 import click
 
@@ -11,6 +15,8 @@ from eval.commands.options import (
     COUNT,
     PATH,
     SUFFIXES,
+    cache_folder,
+    cache_option,
     limit_option,
     reports_option,
     shown_progress,
@@ -19,6 +25,38 @@ from eval.commands.options import (
 )
 from inpaint.cli.options import DEVICE, device_option, stack
 from inpaint.errors import InpaintError
+
+AT_LEAST_3 = click.IntRange(min=3)
+_RECOGNITION_OPTIONS = (
+    click.option(
+        "--data",
+        type=PATH,
+        required=True,
+        help="Folder with one sub-folder per class, or a CSV list file,class beside photos or .tar shards.",
+    ),
+    click.option(
+        "--classes", type=PATH, help="TOML that makes classes of other columns: eval/studies/contents.toml."
+    ),
+    click.option("--group-column", help="Of the list: rows that share its value are never split."),
+    click.option(
+        "--per-class", type=AT_LEAST_3, metavar="N", help="No more photos of each class, drawn by seed."
+    ),
+    click.option("--folds", type=AT_LEAST_3, default=5, help="Parts of the split."),
+    click.option(
+        "--model",
+        "models",
+        multiple=True,
+        required=True,
+        help="Masked autoencoder, or inpainting network whose prior is one; name or checkpoint; repeatable.",
+    ),
+    click.option("--random", is_flag=True, help="Also the same networks untrained, and the difference."),
+    click.option("--size", type=COUNT, help="Side of the images; default: what a network was trained on."),
+    click.option("--seeds", type=COUNT, default=3, help="Runs of whatever is random."),
+    click.option("--seed", type=click.IntRange(min=0), default=0, help="Seed for the split and the runs."),
+    reports_option(".md", ".json"),
+    cache_option,
+    device_option,
+)
 
 
 @click.command()
@@ -31,7 +69,7 @@ from inpaint.errors import InpaintError
     metavar="N",
     help="Budget of each row, in place of the configs'; such runs get folders of their own.",
 )
-@stack(limit_option(2), reports_option(*SUFFIXES))
+@stack(limit_option, reports_option(*SUFFIXES))
 @click.option("--device", type=DEVICE, metavar="DEVICE", help="Without it training follows the configs.")
 def ablation(
     data: Path,
@@ -117,3 +155,98 @@ def roadmap(chart: Path | None) -> None:
     if chart is not None:
         write_text(draw_road(walk_road("tiny"), TITLES["tiny"]), chart)
     click.echo(text, nl=False)
+
+
+@click.command("linear-probe")
+@stack(*_RECOGNITION_OPTIONS)
+def linear_probe(**options: Any) -> None:
+    """Tell the classes of photos by logistic regression on an encoder's frozen features.
+
+    Every photo is tested once, by a probe that learned from the other folds. Features are kept: a run that
+    was stopped resumes, and a new checkpoint beside old ones costs its own features only.
+    """
+    _check_packages()
+    from eval.studies.recognition.classifiers import probe_candidates
+
+    facts = {
+        "How": "frozen features, standardised; multinomial logistic regression, its penalty chosen by "
+        "cross-validation on the training folds; every photo tested once, by a probe of the other folds",
+        "Runs": "a pre-trained encoder is frozen and probed once, a random one with every seed",
+    }
+    _measure_and_report("Linear probe", probe_candidates, facts, **options)
+
+
+@click.command("fine-tune")
+@stack(*_RECOGNITION_OPTIONS)
+@click.option("--steps", type=COUNT, default=100, help="Of each run.")
+@click.option("--batch-size", type=click.IntRange(min=2), default=16)
+@click.option("--learning-rate", type=click.FloatRange(min=0, min_open=True), default=1e-3)
+def fine_tune(steps: int, batch_size: int, learning_rate: float, **options: Any) -> None:
+    """Train the whole encoder on the classes of photos for a few steps, and test it on the first fold.
+
+    Every encoder, pre-trained or random, gets the same steps, images and rates, once for each seed. A CUDA
+    device multiplies in bfloat16. Finished runs are kept: a command that was stopped resumes.
+    """
+    _check_packages()
+    from eval.studies.recognition.classifiers import FineTuning, fine_tune_candidates
+
+    facts = {
+        "How": "the whole encoder and a linear layer on its standardised features, AdamW, "
+        f"{steps} steps of {batch_size} images, learning rate {learning_rate:g} on a cosine; tested on the "
+        "first fold, trained on the others",
+        "Runs": "one for each seed: random weights, last layer, order and crops of the images",
+    }
+    measure = partial(fine_tune_candidates, settings=FineTuning(steps, batch_size, learning_rate))
+    _measure_and_report("Fine-tune", measure, facts, **options)
+
+
+def _check_packages() -> None:
+    if importlib.util.find_spec("sklearn") is None:
+        raise InpaintError("the package scikit-learn is not installed; pip install -e '.[eval]'")
+
+
+def _measure_and_report(
+    title: str,
+    measure: Callable[..., Any],
+    facts: Mapping[str, str],
+    *,
+    data: Path,
+    folds: int,
+    models: tuple[str, ...],
+    random: bool,
+    size: int | None,
+    seeds: int,
+    seed: int,
+    reports: tuple[Path, ...],
+    cache_dir: Path | None,
+    device: str,
+    **selection: Any,
+) -> None:
+    """Load what the options name, measure, write the reports, print the Markdown."""
+    import torch
+
+    from eval.scoring import describe_device
+    from eval.studies.recognition.encoders import load_candidates
+    from eval.studies.recognition.outcomes import recognition_document
+    from eval.studies.recognition.task import find_labelled, load_task
+    from inpaint.device import choose_device
+
+    place = choose_device(device)
+    candidates = load_candidates(models, size=size, random=random)
+    labelled = find_labelled(data, seed=seed, **selection)
+    side = max(candidate.size for candidate in candidates)
+    tell = partial(click.echo, err=True)
+    task = load_task(labelled, side, folds=folds, seed=seed, on_problem=tell)
+    try:
+        with cache_folder(cache_dir, reports) as kept, shown_progress() as on_progress:
+            how = {"seeds": range(seed, seed + seeds), "cache_dir": kept, "device": place}
+            outcomes = measure(task, candidates, **how, on_progress=on_progress)
+    except torch.OutOfMemoryError as error:
+        raise InpaintError(
+            f"out of memory on {place}; expected a smaller --size or --batch-size, or --device cpu"
+        ) from error
+    hashes = [f"{c.name} ({c.identity[:16]})" for c in candidates if c.kind == "pre-trained"]
+    repeat = {"Command": typed_command(), "Device": describe_device(place)}
+    repeat["SHA-256 of models"] = ", ".join(hashes)
+    document = recognition_document(title, outcomes, task, seed=seed, facts={**facts, **repeat})
+    write_and_print(document, reports)

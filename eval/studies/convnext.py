@@ -85,26 +85,25 @@ def measure_collapse(model: FullyConvolutionalAutoencoder, images: Iterable[Tens
             hook.remove()
     means = {name: sum(values) / len(values) for name, values in found.items()}
     blocks = []
-    for stage, depth in enumerate(model.preset.depths):
-        for block in range(depth):
-            mlp = f"stages.{stage}.blocks.{block}.mlp"
-            distances = means[f"{mlp}.act"], means.get(f"{mlp}.grn")
-            blocks.append(BlockDistance(f"{stage + 1}.{block + 1}", *distances))
+    for stage, depth in enumerate(model.preset.depths, 1):
+        for block in range(1, depth + 1):
+            mlp = f"stages.{stage - 1}.blocks.{block - 1}.mlp"
+            blocks.append(BlockDistance(f"{stage}.{block}", means[f"{mlp}.act"], means.get(f"{mlp}.grn")))
     return blocks
 
 
 def collapse_table(measured: Mapping[str, Sequence[BlockDistance]]) -> Table:
     """One line a block and one of their mean, two columns a model; blocks are those of each model by name."""
-    headings = [f"{name}, after {layer}" for name in measured for layer in ("GELU", "GRN")]
-    columns: list[dict[str, float | None]] = []
-    for blocks in measured.values():
-        columns += [{b.name: b.after_gelu for b in blocks}, {b.name: b.after_grn for b in blocks}]
-    names = {name for column in columns for name in column}
+    columns: dict[str, dict[str, float | None]] = {}
+    for name, blocks in measured.items():
+        columns[f"{name}, after GELU"] = {block.name: block.after_gelu for block in blocks}
+        columns[f"{name}, after GRN"] = {block.name: block.after_grn for block in blocks}
+    names = {name for column in columns.values() for name in column}
     in_order = sorted(names, key=lambda name: [int(part) for part in name.split(".")])
-    lines = [text_line(name, (_text(column.get(name)) for column in columns)) for name in in_order]
-    numbers = [[value for value in column.values() if value is not None] for column in columns]
+    lines = [text_line(name, (_text(column.get(name)) for column in columns.values())) for name in in_order]
+    numbers = [[value for value in column.values() if value is not None] for column in columns.values()]
     means = (_text(sum(found) / len(found) if found else None) for found in numbers)
-    return Table(("stage.block", *headings), (*lines, text_line("mean", means)))
+    return Table(("stage.block", *columns), (*lines, text_line("mean", means)))
 
 
 def _text(value: float | None) -> str:
