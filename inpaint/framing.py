@@ -37,14 +37,25 @@ class Box:
         """Indices that cut the box out of an ``(H, W, ...)`` array."""
         return slice(self.top, self.bottom), slice(self.left, self.right)
 
+    def within(self, other: Box) -> tuple[slice, slice]:
+        """Indices that cut this box out of an array that covers another."""
+        return Box(
+            self.top - other.top, self.left - other.left, self.bottom - other.top, self.right - other.left
+        ).slices
+
+    def cut(self, other: Box) -> Box:
+        """What lies in another box."""
+        return Box(
+            max(self.top, other.top),
+            max(self.left, other.left),
+            min(self.bottom, other.bottom),
+            min(self.right, other.right),
+        )
+
     def grown(self, pixels: int, shape: tuple[int, ...]) -> Box:
         """So many pixels more on each side, as far as an image of this shape goes."""
-        return Box(
-            max(0, self.top - pixels),
-            max(0, self.left - pixels),
-            min(shape[0], self.bottom + pixels),
-            min(shape[1], self.right + pixels),
-        )
+        wider = Box(self.top - pixels, self.left - pixels, self.bottom + pixels, self.right + pixels)
+        return wider.cut(Box(0, 0, *shape[:2]))
 
 
 def pad_to_multiple(tensor: Tensor, multiple: int) -> Tensor:
@@ -162,9 +173,9 @@ def _groups(
     height, width = hole.shape
     rows, columns = -(-height // cell), -(-width // cell)
     padded = np.zeros((rows * cell, columns * cell), np.uint8)
-    padded[:height, :width] = hole
+    np.multiply(hole, np.uint8(255), out=padded[:height, :width])
     # The mean of a cell: 0 where nothing is hole (one pixel of 256 still rounds to 1), 255 where all is.
-    mean = cv2.resize(padded * np.uint8(255), (columns, rows), interpolation=cv2.INTER_AREA)
+    mean = cv2.resize(padded, (columns, rows), interpolation=cv2.INTER_AREA)
     touched = cv2.dilate((mean > 0).astype(np.uint8), np.ones((2 * reach + 1,) * 2, np.uint8))
     count, labels, stats, _ = cv2.connectedComponentsWithStats(touched, connectivity=8)
     chosen = np.unique(labels[mean == 255]) if covered else range(1, count)

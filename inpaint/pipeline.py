@@ -27,10 +27,9 @@ from inpaint.convert.migan import Migan
 from inpaint.device import choose_device, is_out_of_memory
 from inpaint.errors import CheckpointError, InpaintError, MaskError, warn_of_mask
 from inpaint.fills.canvas import Bools, Canvas, Colours, shrink_hole, transparent
-from inpaint.fills.detail import add_detail
-from inpaint.fills.gaussian import MARGIN as FINE_MARGIN
+from inpaint.fills.detail import Enlarged, add_detail
 from inpaint.fills.gaussian import predict_gaussian
-from inpaint.fills.harmonise import add_grain, remove_step
+from inpaint.fills.harmonise import AROUND, add_grain, remove_step
 from inpaint.fills.holes import check_image, doubt_mask, faint_rim, find_hole
 from inpaint.framing import CELL, ThickHole, Window, hole_windows, surround, thick_holes
 from inpaint.images.depth import ValueRange, find_range
@@ -43,8 +42,8 @@ FINE = 16
 """Holes of at most so many pixels are fine damage: dust, scratches, thin text."""
 NARROW = 5
 """Holes into which no larger square fits are filled without a network, which would not do better."""
-FINE_SMALLEST, FINE_LARGEST = 96, 320
-"""The smallest and largest window on fine damage."""
+FINE_MARGIN, FINE_SMALLEST, FINE_LARGEST = 40, 96, 320
+"""Known surroundings of fine damage, and the smallest and largest window on it, in pixels."""
 THICKEST = 0.5
 """How thick a hole may be where the network sees it, in working sizes: thicker ones are shown smaller."""
 MARGIN, LARGEST = 0.5, 3.0
@@ -156,14 +155,14 @@ class InpaintPipeline:
         if refine and not isinstance(self.model, Inpainter):
             raise InpaintError("this model cannot be refined; choose another, such as acr-small")
         hole = read_hole(image, mask, dilate)
-        if doubt := doubt_mask(image, mask, hole):
+        pixels = np.array(image)
+        if doubt := doubt_mask(pixels, mask, hole):
             if strict:
                 raise MaskError(doubt)
             warn_of_mask(doubt)
-        pixels = np.array(image)
         unknown = hole | faint_rim(mask, hole) | transparent(pixels)
         canvas = Canvas(pixels, unknown, find_range(pixels, hole), harmonise=harmonise)
-        canvas.tell(progress, int(hole.sum()))
+        canvas.tell(progress, int(np.count_nonzero(hole)))
         size = self.working_size
         fine, middle, thick = hole.copy(), np.zeros_like(hole), []
         for part in thick_holes(hole, FINE):
@@ -207,6 +206,8 @@ class InpaintPipeline:
         Where the device has too little memory for one window, its hole is filled in windows of half the side.
         Margin and largest window are those of the working size where they are not given.
         """
+        if not hole.any():
+            return
         margin = round(MARGIN * self.working_size) if margin is None else margin
         largest = round(LARGEST * self.working_size) if largest is None else largest
         windows = hole_windows(hole, margin=margin, largest=largest, smallest=smallest, near=near)
@@ -258,8 +259,7 @@ class InpaintPipeline:
         box = surround(part.box, max(round(2 * max(part.box.shape)), size), canvas.unknown.shape)
         scale = THICKEST * size / part.thickness
         hole = np.zeros(box.shape, np.bool_)
-        top, left = part.box.top - box.top, part.box.left - box.left
-        hole[top : top + part.box.shape[0], left : left + part.box.shape[1]] = part.mask
+        hole[part.box.within(box)] = part.mask
         pixels, scales = None, [scale]
         if refine:
             scales = [
@@ -272,16 +272,17 @@ class InpaintPipeline:
             small.guide = None if pixels is None else _enlarge(pixels, shape)
             small_hole = shrink_hole(hole, shape)
             if octave == min(1, scales[-1]):  # most of the time
-                small.tell(canvas.part_of(int(hole.sum())), int(small_hole.sum()))
+                small.tell(canvas.part_of(int(np.count_nonzero(hole))), int(np.count_nonzero(small_hole)))
             self._fill_windows(small, small_hole)
             pixels = small.pixels
         # Real pixels next to the hole make the enlarged fill meet them without a seam.
-        fill = _enlarge(small.pixels, box.shape)
-        image, known = canvas.read(box), ~canvas.unknown[box.slices]
-        fill = add_detail(fill, small.pixels, unknown, image, known)
+        window = part.box.grown(AROUND, canvas.unknown.shape).cut(box)
+        fill = add_detail(Enlarged(small.pixels, box), unknown, canvas.read, window)
+        hole = np.zeros(window.shape, np.bool_)
+        hole[part.box.within(window)] = part.mask
         if canvas.harmonise:
-            fill = add_grain(fill, image, known, hole)
-        canvas.write(box, fill, hole)
+            fill = add_grain(fill, canvas.read(window), ~canvas.unknown[window.slices], hole)
+        canvas.write(window, fill, hole)
 
     def _predict_fine(self, images: Colours, unknown: Bools, holes: Bools) -> Colours:
         """Fills of fine damage: see :func:`predict_gaussian`, with the generator's texture where it is wide.
@@ -354,12 +355,8 @@ def _enlarge(image: Colours, shape: tuple[int, ...]) -> Colours:
 
 def _core(canvas: Canvas, hole: Bools, window: Window) -> Bools:
     """The pixels of a window that are to be filled, ``(H, W)`` bool of its box."""
-    box, core, inside = window.box, window.core, np.zeros(window.box.shape, np.bool_)
-    where = (
-        slice(core.top - box.top, core.bottom - box.top),
-        slice(core.left - box.left, core.right - box.left),
-    )
-    inside[where] = hole[core.slices] & canvas.unknown[core.slices]
+    core, inside = window.core, np.zeros(window.box.shape, np.bool_)
+    inside[core.within(window.box)] = hole[core.slices] & canvas.unknown[core.slices]
     return inside
 
 

@@ -88,15 +88,16 @@ class Canvas:
             grey[where] = self.values.from_unit(chosen @ np.array(BT601, np.float32), pixels.dtype)
         self.unknown[box.slices][where] = False
         if self._progress is not None:
-            self._filled += int(where.sum())
+            self._filled += int(np.count_nonzero(where))
             self._progress(self._filled / self._to_fill)
 
 
 def transparent(pixels: Pixels) -> Bools:
-    """Where an image has no visible colour: what lies there is often black or noise, not a part of it."""
-    if pixels.ndim == 2 or pixels.shape[2] == 3:
-        return np.zeros(pixels.shape[:2], np.bool_)
-    return pixels[..., -1] == 0
+    """Where an image has no visible colour: what lies there is often black or noise, not a part of it.
+
+    ``(H, W)``, or ``()`` for images without alpha.
+    """
+    return np.zeros((), np.bool_) if pixels.ndim == 2 or pixels.shape[2] == 3 else pixels[..., -1] == 0
 
 
 def shrink_hole(hole: Bools, shape: tuple[int, int]) -> Bools:

@@ -5,12 +5,15 @@ Arrays are ``(H, W, 3)`` float32 RGB in [0, 1] and ``(H, W)`` bool.
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import cv2
 import numpy as np
 import torch
 from numpy.typing import NDArray
 
 from inpaint.fills.canvas import Bools, Colours
+from inpaint.framing import Box
 
 PATCH = 7
 """Side of the patches that are compared, in pixels of the small image."""
@@ -20,48 +23,94 @@ ENERGY = 0.25
 """Weight of a residual's energy against the difference of patches: of two alike the calmer one is taken."""
 MOST_SOURCES = 16_384
 """Places that are compared with every block."""
-_AT_ONCE = 1024  # blocks
+_AT_ONCE, _STRIP = 1024, 64  # blocks, and rows of pixels
 
 
-def add_detail(fill: Colours, small: Colours, small_hole: Bools, image: Colours, known: Bools) -> Colours:
-    """Give an enlarged fill the detail that known surroundings have beyond the small image.
+class Enlarged:
+    """A small image at the size of a box: bicubic as OpenCV has it, computed where it is read.
+
+    Args:
+        small: ``(h, w, 3)``.
+        box: what it shows of a larger image.
+    """
+
+    def __init__(self, small: Colours, box: Box) -> None:
+        self.small, self.box = small, box
+        padded = cv2.copyMakeBorder(small, 2, 2, 0, 0, cv2.BORDER_REPLICATE)
+        wide = cv2.resize(padded, (box.shape[1], len(padded)), interpolation=cv2.INTER_CUBIC)
+        self._wide = wide.reshape(len(wide), -1)
+        at = (np.arange(box.shape[0]) + 0.5) * len(small) / box.shape[0] + 1.5
+        self._taps = np.floor(at).astype(int)[:, None] + np.arange(-1, 3)
+        far = np.abs(at[:, None] - self._taps).astype(np.float32)
+        inner, outer = (1.25 * far - 2.25) * far**2 + 1, -0.75 * (((far - 5) * far + 8) * far - 4)
+        self._weights = np.where(far < 1, inner, outer)
+
+    def read(self, box: Box) -> Colours:
+        """The colours of a part of the box."""
+        rows, columns = box.within(self.box)
+        taps, first = self._taps[rows], self._taps[rows.start, 0]
+        weights = np.zeros((len(taps), taps[-1, -1] + 1 - first), np.float32)
+        weights[np.arange(len(taps))[:, None], taps - first] = self._weights[rows]
+        near = self._wide[first : taps[-1, -1] + 1, 3 * columns.start : 3 * columns.stop]
+        return (weights @ near).reshape(*box.shape, 3)
+
+
+def add_detail(
+    enlarged: Enlarged, small_unknown: Bools, read: Callable[[Box], Colours], where: Box
+) -> Colours:
+    """An enlarged fill with the detail that known surroundings have beyond the small image.
 
     What enlarging loses of the known pixels is their residual; every block of the hole takes the residual of
     the known block that is most like it in the small, filled image. The coarse fill decides what is there,
     the residual its texture, in all octaves between the two sizes. Without a source the fill stays as it was.
 
     Args:
-        fill: ``small`` enlarged to ``(H, W, 3)``.
-        small: the filled image, ``(h, w, 3)``.
-        small_hole: its cells that were filled or unknown, ``(h, w)``.
-        image: pixels, read where ``known``, ``(H, W)``.
-        known: pixels of evidence.
+        enlarged: the filled image.
+        small_unknown: its cells that were filled or unknown, ``(h, w)``.
+        read: gives the pixels of a box.
+        where: the part of the box that is wanted.
+
+    Returns:
+        Colours ``(H, W, 3)`` of ``where``.
 
     Source:
         Yi et al., "Contextual Residual Aggregation for Ultra High-Resolution Image Inpainting" (CVPR 2020),
         with patch distances in the place of attention.
     """
-    targets, sources = _places(small_hole)
+    fill, box = enlarged.read(where), enlarged.box
+    height, width = small_unknown.shape
+    targets, sources = _places(small_unknown)
+    rows, columns = targets.T // BLOCK
+    row_ends = (box.top + _block_ends(box.shape[0], height)).clip(where.top, where.bottom)
+    column_ends = (box.left + _block_ends(box.shape[1], width)).clip(where.left, where.right)
+    blocks = np.stack([row_ends[rows], column_ends[columns], row_ends[rows + 1], column_ends[columns + 1]], 1)
+    wanted = (blocks[:, :2] < blocks[:, 2:]).all(1)
+    targets, blocks = targets[wanted], blocks[wanted]
     if not len(targets) or not len(sources):
         return fill
-    small_height, small_width = small_hole.shape
-    residual = image - fill
-    residual[~known] = 0
-    energy = np.einsum("hwc,hwc->hw", residual, residual)
-    energy = cv2.resize(energy, (small_width, small_height), interpolation=cv2.INTER_AREA)
-    energy = cv2.boxFilter(energy, -1, (BLOCK, BLOCK), anchor=(0, 0)) * (ENERGY * PATCH**2)
-    nearest = _nearest(small, targets, sources, energy[sources[:, 0], sources[:, 1]])
-    height, width = known.shape
-    scale = np.array([height / small_height, width / small_width])
+    energy = _residual_energy(enlarged, read)
+    nearest = _nearest(enlarged.small, targets, sources, energy[sources[:, 0], sources[:, 1]])
+    scale = np.array([box.shape[0] / height, box.shape[1] / width])
     moves = np.rint((sources[nearest] - targets) * scale).astype(int)
-    row_ends, column_ends = _block_ends(height, small_height), _block_ends(width, small_width)
-    detailed = fill.copy()
-    for (row, column), (down, right) in zip(targets // BLOCK, moves, strict=True):
-        rows, columns = slice(*row_ends[row : row + 2]), slice(*column_ends[column : column + 2])
-        from_rows = np.arange(rows.start + down, rows.stop + down).clip(0, height - 1)
-        from_columns = np.arange(columns.start + right, columns.stop + right).clip(0, width - 1)
-        detailed[rows, columns] += residual[from_rows[:, None], from_columns]
-    return detailed
+    for (top, left, bottom, right), (down, across) in zip(blocks.tolist(), moves.tolist(), strict=True):
+        source = Box(top + down, left + across, bottom + down, right + across)
+        fill[Box(top, left, bottom, right).within(where)] += read(source) - enlarged.read(source)
+    return fill
+
+
+def _residual_energy(enlarged: Enlarged, read: Callable[[Box], Colours]) -> NDArray[np.float32]:
+    """Squares of what enlarging loses, averaged over the block of cells that begins at each ``(h, w)``."""
+    box, (height, width) = enlarged.box, enlarged.small.shape[:2]
+    strips = []
+    for top in range(box.top, box.bottom, _STRIP):  # small enough to stay in the cache
+        strip = Box(top, box.left, min(top + _STRIP, box.bottom), box.right)
+        residual = read(strip)
+        residual -= enlarged.read(strip)
+        energy = np.einsum("hwc,hwc->hw", residual, residual)
+        strips.append(cv2.resize(energy, (width, len(energy)), interpolation=cv2.INTER_AREA))
+    energy = cv2.resize(np.concatenate(strips), (width, height), interpolation=cv2.INTER_AREA)
+    energy = cv2.boxFilter(energy, -1, (BLOCK, BLOCK), anchor=(0, 0)) * (ENERGY * PATCH**2)
+    return np.asarray(energy, np.float32)
 
 
 def _block_ends(length: int, small: int) -> NDArray[np.int64]:

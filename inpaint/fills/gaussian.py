@@ -6,7 +6,6 @@ Images are float32 RGB in [0, 1], holes bool.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from typing import Any
 
 import cv2
 import numpy as np
@@ -17,13 +16,16 @@ from inpaint.baselines import push_pull
 from inpaint.fills.canvas import Bools, Colours
 from inpaint.framing import Box, tight_box
 
-REACH = 4
+REACH = 3
 """Pixels around a hole from which it is predicted."""
 NUGGET = 3e-3
 """Share of the variance that is added on the diagonal: keeps the equations well conditioned."""
-BLOCK, MARGIN = 32, 40
+BLOCK, MARGIN = 64, 64
 """Side in pixels of the blocks that share a covariance, and the pixels around them that it is measured in."""
+SPREAD = 48
+"""Standard deviation in pixels of the weights of pixels in it, by their distance to the block's middle."""
 _PART = 16  # side in pixels of the parts of a hole that are predicted together
+_LAGS = np.arange(1 - _PART - 2 * REACH, _PART + 2 * REACH)  # between two pixels of a part and its sources
 _NEARBY = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (2 * REACH + 1, 2 * REACH + 1))
 
 
@@ -33,8 +35,9 @@ def predict_gaussian(
     """Fill holes with what is most likely if the image around them were a stationary Gaussian texture.
 
     The covariance of pixels by their distance is measured around each part of the hole, where unknown pixels
-    hold the push-pull fill for that; each hole pixel is the linear combination of the known pixels near it
-    that has the least expected error. So edges and stripes go on where diffusion blurs them.
+    hold the push-pull fill for that, in luma and in chroma; each hole pixel is the linear combination of the
+    known pixels near it that has the least expected error. So edges and stripes go on where diffusion blurs
+    them.
 
     A network's prediction adds texture where the neighbours say little: its error at the known pixels is
     continued into the hole in the same way and taken off, and the result counts for as much as is left of the
@@ -58,11 +61,11 @@ def predict_gaussian(
     )
     fills = smooth.permute(0, 2, 3, 1).contiguous().numpy()
     for index, hole in enumerate(holes):
+        image = _luma_chroma(fills[index])
+        filled, texture = image.copy(), predictions.get(index)
+        texture = None if texture is None else _luma_chroma(texture)
         for block in _cut(hole, Box(0, 0, *hole.shape), BLOCK):
-            around = block.grown(MARGIN, hole.shape).slices
-            covariance = _covariance(smooth[index][:, *around], unknown[index][around])
-            if covariance is None:
-                continue
+            covariance = _covariance(image, block)
             for part in _cut(hole, block, _PART):
                 around = part.grown(REACH, hole.shape).slices
                 wanted = np.zeros_like(hole)
@@ -70,50 +73,63 @@ def predict_gaussian(
                 wanted = wanted[around]
                 sources = (cv2.dilate(wanted.astype(np.uint8), _NEARBY) > 0) & ~unknown[index][around]
                 if sources.any():
-                    theirs = predictions[index][around] if index in predictions else None
-                    fills[index][around][wanted] = _predict(
-                        images[index][around], wanted, sources, covariance, theirs
-                    )
+                    theirs = None if texture is None else texture[around]
+                    filled[around][wanted] = _predict(image[around], wanted, sources, covariance, theirs)
+        fills[index][hole] = cv2.cvtColor(filled, cv2.COLOR_YCrCb2RGB)[hole]
     return fills
+
+
+def _luma_chroma(image: Colours) -> Colours:
+    return np.asarray(cv2.cvtColor(image, cv2.COLOR_RGB2YCrCb), np.float32)
 
 
 def _predict(
     image: Colours,
     wanted: Bools,
     sources: Bools,
-    covariance: NDArray[Any],
+    covariance: NDArray[np.float64],
     prediction: Colours | None,
 ) -> NDArray[np.float64]:
-    """Colours ``(N, 3)`` of the ``wanted`` pixels from the ``sources``."""
-    there, here = np.argwhere(sources), np.argwhere(wanted)
-    between = covariance[tuple((there[:, None] - there).transpose(2, 0, 1))]
-    between[np.diag_indices(len(there))] += NUGGET
-    towards = covariance[tuple((here[:, None] - there).transpose(2, 0, 1))]
+    """Luma and chroma ``(N, 3)`` of the ``wanted`` pixels from the ``sources``."""
+    lags = len(_LAGS)
+    there, here = (np.flatnonzero(where) for where in (sources, wanted))
+    there, here = (places // image.shape[1] * lags + places % image.shape[1] for places in (there, here))
+    by_lag = covariance.reshape(2, lags**2)
+    between = by_lag[:, there[:, None] - there + lags**2 // 2]
+    between[:, np.arange(len(there)), np.arange(len(there))] += NUGGET
+    towards = by_lag[:, here[:, None] - there + lags**2 // 2]
     known = image[sources].astype(np.float64)
     mean = known.mean(axis=0)
     if prediction is None:
-        return mean + towards @ np.linalg.solve(between, known - mean)
-    weights = np.linalg.solve(between, towards.T).T
+        return _of_channels(mean + towards @ np.linalg.solve(between, (known - mean)[None]))
+    weights = np.linalg.solve(between, towards.swapaxes(1, 2)).swapaxes(1, 2)
     likely = mean + weights @ (known - mean)
     error = known - prediction[sources]
     bias = error.mean(axis=0)
     textured = prediction[wanted] + bias + weights @ (error - bias)
-    uncertain = 1 - (weights * towards).sum(axis=1, keepdims=True).clip(0, 1)
-    return likely + uncertain * (textured - likely)
+    uncertain = 1 - (weights * towards).sum(axis=2, keepdims=True).clip(0, 1)
+    return _of_channels(likely + uncertain * (textured - likely))
 
 
-def _covariance(smooth: torch.Tensor, unknown: Bools) -> NDArray[Any] | None:
-    """Covariance of two pixels by their distance, 1 at [0, 0]; None where all pixels are equal.
+def _of_channels(values: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Luma by its own covariance, chroma by theirs, of ``(2, N, 3)``."""
+    return np.concatenate([values[0, :, :1], values[1, :, 1:]], axis=1)
 
-    Negative distances count from the end.
-    """
-    known = smooth[:, torch.from_numpy(~unknown)]
-    deviation = smooth - known.mean(dim=1)[:, None, None]
-    if not known.numel() or deviation.abs().max() < 1e-6:
-        return None
-    size = [side + _PART + 2 * REACH for side in unknown.shape]
-    covariance = torch.fft.irfft2(torch.fft.rfft2(deviation, size).abs().square().sum(0), size).double()
-    return (covariance / covariance[0, 0]).numpy()
+
+def _covariance(image: Colours, block: Box) -> NDArray[np.float64]:
+    """Covariances of luma and of chroma around a block by ``_LAGS`` in rows and columns, 1 at lag 0."""
+    around = block.grown(MARGIN, image.shape)
+    image = image[around.slices]
+    rows, columns = np.ogrid[around.slices]
+    rows, columns = rows - (block.top + block.bottom - 1) / 2, columns - (block.left + block.right - 1) / 2
+    near = np.exp(-((rows / SPREAD) ** 2) / 2) * np.exp(-((columns / SPREAD) ** 2) / 2)
+    deviation = (image - np.array(cv2.mean(image)[:3], np.float32)) * near[..., None].astype(np.float32)
+    # Room for all lags, so that the two sides do not meet, and a length that is fast to transform.
+    size = [-(-(side + len(_LAGS) // 2) // 16) * 16 for side in deviation.shape[:2]]
+    power = torch.fft.rfft2(torch.from_numpy(deviation).permute(2, 0, 1), size).abs().square()
+    covariance = torch.fft.irfft2(torch.stack([power[0], power[1] + power[2]]), size).double().numpy()
+    variance = covariance[:, :1, :1].clip(1e-6, None)
+    return covariance[:, _LAGS[:, None], _LAGS] / variance
 
 
 def _cut(hole: Bools, box: Box, side: int) -> Iterator[Box]:

@@ -20,6 +20,8 @@ FLAT = 3 / 255
 """Surroundings whose values differ by no more are flat, and so is the fill."""
 LEAST_GRAIN, MOST_GRAIN = 0.75 / 255, 12 / 255
 """Standard deviation of grain: none is added below, and above it is texture."""
+AROUND = 32
+"""Pixels around the hole in which grain is measured."""
 
 _BAND = 3  # width in pixels of each of the two bands on both sides of the rim
 _ALONG = 6.0  # standard deviation in pixels of the average along the rim
@@ -28,7 +30,6 @@ _BLOCK = 8  # side in pixels of the blocks in which grain is measured
 _CALM = 0.25  # the share of blocks that is taken for free of texture
 _FEWEST_BLOCKS = 12
 _TEXTURE = 0.6  # correlation of neighbouring pixels above which calm blocks hold texture, not grain
-_AROUND = 32  # pixels around the hole in which grain is measured
 
 
 def remove_step(fill: Colours, image: Colours, known: Bools, hole: Bools) -> Colours:
@@ -82,7 +83,7 @@ def add_grain(fill: Colours, image: Colours, known: Bools, hole: Bools, *, seed:
     if (box := tight_box(hole, Box(0, 0, *hole.shape))) is None:
         return fill
     # Where the hole is and what is measured; the rest of a large photo is not looked at.
-    window = box.grown(_AROUND, hole.shape).slices
+    window = box.grown(AROUND, hole.shape).slices
     hole = hole[window]
     theirs, correlation = measure_grain(image[window], _near(known[window], hole))
     if not LEAST_GRAIN < theirs.mean() < MOST_GRAIN or correlation > _TEXTURE:
@@ -93,10 +94,10 @@ def add_grain(fill: Colours, image: Colours, known: Bools, hole: Bools, *, seed:
     # A symmetric kernel (a, 1, a) in both directions gives neighbours a correlation of 2a / (1 + 2a^2).
     a = (1 - np.sqrt(1 - 2 * correlation**2)) / (2 * correlation) if correlation > 0.01 else 0.0
     kernel = np.array([a, 1, a], np.float32)
-    noise = cv2.sepFilter2D(noise, -1, kernel, kernel)
-    noise /= (noise - cv2.GaussianBlur(noise, (0, 0), 2)).std()  # as grain is measured
+    noise = np.asarray(cv2.sepFilter2D(noise, -1, kernel, kernel), np.float32)
+    noise *= missing / _fine(noise).std()  # as grain is measured
     grained = fill.copy()
-    grained[window][hole] += (noise * missing)[hole]
+    np.add(grained[window], noise, out=grained[window], where=hole[..., None])
     return grained
 
 
@@ -111,7 +112,7 @@ def measure_grain(image: Colours, where: Bools) -> tuple[NDArray[np.float32], fl
     if whole.sum() < _FEWEST_BLOCKS:
         return np.zeros(3, np.float32), 0.0
     plain = np.where(where[..., None], image, 0)
-    fine = _blocks(plain - cv2.GaussianBlur(plain, (0, 0), 2), rows, columns)[whole[:, 0]]
+    fine = _blocks(_fine(plain), rows, columns)[whole[:, 0]]
     power = (fine**2).mean(axis=(1, 2))
     calm = np.argsort(power.sum(-1))[: max(_FEWEST_BLOCKS, int(_CALM * len(power)))]
     grey = fine[calm].mean(-1)
@@ -119,9 +120,15 @@ def measure_grain(image: Colours, where: Bools) -> tuple[NDArray[np.float32], fl
     return np.sqrt(np.median(power[calm], axis=0)).astype(np.float32), float(np.median(beside))
 
 
+def _fine(image: Colours) -> Colours:
+    """What a small blur takes away."""
+    blurred = cv2.GaussianBlur(image, (0, 0), 2)
+    return np.subtract(image, blurred, out=blurred)
+
+
 def _near(known: Bools, hole: Bools) -> Bools:
     """Known pixels around the hole."""
-    line = np.ones((1, 2 * _AROUND + 1), np.uint8)
+    line = np.ones((1, 2 * AROUND + 1), np.uint8)
     return known & (cv2.dilate(cv2.dilate(hole.astype(np.uint8), line), line.T) > 0)
 
 

@@ -98,7 +98,7 @@ def faint_rim(mask: Image.Image, hole: Hole) -> Hole:
 def doubt_mask(image: Image.Image | NDArray[Any], mask: Image.Image, hole: Hole) -> str | None:
     """Say in one line what is implausible about a mask with its soft levels, if anything."""
     likeness = _likeness(np.asarray(image), np.asarray(mask_from_image(mask)))
-    share = float(hole.mean())
+    share = np.count_nonzero(hole) / hole.size
     if abs(likeness) > _ALIKE:
         what = "a negative of the photo" if likeness < 0 else "the photo itself"
         return (

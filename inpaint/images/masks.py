@@ -51,6 +51,8 @@ def _coverage(pixels: Pixels) -> NDArray[np.uint8]:
     """Coverage 0 to 255 of ``(H, W)`` or ``(H, W, C)`` of any depth."""
     values = pixels if pixels.ndim == 2 else _strength(np.asarray(to_8_bit(pixels)))
     low, high = values.min(), values.max()
+    if values.dtype == np.uint8 and (low, high) == (0, 255):  # a coverage already, as most masks are
+        return values
     if low < high and np.all((values == low) | (values == high)):
         return np.where(values == high, 255, 0).astype(np.uint8)
     coverage = np.asarray(to_8_bit(values))

@@ -8,8 +8,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from inpaint.fills.detail import add_detail
+from inpaint.fills.detail import Enlarged, add_detail
 from inpaint.fills.harmonise import LARGEST_OFFSET, add_grain, measure_grain, remove_step
+from inpaint.framing import Box
 
 Y, X = np.mgrid[0:160, 0:160].astype(np.float32)
 HOLE = (Y - 80) ** 2 + (X - 80) ** 2 < 40**2
@@ -100,15 +101,27 @@ def test_detail_comes_from_where_the_small_picture_is_alike() -> None:
     hole[136:184, 128:192] = True
     small = cv2.resize(image, (80, 80), interpolation=cv2.INTER_AREA)
     small_hole = cv2.resize(hole.astype(np.uint8), (80, 80), interpolation=cv2.INTER_AREA) > 0
-    fill = cv2.resize(small, (320, 320), interpolation=cv2.INTER_CUBIC)
-    detailed = add_detail(fill, small, small_hole, np.where(hole[..., None], 9, image), ~hole)
+    whole, shown = Box(0, 0, 320, 320), np.where(hole[..., None], 9, image)
+    detailed = add_detail(Enlarged(small, whole), small_hole, lambda box: shown[box.slices], whole)
     contrast = np.abs(np.diff(detailed[144:176, :, 0], axis=1))
     assert contrast[:, 136:150].max() < 0.02
     assert contrast[:, 170:184].mean() == pytest.approx(0.2, abs=0.02)
 
 
 def test_without_a_known_place_there_is_no_detail() -> None:
-    hole = np.ones((64, 64), bool)
-    assert np.array_equal(
-        add_detail(FLAT[:64, :64], FLAT[:32, :32], hole[:32, :32], RAMP[:64, :64], ~hole), FLAT[:64, :64]
-    )
+    enlarged = Enlarged(noisy(20)[:32, :32], Box(10, 0, 74, 64))
+    where = Box(12, 3, 20, 9)
+    fill = add_detail(enlarged, np.ones((32, 32), bool), lambda box: RAMP[box.slices], where)
+    assert np.array_equal(fill, enlarged.read(where))
+
+
+@given(height=st.integers(1, 9), width=st.integers(1, 9), grown=st.tuples(*[st.floats(1, 7)] * 2))
+def test_any_part_of_an_enlarged_image_is_what_opencv_makes_of_the_whole(
+    height: int, width: int, grown: tuple[float, float]
+) -> None:
+    small = noisy(40, seed=height)[:height, :width]
+    shape = round(height * grown[0]), round(width * grown[1])
+    whole = cv2.resize(small, shape[::-1], interpolation=cv2.INTER_CUBIC)
+    enlarged = Enlarged(small, Box(5, 6, 5 + shape[0], 6 + shape[1]))
+    part = Box(5 + shape[0] // 3, 6 + shape[1] // 2, 5 + shape[0], 6 + shape[1])
+    assert np.allclose(enlarged.read(part), whole[shape[0] // 3 :, shape[1] // 2 :], atol=1e-5)
