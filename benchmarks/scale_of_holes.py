@@ -3,9 +3,9 @@
     python benchmarks/scale_of_holes.py PHOTOS MASKS.zip METRICS --least 1024 --count 40 --refine 8
 
 Photos are used at their own size. Photo i gets mask 37 i + 3 (modulo their number, by name) of the zip,
-enlarged to it, or the next one that covers 5 to 50 %. METRICS holds the two SqueezeNets.
-Each row is one way to fill: `THICKEST` of `inpaint.pipeline` (how thick a hole may be for the network, in working sizes), with and without
-detail. PSNR is that of the hole, LPIPS (squeeze) and the SqueezeNet distance are those of the box around it.
+enlarged to it, or the next one that covers 5 to 50 %. METRICS holds the two SqueezeNets. Each row is one way
+to fill: `THICKEST` of `inpaint.pipeline` (how thick a hole may be for the network, in working sizes), with
+and without detail. PSNR is that of the hole, LPIPS (squeeze) and SqueezeNet distance those of its box.
 """
 
 from __future__ import annotations
