@@ -134,9 +134,9 @@ def read_masks_of(path: Path, size: tuple[int, int], max_pixels: int) -> list[Im
 
 
 def tell_doubt(image: NDArray[np.generic], mask: Image.Image, holes: Holes) -> str:
-    """What is implausible about a mask, with what the page has in place of an option; empty if nothing is."""
-    told = (doubt_mask(image, mask, holes) or "").replace("the image", "the photo")
-    return told.replace("with --invert-mask", "and invert it").replace("use --invert-mask", "invert it")
+    """What is implausible about a mask, and what to do about it on the page; empty if nothing is."""
+    doubt = doubt_mask(image, mask, holes)
+    return f"{doubt}; if its white is what should stay, invert it" if doubt else ""
 
 
 def place(holes: Holes, height: int, width: int, placing: Placing) -> Holes:
