@@ -123,6 +123,7 @@ class InpaintPipeline:
         strict: bool = False,
         progress: Callable[[float], None] | None = None,
         refine: bool = False,
+        mask_advice: str = "white must be the hole; invert the mask if white is what should stay",
     ) -> AnyImage:
         """Fill the holes of one image.
 
@@ -140,6 +141,7 @@ class InpaintPipeline:
             progress: told after each part which share of the hole is filled, 0 to 1.
             refine: fill holes that are shown smaller again in up to ``OCTAVES`` octaves, each guided by the
                 one below, see :func:`inpaint.refine.refine`: about 40 times slower.
+            mask_advice: what to do about an implausible mask, added to what is odd about it.
 
         Returns:
             The same kind of image, of the same size, mode or type, and ``info``. Pixels outside the holes, as
@@ -158,8 +160,8 @@ class InpaintPipeline:
         pixels = np.array(image)
         if doubt := doubt_mask(pixels, mask, hole):
             if strict:
-                raise MaskError(doubt)
-            warn_of_mask(doubt)
+                raise MaskError(f"{doubt}; {mask_advice}")
+            warn_of_mask(f"{doubt}; {mask_advice}")
         unknown = hole | faint_rim(mask, hole) | transparent(pixels)
         canvas = Canvas(pixels, unknown, find_range(pixels, hole), harmonise=harmonise)
         canvas.tell(progress, int(np.count_nonzero(hole)))

@@ -19,6 +19,7 @@ from PIL import Image
 import inpaint
 from inpaint.checkpoint import save_checkpoint
 from inpaint.cli import COMMANDS, main
+from inpaint.cli.options import MASK_ADVICE
 from inpaint.models.presets import build_inpainter, build_mae
 
 
@@ -467,4 +468,25 @@ def test_every_setting_of_run_reaches_the_pipeline(
         "run", "photo.png", "mask.png", "-o", "out.png", *options, "--model", weights / "tiny.safetensors"
     )
     assert result.exit_code == 0, result.output
-    assert seen == {"dilate": 3, "harmonise": False, "strict": True, "refine": True}
+    assert seen == {
+        "dilate": 3,
+        "harmonise": False,
+        "strict": True,
+        "refine": True,
+        "mask_advice": MASK_ADVICE,
+    }
+
+
+@pytest.mark.parametrize("command", ["run", "batch"])
+def test_a_doubtful_mask_is_told_with_the_option_that_helps(desk: Path, weights: Path, command: str) -> None:
+    Image.new("L", (50, 40), 255).save("white.png")
+    Path("out").mkdir()
+    Path("in").mkdir()
+    Path("photo.png").rename("in/photo.png")
+    image, output = ("in/photo.png", "out/a.png") if command == "run" else ("in", "out")
+    arguments = (command, image, "white.png", "-o", output, "--model", weights / "tiny.safetensors")
+    told = f"100% of all pixels as holes, so nearly everything is replaced; {MASK_ADVICE}"
+    result = call(*arguments)
+    assert result.exit_code == 0 and f"warning: the mask marks {told}" in result.stderr
+    result = call(*arguments, "--strict", *(["--overwrite"] if command == "batch" else []))
+    assert result.exit_code and told in result.stderr and "warning" not in result.stderr

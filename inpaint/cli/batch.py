@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from inpaint.cli.options import PATH, inpainting_options, progress_bar
+from inpaint.cli.options import MASK_ADVICE, PATH, inpainting_options, progress_bar
 from inpaint.weights.terminal import locate_in_terminal
 
 if TYPE_CHECKING:
@@ -164,7 +164,7 @@ def _build_inpaint(model: str, device: str, precision: Any, **settings: Any) -> 
     from inpaint.pipeline import InpaintPipeline
 
     pipeline = InpaintPipeline.from_pretrained(model, device=device, precision=precision)
-    return partial(pipeline, **settings)
+    return partial(pipeline, mask_advice=MASK_ADVICE, **settings)
 
 
 def _sharing(inpaint: partial[Any], batch_size: int | None) -> dict[str, Any]:

@@ -37,6 +37,7 @@ def stack(*options: Callable[..., Any]) -> Callable[[Callable[..., Any]], Callab
 
 
 DEVICE = _DeviceType()
+MASK_ADVICE = "white must be the hole; if white is what should stay, use --invert-mask"
 device_option = click.option(
     "--device",
     type=DEVICE,

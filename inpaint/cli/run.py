@@ -10,7 +10,7 @@ from typing import Any
 
 import click
 
-from inpaint.cli.options import PATH, check_output, inpainting_options, plan_folder
+from inpaint.cli.options import MASK_ADVICE, PATH, check_output, inpainting_options, plan_folder
 
 
 @click.command()
@@ -83,7 +83,7 @@ def run(
     prior = require_prior(pipeline.model) if prior_outputs else None
     start = time.perf_counter()
     settings = {name: options[name] for name in ("dilate", "harmonise", "strict", "refine")}
-    source.fill(partial(pipeline, **settings), masks)
+    source.fill(partial(pipeline, mask_advice=MASK_ADVICE, **settings), masks)
     seconds = time.perf_counter() - start
     shown = ()
     if prior is not None:

@@ -96,20 +96,14 @@ def faint_rim(mask: Image.Image, hole: Hole) -> Hole:
 
 
 def doubt_mask(image: Image.Image | NDArray[Any], mask: Image.Image, hole: Hole) -> str | None:
-    """Say in one line what is implausible about a mask with its soft levels, if anything."""
+    """Say what is implausible about a mask with its soft levels, if anything; what to do is for who asks."""
     likeness = _likeness(np.asarray(image), np.asarray(mask_from_image(mask)))
     share = np.count_nonzero(hole) / hole.size
     if abs(likeness) > _ALIKE:
         what = "a negative of the photo" if likeness < 0 else "the photo itself"
-        return (
-            f"the mask looks like {what}: {share:.0%} of the image would be filled; give an image that is "
-            "white in the holes and black elsewhere, or the other way round with --invert-mask"
-        )
+        return f"the mask looks like {what}: {share:.0%} of all pixels would be filled"
     if share > LARGEST_SHARE:
-        return (
-            f"the mask marks {share:.0%} of the image as holes, so nearly all of it is replaced; if its "
-            "white is what should stay, use --invert-mask"
-        )
+        return f"the mask marks {share:.0%} of all pixels as holes, so nearly everything is replaced"
     return None
 
 

@@ -87,7 +87,7 @@ def erased(image: Image.Image) -> Image.Image:
 @pytest.mark.parametrize(
     ("mask", "told"),
     [
-        (inverse(disc()), "marks 95% of the image"),
+        (inverse(disc()), "marks 95% of all pixels"),
         (photo(), "looks like the photo itself"),
         (photo().convert("L"), "looks like the photo itself"),
         (inverse(photo()), "looks like a negative of the photo"),
@@ -97,7 +97,7 @@ def erased(image: Image.Image) -> Image.Image:
 )
 def test_implausible_masks_are_doubted(mask: Image.Image, told: str) -> None:
     doubt = doubt_mask(photo(), mask, find_hole(mask))
-    assert doubt is not None and told in doubt and "--invert-mask" in doubt and "\n" not in doubt
+    assert doubt is not None and told in doubt and "\n" not in doubt
 
 
 @pytest.mark.parametrize("mask", [disc(), disc(blur=20), photo(seed=1)], ids=["disc", "soft", "other photo"])
