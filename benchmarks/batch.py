@@ -23,7 +23,7 @@ import numpy as np
 import torch
 from PIL import Image
 
-from inpaint.batch import JobResult, pair_files, plan_batch, run_batch
+from inpaint.batch import FileResult, pair_files, plan_batch, run_batch
 from inpaint.batch.passes import SharedPasses
 from inpaint.pipeline import InpaintPipeline
 
@@ -55,7 +55,7 @@ def run(folder: Path, pipeline: Any, size: int, output: str, tell: Any = None) -
     if size > 1:
         pipeline, shared = pipeline.with_networks(passes.share), {"together": size, "fill_all": passes.map}
     report = run_batch(jobs, partial(pipeline), on_result=tell or (lambda _: None), **shared)
-    assert report.count("done") == len(jobs), report.failures
+    assert report.count("done") == len(jobs), report.results
     return report.busy
 
 
@@ -74,7 +74,7 @@ def memory(images: int, side: int, model: str, batch_size: int) -> None:
     pipeline = telea if model == "telea" else InpaintPipeline.from_pretrained(model, device="cpu")
     seen = 0
 
-    def tell(_: JobResult) -> None:
+    def tell(_: FileResult) -> None:
         nonlocal seen
         seen += 1
         if seen in (10, 100) or seen % 500 == 0:

@@ -97,7 +97,7 @@ def mutations(folder: Path, share: float) -> Row:
 
 def inpaint_mutated(work: Path) -> None:
     """The child of :func:`mutations`: a batch with a fill that costs nothing."""
-    from inpaint.batch import FileOptions, pair_files, plan_batch, result_row, run_batch
+    from inpaint.batch import FileOptions, pair_files, plan_batch, run_batch
 
     def grey(image: Image.Image | np.ndarray, mask: Image.Image) -> Image.Image | np.ndarray:
         pixels = np.array(image)
@@ -107,7 +107,7 @@ def inpaint_mutated(work: Path) -> None:
     pairs, _ = pair_files(work / "images", work / "mask.png")
     jobs, _ = plan_batch(pairs, work / "out")
     options = FileOptions(fit_mask=True, max_pixels=4_000_000)
-    run_batch(jobs, grey, on_result=lambda result: print(json.dumps(result_row(result))), options=options)
+    run_batch(jobs, grey, on_result=lambda result: print(json.dumps(result.row())), options=options)
 
 
 # -- processes --------------------------------------------------------------------------------------------

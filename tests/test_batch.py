@@ -18,10 +18,9 @@ from torch import Tensor
 from inpaint.batch import (
     BatchReport,
     FileOptions,
+    FileResult,
     Job,
-    JobResult,
     Pair,
-    Problem,
     claim_folder,
     pair_files,
     plan_batch,
@@ -54,8 +53,8 @@ def names(pairs: list[Pair]) -> list[tuple[str, str]]:
     return [(pair.image.name, pair.mask.name) for pair in pairs]
 
 
-def reasons(problems: list[Problem] | tuple[Problem, ...]) -> dict[str, str]:
-    found = {problem.path.name: problem.reason for problem in problems}
+def reasons(problems: list[FileResult]) -> dict[str, str]:
+    found = {problem.image.name: problem.reason for problem in problems}
     assert len(found) == len(problems) and not any("\n" in reason for reason in found.values())
     return found
 
@@ -89,7 +88,7 @@ def test_equal_stems_are_pairs_whatever_the_format_sorted_by_name(folder: Callab
         ("c.WEBP", "c.png"),
         ("ü 日本.png", "ü 日本.png"),
     ]
-    assert [(problem.path.name, problem.harmless) for problem in problems] == [("unused.png", True)]
+    assert [(problem.image.name, problem.status) for problem in problems] == [("unused.png", "passed over")]
 
 
 def test_accents_may_be_one_character_or_two(folder: Callable[..., Path]) -> None:
@@ -123,7 +122,7 @@ def test_nothing_is_dropped_silently(folder: Callable[..., Path]) -> None:
     pairs, problems = pair_files(images, masks)
     assert names(pairs) == [("g.png", "g.png")]
     found = reasons(problems)
-    assert [problem.path for problem in problems] == sorted(problem.path for problem in problems)
+    assert [problem.image for problem in problems] == sorted(problem.image for problem in problems)
     assert set(found) == {
         "a.png",
         "a.jpg",
@@ -140,7 +139,7 @@ def test_nothing_is_dropped_silently(folder: Callable[..., Path]) -> None:
         "e_mask.png",
         "f.psd",
     }
-    harmless = {problem.path.name for problem in problems if problem.harmless}
+    harmless = {problem.image.name for problem in problems if problem.status == "passed over"}
     assert harmless == {"notes.txt", "no_suffix", "b.png", "e_mask.png"}
     assert "a.jpg" in found["a.png"] and "a.png" in found["a.jpg"]
     assert "b.png is there, but only B.* counts" in found["B.png"]
@@ -196,7 +195,7 @@ def test_a_tree_is_paired_folder_by_folder(folder: Callable[..., Path], tmp_path
         ("shoes/b.jpg", "shoes/b.png"),
         ("shoes/red/a.png", "shoes/red/a.webp"),
     ]
-    assert [problem.path.relative_to(images).as_posix() for problem in problems] == ["shoes/red/b.jpg"]
+    assert [problem.image.relative_to(images).as_posix() for problem in problems] == ["shoes/red/b.jpg"]
     assert f"no mask named b.* in '{masks / 'shoes/red'}'" in problems[0].reason
     jobs, unplanned = plan_batch(pairs, images / "out")
     assert [job.output.relative_to(images / "out").as_posix() for job in jobs] == [
@@ -329,10 +328,11 @@ def test_good_pictures_are_repaired_and_reported_in_order(
 ) -> None:
     pairs, problems = pair_files(folder("images", "a.png", "b.jpg"), folder("masks", "a.png", "b.png"))
     jobs, _ = plan_batch(pairs, tmp_path / "new" / "out")
-    told: list[JobResult] = []
-    report = run_batch(jobs, paint, on_result=told.append, problems=problems)
+    told: list[FileResult] = []
+    report = run_batch(jobs, paint, on_result=told.append)
+    assert not problems
     assert told == list(report.results)
-    assert [(result.job.image.name, result.status, result.reason) for result in told] == [
+    assert [(result.image.name, result.status, result.reason) for result in told] == [
         ("a.png", "done", ""),
         ("b.jpg", "done", ""),
     ]
@@ -366,7 +366,7 @@ def test_every_failure_costs_one_line_and_no_more(folder: Callable[..., Path], t
         return paint(image, mask)
 
     report = run(jobs, repair)
-    found = {result.job.image.stem: result for result in report.results}
+    found = {result.image.stem: result for result in report.results}
     assert list(found) == stems
     assert report.exit_code == 1 and report.count("done") == 1 and report.count("failed") == 8
     assert found["good"].status == "done"
@@ -381,7 +381,8 @@ def test_every_failure_costs_one_line_and_no_more(folder: Callable[..., Path], t
 
 def test_problems_alone_make_the_exit_code_1(tmp_path: Path) -> None:
     assert run([]).exit_code == 0
-    assert run([], problems=[Problem(tmp_path / "a.png", "no mask")]).exit_code == 1
+    assert BatchReport((FileResult(tmp_path / "a.txt", status="passed over"),)).exit_code == 0
+    assert BatchReport((FileResult(tmp_path / "a.png", reason="no mask"),)).exit_code == 1
 
 
 def test_an_output_folder_that_cannot_be_made_fails_before_the_work(
@@ -433,13 +434,16 @@ def test_ctrl_c_keeps_what_is_done_and_names_the_rest(folder: Callable[..., Path
 
     report = run(plan_batch(pairs, out)[0], interrupted)
     assert report.count("done") == 2 and report.exit_code == 1
-    assert [job.image.name for job in report.unfinished] == ["c.png", "d.png", "e.png"]
+    statuses = ["done"] * 2 + ["unfinished"] * 3
+    assert [(result.image.name, result.status) for result in report.results] == [
+        *zip(files, statuses, strict=True)
+    ]
     assert sorted(path.name for path in out.iterdir()) == ["a.png", "b.png"]
 
     before = {path.name: path.stat().st_mtime_ns for path in out.iterdir()}
     report = run(plan_batch(pairs, out)[0])
     assert [result.status for result in report.results] == ["skipped"] * 2 + ["done"] * 3
-    assert report.exit_code == 0 and not report.unfinished
+    assert report.exit_code == 0 and not report.count("unfinished")
     assert {name: (out / name).stat().st_mtime_ns for name in before} == before
 
 
@@ -471,7 +475,8 @@ run_batch(jobs, lambda image, mask: image, on_result=lambda result: None)
     assert killed.returncode == -9
     assert sorted(path.name for path in out.glob("[!.]*")) == ["a.png", "b.png"]
     jobs, problems = plan_batch(pair_files(images, masks)[0], out)
-    report = run(jobs, problems=problems)
+    report = run(jobs)
+    assert not problems
     assert [result.status for result in report.results] == ["skipped", "skipped", "done", "done"]
     assert all(Image.open(out / name).size == (8, 6) for name in files)
     assert not pair_files(out, masks)[1]  # the half file has a hidden name: nobody takes it for a picture

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from inpaint.batch import Job, JobResult, pair_files, plan_batch, run_batch
+from inpaint.batch import FileResult, Job, pair_files, plan_batch, run_batch
 from inpaint.batch.cluster import run_on_cluster
 from inpaint.errors import InpaintError, MaskError
 
@@ -53,7 +53,7 @@ def jobs(tmp_path: Path) -> list[Job]:
 
 
 def test_it_does_what_one_process_does(jobs: list[Job], tmp_path: Path) -> None:
-    told: list[JobResult] = []
+    told: list[FileResult] = []
     together = run_on_cluster(jobs, build_paint, on_result=told.append, workers=2)
     pixels = {
         job.output: np.asarray(Image.open(job.output)) for job in jobs if job.output.exists() and not job.skip
@@ -62,18 +62,18 @@ def test_it_does_what_one_process_does(jobs: list[Job], tmp_path: Path) -> None:
     for path in pixels:
         path.unlink()
     alone = run_batch(jobs, build_paint(), on_result=lambda _: None)
-    assert [(r.job.image, r.status, r.reason) for r in together.results] == [
-        (r.job.image, r.status, r.reason) for r in alone.results
+    assert [(r.image, r.status, r.reason) for r in together.results] == [
+        (r.image, r.status, r.reason) for r in alone.results
     ]
-    assert together.exit_code == alone.exit_code == 1 and not together.unfinished
-    assert sorted(r.job.image for r in told) == [job.image for job in jobs]
+    assert together.exit_code == alone.exit_code == 1 and not together.count("unfinished")
+    assert sorted(r.image for r in told) == [job.image for job in jobs]
     assert not [path for path in tmp_path.rglob("*.tmp")]
 
 
 def test_a_worker_that_ends_costs_its_picture(jobs: list[Job], tmp_path: Path) -> None:
     Image.new("RGB", (13, 6)).save(tmp_path / "images" / "0.png")
     report = run_on_cluster(jobs, build_paint, on_result=lambda _: None, workers=1)
-    found = {result.job.image.stem: (result.status, result.reason) for result in report.results}
+    found = {result.image.stem: (result.status, result.reason) for result in report.results}
     assert found.pop("0") == ("failed", "the process that worked on it ended, 2 times")
     assert found.pop("broken")[0] == found.pop("empty")[0] == "failed" and found.pop("3")[0] == "skipped"
     assert {status for status, _ in found.values()} == {"done"} and len(found) == 4

@@ -9,18 +9,18 @@ from pathlib import Path
 
 import pytest
 
-from inpaint.batch import BatchReport, Job, JobResult, Problem, write_record
+from inpaint.batch import BatchReport, FileResult, Job, write_record
 from inpaint.errors import DataError
 
 JOBS = [Job(Path(f"in/{name}.jpg"), Path("m.png"), Path(f"out/{name}.jpg")) for name in "abcd"]
 REPORT = BatchReport(
     (
-        JobResult(JOBS[0], "done", 1.23456),
-        JobResult(JOBS[1], "skipped", 0.0),
-        JobResult(JOBS[2], "failed", 0.5, 'the mask is empty, "white", they said'),
-    ),
-    (Problem(Path("in/e.heic"), ".heic pictures cannot be read"),),
-    (JOBS[3],),
+        JOBS[0].result("done", seconds=1.23456),
+        JOBS[1].result("skipped"),
+        JOBS[2].result("failed", seconds=0.5, reason='the mask is empty, "white", they said'),
+        JOBS[3].result("unfinished"),
+        FileResult(Path("in/e.heic"), reason=".heic pictures cannot be read"),
+    )
 )
 
 
@@ -31,10 +31,10 @@ def test_both_formats_hold_the_same_rows(tmp_path: Path) -> None:
         ("in/a.jpg", "done"),
         ("in/b.jpg", "skipped"),
         ("in/c.jpg", "failed"),
-        ("in/e.heic", "failed"),
         ("in/d.jpg", "unfinished"),
+        ("in/e.heic", "failed"),
     ]
-    assert rows[0]["seconds"] == 1.235 and rows[0]["output"] == "out/a.jpg" and rows[3]["mask"] == ""
+    assert rows[0]["seconds"] == 1.235 and rows[0]["output"] == "out/a.jpg" and rows[4]["mask"] == ""
     assert rows[2]["reason"] == 'the mask is empty, "white", they said'
     write_record(REPORT, tmp_path / "r.csv")
     with (tmp_path / "r.csv").open(newline="") as file:
@@ -44,7 +44,7 @@ def test_both_formats_hold_the_same_rows(tmp_path: Path) -> None:
 
 def test_a_name_that_is_no_text_does_not_cost_the_record(tmp_path: Path) -> None:
     odd = Path(os.fsdecode(b"in/\xff.jpg"))
-    write_record(BatchReport((), (Problem(odd, "no mask"),)), tmp_path / "r.csv")
+    write_record(BatchReport((FileResult(odd, reason="no mask"),)), tmp_path / "r.csv")
     assert "no mask" in (tmp_path / "r.csv").read_text()
 
 

@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from inpaint.batch import READABLE_SUFFIXES
-from inpaint.batch.pairing import find_images, match_files, normal_stem
+from inpaint.batch.pairing import find_images, normal_stem
 from inpaint.errors import DataError
 from inpaint.images import hole_from_mask, plain_image, read_image, read_mask
 
@@ -267,9 +267,9 @@ def _match(
     allow_missing: bool,
 ) -> tuple[dict[str, ImageFile], tuple[str, ...]]:
     """The partner of each image by stem, and the stems of images without one."""
-    matches = match_files(images, partners, lambda file: file.stem)
-    missing = tuple(image.stem for image in matches.missing)
-    if not matches.pairs:
+    partner_of = {partner.stem: partner for partner in partners}
+    missing = tuple(image.stem for image in images if image.stem not in partner_of)
+    if len(missing) == len(images):
         got = few(file.stem for file in partners)
         raise DataError(
             f"no {what} in {str(folder)!r} is named like an image: got {got} for {few(missing)}; name them "
@@ -280,7 +280,7 @@ def _match(
             f"{len(missing)} of {len(images)} images have no {what} in {str(folder)!r}: {few(missing)}; "
             "add them, or leave these images out with --allow-missing"
         )
-    return {image.stem: partner for image, partner in matches.pairs}, missing
+    return {image.stem: partner_of[image.stem] for image in images if image.stem in partner_of}, missing
 
 
 def _centre_square(

@@ -4,15 +4,15 @@ from __future__ import annotations
 
 import logging
 import os
-from collections import Counter, deque
+from collections import deque
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import replace
 from typing import Any
 
-from inpaint.batch.pairing import Problem
 from inpaint.batch.plan import Job
-from inpaint.batch.run import PLAIN_FILES, BatchReport, FileOptions, Inpaint, JobResult, run_job
+from inpaint.batch.record import BatchReport, FileResult
+from inpaint.batch.run import PLAIN_FILES, FileOptions, Inpaint, results_of, run_job
 from inpaint.errors import InpaintError
 
 HERE = "here"
@@ -23,11 +23,10 @@ def run_on_cluster(
     jobs: Sequence[Job],
     build_inpaint: Callable[[], Inpaint],
     *,
-    on_result: Callable[[JobResult], None],
+    on_result: Callable[[FileResult], None],
     address: str = HERE,
     workers: int | None = None,
     use_gpus: bool = True,
-    problems: Sequence[Problem] = (),
     options: FileOptions = PLAIN_FILES,
 ) -> BatchReport:
     """Inpaint images in many processes at once; what comes out is what :func:`run_batch` gives.
@@ -42,32 +41,27 @@ def run_on_cluster(
         address: "here" for this machine, "auto" for the Ray cluster it belongs to, or HOST:PORT of one.
         workers: how many; by default one for each GPU of the cluster, or for each core.
         use_gpus: False leaves GPUs alone.
-        problems: as for ``run_batch``.
         options: as for ``run_batch``.
 
     Raises:
         InpaintError: Ray is not installed, there is no such cluster, or no worker can start.
     """
-    done: dict[int, JobResult] = {}
+    done: dict[int, FileResult] = {}
 
-    def finish(number: int, result: JobResult) -> None:
+    def finish(number: int, result: FileResult) -> None:
         done[number] = result
         on_result(result)
 
     for number, job in enumerate(jobs):
         if job.skip:
-            finish(number, JobResult(job, "skipped", 0.0))
+            finish(number, job.result("skipped"))
     waiting = deque(number for number, job in enumerate(jobs) if not job.skip)
     if waiting:
-        with _cluster(address) as ray:
-            try:
-                crew = _Crew(ray, (build_inpaint, options), use_gpus, workers, len(waiting))
-                for number, result in crew.results(jobs, waiting):
-                    finish(number, replace(result, job=jobs[number]))
-            except KeyboardInterrupt:
-                pass
-    left = tuple(job for number, job in enumerate(jobs) if number not in done)
-    return BatchReport(tuple(done[number] for number in sorted(done)), tuple(problems), left)
+        with _cluster(address) as ray, suppress(KeyboardInterrupt):
+            crew = _start_workers(ray, workers, use_gpus, len(waiting), (build_inpaint, options))
+            for number, result in _results(ray, crew, jobs, waiting):
+                finish(number, result)
+    return BatchReport(results_of(jobs, done))
 
 
 class _Worker:
@@ -79,63 +73,52 @@ class _Worker:
     def is_ready(self) -> bool:
         return True
 
-    def run(self, job: Job) -> JobResult:
+    def run(self, job: Job) -> FileResult:
         return run_job(job, self._inpaint, self._options)
 
 
-class _Crew:
-    """Workers, what each is doing, and a new one for each that ends."""
+def _start_workers(
+    ray: Any, workers: int | None, use_gpus: bool, jobs: int, arguments: tuple[Any, ...]
+) -> list[Any]:
+    """One for each GPU or core; Ray starts a worker that ends again, and repeats what it was doing."""
+    resources = ray.cluster_resources()
+    gpus = int(resources.get("GPU", 0)) if use_gpus else 0
+    count = min(workers or gpus or max(1, int(resources.get("CPU", 1))), jobs)
+    needs = {"num_gpus": min(1.0, gpus / count), "num_cpus": 0} if gpus else {"num_cpus": 1}
+    worker = ray.remote(**needs, max_restarts=_TRIES * jobs, max_task_retries=_TRIES - 1)(_Worker)
+    return [worker.remote(*arguments) for _ in range(count)]
 
-    def __init__(
-        self, ray: Any, arguments: tuple[Any, ...], use_gpus: bool, workers: int | None, jobs: int
-    ) -> None:
-        resources = ray.cluster_resources()
-        gpus = int(resources.get("GPU", 0)) if use_gpus else 0
-        count = min(workers or gpus or max(1, int(resources.get("CPU", 1))), jobs)
-        needs = {"num_gpus": min(1.0, gpus / count), "num_cpus": 0} if gpus else {"num_cpus": 1}
-        self._ray, self._arguments = ray, arguments
-        self._worker = ray.remote(**needs)(_Worker)
-        self._doing: dict[Any, tuple[Any, int | None]] = {}  # what is awaited: by whom, and which job's
-        for _ in range(count):
-            self._hire()
 
-    def results(self, jobs: Sequence[Job], waiting: deque[int]) -> Iterator[tuple[int, JobResult]]:
-        """Give jobs to whoever is free, and results as they come.
+def _results(
+    ray: Any, crew: Sequence[Any], jobs: Sequence[Job], waiting: deque[int]
+) -> Iterator[tuple[int, FileResult]]:
+    """Give jobs to whoever is free, and results as they come.
 
-        Raises:
-            InpaintError: no worker can start.
-        """
-        tries = Counter[int]()
-        while self._doing:
-            (ready, *_), _ = self._ray.wait(list(self._doing), num_returns=1)
-            worker, number = self._doing.pop(ready)
-            try:
-                result = self._ray.get(ready)
-            except self._ray.exceptions.RayError as error:
-                if number is None:  # could not even start: on a machine without the model, perhaps
-                    if not self._doing:
-                        raise InpaintError(f"no worker could start: {_last_line(error)}") from None
-                    continue
-                tries[number] += 1
-                if tries[number] < _TRIES:
-                    waiting.append(number)
-                else:
-                    reason = f"the process that worked on it ended, {_TRIES} times"
-                    yield number, JobResult(jobs[number], "failed", 0.0, reason)
-                if waiting:
-                    self._hire()
-                continue
+    Raises:
+        InpaintError: no worker can start.
+    """
+    doing: dict[Any, tuple[Any, int | None]] = {worker.is_ready.remote(): (worker, None) for worker in crew}
+    while doing:
+        (ready, *_), _ = ray.wait(list(doing), num_returns=1)
+        worker, number = doing.pop(ready)
+        try:
+            result = ray.get(ready)
+        except ray.exceptions.RayError as error:
             if number is not None:
-                yield number, result
-            if waiting:
-                job = jobs[following := waiting.popleft()]
-                # The worker may stand in another folder.
-                job = Job(job.image.absolute(), job.mask.absolute(), job.output.absolute())
-                self._doing[worker.run.remote(job)] = (worker, following)
-
-    def _hire(self) -> None:
-        worker = self._worker.remote(*self._arguments)
-        self._doing[worker.is_ready.remote()] = (worker, None)
+                reason = f"the process that worked on it ended, {_TRIES} times"
+                yield number, jobs[number].result("failed", reason=reason)
+                doing[worker.is_ready.remote()] = (worker, None)
+            elif not doing and waiting:  # those of a machine without the model, perhaps, are done without
+                raise InpaintError(f"no worker could start: {_last_line(error)}") from None
+            continue
+        if number is not None:
+            job = jobs[number]
+            yield number, replace(result, image=job.image, mask=job.mask, output=job.output)
+        if waiting:
+            job = jobs[following := waiting.popleft()]
+            # The worker may stand in another folder.
+            job = Job(job.image.absolute(), job.mask.absolute(), job.output.absolute())
+            doing[worker.run.remote(job)] = (worker, following)
 
 
 @contextmanager
@@ -153,7 +136,7 @@ def _cluster(address: str) -> Iterator[Any]:
         options["include_dashboard"] = False
     try:
         ray.init("local" if address == HERE else address, **options)
-    except (ConnectionError, RuntimeError, ValueError) as problem:
+    except Exception as problem:  # Ray raises plain ones, too, where it is slow to start
         raise InpaintError(
             f"cannot join a Ray cluster at {address!r} ({_last_line(problem)}); expected {HERE!r} for this "
             "machine alone, 'auto' on a machine of a running cluster (ray start), or its HOST:PORT"

@@ -5,11 +5,12 @@ from __future__ import annotations
 import os
 import unicodedata
 from collections import defaultdict
-from collections.abc import Callable, Collection, Hashable, Iterator, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Collection, Hashable, Iterable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Generic, TypeVar
+from typing import TypeVar
 
+from inpaint.batch.record import FileResult
 from inpaint.errors import ImageError, MaskError
 from inpaint.images import READABLE_SUFFIXES
 from inpaint.images.formats import sniff
@@ -29,63 +30,16 @@ class Pair:
     folder: Path = Path()
 
 
-@dataclass(frozen=True)
-class Problem:
-    """A file that cannot take part, and why, in one line; ``harmless`` where nobody would miss its result."""
-
-    path: Path
-    reason: str
-    harmless: bool = False
-
-
 File = TypeVar("File")
+Key = TypeVar("Key", bound=Hashable)
 
 
-@dataclass
-class Matches(Generic[File]):
-    """Which partner belongs to which image, each list in the order of the images.
-
-    Attributes:
-        pairs: images with their one partner.
-        missing: images without a partner.
-        several: images with several partners, and those.
-        twins: images of one key with other images, and those.
-        unused: partners that no image asks for.
-    """
-
-    pairs: list[tuple[File, File]] = field(default_factory=list)
-    missing: list[File] = field(default_factory=list)
-    several: list[tuple[File, list[File]]] = field(default_factory=list)
-    twins: list[tuple[File, list[File]]] = field(default_factory=list)
-    unused: list[File] = field(default_factory=list)
-
-
-def match_files(
-    images: Sequence[File],
-    partners: Sequence[File],
-    key_of: Callable[[File], Hashable],
-    partner_key_of: Callable[[File], Hashable] | None = None,
-) -> Matches[File]:
-    """Match images and masks (or any other partners) of equal keys, such as their stems."""
-    images_of, partners_of = defaultdict[Hashable, list[File]](list), defaultdict[Hashable, list[File]](list)
-    for image in images:
-        images_of[key_of(image)].append(image)
-    for partner in partners:
-        partners_of[(partner_key_of or key_of)(partner)].append(partner)
-    matches = Matches[File]()
-    for image in images:
-        key = key_of(image)
-        twins, found = [other for other in images_of[key] if other is not image], partners_of.get(key, [])
-        if twins:
-            matches.twins.append((image, twins))
-        elif len(found) > 1:
-            matches.several.append((image, found))
-        elif found:
-            matches.pairs.append((image, found[0]))
-        else:
-            matches.missing.append(image)
-    matches.unused += [file for key, files in partners_of.items() if key not in images_of for file in files]
-    return matches
+def group_files(files: Iterable[File], key_of: Callable[[File], Key]) -> dict[Key, list[File]]:
+    """Files by a key, such as their stem, in the order in which they come."""
+    groups = defaultdict[Key, list[File]](list)
+    for file in files:
+        groups[key_of(file)].append(file)
+    return dict(groups)
 
 
 def pair_files(
@@ -95,7 +49,7 @@ def pair_files(
     recursive: bool = False,
     mask_suffix: str = "",
     leave_out: Sequence[Path] = (),
-) -> tuple[list[Pair], list[Problem]]:
+) -> tuple[list[Pair], list[FileResult]]:
     """Find the mask of each image.
 
     Two folders are paired by equal stems (``a.jpg`` and ``a.png``), case-sensitively, subfolder by subfolder;
@@ -112,7 +66,7 @@ def pair_files(
     Returns:
         Pairs and problems, each sorted by path. A problem is an image without mask, with several masks, with
         the same stem as another image, or in a format that cannot be read; or a folder that cannot be. A
-        file that is not an image and a mask without image are harmless problems.
+        file that is not an image and a mask without image are only passed over.
 
     Raises:
         ImageError: ``images`` is missing or holds no images.
@@ -132,65 +86,71 @@ def pair_files(
     found, problems = find_images(images, recursive, left_out | (set() if together else {identity(masks)}))
     if together:
         found = [path for path in found if not normal_stem(path).endswith(mask_suffix)]
-    if not found and all(problem.harmless for problem in problems):
+    if not found and all(problem.status == "passed over" for problem in problems):
         below = not recursive and images.is_dir() and find_images(images, True, left_out)[0]
-        advice = (
-            "there are some in its subfolders, search them too (recursive)" if below else "check the folder"
-        )
+        advice = "some are in its subfolders, search them too (recursive)" if below else "check the folder"
         raise ImageError(f"no images in {str(images)!r}, expected {' '.join(READABLE_SUFFIXES)}: {advice}")
     if not masks.is_dir():
         return [Pair(path, masks, _folder(path, images)) for path in found], problems
     mask_files, unreadable = find_images(masks, recursive, left_out)
-    if not mask_files and all(problem.harmless for problem in unreadable):
-        raise MaskError(
-            f"no masks in {str(masks)!r}, expected {' '.join(READABLE_SUFFIXES)}: check the folder"
-        )
-    if not together:
-        problems += unreadable
-    matches = match_files(
-        found,
-        mask_files,
-        lambda path: (_folder(path, images), normal_stem(path) + mask_suffix),
-        lambda path: (_folder(path, masks), normal_stem(path)),
-    )
-    for path, twins in matches.twins:
-        names = ", ".join(other.name for other in twins)
-        problems.append(Problem(path, f"same stem as {names}: rename one, and its mask"))
-    for path, several in matches.several:
-        problems.append(Problem(path, f"several masks: {', '.join(m.name for m in several)}; keep one"))
-    for path in matches.missing:
-        name = masks / _folder(path, images) / (path.stem + mask_suffix)
-        problems.append(Problem(path, _say_no_mask(path, name, mask_files, unreadable)))
-    problems += [
-        Problem(path, "a mask without an image", harmless=True)
-        for path in matches.unused
-        if not together or normal_stem(path).endswith(mask_suffix)  # in a common folder the rest are images
-    ]
-    pairs = [Pair(path, mask, _folder(path, images)) for path, mask in matches.pairs]
-    return pairs, sorted(problems, key=lambda problem: problem.path)
+    if not mask_files and all(problem.status == "passed over" for problem in unreadable):
+        expected = " ".join(READABLE_SUFFIXES)
+        raise MaskError(f"no masks in {str(masks)!r}, expected {expected}: check the folder")
+    images_of = group_files(found, lambda path: (_folder(path, images), normal_stem(path) + mask_suffix))
+    masks_of = group_files(mask_files, lambda path: (_folder(path, masks), normal_stem(path)))
+    pairs = []
+    for key, twins in images_of.items():
+        partners = masks_of.get(key, [])
+        for path in twins:
+            if len(twins) == len(partners) == 1:
+                pairs.append(Pair(path, partners[0], _folder(path, images)))
+                continue
+            if len(twins) > 1:
+                others = ", ".join(twin.name for twin in twins if twin != path)
+                reason = f"same stem as {others}: rename one, and its mask"
+            elif partners:
+                reason = f"several masks: {', '.join(mask.name for mask in partners)}; keep one"
+            else:
+                wanted = masks / _folder(path, images) / (path.stem + mask_suffix)
+                reason = _say_no_mask(path, wanted, mask_files, unreadable)
+            problems.append(FileResult(path, reason=reason))
+    for path in (mask for key, files in masks_of.items() if key not in images_of for mask in files):
+        if not together or normal_stem(path).endswith(mask_suffix):  # in a common folder the rest are images
+            problems.append(FileResult(path, status="passed over", reason="a mask without an image"))
+    problems += [] if together else unreadable
+    return pairs, sorted(problems, key=lambda problem: problem.image)
 
 
 def find_images(
     path: Path, recursive: bool = False, left_out: Collection[tuple[int, int] | Path] = ()
-) -> tuple[list[Path], list[Problem]]:
+) -> tuple[list[Path], list[FileResult]]:
     """List the images in a folder by path, or the one file itself; a problem for all that is unreadable.
 
     Args:
-        path: a folder or a file. Hidden files and folders are left alone.
+        path: a folder or a file. Hidden files and folders are left alone, links to folders not followed.
         recursive: look into subfolders too.
         left_out: :func:`identity` of files and folders that are passed over.
     """
     if not path.is_dir():
         return [path], []
     found, problems = [], []
-    for file in _files(path, recursive, left_out, problems):
-        suffix = file.suffix.lower()
-        if suffix in _UNREADABLE_SUFFIXES:
-            problems.append(Problem(file, f"{file.suffix} images cannot be read: convert it to .png"))
-        elif suffix not in READABLE_SUFFIXES and not _is_image(file):
-            problems.append(Problem(file, "not an image file", harmless=True))
-        elif identity(file) not in left_out:
-            found.append(file)
+
+    def note(error: OSError) -> None:
+        reason = f"cannot be opened ({error.strerror}): check its permissions"
+        problems.append(FileResult(Path(error.filename), reason=reason))
+
+    for folder, folders, files in os.walk(path, onerror=note):
+        for file in (Path(folder, name) for name in files if not name.startswith(".")):
+            suffix = file.suffix.lower()
+            if suffix in _UNREADABLE_SUFFIXES:
+                reason = f"{file.suffix} images cannot be read: convert it to .png"
+                problems.append(FileResult(file, reason=reason))
+            elif suffix not in READABLE_SUFFIXES and not _is_image(file):
+                problems.append(FileResult(file, status="passed over", reason="not an image file"))
+            elif identity(file) not in left_out:
+                found.append(file)
+        seen = [name for name in folders if recursive and not name.startswith(".")]
+        folders[:] = [name for name in seen if identity(Path(folder, name)) not in left_out]
     return sorted(found), problems
 
 
@@ -201,25 +161,6 @@ def _is_image(file: Path) -> bool:
             return bool(sniff(opened.read(32)))
     except (OSError, ImageError):
         return False
-
-
-def _files(
-    root: Path, recursive: bool, left_out: Collection[tuple[int, int] | Path], problems: list[Problem]
-) -> Iterator[Path]:
-    """Files that are not hidden, in a folder or everything below it; links to folders are not followed."""
-
-    def note(error: OSError) -> None:
-        reason = f"cannot be opened ({error.strerror}): check its permissions"
-        problems.append(Problem(Path(error.filename), reason))
-
-    for folder, folders, files in os.walk(root, onerror=note):
-        below = Path(folder)
-        yield from (below / name for name in files if not name.startswith("."))
-        folders[:] = [
-            name
-            for name in folders
-            if recursive and not name.startswith(".") and identity(below / name) not in left_out
-        ]
 
 
 def normal_stem(path: Path) -> str:
@@ -234,15 +175,15 @@ def _folder(path: Path, root: Path) -> Path:
     return Path(unicodedata.normalize("NFC", str(path.parent.relative_to(root))))
 
 
-def _say_no_mask(image: Path, wanted: Path, files: Sequence[Path], unreadable: Sequence[Problem]) -> str:
+def _say_no_mask(image: Path, wanted: Path, files: Sequence[Path], unreadable: Sequence[FileResult]) -> str:
     """Say that an image has no mask, and name the file that may have been meant."""
     begin, hint = normal_stem(image).casefold(), "add one"
     for file in files:
         if normal_stem(file).casefold().startswith(begin):
             hint = f"{file.name} is there, but only {wanted.name}.* counts"
     for problem in unreadable:
-        if normal_stem(problem.path) == unicodedata.normalize("NFC", wanted.name):
-            hint = f"{problem.path.name} is there, but {problem.reason}"
+        if normal_stem(problem.image) == unicodedata.normalize("NFC", wanted.name):
+            hint = f"{problem.image.name} is there, but {problem.reason}"
     return f"no mask named {wanted.name}.* in {str(wanted.parent)!r}: {hint}"
 
 

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
-from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
+from typing import Any
 
 from filelock import FileLock, Timeout
 
 from inpaint.atomic import TEMPORARY_FILES
-from inpaint.batch.pairing import Pair, Problem, identity
+from inpaint.batch.pairing import Pair, group_files, identity
+from inpaint.batch.record import FileResult, Status
 from inpaint.errors import ImageError, InpaintError
 from inpaint.images import WRITABLE_FORMATS
 
@@ -27,10 +29,14 @@ class Job:
     output: Path
     skip: bool = False
 
+    def result(self, status: Status, **more: Any) -> FileResult:
+        """What became of it; ``more`` are seconds, reason and notes."""
+        return FileResult(self.image, self.mask, self.output, status, **more)
+
 
 def plan_batch(
     pairs: Sequence[Pair], output: Path, *, overwrite: bool = False
-) -> tuple[list[Job], list[Problem]]:
+) -> tuple[list[Job], list[FileResult]]:
     """Decide where each result goes: the image's own name, ``.png`` where its format cannot be written.
 
     The tree of subfolders that images were found in stays as it is. A result that is there already, and not
@@ -53,26 +59,20 @@ def plan_batch(
     if output.is_dir():
         beside = {(pair.image.parent, output / pair.folder) for pair in pairs}
         if any(there.is_dir() and there.samefile(folder) for folder, there in beside):
-            raise ImageError(
-                f"the output folder {name} is the images folder, expected another: name a new one"
-            )
+            raise ImageError(f"the output folder {name} is the images folder: name another one")
     elif output.exists() or output.suffix.lower() in WRITABLE_FORMATS:
         raise ImageError(f"got the file name {name} as output of a batch, expected a folder: name one")
-    outputs = [output / pair.folder / _output_name(pair.image) for pair in pairs]
     inputs = {identity(path) for pair in pairs for path in (pair.image, pair.mask)}
-    pairs_to: dict[Path, list[Pair]] = defaultdict(list)
-    for pair, path in zip(pairs, outputs, strict=True):
-        pairs_to[path].append(pair)
     jobs, problems = [], []
-    for pair, path in zip(pairs, outputs, strict=True):
+    for path, twins in group_files(pairs, partial(_output_of, output)).items():
         if path.exists() and identity(path) in inputs:
             raise ImageError(f"{str(path)!r} is an input and would be replaced: name another output folder")
-        if twins := [twin.image.name for twin in pairs_to[path] if twin is not pair]:
-            reason = f"its output {path.name} would also be that of {', '.join(twins)}: rename one"
-            problems.append(Problem(pair.image, reason))
-        else:
-            skip = not overwrite and _is_up_to_date(path, pair)
-            jobs.append(Job(pair.image, pair.mask, path, skip))
+        for pair in twins:
+            if others := [twin.image.name for twin in twins if twin is not pair]:
+                reason = f"its output {path.name} would also be that of {', '.join(others)}: rename one"
+                problems.append(FileResult(pair.image, reason=reason))
+            else:
+                jobs.append(Job(pair.image, pair.mask, path, not overwrite and _is_up_to_date(path, pair)))
     return jobs, problems
 
 
@@ -113,5 +113,6 @@ def _is_up_to_date(output: Path, pair: Pair) -> bool:
         return False
 
 
-def _output_name(image: Path) -> str:
-    return image.name if image.suffix.lower() in WRITABLE_FORMATS else f"{image.stem}.png"
+def _output_of(folder: Path, pair: Pair) -> Path:
+    name = pair.image.name if pair.image.suffix.lower() in WRITABLE_FORMATS else f"{pair.image.stem}.png"
+    return folder / pair.folder / name

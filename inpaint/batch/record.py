@@ -1,47 +1,74 @@
-"""What became of a batch, as a file for another program or a spreadsheet."""
+"""What became of every file of a batch, and its record for another program or a spreadsheet."""
 
 from __future__ import annotations
 
 import csv
 import io
 import json
+from dataclasses import dataclass, fields
 from pathlib import Path
+from typing import Literal
 
 from inpaint.atomic import atomic_write
-from inpaint.batch.plan import Job
-from inpaint.batch.run import BatchReport, JobResult
 from inpaint.errors import DataError
 
 RECORD_FORMATS = (".csv", ".json")
-_COLUMNS: tuple[str, ...] = ("image", "mask", "output", "status", "seconds", "reason", "notes")
+Status = Literal["done", "skipped", "failed", "unfinished", "passed over"]
 
 
-def result_row(result: JobResult) -> dict[str, str | float]:
-    """A result as plain values, in the columns of the record."""
-    told = {"status": result.status, "seconds": round(result.seconds, 3), "reason": result.reason}
-    return _job_row(result.job) | told | {"notes": "; ".join(result.notes)}
+@dataclass(frozen=True)
+class FileResult:
+    """What became of a file; the fields are the columns of the record.
 
-
-def report_rows(report: BatchReport) -> list[dict[str, str | float]]:
-    """A row for every image and every file without a clear partner, as :func:`result_row` gives it.
-
-    The status is ``done``, ``skipped``, ``failed``, ``unfinished`` (after Ctrl-C), or ``passed over`` for a
-    file that is not an image and a mask without an image.
+    Attributes:
+        image: the file.
+        mask: None where it has no clear partner.
+        output: None like the mask.
+        status: ``skipped`` where the result was there, ``unfinished`` after Ctrl-C, ``passed over`` for what
+            is not an image, and for a mask without an image.
+        seconds: reading, inpainting and writing.
+        reason: why there is no result, in one line.
+        notes: what was not kept, one line each.
     """
-    rows = [result_row(result) for result in report.results]
-    empty = dict.fromkeys(_COLUMNS, "") | {"seconds": 0.0}
-    for problem in report.problems:
-        status = "passed over" if problem.harmless else "failed"
-        rows.append(empty | {"image": str(problem.path), "status": status, "reason": problem.reason})
-    return rows + [empty | _job_row(job) | {"status": "unfinished"} for job in report.unfinished]
+
+    image: Path
+    mask: Path | None = None
+    output: Path | None = None
+    status: Status = "failed"
+    seconds: float = 0.0
+    reason: str = ""
+    notes: tuple[str, ...] = ()
+
+    def row(self) -> dict[str, str | float]:
+        """Plain values by column."""
+        texts = {column: "" if value is None else str(value) for column, value in vars(self).items()}
+        return texts | {"seconds": round(self.seconds, 3), "notes": "; ".join(self.notes)}
 
 
-def _job_row(job: Job) -> dict[str, str | float]:
-    return {"image": str(job.image), "mask": str(job.mask), "output": str(job.output)}
+@dataclass(frozen=True)
+class BatchReport:
+    """What became of a batch.
+
+    Attributes:
+        results: one for each job, in the order of the jobs, and for each file that could not take part.
+        busy: share of the run's time in which the network worked; 0 on a cluster, where it is not measured.
+    """
+
+    results: tuple[FileResult, ...]
+    busy: float = 0.0
+
+    def count(self, status: Status) -> int:
+        """Count the results with this status."""
+        return sum(result.status == status for result in self.results)
+
+    @property
+    def exit_code(self) -> int:
+        """0 where every image has its result, else 1."""
+        return 1 if self.count("failed") or self.count("unfinished") else 0
 
 
 def write_record(report: BatchReport, path: Path) -> None:
-    """Write the report's rows, whole or not at all; an existing file is replaced.
+    """Write a row for each result, whole or not at all; an existing file is replaced.
 
     Args:
         report: of the batch.
@@ -50,10 +77,10 @@ def write_record(report: BatchReport, path: Path) -> None:
     Raises:
         DataError: the file cannot be written, or has another suffix.
     """
-    rows = report_rows(report)
+    rows = [result.row() for result in report.results]
     if path.suffix.lower() == ".csv":
         text = io.StringIO()
-        writer = csv.DictWriter(text, _COLUMNS)
+        writer = csv.DictWriter(text, [column.name for column in fields(FileResult)])
         writer.writeheader()
         writer.writerows(rows)
         content = text.getvalue()
@@ -66,6 +93,5 @@ def write_record(report: BatchReport, path: Path) -> None:
             # A name that is no text in any encoding must not cost the record of 5,000 images.
             file.write(content.encode(errors="backslashreplace"))
     except OSError as error:
-        raise DataError(
-            f"cannot write {str(path)!r} ({error.strerror}): check the path and the disk"
-        ) from None
+        reason = f"cannot write {str(path)!r} ({error.strerror}): check the path and the disk"
+        raise DataError(reason) from None

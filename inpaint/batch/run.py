@@ -4,22 +4,23 @@ from __future__ import annotations
 
 import time
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass
+from contextlib import contextmanager
+from dataclasses import dataclass, field
 from functools import partial
-from typing import Any, Literal, NamedTuple
+from typing import Any
 
 from PIL import Image
 
-from inpaint.batch.pairing import Problem
 from inpaint.batch.plan import Job
+from inpaint.batch.record import BatchReport, FileResult
 from inpaint.errors import InpaintError
 from inpaint.images import MAX_PIXELS, ImageFile, read_file, read_masks, write_file
 
 Inpaint = Callable[[Any, Image.Image], Any]
 """``(image, mask) -> filled image``, as a pipeline: images are Pillow's or arrays of their own depth."""
-Status = Literal["done", "skipped", "failed"]
+_AHEAD = 2
 
 
 @dataclass(frozen=True)
@@ -39,94 +40,60 @@ class FileOptions:
 PLAIN_FILES = FileOptions()
 
 
-@dataclass(frozen=True)
-class JobResult:
-    """What became of a job; ``reason`` is one line where it failed, ``notes`` what was not kept."""
+@dataclass
+class _Attempt:
+    """A job on its way: its files, the error that ended it, and the seconds it has taken so far."""
 
     job: Job
-    status: Status
-    seconds: float
-    reason: str = ""
-    notes: tuple[str, ...] = ()
+    file: ImageFile | None = None
+    masks: list[Image.Image] = field(default_factory=list)
+    error: Exception | None = None
+    seconds: float = 0.0
 
-
-@dataclass(frozen=True)
-class BatchReport:
-    """What became of a batch.
-
-    Attributes:
-        results: one for each job that was finished, in the order of the jobs.
-        problems: files that could not take part.
-        unfinished: jobs that an interruption (Ctrl-C) left over.
-        busy: share of the run's time in which the network worked; 0 on a cluster, where it is not measured.
-    """
-
-    results: tuple[JobResult, ...]
-    problems: tuple[Problem, ...] = ()
-    unfinished: tuple[Job, ...] = ()
-    busy: float = 0.0
-
-    def count(self, status: Status) -> int:
-        """Count the results with this status."""
-        return sum(result.status == status for result in self.results)
-
-    @property
-    def failures(self) -> list[Problem]:
-        """Every file without a result, and why."""
-        failed = [Problem(r.job.image, r.reason) for r in self.results if r.status == "failed"]
-        return failed + [problem for problem in self.problems if not problem.harmless]
-
-    @property
-    def exit_code(self) -> int:
-        """0 where every image has its result, else 1."""
-        return 1 if self.failures or self.unfinished else 0
-
-
-class _Attempt(NamedTuple):
-    """A job on its way: its files, or the error that ended it, and the seconds it has taken so far."""
-
-    file: ImageFile | None
-    masks: list[Image.Image]
-    error: Exception | None
-    seconds: float
+    @contextmanager
+    def step(self) -> Iterator[None]:
+        """Time a step; an error ends the attempt, not the batch."""
+        start = time.perf_counter()
+        try:
+            yield
+        except Exception as error:
+            self.file, self.error = None, error
+        self.seconds += time.perf_counter() - start
 
 
 def run_batch(
     jobs: Sequence[Job],
     inpaint: Inpaint,
     *,
-    on_result: Callable[[JobResult], None],
-    problems: Sequence[Problem] = (),
+    on_result: Callable[[FileResult], None],
     options: FileOptions = PLAIN_FILES,
-    ahead: int = 2,
     together: int = 1,
     fill_all: Callable[[Callable[[_Attempt], _Attempt], Sequence[_Attempt]], Iterable[_Attempt]] = map,
 ) -> BatchReport:
     """Inpaint one image after the other. A failure costs its own image, never the batch.
 
-    One thread reads ahead and one writes while ``inpaint`` works in this one.
+    One thread reads ahead and one writes while ``inpaint`` works in this one. At most two images, or
+    ``together``, are read but not inpainted, and as many inpainted but not written.
 
     Args:
         jobs: what ``plan_batch`` planned.
         inpaint: for one image. What it raises is the reason.
         on_result: called here after each job, for progress bars and logs.
-        problems: from pairing and planning; they count for the exit code.
         options: how files are read and written.
-        ahead: images read but not inpainted, and inpainted but not written, at most; memory follows it.
         together: images that are inpainted at once, by ``fill_all``.
         fill_all: calls a function with each of them, as :meth:`inpaint.batch.passes.SharedPasses.map`.
 
     Returns:
-        The report. Ctrl-C ends the batch early, but not with an exception: what is done is kept, the rest is
-        named.
+        A report with a result for each job. Ctrl-C ends the batch early, but not with an exception: what is
+        done is kept, the rest is ``unfinished``.
     """
-    done: dict[int, JobResult] = {}
+    done: dict[int, FileResult] = {}
     begun, busy = time.perf_counter(), 0.0
-    waiting, ahead = deque(enumerate(jobs)), max(ahead, together)
+    waiting, ahead = deque(enumerate(jobs)), max(_AHEAD, together)
     reads: deque[tuple[int, Future[_Attempt]]] = deque()
-    writes: dict[int, Future[JobResult]] = {}
+    writes: dict[int, Future[FileResult]] = {}
 
-    def finish(number: int, result: JobResult) -> None:
+    def finish(number: int, result: FileResult) -> None:
         done[number] = result
         on_result(result)
 
@@ -134,7 +101,7 @@ def run_batch(
         while waiting and len(reads) < ahead:
             number, job = waiting.popleft()
             if job.skip:
-                finish(number, JobResult(job, "skipped", 0.0))
+                finish(number, job.result("skipped"))
             else:
                 reads.append((number, reader.submit(_read, job, options)))
 
@@ -149,7 +116,7 @@ def run_batch(
                 attempts = list(fill_all(partial(_fill, inpaint=inpaint), attempts))
                 busy += time.perf_counter() - start
                 for (number, _), attempt in zip(group, attempts, strict=True):
-                    writes[number] = writer.submit(_write, jobs[number], attempt, options)
+                    writes[number] = writer.submit(_write, attempt, options)
                 for number in list(writes):
                     if len(writes) > ahead or writes[number].done():
                         finish(number, writes[number].result())
@@ -159,55 +126,46 @@ def run_batch(
         for number, written in writes.items():
             if number not in done:
                 finish(number, written.result())
-    results = tuple(done[number] for number in sorted(done))
-    unfinished = tuple(job for number, job in enumerate(jobs) if number not in done)
-    return BatchReport(results, tuple(problems), unfinished, busy / (time.perf_counter() - begun))
+    return BatchReport(results_of(jobs, done), busy / (time.perf_counter() - begun))
 
 
-def run_job(job: Job, inpaint: Inpaint, options: FileOptions) -> JobResult:
+def results_of(jobs: Sequence[Job], done: Mapping[int, FileResult]) -> tuple[FileResult, ...]:
+    """A result for each job, from those that were finished by number."""
+    return tuple(done.get(number) or job.result("unfinished") for number, job in enumerate(jobs))
+
+
+def run_job(job: Job, inpaint: Inpaint, options: FileOptions) -> FileResult:
     """Inpaint one image; whatever goes wrong is its result's reason."""
-    if job.skip:
-        return JobResult(job, "skipped", 0.0)
-    return _write(job, _fill(_read(job, options), inpaint), options)
+    return _write(_fill(_read(job, options), inpaint), options)
 
 
 def _read(job: Job, options: FileOptions) -> _Attempt:
-    start, file, masks = time.perf_counter(), None, []
-    try:
-        file = read_file(job.image, max_pixels=options.max_pixels)
+    attempt = _Attempt(job)
+    with attempt.step():
+        attempt.file = read_file(job.image, max_pixels=options.max_pixels)
         masks = read_masks(job.mask, invert=options.invert_mask, max_pixels=options.max_pixels)
-        if options.fit_mask:
-            masks = list(_fitted(masks, file))
+        attempt.masks = list(_fitted(masks, attempt.file)) if options.fit_mask else masks
         job.output.parent.mkdir(parents=True, exist_ok=True)  # before the long part
-    except Exception as error:
-        return _Attempt(None, [], error, time.perf_counter() - start)
-    return _Attempt(file, masks, None, time.perf_counter() - start)
+    return attempt
 
 
 def _fill(attempt: _Attempt, inpaint: Inpaint) -> _Attempt:
-    if attempt.file is None:
-        return attempt
-    start, error = time.perf_counter(), None
-    try:
-        attempt.file.fill(inpaint, attempt.masks)
-    except Exception as problem:
-        error = problem
-    return attempt._replace(error=error, seconds=attempt.seconds + time.perf_counter() - start)
+    if attempt.file is not None:
+        with attempt.step():
+            attempt.file.fill(inpaint, attempt.masks)
+    return attempt
 
 
-def _write(job: Job, attempt: _Attempt, options: FileOptions) -> JobResult:
-    start, error, notes = time.perf_counter(), attempt.error, ()
-    if attempt.file is not None and error is None:
-        try:
-            notes = tuple(
-                write_file(attempt.file, job.output, quality=options.quality, strip=options.strip_metadata)
+def _write(attempt: _Attempt, options: FileOptions) -> FileResult:
+    job, notes = attempt.job, []
+    if attempt.file is not None:
+        with attempt.step():
+            notes = write_file(
+                attempt.file, job.output, quality=options.quality, strip=options.strip_metadata
             )
-        except Exception as problem:
-            error = problem
-    seconds = attempt.seconds + time.perf_counter() - start
-    if error is not None:
-        return JobResult(job, "failed", seconds, _one_line(error))
-    return JobResult(job, "done", seconds, notes=notes)
+    if attempt.error is not None:
+        return job.result("failed", seconds=attempt.seconds, reason=_one_line(attempt.error))
+    return job.result("done", seconds=attempt.seconds, notes=tuple(notes))
 
 
 def _fitted(masks: Sequence[Image.Image], file: ImageFile) -> Iterator[Image.Image]:

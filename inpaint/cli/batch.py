@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from functools import partial
 from pathlib import Path
 from types import SimpleNamespace
@@ -16,7 +17,7 @@ from inpaint.cli.options import MASK_ADVICE, PATH, inpainting_options, progress_
 from inpaint.weights.terminal import locate_in_terminal
 
 if TYPE_CHECKING:
-    from inpaint.batch import BatchReport, Job, JobResult, Problem
+    from inpaint.batch import BatchReport, FileResult, Job
 
 _GPU_BATCH = 8  # images that share passes on a GPU
 _WATCH_S = 2.0  # a file that did not change for so long is whole
@@ -42,17 +43,13 @@ def _check_record(_ctx: click.Context, _option: click.Parameter, path: Path | No
 @click.option("-r", "--recursive", is_flag=True, help="Search subfolders too; the results keep the tree.")
 @click.option(
     "--mask-suffix",
-    default="",
     metavar="TEXT",
     help="What a mask's name has beyond its image's: with _mask, a_mask.png belongs to a.jpg. Then IMAGES "
     "and MASKS may be one folder.",
 )
 @click.option("--fit-mask", is_flag=True, help="Scale a mask to images of another size.")
 @click.option(
-    "--overwrite",
-    is_flag=True,
-    help="Inpaint every image. Without it, results that are there and not older than their image and mask "
-    "are kept: the same command resumes an interrupted batch.",
+    "--overwrite", is_flag=True, help="Inpaint every image, also where an up-to-date result exists."
 )
 @click.option("--skip-existing", is_flag=True, hidden=True)  # the default since 0.1.0
 @click.option("--dry-run", is_flag=True, help="Print which files belong together; change nothing.")
@@ -60,28 +57,25 @@ def _check_record(_ctx: click.Context, _option: click.Parameter, path: Path | No
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object per image as it is finished.")
 @click.option(
     "--record",
-    type=click.Path(path_type=Path, dir_okay=False),
+    type=PATH,
     metavar="FILE",
     callback=_check_record,
-    help="Also write what became of every image into this .csv or .json file.",
+    help="Also write all results to a .csv or .json.",
 )
 @click.option(
     "--cluster",
     metavar="ADDRESS",
-    help="Work in many processes, with Ray: 'here' on all of this machine's GPUs or cores; 'auto' on the Ray "
-    "cluster this machine belongs to, or HOST:PORT, where all machines see the same files.",
+    help="Work in many processes, with Ray: 'here' on all GPUs or cores of this machine, 'auto' on the Ray "
+    "cluster it belongs to, or HOST:PORT.",
 )
 @click.option(
-    "--workers",
-    type=click.IntRange(1),
-    metavar="N",
-    help="Processes of --cluster; by default one per GPU or core.",
+    "--workers", type=click.IntRange(1), metavar="N", help="For --cluster; by default one per GPU or core."
 )
 @click.option(
     "--batch-size",
     type=click.IntRange(1),
     metavar="N",
-    help="Images whose windows of one shape share a pass of the network.  [default: 8 on a GPU, 1 on a CPU]",
+    help="Images per pass; by default 8 on a GPU, 1 on a CPU.",
 )
 @inpainting_options
 @click.pass_context
@@ -103,10 +97,10 @@ def batch(ctx: click.Context, images: Path, masks: Path, output: Path, **options
     if asked.watch and (asked.cluster is not None or asked.dry_run):
         raise click.UsageError("--watch works in one process: leave out --cluster and --dry-run")
 
-    from inpaint.batch import claim_folder, pair_files, plan_batch, write_record
+    from inpaint.batch import BatchReport, claim_folder, pair_files, plan_batch, write_record
 
-    def plan() -> tuple[list[Job], list[Problem]]:
-        names = {"recursive": asked.recursive, "mask_suffix": asked.mask_suffix, "leave_out": [output]}
+    def plan() -> tuple[list[Job], list[FileResult]]:
+        names = {"recursive": asked.recursive, "mask_suffix": asked.mask_suffix or "", "leave_out": [output]}
         pairs, unpaired = pair_files(images, masks, **names)
         jobs, unplanned = plan_batch(pairs, output, overwrite=asked.overwrite)
         return jobs, [*unpaired, *unplanned]
@@ -116,7 +110,8 @@ def batch(ctx: click.Context, images: Path, masks: Path, output: Path, **options
         ctx.exit(_tell_plan(jobs, problems))
     run = _runner(asked)
     with claim_folder(output, jobs):
-        report = _watch(plan, run) if asked.watch else run(jobs, problems)
+        report, problems = _watch(plan, run) if asked.watch else (run(jobs), problems)
+    report = BatchReport((*report.results, *problems), report.busy)
     if asked.record is not None:
         write_record(report, asked.record)
     _tell(report, output, asked.as_json)
@@ -125,7 +120,7 @@ def batch(ctx: click.Context, images: Path, masks: Path, output: Path, **options
 
 def _runner(asked: SimpleNamespace) -> Callable[..., BatchReport]:
     """What runs jobs, here or on a cluster, and shows how far it is."""
-    from inpaint.batch import FileOptions, result_row, run_batch
+    from inpaint.batch import FileOptions, run_batch
 
     settings = {name: getattr(asked, name) for name in ("precision", "dilate", "harmonise", "strict")}
     weights = locate_in_terminal(asked.model, "inpainter", accept_licence=asked.accept_licence)
@@ -146,15 +141,15 @@ def _runner(asked: SimpleNamespace) -> Callable[..., BatchReport]:
         asked.invert_mask, asked.fit_mask, quality=asked.quality, strip_metadata=asked.strip_metadata
     )
 
-    def run(jobs: Sequence[Job], problems: Sequence[Problem] = ()) -> BatchReport:
+    def run(jobs: Sequence[Job]) -> BatchReport:
         with progress_bar(len(jobs), "inpainting") as advance:
 
-            def show(result: JobResult) -> None:
-                advance(result.job.image.name)
+            def show(result: FileResult) -> None:
+                advance(result.image.name)
                 if asked.as_json:
-                    click.echo(json.dumps(result_row(result)))
+                    click.echo(json.dumps(result.row()))
 
-            return work(jobs, on_result=show, problems=problems, options=files)
+            return work(jobs, on_result=show, options=files)
 
     return run
 
@@ -181,20 +176,17 @@ def _sharing(inpaint: partial[Any], batch_size: int | None) -> dict[str, Any]:
 
 
 def _watch(
-    plan: Callable[[], tuple[list[Job], list[Problem]]], run: Callable[[list[Job]], BatchReport]
-) -> BatchReport:
+    plan: Callable[[], tuple[list[Job], list[FileResult]]], run: Callable[[list[Job]], BatchReport]
+) -> tuple[BatchReport, list[FileResult]]:
     """Inpaint what is there and what comes, each version of a file once, until Ctrl-C."""
     from inpaint.batch import BatchReport
     from inpaint.errors import InpaintError
 
-    results: dict[Path, JobResult] = {}
-    tried: dict[Path, tuple[int, ...]] = {}
-    before: dict[Path, tuple[int, ...]] = {}
-    problems: list[Problem] = []
-    left: tuple[Job, ...] = ()
+    report, results = BatchReport(()), dict[Path, FileResult]()
+    tried, before, problems = dict[Path, tuple[int, ...]](), dict[Path, tuple[int, ...]](), []
     click.echo("waiting for images; Ctrl-C ends", err=True)
-    try:
-        while not left:
+    with suppress(KeyboardInterrupt):
+        while not report.count("unfinished"):
             try:
                 jobs, problems = plan()
             except InpaintError:  # a folder that is still empty
@@ -208,12 +200,9 @@ def _watch(
             if ready:
                 tried |= {job.image: now[job.image] for job in ready}
                 report = run(ready)
-                results |= {result.job.image: result for result in report.results}
-                left = report.unfinished
+                results |= {result.image: result for result in report.results}
             time.sleep(_WATCH_S)
-    except KeyboardInterrupt:
-        pass
-    return BatchReport(tuple(results.values()), tuple(problems), left)
+    return BatchReport(tuple(results.values())), problems
 
 
 def _version(job: Job) -> tuple[int, ...]:
@@ -225,42 +214,35 @@ def _version(job: Job) -> tuple[int, ...]:
     return tuple(value for one in status for value in (one.st_size, one.st_mtime_ns))
 
 
-def _tell_plan(jobs: Sequence[Job], problems: Sequence[Problem]) -> int:
+def _tell_plan(jobs: Sequence[Job], problems: Sequence[FileResult]) -> int:
     """One line for each image: its mask and its result, or why it has none; gives the exit code."""
-    from inpaint.batch import BatchReport
-
     for job in jobs:
         image, mask, result = (click.format_filename(path) for path in (job.image, job.mask, job.output))
         click.echo(f"{image} + {mask} -> {result}" + (" is there already" if job.skip else ""))
-    failures = BatchReport((), tuple(problems)).failures
-    _tell_problems(problems)
+    failed = _tell_problems(problems)
     skipped = sum(job.skip for job in jobs)
-    click.echo(f"would inpaint {len(jobs) - skipped}, skip {skipped}; {len(failures)} cannot be inpainted")
-    return 1 if failures else 0
+    click.echo(f"would inpaint {len(jobs) - skipped}, skip {skipped}; {failed} cannot be inpainted")
+    return 1 if failed else 0
 
 
-def _tell_problems(problems: Sequence[Problem]) -> None:
-    for problem in problems:
-        outcome = "passed over" if problem.harmless else "failed"
-        click.echo(f"{outcome}: {click.format_filename(problem.path)}: {problem.reason}", err=True)
+def _tell_problems(results: Sequence[FileResult]) -> int:
+    """A line on stderr for each file without a result, those that failed last; gives their number."""
+    failed = [result for result in results if result.status == "failed"]
+    for result in [*(result for result in results if result.status == "passed over"), *failed]:
+        click.echo(f"{result.status}: {click.format_filename(result.image)}: {result.reason}", err=True)
+    return len(failed)
 
 
 def _tell(report: BatchReport, output: Path, as_json: bool) -> None:
     """What was not kept, passed over or failed, a line each on stderr; then the counts on stdout."""
     for result in report.results:
         for note in result.notes:
-            click.echo(f"{click.format_filename(result.job.output)}: {note}", err=True)
-    _tell_problems([problem for problem in report.problems if problem.harmless])
-    _tell_problems(report.failures)
-    counts = {
-        "inpainted": report.count("done"),
-        "skipped": report.count("skipped"),
-        "failed": len(report.failures),
-        "unfinished": len(report.unfinished),
-    }
+            click.echo(f"{click.format_filename(result.output or output)}: {note}", err=True)
+    counts = {"inpainted": report.count("done"), "skipped": report.count("skipped")}
+    counts |= {"failed": _tell_problems(report.results), "unfinished": report.count("unfinished")}
     if as_json:
         click.echo(json.dumps(counts | {"network_busy": round(report.busy, 3)}))
         return
     told = ", ".join(f"{count} {what}" for what, count in counts.items() if count or what != "unfinished")
-    hint = " (the same command resumes)" if report.unfinished else ""
+    hint = " (the same command resumes)" if counts["unfinished"] else ""
     click.echo(f"{click.format_filename(output)}: {told}{hint}")
