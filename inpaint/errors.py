@@ -24,21 +24,21 @@ class MaskWarning(UserWarning):
     """A mask is implausible: it marks nearly everything, or looks like the photo."""
 
 
-_collected: contextvars.ContextVar[list[str] | None] = contextvars.ContextVar("doubts", default=None)
+_collected: contextvars.ContextVar[list[str] | None] = contextvars.ContextVar("notes", default=None)
 
 
-def warn_of_mask(message: str) -> None:
-    """Give a :class:`MaskWarning`, or a line to who collects them in this thread."""
-    if (lines := _collected.get()) is None:
-        warnings.warn(message, MaskWarning, stacklevel=3)
-    else:
-        lines.append(f"warning: {message}")
+def note(line: str, warning: type[Warning] | None = None) -> None:
+    """Say in a line, what is not kept or is doubtful: to the collector of this thread, or as a warning."""
+    if (notes := _collected.get()) is None:
+        warnings.warn(line, warning, stacklevel=3)
+    elif (told := f"warning: {line}" if warning else line) not in notes:
+        notes.append(told)
 
 
 @contextlib.contextmanager
-def collect_doubts(lines: list[str]) -> abc.Iterator[None]:
-    """Append to ``lines`` what :func:`warn_of_mask` says; Python's own way is not for several threads."""
-    token = _collected.set(lines)
+def collect_notes(notes: list[str]) -> abc.Iterator[None]:
+    """Append to ``notes`` what :func:`note` says; Python's own warnings are not for several threads."""
+    token = _collected.set(notes)
     try:
         yield
     finally:

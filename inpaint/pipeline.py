@@ -25,7 +25,7 @@ from torch import Tensor, nn
 from inpaint.checkpoint import load_checkpoint
 from inpaint.convert.migan import Migan
 from inpaint.device import choose_device, is_out_of_memory
-from inpaint.errors import CheckpointError, InpaintError, MaskError, warn_of_mask
+from inpaint.errors import CheckpointError, InpaintError, MaskError, MaskWarning, note
 from inpaint.fills.canvas import Bools, Canvas, Colours, shrink_hole, transparent
 from inpaint.fills.detail import Enlarged, add_detail
 from inpaint.fills.gaussian import predict_gaussian
@@ -161,7 +161,7 @@ class InpaintPipeline:
         if doubt := doubt_mask(pixels, mask, hole):
             if strict:
                 raise MaskError(f"{doubt}; {mask_advice}")
-            warn_of_mask(f"{doubt}; {mask_advice}")
+            note(f"{doubt}; {mask_advice}", MaskWarning)
         unknown = hole | faint_rim(mask, hole) | transparent(pixels)
         canvas = Canvas(pixels, unknown, find_range(pixels, hole), harmonise=harmonise)
         canvas.tell(progress, int(np.count_nonzero(hole)))

@@ -94,9 +94,8 @@ def find_range(image: Pixels, hole: NDArray[np.bool_]) -> ValueRange:
             f"they mean: {advice}"
         )
     is_float = image.dtype.kind == "f"
-    if low < (
-        -0.05 * abs(high) if is_float else 0
-    ):  # floats ring a little below zero where they were resized
+    ringing = 0.05 * abs(high) if is_float else 0  # a little below zero, where floats were resized
+    if low < -ringing:
         return ValueRange(low, max(high, low + 1e-12))
     if is_float:
         return _float_range(high, float(median), few)

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from inpaint.errors import InpaintError, MaskError, collect_doubts
+from inpaint.errors import InpaintError, MaskError, collect_notes
 from inpaint.images.masks import hole_from_mask
 from inpaint.images.metadata import Metadata
 from inpaint.images.modes import Native, size_of, take_fill, to_view, turn_back, turn_upright
@@ -41,7 +41,7 @@ class ImageFile:
     load: Callable[[int], Native]
     frames: int = 1
     orientations: Sequence[int] = (1,)
-    metadata: Metadata = field(default_factory=Metadata)
+    metadata: Metadata = field(default_factory=dict)
     options: dict[str, Any] = field(default_factory=dict)
     notes: list[str] = field(default_factory=list)
     tiff: TiffPages | None = None
@@ -91,7 +91,7 @@ class ImageFile:
             native, turn = self.load(frame), self.orientations[frame % len(self.orientations)]
             shown = to_view(turn_upright(native, turn))
             try:
-                with collect_doubts(self.notes):
+                with collect_notes(self.notes):
                     done = fill(shown, mask)
             except InpaintError as error:
                 where = f"page or frame {frame + 1} of {self.frames}: " if self.frames > 1 else ""

@@ -1,10 +1,13 @@
-"""Which formats there are: told by their first bytes, and what each can hold."""
+"""Which formats there are: told by their first bytes, and what each can hold (formats.toml)."""
 
 from __future__ import annotations
 
+import tomllib
+from collections.abc import Sequence
+from dataclasses import dataclass
 from importlib import import_module
 from importlib.util import find_spec
-from typing import NamedTuple
+from pathlib import Path
 
 from PIL import Image
 
@@ -13,61 +16,35 @@ from inpaint.errors import ImageError
 MAX_PIXELS = 200_000_000  # larger images are refused before they are decoded
 
 
-class Format(NamedTuple):
-    """What a written format holds: Pillow's modes, types of deep arrays, kinds of metadata, frames."""
+@dataclass(frozen=True)
+class Format:
+    """What a format can hold, and what it takes to read and write it; see formats.toml."""
 
-    modes: tuple[str, ...]
-    deep: str = ""
-    metadata: str = ""
+    called: str
+    starts: tuple[bytes, ...]
+    suffixes: Sequence[str] = ()
+    modes: Sequence[str] = ()
+    deep: Sequence[str] = ()
+    deep_by: str = ""
+    metadata: Sequence[str] = ()
     frames: bool = False
     lossless: bool = True
+    needs: str = ""
 
 
-_ALL = ("1", "L", "LA", "P", "RGB", "RGBA")
-_PLAIN = ("RGB", "RGBA", "L", "LA")
-FORMATS = {
-    "PNG": Format(_ALL, "uint16", "icc exif xmp dpi text", frames=True),
-    "JPEG": Format(("L", "RGB", "CMYK"), "", "icc exif xmp dpi comment", lossless=False),
-    "WEBP": Format(("RGB", "RGBA"), "", "icc exif xmp", frames=True, lossless=False),
-    "TIFF": Format((*_ALL, "CMYK", "LAB"), "any", "icc exif xmp dpi", frames=True),
-    "BMP": Format(("1", "L", "P", "RGB"), "", "dpi"),
-    "GIF": Format(("P", "L", "1"), "", "comment", frames=True),
-    "AVIF": Format(("RGB", "RGBA"), "", "icc exif xmp", frames=True, lossless=False),
-    "HEIF": Format(_PLAIN, "uint16", "icc exif xmp", lossless=False),
-    "JXL": Format(_PLAIN, "uint16 float32 float16", "icc exif xmp"),
-    "JPEG2000": Format(_PLAIN, "uint16 int16", "icc"),
-    "EXR": Format((), "float"),
-    "HDR": Format((), "float"),
-}
-WRITABLE_FORMATS = {
-    ".png": "PNG", ".apng": "PNG", ".jpg": "JPEG", ".jpeg": "JPEG", ".jpe": "JPEG", ".jfif": "JPEG",
-    ".mpo": "JPEG", ".webp": "WEBP", ".tif": "TIFF", ".tiff": "TIFF", ".bmp": "BMP", ".dib": "BMP",
-    ".gif": "GIF", ".avif": "AVIF", ".heic": "HEIF", ".heif": "HEIF", ".hif": "HEIF", ".jxl": "JXL",
-    ".jp2": "JPEG2000", ".exr": "EXR", ".hdr": "HDR",
-}  # fmt: skip
-READABLE_SUFFIXES = (*WRITABLE_FORMATS, *".ppm .pgm .pbm .pnm .pfm .j2k .tga .qoi .heics .avifs".split())
-# Imported only for files that need them: the extra `formats` has them all. Pillow itself has AVIF since 11.3.
-_PLUG_INS = {
-    "HEIF": "pillow_heif",
-    "JXL": "pillow_jxl",
-    "EXR": "OpenImageIO",
-    "HDR": "OpenImageIO",
-    "AVIF": "Pillow 11.3",
-}
-_CALLED = {"HEIF": "HEIC", "JXL": "JPEG XL", "EXR": "OpenEXR", "HDR": "Radiance HDR", "WEBP": "WebP"}
-_STARTS = {
-    b"\x89PNG": "PNG", b"\xff\xd8\xff": "JPEG", b"GIF8": "GIF", b"BM": "BMP", b"II*\0": "TIFF",
-    b"MM\0*": "TIFF", b"II+\0": "TIFF", b"MM\0+": "TIFF", b"\xff\x0a": "JXL", b"\0\0\0\x0cJXL ": "JXL",
-    b"v/1\x01": "EXR", b"#?RADIANCE": "HDR", b"#?RGBE": "HDR", b"\0\0\0\x0cjP  ": "JPEG2000",
-    b"\xff\x4f\xff\x51": "JPEG2000",
-}  # fmt: skip
-_FOREIGN = {
-    b"8BPS": "a Photoshop document", b"%PDF": "a PDF", b"%!PS": "a PostScript or EPS file",
-    b"gimp": "an XCF file", b"FUJI": "a raw file of a camera", b"<svg": "an SVG drawing",
-    b"<?xm": "an XML file, perhaps an SVG drawing", b"DDS ": "a DDS texture", b"icns": "an ICNS icon",
-    b"\0\0\1\0": "an ICO icon", b"II\xbc\1": "a JPEG XR file", b"\1\xda": "an SGI file",
-    b"SIMPLE  =": "a FITS file", b"\x0a\5\1": "a PCX file", b"PK\3\4": "a ZIP archive",
-}  # fmt: skip
+def _start(text: str) -> bytes:
+    return text.encode("latin-1")
+
+
+def _read_format(name: str, table: dict) -> Format:
+    return Format(**{"called": name, **table, "starts": tuple(map(_start, table.get("starts", ())))})
+
+
+_TABLES = tomllib.loads(Path(__file__).with_name("formats.toml").read_text(encoding="utf-8"))
+_FOREIGN = {_start(start): what for start, what in _TABLES["foreign"].items()}
+FORMATS = {name: _read_format(name, table) for name, table in _TABLES["format"].items()}
+WRITABLE_FORMATS = {suffix: name for name, kind in FORMATS.items() for suffix in kind.suffixes}
+READABLE_SUFFIXES = (*WRITABLE_FORMATS, *_TABLES["read_only"]["suffixes"])
 
 
 def sniff(head: bytes) -> str:
@@ -83,25 +60,20 @@ def sniff(head: bytes) -> str:
         if brand in (b"heic", b"heix", b"hevc", b"hevx", b"heim", b"heis", b"mif1", b"msf1"):
             return "HEIF"
         raise ImageError("is a video or a raw file of a camera, expected an image")
-    for start, name in _FOREIGN.items():
+    for start, what in _FOREIGN.items():
         if head.startswith(start):
-            raise ImageError(f"is {name}, expected an image: export it as PNG or TIFF")
+            raise ImageError(f"is {what}, expected an image: export it as PNG or TIFF")
     if head.startswith(b"RIFF") and head[8:12] == b"WEBP":
         return "WEBP"
     if head[:1] == b"P" and head[1:2] in b"123456Ff" and head[2:3].isspace():
         return "PPM"
-    return next((name for start, name in _STARTS.items() if head.startswith(start)), "")
+    return next((name for name, kind in FORMATS.items() if head.startswith(kind.starts)), "")
 
 
-def deep_types(name: str) -> list[str]:
+def deep_types(name: str) -> Sequence[str]:
     """Types of deep arrays that can be written in a format here; ``any`` for all."""
-    missing = name in ("JXL", "JPEG2000") and not find_spec("imagecodecs")
-    return [] if missing else FORMATS[name].deep.split()
-
-
-def called(name: str) -> str:
-    """What people call a format."""
-    return _CALLED.get(name, name)
+    kind = FORMATS[name]
+    return kind.deep if not kind.deep_by or find_spec(kind.deep_by) else ()
 
 
 def require_plug_in(name: str) -> None:
@@ -110,14 +82,15 @@ def require_plug_in(name: str) -> None:
     Raises:
         ImageError: it is not installed; the message says how to install it.
     """
-    if name not in _PLUG_INS or (name in Image.OPEN and name in Image.SAVE):
+    kind = FORMATS.get(name)
+    if kind is None or not kind.needs or (name in Image.OPEN and name in Image.SAVE):
         return
     try:
         Image.init()
-        module = import_module(_PLUG_INS[name]) if name not in Image.OPEN else None
+        module = import_module(kind.needs) if name not in Image.OPEN else None
     except ImportError as error:
         raise ImageError(
-            f"{called(name)} files need {_PLUG_INS[name]}, which is not installed: "
+            f"{kind.called} files need {kind.needs}, which is not installed: "
             "pip install 'mae-acr-inpaint[formats]'"
         ) from error
     if name == "HEIF" and module:

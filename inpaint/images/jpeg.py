@@ -28,6 +28,7 @@ _lock = threading.Lock()
 _YCBCR = np.array(
     [[0.299, 0.587, 0.114], [-0.168736, -0.331264, 0.5], [0.5, -0.418688, -0.081312]], np.float32
 )
+_COLOURS = {"JCS_GRAYSCALE": [None], "JCS_YCbCr": _YCBCR, "JCS_RGB": np.eye(3, dtype=np.float32)}
 _STEPS = np.arange(8)
 _DCT = np.sqrt(2 / 8) * np.cos((2 * _STEPS[None] + 1) * _STEPS[:, None] * np.pi / 16)
 _DCT[0] /= np.sqrt(2)
@@ -150,21 +151,17 @@ def encode_changed_blocks(parts: JpegParts, filled: NDArray[np.uint8], changed: 
             jpeg = jpeglib.read_dct(str(source))
             space = jpeg.jpeg_color_space.name
             jpeg.load()
-            names = {"JCS_GRAYSCALE": ["Y"], "JCS_YCbCr": ["Y", "Cb", "Cr"], "JCS_RGB": ["Y", "Cb", "Cr"]}
-            if space not in names or (filled.ndim == 3) != (len(names[space]) == 3):
+            if space not in _COLOURS or (filled.ndim == 3) != (len(_COLOURS[space]) == 3):
                 raise UnfitError(f"colour space {space.removeprefix('JCS_')}")
             # Grey may name any factors, and has none.
             factors = np.array(jpeg.samp_factor) if filled.ndim == 3 else np.ones((1, 2), int)
             if (factors.max(axis=0) % factors).any() or not jpeg.qt.all():
                 raise UnfitError(f"sampling {factors.tolist()} or a step of 0")
-            for index, name in enumerate(names[space]):
-                colour = (
-                    None if filled.ndim == 2 else _YCBCR[index] if space == "JCS_YCbCr" else np.eye(3)[index]
-                )
+            for index, colour in enumerate(_COLOURS[space]):
                 offset = 128 if index and space == "JCS_YCbCr" else 0
                 step = tuple(factors.max(axis=0) // factors[index])
                 table = jpeg.get_component_qt(index).astype(np.float64)
-                blocks = getattr(jpeg, name)
+                blocks = (jpeg.Y, jpeg.Cb, jpeg.Cr)[index]
                 _encode_component(blocks, table, step, filled, changed, colour, offset)
                 if blocks.max() > _LARGEST or blocks.min() < -_LARGEST:  # libjpeg would end the process
                     raise UnfitError("coefficients out of range")
@@ -196,7 +193,7 @@ def _encode_component(
     shape = (len(y), 8, step[0], 8, step[1])
     inside = changed[rows, columns].reshape(shape)
     pixels = filled[rows, columns].reshape(shape + filled.shape[2:]).astype(np.float32)
-    target = pixels if colour is None else pixels @ colour.astype(np.float32) + offset
+    target = pixels if colour is None else pixels @ colour + offset
     samples = _DCT.T @ (blocks[y, x] * table) @ _DCT + 128
     mixed = np.where(inside, target, samples[:, :, None, :, None]).mean(axis=(2, 4))
     blocks[y, x] = np.rint(_DCT @ (mixed - 128) @ _DCT.T / table).clip(-_LARGEST, _LARGEST).astype(np.int16)

@@ -6,110 +6,93 @@ import re
 import struct
 import zlib
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field, replace
+from typing import Any
 
+from inpaint.errors import note
 from inpaint.images.jpeg import APP0, APP1, APP2, APP11, APP13, APP14, JpegParts, Segment, join
 from inpaint.images.tags import (
     JPEG_START,
     clean_exif,
     exif_of_orientation,
+    note_left_out,
     orientation_of,
     read_header,
     read_ifd,
 )
 
-_EXIF, _XMP = b"Exif\0\0", b"http://ns.adobe.com/xap/1.0/\0"
+EXIF_START, _XMP = b"Exif\0\0", b"http://ns.adobe.com/xap/1.0/\0"
 _NUMBER_OF_PICTURES, _PICTURES = 0xB001, 0xB002
 PNG_START = b"\x89PNG\r\n\x1a\n"
 # Chunks of the picture itself; all others are carried over.
 _PNG_PICTURE = {b"IHDR", b"PLTE", b"tRNS", b"IDAT", b"IEND", b"acTL", b"fcTL", b"fdAT"}
 _PNG_COLOUR = {b"cHRM", b"gAMA", b"iCCP", b"sBIT", b"sRGB", b"cICP", b"mDCV", b"cLLI"}  # these precede PLTE
 Chunk = tuple[bytes, bytes]
+Metadata = dict[str, Any]
+"""``icc_profile``, ``exif``, ``xmp``, ``dpi``, ``comment`` as Pillow takes them, and ``text``, a dict."""
 
 
-@dataclass(frozen=True)
-class Metadata:
-    """What any format may carry; ``exif`` begins with its byte order, ``text`` is PNG text and comments."""
-
-    icc: bytes = b""
-    exif: bytes = b""
-    xmp: bytes = b""
-    dpi: tuple[float, float] | None = None
-    text: dict[str, str] = field(default_factory=dict)
-
-    def cleaned(self, notes: list[str], *, upright: bool = True) -> Metadata:
-        """Without what shows the erased and, for an image that was turned upright, without orientation."""
-        dropped: list[str] = []
-        xmp = clean_xmp(self.xmp, dropped)
-        if upright:
-            xmp = re.sub(rb"(tiff:Orientation\s*(?:=\s*[\"']|>)\s*)[2-8]", rb"\g<1>1", xmp)
-        cleaned = replace(self, exif=clean_exif(self.exif, dropped, upright=upright), xmp=xmp)
-        note_dropped(notes, dropped)
-        return cleaned
+def clean_metadata(metadata: Metadata, *, upright: bool = True) -> Metadata:
+    """Without what shows the erased and, for an image that was turned upright, without orientation."""
+    xmp = clean_xmp(metadata.get("xmp", b""))
+    if upright:
+        xmp = re.sub(rb"(tiff:Orientation\s*(?:=\s*[\"']|>)\s*)[2-8]", rb"\g<1>1", xmp)
+    exif = clean_exif(metadata.get("exif", b"").removeprefix(EXIF_START), upright=upright)
+    cleaned = {**metadata, "exif": exif and EXIF_START + exif, "xmp": xmp}
+    return {key: value for key, value in cleaned.items() if value}
 
 
-def note_dropped(notes: list[str], dropped: Sequence[str]) -> None:
-    """Say in one line what was left out because it shows the image before the fill."""
-    if dropped:
-        names = ", ".join(dict.fromkeys(dropped))
-        notes.append(f"left out, as it belongs to the image before the fill: {names}")
-
-
-def clean_xmp(xmp: bytes, dropped: list[str]) -> bytes:
+def clean_xmp(xmp: bytes) -> bytes:
     """Overwrite thumbnails with spaces."""
     pattern = re.compile(rb"<(\w+:Thumbnails)\b.*?</\1>", re.DOTALL)
     if pattern.search(xmp):
-        dropped.append("XMP thumbnail")
+        note_left_out("XMP thumbnail")
     return pattern.sub(lambda found: b" " * len(found[0]), xmp)
 
 
-def clean_photoshop(resources: bytes, dropped: list[str]) -> bytes:
+def clean_photoshop(resources: bytes) -> bytes:
     """Overwrite the thumbnails (1033, 1036) of Photoshop's image resources."""
     data = bytearray(resources)
     for found in re.finditer(rb"8BIM\x04[\x09\x0c]\0\0(....)", resources, re.DOTALL):
         size = int.from_bytes(found[1], "big")
         data[found.end() : found.end() + size] = bytes(len(data[found.end() : found.end() + size]))
-        dropped.append("Photoshop thumbnail")
+        note_left_out("Photoshop thumbnail")
     return bytes(data)
 
 
-def clean_jpeg(parts: JpegParts, notes: list[str], *, strip: bool) -> list[Segment]:
+def clean_jpeg(parts: JpegParts, *, strip: bool) -> list[Segment]:
     """The segments to keep, in order; ``strip`` keeps only what colours and orientation need."""
-    kept, dropped = [], []
+    kept = []
     for marker, payload in parts.metadata:
         if marker == APP0 and payload[:5] == b"JFIF\0":
             if len(payload) > 14:
-                dropped.append("JFIF thumbnail")
+                note_left_out("JFIF thumbnail")
             payload = payload[:12] + b"\0\0"
         elif marker == APP0 and payload.startswith(b"JFXX"):
-            dropped.append("JFIF thumbnail")
+            note_left_out("JFIF thumbnail")
             continue
-        elif marker == APP1 and payload.startswith(_EXIF):
+        elif marker == APP1 and payload.startswith(EXIF_START):
             exif = payload[6:]
-            exif = exif_of_orientation(orientation_of(exif)) if strip else clean_exif(exif, dropped)
+            exif = exif_of_orientation(orientation_of(exif)) if strip else clean_exif(exif)
             if not exif:
                 continue
-            payload = _EXIF + exif
+            payload = EXIF_START + exif
         elif strip and marker != APP14 and not payload.startswith(b"ICC_PROFILE\0"):
             continue
         elif marker == APP1 and payload.startswith(_XMP):
-            payload = clean_xmp(payload, dropped)
+            payload = clean_xmp(payload)
         elif marker == APP1 and re.search(rb"xmp/extension/.*(GImage:Data|/9j/|xmpGImg)", payload, re.DOTALL):
-            dropped.append("original in extended XMP")
+            note_left_out("original in extended XMP")
             continue
         elif marker == APP11 and b"c2pa" in payload:
-            dropped.append("content credentials")
+            note_left_out("content credentials")
             continue
         elif marker == APP13:
-            payload = clean_photoshop(payload, dropped)
+            payload = clean_photoshop(payload)
         kept.append(Segment(marker, payload))
-    note_dropped(notes, dropped)
     return kept
 
 
-def join_with_second_pictures(
-    segments: list[Segment], coded: bytes, parts: JpegParts, data: bytes, notes: list[str]
-) -> bytes:
+def join_with_second_pictures(segments: list[Segment], coded: bytes, parts: JpegParts, data: bytes) -> bytes:
     """Put a JPEG together with the gain maps and second pictures that follow the first one.
 
     The index of an MPF file (CIPA DC-007) holds their places, which move with what is before them. Left out
@@ -132,11 +115,9 @@ def join_with_second_pictures(
     elif parts.trailer.startswith(JPEG_START) and any(b"hdrgm:" in segment.payload for segment in segments):
         pictures = [parts.trailer]
     if (left := len(parts.trailer.strip(b"\0")) - sum(map(len, pictures))) > 0:
-        notes.append(f"left out: {left:,} bytes after the image (a preview, a video or the like)")
+        note(f"left out: {left:,} bytes after the image (a preview, a video or the like)")
     if pictures:
-        notes.append(
-            f"kept as they were, not filled: {len(pictures)} gain maps or second pictures in the file"
-        )
+        note(f"kept as they were, not filled: {len(pictures)} gain maps or second pictures in the file")
     return join(segments, coded) + b"".join(pictures)
 
 
@@ -195,10 +176,10 @@ def icc_of_jp2(data: bytes) -> bytes:
     return colours[3:] if colours[:1] == b"\2" else b""
 
 
-def jp2_with_boxes_of(encoded: bytes, source: bytes, icc: bytes, notes: list[str], *, strip: bool) -> bytes:
+def jp2_with_boxes_of(encoded: bytes, source: bytes, icc: bytes, *, strip: bool) -> bytes:
     """Give a JPEG 2000 file a profile, and the resolution and metadata of another; ``strip`` as above."""
     old = list(boxes(source)) if source[4:8] == b"jP  " else []
-    joined, dropped = [], []
+    joined = []
     for kind, content in boxes(encoded):
         if kind == b"jp2h":
             inner = [(k, b"\2\0\0" + icc if k == b"colr" and icc else c) for k, c in boxes(content)]
@@ -207,11 +188,10 @@ def jp2_with_boxes_of(encoded: bytes, source: bytes, icc: bytes, notes: list[str
         if kind == b"jp2c" and not strip:
             for name, text in old:
                 if name == b"uuid" and text[16:18] in (b"II", b"MM"):
-                    text = text[:16] + clean_exif(text[16:], dropped)
+                    text = text[:16] + clean_exif(text[16:])
                 if name in (b"uuid", b"xml "):
-                    joined.append(box(name, clean_xmp(text, dropped)))
+                    joined.append(box(name, clean_xmp(text)))
         joined.append(box(kind, content))
-    note_dropped(notes, dropped)
     return b"".join(joined)
 
 
@@ -233,27 +213,21 @@ def png_of_chunks(chunks: Sequence[Chunk]) -> bytes:
     )
 
 
-def png_with_chunks_of(encoded: bytes, source: bytes, notes: list[str], *, strip: bool) -> bytes:
+def png_with_chunks_of(encoded: bytes, source: bytes, *, strip: bool) -> bytes:
     """Give an encoded PNG the ancillary chunks of another; ``strip`` as for :func:`clean_jpeg`."""
-    colour, other, dropped = [], [], []
+    colour, other = [], []
     for kind, content in png_chunks(source):
         if kind in _PNG_COLOUR:
             colour.append((kind, content))
         elif kind == b"eXIf":
             turned = orientation_of(content)
-            exif = (
-                clean_exif(content, dropped)
-                if not strip
-                else exif_of_orientation(turned)
-                if turned > 1
-                else b""
-            )
-            other += [(kind, exif)] if exif else []
+            kept = exif_of_orientation(turned) if turned > 1 else b""
+            if exif := kept if strip else clean_exif(content):
+                other.append((kind, exif))
         elif kind == b"caBX":
-            dropped.append("content credentials")
+            note_left_out("content credentials")
         elif kind not in _PNG_PICTURE and (not strip or kind == b"pHYs"):
-            other.append((kind, clean_xmp(content, dropped) if kind == b"iTXt" else content))
-    note_dropped(notes, dropped)
+            other.append((kind, clean_xmp(content) if kind == b"iTXt" else content))
     written = [chunk for chunk in png_chunks(encoded) if chunk[0] in _PNG_PICTURE]
     first = next(i for i, (kind, _) in enumerate(written) if kind in (b"IDAT", b"acTL"))
     # bKGD and hIST speak of PLTE and follow it; text, EXIF and time may stand anywhere.

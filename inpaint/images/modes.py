@@ -11,15 +11,14 @@ from numpy.typing import NDArray
 from PIL import Image, ImageCms, ImageFilter
 from torch import Tensor
 
-from inpaint.errors import ShapeError
+from inpaint.errors import ShapeError, note
 from inpaint.images.depth import Pixels, find_range
 
 Native = Image.Image | Pixels
 """An image as its file has it: a Pillow image of any 8-bit mode, or an array of its own depth."""
 
-_HALFTONE = (
-    0.1  # share of pixels that a median of 3 x 3 changes: few in text and line art, most in dithered greys
-)
+# Share of pixels that a median of 3 x 3 changes: few in text and line art, most in dithered greys.
+_HALFTONE = 0.1
 # Upright from EXIF orientation 2, 3, ... 8.
 _TURNS = "FLIP_LEFT_RIGHT ROTATE_180 FLIP_TOP_BOTTOM TRANSPOSE ROTATE_270 TRANSVERSE ROTATE_90".split()
 _BACK = {6: 8, 8: 6}
@@ -83,25 +82,20 @@ def to_8_bit(pixels: Native) -> Image.Image:
     return Image.fromarray(eight)
 
 
-def to_palette(image: Image.Image, notes: list[str]) -> Image.Image:
+def to_palette(image: Image.Image) -> Image.Image:
     """An image in mode ``P``: exact where 256 colours are enough; transparent where alpha is below 128."""
     pixels = np.asarray(to_plain(image).convert("RGBA")).astype(np.int32)
     clear = pixels[..., 3] < 128
     packed = np.where(clear, 1 << 24, pixels[..., 0] * (1 << 16) + pixels[..., 1] * 256 + pixels[..., 2])
     colours, indices = np.unique(packed, return_inverse=True)
     if len(colours) > 256:
-        notes.append(f"{len(colours):,} colours became the 256 of a palette")
+        note(f"{len(colours):,} colours became the 256 of a palette")
         reduced = image.convert("RGB").quantize(255)
-        palette, indices = (
-            np.array(reduced.getpalette("RGB"), np.uint8),
-            np.where(clear, 255, np.asarray(reduced)),
-        )
-        key = 255
+        palette, key = np.array(reduced.getpalette("RGB"), np.uint8), 255
+        indices = np.where(clear, 255, np.asarray(reduced))
     else:
-        palette, key = (
-            np.stack([colours >> 16, colours >> 8, colours], axis=-1).astype(np.uint8),
-            len(colours) - 1,
-        )
+        palette = np.stack([colours >> 16, colours >> 8, colours], axis=-1).astype(np.uint8)
+        key = len(colours) - 1
     result = Image.fromarray(indices.reshape(clear.shape).astype(np.uint8), "P")
     result.putpalette(palette.tobytes())
     if clear.any():
@@ -159,9 +153,8 @@ def take_fill(native: Native, shown: Native, filled: Native) -> Native:
 
 def fits_profile(profile: bytes, mode: str) -> bool:
     """Whether an ICC profile is of the mode's colour space; another would falsify the colours."""
-    return profile[16:20] == {"L": b"GRAY", "LA": b"GRAY", "1": b"GRAY", "CMYK": b"CMYK", "LAB": b"Lab "}.get(
-        mode, b"RGB "
-    )
+    spaces = {"L": b"GRAY", "LA": b"GRAY", "1": b"GRAY", "CMYK": b"CMYK", "LAB": b"Lab "}
+    return profile[16:20] == spaces.get(mode, b"RGB ")
 
 
 def image_to_tensor(image: Image.Image) -> Tensor:

@@ -15,13 +15,13 @@ import cv2
 import numpy as np
 from PIL import Image, ImageSequence, UnidentifiedImageError
 
-from inpaint.errors import ImageError, InpaintError, MaskError
+from inpaint.errors import ImageError, InpaintError, MaskError, collect_notes, note
 from inpaint.images.depth import Pixels
 from inpaint.images.file import ImageFile
-from inpaint.images.formats import FORMATS, MAX_PIXELS, called, require_plug_in, sniff
+from inpaint.images.formats import FORMATS, MAX_PIXELS, require_plug_in, sniff
 from inpaint.images.jpeg import EOI, split
 from inpaint.images.masks import denoised, mask_from_image
-from inpaint.images.metadata import Metadata, icc_of_jp2, webp_chunks
+from inpaint.images.metadata import EXIF_START, Metadata, clean_metadata, icc_of_jp2, webp_chunks
 from inpaint.images.modes import fits_profile, to_8_bit, to_palette, to_plain, turn_upright
 from inpaint.images.tags import HEIGHT, ORIENTATION, WIDTH, orientation_of
 from inpaint.images.tiff import metadata_of, open_tiff, read_page
@@ -100,7 +100,7 @@ def read_file(path: str | os.PathLike[str], *, max_pixels: int = MAX_PIXELS) -> 
 
     Arguments and errors as for :func:`read_image`.
     """
-    path = Path(path)
+    path, notes = Path(path), list[str]()
     with _one_line(path, ""):
         if path.is_dir():
             raise ImageError("is a folder, expected one image file: name a file in it")
@@ -108,7 +108,7 @@ def read_file(path: str | os.PathLike[str], *, max_pixels: int = MAX_PIXELS) -> 
         if not data:
             raise ImageError("is empty (0 bytes), expected an image: get the file again")
         name = sniff(data[:32])
-    with _one_line(path, name):
+    with _one_line(path, name), collect_notes(notes):
         require_plug_in(name)
         if name == "TIFF":
             file = _read_tiff(path, data, max_pixels)
@@ -117,16 +117,17 @@ def read_file(path: str | os.PathLike[str], *, max_pixels: int = MAX_PIXELS) -> 
         else:
             file = _read_deep(path, name, data, max_pixels) if _depth_of(name, data) > 8 else None
             file = file or _read_by_pillow(path, name, data, max_pixels)
-        file.options.setdefault("lossless", FORMATS[file.format].lossless if file.format in FORMATS else True)
-        return file
+    file.notes = notes
+    file.options.setdefault("lossless", FORMATS[file.format].lossless)
+    return file
 
 
 @contextmanager
 def _one_line(path: Path, name: str) -> Iterator[None]:
     """Turn whatever a decoder raises into one line that names the file."""
-    file, kind = repr(str(path)), f": the {called(name)} file" if name else ""
+    file, kind = repr(str(path)), f": the {FORMATS[name].called} file" if name else ""
     try:
-        with no_pillow_limit:
+        with no_pillow_limit():
             yield
     except InpaintError as error:
         if file in str(error):
@@ -151,8 +152,7 @@ def _check_size(size: tuple[int, int], max_pixels: int, frames: int = 1) -> None
 
 
 def _read_tiff(path: Path, data: bytes, max_pixels: int) -> ImageFile:
-    notes: list[str] = []
-    tiff = open_tiff(data, notes)
+    tiff = open_tiff(data)
     count = len(tiff.pages)
     for page in range(count):
         _check_size((tiff.number(page, WIDTH, 0), tiff.number(page, HEIGHT, 0)), max_pixels)
@@ -162,7 +162,7 @@ def _read_tiff(path: Path, data: bytes, max_pixels: int) -> ImageFile:
     def load(page: int) -> Any:
         return first if page == 0 else read_page(tiff, page)
 
-    return ImageFile(path, "TIFF", data, load, count, turns, metadata, {}, notes, tiff)
+    return ImageFile(path, "TIFF", data, load, count, turns, metadata, tiff=tiff)
 
 
 def _netpbm_header(data: bytes) -> list[bytes]:
@@ -183,7 +183,7 @@ def _depth_of(name: str, data: bytes) -> int:
 
 def _read_deep(path: Path, name: str, data: bytes, max_pixels: int) -> ImageFile | None:
     """Formats of which Pillow loses the depth; None where it does not, or no other library is here."""
-    metadata, turn, frames, key, notes = Metadata(), 1, 1, None, []
+    metadata, turn, frames, key = Metadata(), 1, 1, None
     if name == "PPM":
         width, height = map(int, _netpbm_header(data)[1:3])
         _check_size((width, height), max_pixels)
@@ -209,15 +209,15 @@ def _read_deep(path: Path, name: str, data: bytes, max_pixels: int) -> ImageFile
     if pixels.dtype == np.uint8 and frames == 1:
         return None
     if frames > 1:
-        notes.append(f"only the first of {frames} frames or images is kept and filled")
+        note(f"only the first of {frames} frames or images is kept and filled")
     if key is not None:
         if pixels.ndim == 2:
             pixels = np.stack([pixels, np.where(pixels == key, 0, 65535).astype(np.uint16)], axis=-1)
-        notes.append("the one transparent colour became an alpha channel")
+        note("the one transparent colour became an alpha channel")
     pixels = np.ascontiguousarray(pixels)
     native = Image.fromarray(pixels) if pixels.dtype == np.uint8 else pixels
     options = {"bits": _depth_of(name, data)}
-    return ImageFile(path, name, data, lambda _: native, 1, (turn,), metadata, options, notes)
+    return ImageFile(path, name, data, lambda _: native, 1, (turn,), metadata, options)
 
 
 def _decode_deep(name: str, data: bytes) -> Pixels | None:
@@ -252,27 +252,29 @@ def _read_light(path: Path, name: str, data: bytes, max_pixels: int) -> ImageFil
     kept = kept if len(kept) > 2 else [channels.index(c) for c in "YA" if c in channels] or [0]
     if spec.deep or spec.format not in (oiio.HALF, oiio.FLOAT):
         raise ImageError(f"holds {'deep samples' if spec.deep else spec.format}, expected one float a pixel")
-    notes = [f"left out: channel {channel}" for i, channel in enumerate(channels) if i not in kept]
+    for channel in (channel for i, channel in enumerate(channels) if i not in kept):
+        note(f"left out: channel {channel}")
     pixels = opened.read_image(0, 0, 0, spec.nchannels, "half" if spec.format == oiio.HALF else "float")
     if pixels is None:
         raise ValueError(opened.geterror())
-    notes += ["left out: all parts of the file but the first"] if opened.seek_subimage(1, 0) else []
+    if opened.seek_subimage(1, 0):
+        note("left out: all parts of the file but the first")
     opened.close()
     pixels = np.ascontiguousarray(pixels[..., kept] if len(kept) > 1 else pixels[..., kept[0]])
     turns = (spec.get_int_attribute("Orientation", 1),)
-    return ImageFile(path, name, data, lambda _: pixels, 1, turns, Metadata(), {"spec": spec}, notes)
+    return ImageFile(path, name, data, lambda _: pixels, 1, turns, options={"spec": spec})
 
 
 def _read_by_pillow(path: Path, name: str, data: bytes, max_pixels: int) -> ImageFile:
-    notes: list[str] = []
     if name == "JPEG":
-        data = _checked_jpeg(data, notes)
+        data = _checked_jpeg(data)
     Image.init()
     formats = {"JPEG": ["JPEG", "MPO"], "": ["TGA", "QOI"], "BMP": ["BMP", "DIB"]}.get(name, [name])
     with Image.open(io.BytesIO(data), formats=[one for one in formats if one in Image.OPEN]) as opened:
         frames = getattr(opened, "n_frames", 1)
         if frames > 1 and name in ("JPEG", "HEIF"):
-            notes += [f"only the main one of {frames} images is filled"] if name == "HEIF" else []
+            if name == "HEIF":
+                note(f"only the main one of {frames} images is filled")
             frames = 1
         _check_size(opened.size, max_pixels, frames)
         natives, timing = [], []
@@ -283,13 +285,14 @@ def _read_by_pillow(path: Path, name: str, data: bytes, max_pixels: int) -> Imag
             timing.append(image.info.get("duration", 0))
             if name == "GIF" and frames > 1:  # a palette of its own for each frame, if its colours fit
                 plain = to_plain(image)
-                natives[-1] = to_palette(plain, beyond := [])
+                with collect_notes(beyond := []):
+                    natives[-1] = to_palette(plain)
                 natives[-1] = plain.copy() if beyond else natives[-1]
             elif image.mode == "F" or image.mode.startswith("I"):
                 natives[-1] = np.array(image)
             elif image.mode not in _KEPT_MODES or (frames > 1 and image.mode == "P"):
                 natives[-1] = to_plain(image).copy()
-                notes.append(f"mode {image.mode} became {natives[-1].mode}")
+                note(f"mode {image.mode} became {natives[-1].mode}")
         metadata, turn = _metadata(opened, data)
         name, options = str(opened.format).replace("MPO", "JPEG").replace("DIB", "BMP"), {}
         if name == "WEBP":
@@ -298,8 +301,8 @@ def _read_by_pillow(path: Path, name: str, data: bytes, max_pixels: int) -> Imag
             first = {"default_image": True} if getattr(opened, "default_image", False) else {}
             options |= {"duration": timing, "loop": opened.info.get("loop")} | first
     if name in ("JPEG2000", "HEIF", "AVIF") and (bits := _depth_of(name, data)) > 8:
-        notes.append(f"{bits} bits per channel became 8")
-    return ImageFile(path, name, data, natives.__getitem__, frames, (turn,), metadata, options, notes)
+        note(f"{bits} bits per channel became 8")
+    return ImageFile(path, name, data, natives.__getitem__, frames, (turn,), metadata, options)
 
 
 def _metadata(image: Image.Image, data: bytes = b"") -> tuple[Metadata, int]:
@@ -308,23 +311,27 @@ def _metadata(image: Image.Image, data: bytes = b"") -> tuple[Metadata, int]:
     exif = info.get("exif") or b""
     if not exif and image.format == "PNG" and len(found := image.getexif()):
         exif = found.tobytes()  # as ImageMagick writes it, in text
-    exif = exif.removeprefix(b"Exif\0\0")
+    exif = exif.removeprefix(EXIF_START)
     turn = 1 if image.format in ("HEIF", "JXL") else orientation_of(exif)
     dpi = info.get("dpi")
-    sane = (
-        isinstance(dpi, tuple) and len(dpi) == 2 and all(1 <= value <= 65535 for value in dpi)
-    )  # NaN is not
+    if not (isinstance(dpi, tuple) and len(dpi) == 2 and all(1 <= value <= 65535 for value in dpi)):
+        dpi = ()  # NaN, too
     xmp = info.get("xmp") or info.get("XML:com.adobe.xmp") or b""
     text = {str(key): str(value) for key, value in getattr(image, "text", {}).items() if "xmp" not in key}
-    if image.format != "JPEG2000" and (comment := info.get("comment")):
-        text["Comment"] = comment.decode("utf-8", "replace") if isinstance(comment, bytes) else str(comment)
-    icc = info.get("icc_profile") or (icc_of_jp2(data) if image.format == "JPEG2000" else b"")
-    resolution = (float(dpi[0]), float(dpi[1])) if dpi and sane else None
-    xmp = xmp if isinstance(xmp, bytes) else str(xmp).encode()
-    return Metadata(icc, exif, xmp, resolution, text), turn
+    comment = info.get("comment") if image.format != "JPEG2000" else None
+    comment = comment.decode("utf-8", "replace") if isinstance(comment, bytes) else comment
+    found = {
+        "icc_profile": info.get("icc_profile") or (icc_of_jp2(data) if image.format == "JPEG2000" else b""),
+        "exif": exif and EXIF_START + exif,
+        "xmp": xmp if isinstance(xmp, bytes) else str(xmp).encode(),
+        "dpi": tuple(map(float, dpi)),
+        "comment": str(comment or text.pop("Comment", "")),
+        "text": text,
+    }
+    return {key: value for key, value in found.items() if value}, turn
 
 
-def _checked_jpeg(data: bytes, notes: list[str]) -> bytes:
+def _checked_jpeg(data: bytes) -> bytes:
     """Refuse what no decoder here knows, and add the end mark that a JPEG lacks, unless more is missing.
 
     In a whole image the decoder needs no more bits, so it does not look at any that are added.
@@ -340,21 +347,18 @@ def _checked_jpeg(data: bytes, notes: list[str]) -> bytes:
     one, *others = (np.asarray(Image.open(io.BytesIO(part)).convert("RGB")) for part in coded)
     if any((one != other).any() for other in others):
         raise ValueError("the lower part is missing")
-    notes.append("the JPEG lacked its end mark, which was added")
+    note("the JPEG lacked its end mark, which was added")
     return data + EOI
 
 
 def _info(metadata: Metadata, mode: str, source: str | None) -> dict[Any, Any]:
     """Metadata as Pillow's ``info`` has it, fit for a plain image that is upright."""
-    clean, exif = metadata.cleaned([]), b"Exif\0\0"
-    icc = clean.icc if fits_profile(clean.icc, mode) else b""
-    found = {
-        "source_format": source,
-        "icc_profile": icc,
-        "exif": clean.exif and exif + clean.exif,
-        "dpi": clean.dpi,
-    }
-    return {key: value for key, value in found.items() if value}
+    with collect_notes([]):
+        clean = clean_metadata(metadata)
+    found = {key: clean[key] for key in ("icc_profile", "exif", "dpi") if key in clean}
+    if not fits_profile(clean.get("icc_profile", b""), mode):
+        found.pop("icc_profile", None)
+    return found | ({"source_format": source} if source else {})
 
 
 def plain_image(image: Image.Image) -> Image.Image:
@@ -381,25 +385,20 @@ def first_line(error: BaseException) -> str:
     return (str(error).strip().splitlines() or [type(error).__name__])[0]
 
 
-class _NoPillowLimit:
+_lock, _limits = threading.Lock(), []  # Pillow's limit, for each thread that is reading
+
+
+@contextmanager
+def no_pillow_limit() -> Iterator[None]:
     """Pillow's own, lower pixel limit is a global: it is away while any thread reads an image."""
-
-    def __init__(self) -> None:
-        self._lock, self._readers, self._limit = threading.Lock(), 0, Image.MAX_IMAGE_PIXELS
-
-    def __enter__(self) -> None:
-        with self._lock:
-            if not self._readers:
-                self._limit = Image.MAX_IMAGE_PIXELS
-                if self._limit is not None:  # not None: Pillow may just be computing with it elsewhere
-                    Image.MAX_IMAGE_PIXELS = sys.maxsize
-            self._readers += 1
-
-    def __exit__(self, *_: object) -> None:
-        with self._lock:
-            self._readers -= 1
-            if not self._readers:
-                Image.MAX_IMAGE_PIXELS = self._limit
-
-
-no_pillow_limit = _NoPillowLimit()
+    with _lock:
+        _limits.append(_limits[0] if _limits else Image.MAX_IMAGE_PIXELS)
+        if Image.MAX_IMAGE_PIXELS is not None:  # not None: Pillow may just be computing with it elsewhere
+            Image.MAX_IMAGE_PIXELS = sys.maxsize
+    try:
+        yield
+    finally:
+        with _lock:
+            limit = _limits.pop()
+            if not _limits:
+                Image.MAX_IMAGE_PIXELS = limit

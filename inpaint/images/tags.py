@@ -7,6 +7,8 @@ from typing import NamedTuple
 
 import numpy as np
 
+from inpaint.errors import note
+
 SUBFILE, WIDTH, HEIGHT, BITS, COMPRESSION, PHOTOMETRIC, ORIENTATION = 254, 256, 257, 258, 259, 262, 274
 STRIPS, SAMPLES, STRIP_SIZES, TILES, TILE_SIZES = 273, 277, 279, 324, 325
 PREDICTOR, SUB_IFDS, FORMAT = 317, 330, 339
@@ -67,11 +69,8 @@ def read_ifd(data: bytes, order: str, offset: int, big: bool = False) -> tuple[I
         value = bytes(data[place : place + size])
         if order == ">" and (unit := _UNITS.get(kind)):
             value = np.frombuffer(value, f">u{unit}").astype(f"<u{unit}").tobytes()
-        ifd[tag] = (
-            Tag(4, 1, b"", read_ifd(data, order, place, big)[0])
-            if is_child
-            else Tag(kind, length, value, None, place)
-        )
+        child = Tag(4, 1, b"", read_ifd(data, order, place, big)[0]) if is_child else None
+        ifd[tag] = child or Tag(kind, length, value, None, place)
         position += width + inline
     return ifd, struct.unpack_from(order + offset_format, data, position)[0], position
 
@@ -112,12 +111,16 @@ def _append_ifd(out: bytearray, ifd: Ifd, order: str) -> int:
     return position
 
 
-def clean_exif(exif: bytes, dropped: list[str], *, upright: bool = False) -> bytes:
+def note_left_out(what: str) -> None:
+    """Say what is left out because it still shows, or vouches for, the image before the fill."""
+    note(f"left out, as it belongs to the image before the fill: {what}")
+
+
+def clean_exif(exif: bytes, *, upright: bool = False) -> bytes:
     """Remove the thumbnail, and maker notes that hold an image; all else stays where it is, byte for byte.
 
     Args:
         exif: from its byte order mark on, perhaps empty. EXIF that cannot be parsed is dropped as a whole.
-        dropped: names of what was removed are appended.
         upright: set the orientation to 1, and exchange the sides that EXIF names where it lay on its side.
     """
     if not exif:
@@ -133,12 +136,12 @@ def clean_exif(exif: bytes, dropped: list[str], *, upright: bool = False) -> byt
                     begin, size = thumbnail[start].numbers()[0], sum(thumbnail[length].numbers())
                     data[begin : begin + size] = bytes(size) if begin + size < len(data) else b""
             struct.pack_into(order + "I", data, pointer, 0)
-            dropped.append("EXIF thumbnail")
+            note_left_out("EXIF thumbnail")
         inner = (ifd[EXIF_IFD].child or {}) if EXIF_IFD in ifd else {}
         if MAKER_NOTE in inner and JPEG_START in inner[MAKER_NOTE].value:
-            note = inner[MAKER_NOTE]
-            data[note.place : note.place + note.count] = bytes(note.count)
-            dropped.append("maker notes with an image")
+            maker = inner[MAKER_NOTE]
+            data[maker.place : maker.place + maker.count] = bytes(maker.count)
+            note_left_out("maker notes with an image")
         if upright and ORIENTATION in ifd:
             struct.pack_into(order + "H", data, ifd[ORIENTATION].place, 1)
             if orientation_of(exif) >= 5 and all(side in inner for side in EXIF_SIDES):
@@ -146,7 +149,7 @@ def clean_exif(exif: bytes, dropped: list[str], *, upright: bool = False) -> byt
                 data[one], data[other] = data[other], data[one]
         return bytes(data)
     except (ValueError, struct.error, RecursionError):
-        dropped.append("EXIF that is damaged")
+        note_left_out("EXIF that is damaged")
         return b""
 
 

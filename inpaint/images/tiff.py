@@ -17,9 +17,9 @@ import tifffile
 from PIL import Image, ImageChops
 
 import inpaint.images.tags as tags
-from inpaint.errors import ImageError
+from inpaint.errors import ImageError, note
 from inpaint.images.depth import Pixels
-from inpaint.images.metadata import Metadata, clean_photoshop, clean_xmp, note_dropped
+from inpaint.images.metadata import EXIF_START, Metadata, clean_photoshop, clean_xmp
 from inpaint.images.modes import Native
 from inpaint.images.tags import Ifd, Tag, build, read_header, read_ifd, short
 
@@ -47,10 +47,13 @@ class TiffPages:
         return max(found.numbers(), default=default) if found else default
 
 
-def open_tiff(data: bytes, notes: list[str]) -> TiffPages:
+_NEW = TiffPages(b"", "<", [{tags.COMPRESSION: short(8), tags.PREDICTOR: short(2)}], [0])
+
+
+def open_tiff(data: bytes) -> TiffPages:
     """Read all directories; thumbnails, reduced copies and layers are left out, and told."""
     order, big, offset = read_header(data)
-    tiff, dropped, seen = TiffPages(data, order), [], set()
+    tiff, seen = TiffPages(data, order), set()
     while offset and offset not in seen:
         seen.add(offset)
         ifd, offset, _ = read_ifd(data, order, offset, big)
@@ -58,23 +61,22 @@ def open_tiff(data: bytes, notes: list[str]) -> TiffPages:
         if kind & 1 and not tiff.ifds and tags.SUB_IFDS in ifd:  # DNG, NEF, ARW: a preview, then the raw data
             raise ImageError("is a raw file of a camera, expected an image: export it as PNG or TIFF")
         if kind & 1 and tiff.ifds:
-            dropped.append("reduced copies")
+            tags.note_left_out("reduced copies")
             continue
         for tag, name in ((tags.SUB_IFDS, "reduced copies"), (tags.LAYERS, "Photoshop layers")):
             if ifd.pop(tag, None):
-                dropped.append(name)
+                tags.note_left_out(name)
         for tag, clean in ((tags.XMP, clean_xmp), (tags.PHOTOSHOP, clean_photoshop)):
             if tag in ifd:
-                value = clean(ifd[tag].value, dropped)
+                value = clean(ifd[tag].value)
                 ifd[tag] = Tag(ifd[tag].kind, len(value), value)
         for inner in (entry.child for entry in ifd.values() if entry.child):
             if tags.MAKER_NOTE in inner and tags.JPEG_START in inner[tags.MAKER_NOTE].value:
                 del inner[tags.MAKER_NOTE]
-                dropped.append("maker notes with an image")
+                tags.note_left_out("maker notes with an image")
         if not kind & 4:  # else a mask of transparency
             tiff.pages.append(len(tiff.ifds))
         tiff.ifds.append(ifd)
-    note_dropped(notes, dropped)
     return tiff
 
 
@@ -93,9 +95,8 @@ def read_page(tiff: TiffPages, page: int) -> Native:
         )
     if is_plain and (code in _PILLOW or code in (6, 7)):
         # Pillow would turn the page, and divide premultiplied colours by alpha.
-        ifd = {**tiff.ifds[index], tags.ORIENTATION: short(1)} | (
-            {EXTRA: short(2)} if len(extra) == 1 else {}
-        )
+        alpha = {EXTRA: short(2)} if len(extra) == 1 else {}
+        ifd = {**tiff.ifds[index], tags.ORIENTATION: short(1), **alpha}
         data = build([(ifd, _segments(tiff, index))], tiff.order)
         with Image.open(io.BytesIO(data), formats=["TIFF"]) as image:
             image.load()
@@ -121,19 +122,19 @@ def read_page(tiff: TiffPages, page: int) -> Native:
 def metadata_of(tiff: TiffPages) -> Metadata:
     """What another format can carry of the first page's tags."""
     ifd, dpi = tiff.ifds[tiff.pages[0]], None
-    described = {
-        tag: entry for tag, entry in ifd.items() if tag in tags.DESCRIPTIVE or entry.child is not None
-    }
+    described = {tag: entry for tag, entry in ifd.items() if tag in tags.DESCRIPTIVE or entry.child}
     if tags.DPI[0] in ifd and tags.DPI[1] in ifd:
         pair = [np.frombuffer(ifd[tag].value, "<u4") for tag in tags.DPI[:2]]
         scale = {2: 1.0, 3: 2.54}.get(ifd[tags.DPI[2]].numbers()[0] if tags.DPI[2] in ifd else 2)
         if scale and all(len(one) == 2 and one[1] for one in pair):
             dpi = (float(pair[0][0] / pair[0][1] * scale), float(pair[1][0] / pair[1][1] * scale))
     icc, xmp = (ifd[tag].value if tag in ifd else b"" for tag in (tags.ICC, tags.XMP))
-    return Metadata(icc, build([(described, None)], "<") if described else b"", xmp, dpi)
+    exif = EXIF_START + build([(described, None)], "<") if described else b""
+    found = {"icc_profile": icc, "exif": exif, "xmp": xmp, "dpi": dpi}
+    return {key: value for key, value in found.items() if value}
 
 
-def write_pages(tiff: TiffPages, filled: dict[int, Native], notes: list[str], *, strip: bool) -> bytes:
+def write_pages(tiff: TiffPages, filled: dict[int, Native], *, strip: bool) -> bytes:
     """The file with the filled pages; ``strip`` keeps tags of coding, resolution, colour, orientation."""
     parts, kept_tags = [], _CODING | {tags.SUBFILE, tags.ORIENTATION, tags.ICC, *tags.DPI}
     for index, ifd in enumerate(tiff.ifds):
@@ -141,7 +142,7 @@ def write_pages(tiff: TiffPages, filled: dict[int, Native], notes: list[str], *,
         page = tiff.pages.index(index) if index in tiff.pages else None
         segments = None if page in filled else _segments(tiff, index)
         if page is not None and page in filled:
-            coding, segments = _encode(filled[page], tiff, page, notes)
+            coding, segments = _encode(filled[page], tiff, page)
             kept = {tag: entry for tag, entry in kept.items() if tag not in _CODING} | coding
         parts.append((kept, segments))
     return build(parts, tiff.order)
@@ -151,84 +152,63 @@ def new_tiff(natives: list[Native], metadata: Metadata) -> bytes:
     """Encode images as a TIFF, one page each, compressed without loss (deflate)."""
     parts = []
     for native in natives:
-        coding, segments = _encode(native, None, 0, [])
-        if metadata.exif:
-            order, _, place = read_header(metadata.exif)
-            described = read_ifd(metadata.exif, order, place)[0]
+        coding, segments = _encode(native, _NEW, 0)
+        if exif := metadata.get("exif", b"").removeprefix(EXIF_START):
+            order, _, place = read_header(exif)
+            described = read_ifd(exif, order, place)[0]
             coding = {tag: entry for tag, entry in described.items() if tag not in _CODING} | coding
-        for tag, kind, value in ((tags.ICC, 7, metadata.icc), (tags.XMP, 1, metadata.xmp)):
-            coding |= {tag: Tag(kind, len(value), value)} if value else {}
-        if metadata.dpi:
-            pairs = [np.array([round(value * 1000), 1000], "<u4").tobytes() for value in metadata.dpi]
-            coding |= {
-                tags.DPI[0]: Tag(5, 1, pairs[0]),
-                tags.DPI[1]: Tag(5, 1, pairs[1]),
-                tags.DPI[2]: short(2),
-            }
+        for tag, kind, key in ((tags.ICC, 7, "icc_profile"), (tags.XMP, 1, "xmp")):
+            if value := metadata.get(key):
+                coding[tag] = Tag(kind, len(value), value)
+        if dpi := metadata.get("dpi"):
+            for tag, value in zip(tags.DPI[:2], dpi, strict=True):
+                coding[tag] = Tag(5, 1, np.array([round(value * 1000), 1000], "<u4").tobytes())
+            coding[tags.DPI[2]] = short(2)
         parts.append((coding, segments))
     return build(parts, "<")
 
 
-def _encode(native: Native, tiff: TiffPages | None, page: int, notes: list[str]) -> tuple[Ifd, list[bytes]]:
+def _encode(native: Native, tiff: TiffPages, page: int) -> tuple[Ifd, list[bytes]]:
     """Code one page by Pillow or tifffile, in the source's compression where that is without loss."""
-    code, photometric = (
-        (tiff.number(page, tags.COMPRESSION, 1), tiff.number(page, tags.PHOTOMETRIC, 1)) if tiff else (8, 1)
-    )
-    predicted = tiff.number(page, tags.PREDICTOR, 1) != 1 if tiff else True
-    buffer = io.BytesIO()
+    code, photometric = tiff.number(page, tags.COMPRESSION, 1), tiff.number(page, tags.PHOTOMETRIC, 1)
+    predicted, buffer = tiff.number(page, tags.PREDICTOR, 1) != 1, io.BytesIO()
     if isinstance(native, Image.Image):
         name = _PILLOW.get(code, "")
         known = bool(name) and (code not in (2, 3, 4) or native.mode == "1")
-        name, plain = name if known else "tiff_adobe_deflate", native.copy()
-        plain = ImageChops.invert(plain) if not photometric and native.mode in ("1", "L") else plain
+        name, is_dark = name if known else "tiff_adobe_deflate", native.mode in ("1", "L") and not photometric
+        plain = ImageChops.invert(native) if is_dark else native.copy()
         plain.info = {}
-        info = (
-            {tags.PREDICTOR: 2}
-            if predicted and native.mode != "1" and ("lzw" in name or "deflate" in name)
-            else {}
-        )
-        plain.save(buffer, "TIFF", compression=name, tiffinfo=info)
+        predicts = predicted and native.mode != "1" and ("lzw" in name or "deflate" in name)
+        plain.save(buffer, "TIFF", compression=name, tiffinfo={tags.PREDICTOR: 2} if predicts else {})
     else:
-        pixels = _inverted(native) if photometric == 0 else native
-        many = pixels.ndim == 3
-        options = {
-            "photometric": "rgb"
-            if many and pixels.shape[2] > 2
-            else ("minisblack" if photometric else "miniswhite"),
-            "extrasamples": ["unassalpha"] if many and pixels.shape[2] in (2, 4) else None,
-            "planarconfig": "contig" if many else None,
-            "byteorder": tiff.order if tiff else "<",
+        pixels, known = _inverted(native) if photometric == 0 else native, code in _TIFFFILE
+        channels = pixels.shape[2] if pixels.ndim == 3 else 0
+        options: dict[str, Any] = {
+            "byteorder": tiff.order,
+            "photometric": "rgb" if channels > 2 else "minisblack" if photometric else "miniswhite",
+            "extrasamples": ["unassalpha"] if channels in (2, 4) else None,
+            "planarconfig": "contig" if channels else None,
         }
-        known = code in _TIFFFILE
         for compression, predictor in [(_TIFFFILE.get(code), predicted)] * known + [("zlib", False)]:
+            options |= {"compression": compression, "predictor": predictor or None, "metadata": None}
             try:
-                buffer = io.BytesIO()
-                tifffile.imwrite(
-                    buffer,
-                    pixels,
-                    compression=compression,
-                    predictor=predictor or None,
-                    metadata=None,
-                    **options,
-                )
+                tifffile.imwrite(buffer := io.BytesIO(), pixels, **options)
                 break
             except (ValueError, ImportError, NotImplementedError):  # without imagecodecs, or not by it
                 known = False
     if not known:
-        notes.append(
-            f"page {page + 1} is compressed without loss (deflate) instead of TIFF compression {code}"
-        )
-    made = open_tiff(buffer.getvalue(), [])
+        note(f"page {page + 1} is compressed without loss (deflate) instead of TIFF compression {code}")
+    made = open_tiff(buffer.getvalue())
     coding = {tag: entry for tag, entry in made.ifds[0].items() if tag in _CODING}
-    if tiff and (old := tiff.ifds[tiff.pages[page]]):
-        if EXTRA in old and EXTRA in coding:  # premultiplied alpha stays what it is
-            coding[EXTRA] = old[EXTRA]
-            if old[EXTRA].numbers() == [0]:
-                notes.append(f"page {page + 1}: the last channel is kept as it is, not filled")
-        if not photometric and coding[tags.PHOTOMETRIC].numbers() == [1]:
-            coding[tags.PHOTOMETRIC] = short(0)
-        if (bits := tiff.number(page, tags.BITS, 1)) not in (1, 8) and coding[tags.BITS].numbers()[0] == 8:
-            notes.append(f"page {page + 1}: {bits} bits became 8")
+    old = tiff.ifds[tiff.pages[page]]
+    if EXTRA in old and EXTRA in coding:  # premultiplied alpha stays what it is
+        coding[EXTRA] = old[EXTRA]
+        if old[EXTRA].numbers() == [0]:
+            note(f"page {page + 1}: the last channel is kept as it is, not filled")
+    if not photometric and coding[tags.PHOTOMETRIC].numbers() == [1]:
+        coding[tags.PHOTOMETRIC] = short(0)
+    if (bits := tiff.number(page, tags.BITS, 1)) not in (1, 8) and coding[tags.BITS].numbers()[0] == 8:
+        note(f"page {page + 1}: {bits} bits became 8")
     return coding, _segments(made, 0)
 
 

@@ -7,7 +7,8 @@ import os
 import struct
 import tempfile
 import zlib
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -16,15 +17,17 @@ import numpy as np
 from PIL import Image, PngImagePlugin
 
 from inpaint.atomic import atomic_write
-from inpaint.errors import ImageError, InpaintError
+from inpaint.errors import ImageError, InpaintError, collect_notes, note
 from inpaint.images.depth import Pixels, find_range
 from inpaint.images.file import ImageFile
-from inpaint.images.formats import FORMATS, WRITABLE_FORMATS, called, deep_types, require_plug_in
+from inpaint.images.formats import FORMATS, WRITABLE_FORMATS, deep_types, require_plug_in
 from inpaint.images.jpeg import APP14, UnfitError, encode_changed_blocks, join, split
 from inpaint.images.metadata import (
+    EXIF_START,
     Metadata,
     box,
     clean_jpeg,
+    clean_metadata,
     join_with_second_pictures,
     jp2_with_boxes_of,
     png_of_chunks,
@@ -39,6 +42,8 @@ QUALITY = 95
 # Filters matter more than effort: level 2 takes a third of the time of Pillow's 6, for about the same size.
 _PNG_LEVEL = 2
 _LARGEST_SEGMENT = 65_500  # bytes of EXIF or XMP that one JPEG segment holds
+_CALLED = {"icc_profile": "ICC profile", "exif": "EXIF", "xmp": "XMP", "dpi": "resolution", "text": "text",
+           "comment": "comment"}  # fmt: skip
 
 
 def write_image(
@@ -59,12 +64,14 @@ def write_image(
     Raises:
         ImageError: unknown suffix, missing folder, quality out of range, too large for the format, full disk.
     """
-    plain, notes = plain_image(image), []
-    info = plain.info
-    metadata = Metadata(info.get("icc_profile", b""), info.get("exif", b"")[6:], b"", info.get("dpi"))
+    plain = plain_image(image)
+    metadata = {key: plain.info[key] for key in ("icc_profile", "exif", "dpi") if key in plain.info}
     options = {"compress_level": 1} if fast else {}
-    _write(Path(path), quality, lambda target: _encode([plain], target, metadata, quality, options, notes))
-    return notes
+
+    def encode(target: str) -> bytes:
+        return _encode([plain], target, metadata, quality, options)
+
+    return _write(Path(path), quality, (), encode)
 
 
 def write_file(
@@ -84,42 +91,12 @@ def write_file(
 
     Returns one line for each thing that could not be kept. Raises what :func:`write_image` does.
     """
-    notes = list(file.notes)
-
-    def encode(target: str) -> bytes:
-        same = target == file.format
-        if same and file.tiff is not None:
-            return write_pages(file.tiff, file.filled, notes, strip=strip)
-        if same and target == "JPEG" and quality is None:
-            return _encode_jpeg(file, notes, strip)
-        if target in ("EXR", "HDR"):
-            return _encode_light(file, target, notes, strip)
-        kept = ("duration", "loop", "default_image", *(["bits"] if same else []))
-        options = {key: value for key, value in file.options.items() if key in kept}
-        turn = file.orientations[0] if same else 1  # the same format keeps its pixels as they lie
-        natives = [file.native(n) if turn > 1 else file.upright(n) for n in range(file.frames)]
-        if same and target == "PNG":
-            encoded = _encode(natives, "PNG", Metadata(), QUALITY, options, notes)
-            return png_with_chunks_of(encoded, file.data, notes, strip=strip)
-        metadata = file.metadata.cleaned(notes, upright=turn == 1)
-        if strip:
-            exif = exif_of_orientation(turn) if turn > 1 else b""
-            metadata = Metadata(metadata.icc, exif, dpi=metadata.dpi)
-        if same and target == "WEBP" and quality is None:
-            options["lossless"] = file.options["lossless"]
-        if same and not FORMATS[target].lossless and not options.get("lossless"):
-            notes.append(f"{called(target)} is encoded anew as a whole: known pixels change slightly")
-        encoded = _encode(natives, target, metadata, quality or QUALITY, options, notes)
-        if target == "JPEG2000":
-            return jp2_with_boxes_of(encoded, file.data if same else b"", metadata.icc, notes, strip=strip)
-        return encoded
-
-    _write(Path(path), quality or QUALITY, encode)
-    return list(dict.fromkeys(notes))
+    encode = partial(_encode_file, file, quality=quality, strip=strip)
+    return _write(Path(path), quality or QUALITY, file.notes, encode)
 
 
-def _write(path: Path, quality: int, encode: Callable[[str], bytes]) -> None:
-    """Check a path, encode for its format, and write the file whole or not at all."""
+def _write(path: Path, quality: int, notes: Sequence[str], encode: Callable[[str], bytes]) -> list[str]:
+    """Check a path, encode for its format, and write the file whole or not at all; gives all notes."""
     failed, target = f"cannot write {str(path)!r}", WRITABLE_FORMATS.get(path.suffix.lower())
     if target is None:
         raise ImageError(f"{failed}: got suffix {path.suffix!r}, expected {' '.join(WRITABLE_FORMATS)}")
@@ -129,7 +106,7 @@ def _write(path: Path, quality: int, encode: Callable[[str], bytes]) -> None:
         raise ImageError(f"{failed}: there is no folder {str(path.parent)!r}, make it first")
     try:
         require_plug_in(target)
-        with no_pillow_limit:
+        with no_pillow_limit(), collect_notes(notes := [*notes]):
             data = encode(target)
         with atomic_write(path) as file:
             file.write(data)
@@ -137,41 +114,60 @@ def _write(path: Path, quality: int, encode: Callable[[str], bytes]) -> None:
         raise ImageError(f"{failed}: {error}") from error
     except Exception as error:
         raise ImageError(f"{failed} ({first_line(error)}): check the disk, or use .png") from error
+    return notes
+
+
+def _encode_file(file: ImageFile, target: str, *, quality: int | None, strip: bool) -> bytes:
+    """Encode a file with its fills, as it was read or for another format."""
+    same, called = target == file.format, FORMATS[target].called
+    if same and file.tiff is not None:
+        return write_pages(file.tiff, file.filled, strip=strip)
+    if same and target == "JPEG" and quality is None:
+        return _encode_jpeg(file, strip)
+    if target in ("EXR", "HDR"):
+        return _encode_light(file, target, strip)
+    kept = ("duration", "loop", "default_image", *(["bits"] if same else []))
+    options = {key: value for key, value in file.options.items() if key in kept}
+    turn = file.orientations[0] if same else 1  # the same format keeps its pixels as they lie
+    natives = [file.native(n) if turn > 1 else file.upright(n) for n in range(file.frames)]
+    if same and target == "PNG":
+        return png_with_chunks_of(_encode(natives, "PNG", {}, QUALITY, options), file.data, strip=strip)
+    metadata = clean_metadata(file.metadata, upright=turn == 1)
+    if strip:
+        metadata = {key: metadata[key] for key in ("icc_profile", "dpi") if key in metadata}
+        metadata |= {"exif": EXIF_START + exif_of_orientation(turn)} if turn > 1 else {}
+    if same and target == "WEBP" and quality is None:
+        options["lossless"] = file.options["lossless"]
+    if same and not FORMATS[target].lossless and not options.get("lossless"):
+        note(f"{called} is encoded anew as a whole: known pixels change slightly")
+    encoded = _encode(natives, target, metadata, quality or QUALITY, options)
+    if target == "JPEG2000":
+        source = file.data if same else b""
+        return jp2_with_boxes_of(encoded, source, metadata.get("icc_profile", b""), strip=strip)
+    return encoded
 
 
 def _encode(
-    natives: list[Native],
-    target: str,
-    metadata: Metadata,
-    quality: int,
-    options: dict[str, Any],
-    notes: list[str],
+    natives: list[Native], target: str, metadata: Metadata, quality: int, options: dict[str, Any]
 ) -> bytes:
     """Encode frames with what the format can hold of them and of their metadata."""
-    if (count := len(natives)) > 1 and target != "TIFF":
-        why = "" if FORMATS[target].frames else f"{called(target)} holds one frame"
-        why = why or ("the pages differ in size" if len(set(map(size_of, natives))) > 1 else "")
-        deep = bool(deep_types(target)) and not isinstance(natives[0], Image.Image)
-        why = why or (f"{called(target)} holds one deep frame" if deep else "")
-        if why:
-            notes.append(f"{why}: {count - 1} of {count} are left out")
-            natives, options = natives[:1], {}
+    if (count := len(natives)) > 1 and (why := _why_one_frame(natives, target)):
+        note(f"{why}: {count - 1} of {count} are left out")
+        natives, options = natives[:1], {}
     if target == "GIF" and len(natives) > 1:  # Pillow compares frames well where palettes are sorted
         natives = [to_plain(native) if isinstance(native, Image.Image) else native for native in natives]
-    fitted = [_fit(native, target, notes) for native in natives]
+    fitted = [_fit(native, target) for native in natives]
     first, images = fitted[0], [one for one in fitted if isinstance(one, Image.Image)]
     mode = first.mode if isinstance(first, Image.Image) else "RGB" if first.shape[2:] > (2,) else "L"
-    kept = _pillow_metadata(target, mode, metadata, notes)
+    kept = _fit_metadata(metadata, target, mode)
+    kept = _with_png_text(kept) if target == "PNG" else kept
     if target == "TIFF":
-        icc = kept.get("icc_profile", b"")
-        return new_tiff(fitted, Metadata(icc, metadata.exif, metadata.xmp, metadata.dpi))
-    bits = options.pop("bits", 0)
+        return new_tiff(fitted, kept)
     if target == "JXL":
-        return _encode_jxl(np.asarray(first), kept, notes)
+        return _encode_jxl(np.asarray(first), kept)
+    bits = options.pop("bits", 0)
     if not isinstance(first, Image.Image):
-        if target == "PNG":
-            return _encode_deep_png(first, mode, kept)
-        return _encode_deep(first, target, kept, quality, bits, notes)
+        return _encode_deep(first, target, mode, kept, quality, bits)
     options = {key: value for key, value in options.items() if value is not None}
     if target == "PNG":
         options = {"compress_level": _PNG_LEVEL, **options}
@@ -192,13 +188,27 @@ def _encode(
     if len(images) > 1:
         with Image.open(io.BytesIO(buffer.getvalue())) as again:
             joined = len(images) - getattr(again, "n_frames", 1)
-        notes += [f"{joined} frames are the same as the one before and were joined with it"] if joined else []
+        if joined:
+            note(f"{joined} frames are the same as the one before and were joined with it")
     return buffer.getvalue()
 
 
-def _fit(native: Native, target: str, notes: list[str]) -> Native:
+def _why_one_frame(natives: list[Native], target: str) -> str:
+    """Why only the first of several frames can be written; empty where all can."""
+    called = FORMATS[target].called
+    if not FORMATS[target].frames:
+        return f"{called} holds one frame"
+    if target == "TIFF":
+        return ""
+    if len(set(map(size_of, natives))) > 1:
+        return "the pages differ in size"
+    deep = deep_types(target) and not isinstance(natives[0], Image.Image)
+    return f"{called} holds one deep frame" if deep else ""
+
+
+def _fit(native: Native, target: str) -> Native:
     """Change mode and depth to what a format holds, and say so."""
-    kind = FORMATS[target]
+    kind, called = FORMATS[target], FORMATS[target].called
     if not isinstance(native, Image.Image):
         deep = deep_types(target)
         if "any" in deep or native.dtype.name in deep:
@@ -206,65 +216,65 @@ def _fit(native: Native, target: str, notes: list[str]) -> Native:
         found = find_range(native, np.zeros(native.shape[:2], np.bool_))
         if deep and native.dtype != np.uint8:
             how = "by their logarithm" if found.scale else f"from {found.low:g} to {found.high:g}"
-            notes.append(f"{native.dtype} values became 16-bit integers, {how}")
+            note(f"{native.dtype} values became 16-bit integers, {how}")
             return np.rint(found.to_unit(native) * 65535).astype(np.uint16)
         span = f" from {found.low:g} to {found.high:g}" if found.high not in (1, 65535) else ""
-        notes.append(f"{native.dtype} values{span} became 8-bit, as {called(target)} has no more")
+        note(f"{native.dtype} values{span} became 8-bit, as {called} has no more")
         native = to_8_bit(native)
     if native.mode in kind.modes and (
         target in ("PNG", "GIF") or native.mode == "P" or "transparency" not in native.info
     ):
         return native
     if target == "GIF":
-        return to_palette(native, notes)
+        return to_palette(native)
     image = to_plain(native)
     if image.mode not in kind.modes and "A" in image.getbands() and image.mode[:-1] in kind.modes:
         flat = Image.new(image.mode[:-1], image.size, "white")
         flat.paste(image.convert(flat.mode), mask=image.getchannel("A"))
-        notes.append(f"{called(target)} is written without transparency: it became white")
+        note(f"{called} is written without transparency: it became white")
         image = flat
     elif image.mode not in kind.modes:
         image = image.convert("RGBA" if "A" in image.getbands() else "RGB")
     if image.mode != native.mode:
-        notes.append(f"mode {native.mode} became {image.mode}, as {called(target)} does not hold it")
+        note(f"mode {native.mode} became {image.mode}, as {called} does not hold it")
     return image
 
 
-def _pillow_metadata(target: str, mode: str, metadata: Metadata, notes: list[str]) -> dict[str, Any]:
-    """Metadata as Pillow's writer of a format takes it; what it does not take is told."""
-    holds, limit = FORMATS[target].metadata.split(), _LARGEST_SEGMENT if target == "JPEG" else 1 << 31
-    comment = metadata.text.get("Comment")
-    text = PngImagePlugin.PngInfo() if metadata.text else None
-    for key, value in metadata.text.items() if text else ():
-        (text.add_text if value.isascii() else text.add_itxt)(key, value)  # type: ignore[union-attr]
-    others = [key for key in metadata.text if key != "Comment"]
-    found = {
-        "icc": ("icc_profile", "ICC profile", metadata.icc if fits_profile(metadata.icc, mode) else b""),
-        "exif": ("exif", "EXIF", b"Exif\0\0" + metadata.exif if 0 < len(metadata.exif) < limit else b""),
-        "xmp": ("xmp", "XMP", metadata.xmp if len(metadata.xmp) < limit else b""),
-        "dpi": ("dpi", "resolution", metadata.dpi),
-        "text": ("pnginfo", "text", text),
-        "comment": ("comment", "comment", comment),
-    }
-    there = {"icc": metadata.icc, "exif": metadata.exif, "xmp": metadata.xmp, "dpi": metadata.dpi,
-             "text": others, "comment": comment if "text" not in holds else None}  # fmt: skip
-    lost = [name for name, value in there.items() if value and not (name in holds and found[name][2])]
-    if lost:
-        notes.append(f"not kept in {called(target)}: {', '.join(found[name][1] for name in lost)}")
-    return {found[name][0]: found[name][2] for name in holds if found[name][2]}
+def _fit_metadata(metadata: Metadata, target: str, mode: str) -> Metadata:
+    """What a format can hold of metadata; what it cannot is told."""
+    kept = {key: value for key, value in metadata.items() if key in FORMATS[target].metadata}
+    if not fits_profile(metadata.get("icc_profile", b""), mode):
+        kept.pop("icc_profile", None)
+    for key in ("exif", "xmp") if target == "JPEG" else ():
+        if len(kept.get(key, b"")) >= _LARGEST_SEGMENT:
+            del kept[key]
+    if lost := [called for key, called in _CALLED.items() if key in metadata and key not in kept]:
+        note(f"not kept in {FORMATS[target].called}: {', '.join(lost)}")
+    return kept
 
 
-def _encode_jpeg(file: ImageFile, notes: list[str], strip: bool) -> bytes:
+def _with_png_text(metadata: Metadata) -> dict[str, Any]:
+    """Metadata as Pillow's writer of PNG takes it."""
+    options = {key: value for key, value in metadata.items() if key not in ("text", "comment")}
+    comment = {"Comment": metadata["comment"]} if "comment" in metadata else {}
+    if texts := metadata.get("text", {}) | comment:
+        options["pnginfo"] = PngImagePlugin.PngInfo()
+        for key, value in texts.items():
+            options["pnginfo"].add_text(key, value)
+    return options
+
+
+def _encode_jpeg(file: ImageFile, strip: bool) -> bytes:
     """The JPEG with only the touched blocks encoded anew, or, where that cannot be, with its own tables."""
     parts = split(file.data)
-    segments, coded = clean_jpeg(parts, notes, strip=strip), parts.coded
+    segments, coded = clean_jpeg(parts, strip=strip), parts.coded
     after = file.native()
     assert isinstance(after, Image.Image)
     try:
         if (changed := changes(file.load(0), after)).any():
             coded = encode_changed_blocks(parts, np.asarray(after), changed)
     except UnfitError as error:
-        notes.append(f"the JPEG is encoded anew as a whole, with its own tables ({error})")
+        note(f"the JPEG is encoded anew as a whole, with its own tables ({error})")
         with Image.open(io.BytesIO(file.data), formats=["JPEG", "MPO"]) as opened:
             source: Any = opened
             sampling = {(2, 1): 1, (2, 2): 2}.get(source.layer[0][1:3], 0)
@@ -277,7 +287,7 @@ def _encode_jpeg(file: ImageFile, notes: list[str], strip: bool) -> bytes:
         coded = made.coded
     if strip:
         return join(segments, coded)
-    return join_with_second_pictures(segments, coded, parts, file.data, notes)
+    return join_with_second_pictures(segments, coded, parts, file.data)
 
 
 def _encode_deep_png(pixels: Pixels, mode: str, metadata: dict[str, Any]) -> bytes:
@@ -293,17 +303,17 @@ def _encode_deep_png(pixels: Pixels, mode: str, metadata: dict[str, Any]) -> byt
         header = struct.pack(">2I5B", width, height, 16, 4, 0, 0, 0)
         chunks = [(b"IHDR", header), (b"IDAT", zlib.compress(filtered, _PNG_LEVEL)), (b"IEND", b"")]
         encoded = png_of_chunks(chunks)
-    if not metadata:
-        return encoded
     carrier = io.BytesIO()  # of the chunks that Pillow writes
     Image.new(mode, (1, 1)).save(carrier, "PNG", **metadata)
-    return png_with_chunks_of(encoded, carrier.getvalue(), [], strip=False)
+    return png_with_chunks_of(encoded, carrier.getvalue(), strip=False)
 
 
 def _encode_deep(
-    pixels: Pixels, target: str, metadata: dict[str, Any], quality: int, bits: int, notes: list[str]
+    pixels: Pixels, target: str, mode: str, metadata: dict[str, Any], quality: int, bits: int
 ) -> bytes:
-    """JPEG 2000 without loss, by imagecodecs; HEIC of 10 bits by pillow-heif."""
+    """PNG of 16 bits; JPEG 2000 without loss, by imagecodecs; HEIC of 10 bits by pillow-heif."""
+    if target == "PNG":
+        return _encode_deep_png(pixels, mode, metadata)
     if target == "JPEG2000":
         import imagecodecs
 
@@ -312,7 +322,7 @@ def _encode_deep(
     import pillow_heif
 
     if bits != 10:
-        notes.append(f"{bits or 16} bits per channel became 10, as {called(target)} has no more here")
+        note(f"{bits or 16} bits per channel became 10, as {FORMATS[target].called} has no more here")
     if pixels.ndim == 3 and pixels.shape[2] == 2:
         pixels = np.ascontiguousarray(pixels[..., [0, 0, 0, 1]])
     mode = "L" if pixels.ndim == 2 else "RGB" if pixels.shape[2] == 3 else "RGBA"
@@ -321,7 +331,7 @@ def _encode_deep(
     return buffer.getvalue()
 
 
-def _encode_jxl(pixels: Pixels, metadata: dict[str, Any], notes: list[str]) -> bytes:
+def _encode_jxl(pixels: Pixels, metadata: Metadata) -> bytes:
     """JPEG XL without loss, by imagecodecs or, with a profile of its own, by OpenImageIO."""
     if not deep_types("JXL"):
         raise ImageError("needs imagecodecs, which is not installed: pip install 'mae-acr-inpaint[formats]'")
@@ -332,7 +342,7 @@ def _encode_jxl(pixels: Pixels, metadata: dict[str, Any], notes: list[str]) -> b
     encoded = bytes(imagecodecs.jpegxl_encode(np.ascontiguousarray(pixels), **lossless))
     if icc and Image.open(io.BytesIO(encoded)).info.get("icc_profile") != icc:
         if not colours:
-            notes.append("not kept in JPEG XL: ICC profile")
+            note("not kept in JPEG XL: ICC profile")
         else:
             import OpenImageIO as oiio
 
@@ -341,8 +351,9 @@ def _encode_jxl(pixels: Pixels, metadata: dict[str, Any], notes: list[str]) -> b
             spec.attribute("ICCProfile", oiio.TypeDesc(f"uint8[{len(icc)}]"), np.frombuffer(icc, np.uint8))
             spec["jpegxl:distance"], spec["jpegxl:use_boxes"], spec["oiio:UnassociatedAlpha"] = 0.0, 1, 1
             encoded = _write_by_oiio(pixels, spec, ".jxl")
-    exif, xmp = metadata.get("exif", b"").removeprefix(b"Exif\0\0"), metadata.get("xmp", b"")
-    return encoded + (box(b"Exif", bytes(4) + exif) if exif else b"") + (box(b"xml ", xmp) if xmp else b"")
+    if "exif" in metadata:
+        encoded += box(b"Exif", bytes(4) + metadata["exif"].removeprefix(EXIF_START))
+    return encoded + (box(b"xml ", metadata["xmp"]) if "xmp" in metadata else b"")
 
 
 def _write_by_oiio(pixels: Pixels, spec: Any, suffix: str) -> bytes:
@@ -358,27 +369,28 @@ def _write_by_oiio(pixels: Pixels, spec: Any, suffix: str) -> bytes:
         return Path(place).read_bytes()
 
 
-def _encode_light(file: ImageFile, target: str, notes: list[str], strip: bool) -> bytes:
+def _encode_light(file: ImageFile, target: str, strip: bool) -> bytes:
     """OpenEXR or Radiance HDR by OpenImageIO, with the attributes of the source."""
     import OpenImageIO as oiio
 
     same, source = file.format == target, file.options.get("spec")
     if file.frames > 1:
-        notes.append(f"{called(target)} holds one frame: {file.frames - 1} of {file.frames} are left out")
+        called = FORMATS[target].called
+        note(f"{called} holds one frame: {file.frames - 1} of {file.frames} are left out")
     if not same:
-        _pillow_metadata(target, "RGB", file.metadata.cleaned(notes), notes)  # tells what is lost
+        _fit_metadata(clean_metadata(file.metadata), target, "RGB")  # tells what is lost
     pixels = np.asarray(file.native() if same else file.image())
     if pixels.dtype.kind != "f":
         white = find_range(pixels, np.zeros(pixels.shape[:2], np.bool_)).high
         pixels = pixels.astype(np.float32) / np.float32(white)
-        notes.append(f"integers became floats, {white:g} is 1")
+        note(f"integers became floats, {white:g} is 1")
     deep = pixels[..., None] if pixels.ndim == 2 else pixels
     if target == "HDR" and deep.shape[2] in (2, 4):
         deep = deep[..., :-1]
-        notes.append("Radiance HDR has no alpha: it is left out")
+        note("Radiance HDR has no alpha: it is left out")
     if target == "HDR" and deep.shape[2] == 1:
         deep = np.repeat(deep, 3, axis=2)
-        notes.append("Radiance HDR has no grey: it became RGB")
+        note("Radiance HDR has no grey: it became RGB")
     kind = "half" if deep.dtype == np.float16 else "float"
     spec = oiio.ImageSpec(deep.shape[1], deep.shape[0], deep.shape[2], kind)
     if same and source is not None and not strip:
@@ -386,6 +398,6 @@ def _encode_light(file: ImageFile, target: str, notes: list[str], strip: bool) -
         lossy = str(source.get_string_attribute("compression"))
         if lossy.startswith(("dwa", "b44", "pxr24")):  # known values would change
             spec["compression"] = "zip"
-            notes.append(f"compressed without loss (zip) instead of {lossy.partition(':')[0]}")
+            note(f"compressed without loss (zip) instead of {lossy.partition(':')[0]}")
     spec.channelnames = {1: ("Y",), 2: ("Y", "A"), 3: tuple("RGB"), 4: tuple("RGBA")}[deep.shape[2]]
     return _write_by_oiio(deep, spec, f".{target.lower()}")

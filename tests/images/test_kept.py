@@ -308,7 +308,7 @@ def test_deep_files_keep_their_metadata(tmp_path: Path, suffix: str) -> None:
 
         carrier = io.BytesIO()
         Image.new("RGB", (1, 1)).save(carrier, "PNG", icc_profile=SRGB, dpi=(300, 300))
-        data = png_with_chunks_of((tmp_path / "a.png").read_bytes(), carrier.getvalue(), [], strip=False)
+        data = png_with_chunks_of((tmp_path / "a.png").read_bytes(), carrier.getvalue(), strip=False)
         (tmp_path / "a.png").write_bytes(data)
     else:
         options = {
@@ -396,8 +396,8 @@ def test_reduced_copies_and_layers_are_left_out(tmp_path: Path) -> None:
         )
         tiff.write(scene(30, 45), photometric="rgb", subfiletype=1)
         tiff.write(scene(15, 22), photometric="rgb", subfiletype=1)
-    (note,) = fill_file(tmp_path / "a.tif", tmp_path / "b.tif")
-    assert "reduced copies" in note and "Photoshop layers" in note
+    notes = fill_file(tmp_path / "a.tif", tmp_path / "b.tif")
+    assert len(notes) == 2 and "reduced copies" in notes[0] and "Photoshop layers" in notes[1]
     with opened(tmp_path / "b.tif") as image:
         assert image.n_frames == 1
     assert b"layers" not in (tmp_path / "b.tif").read_bytes()
@@ -421,7 +421,7 @@ def test_the_mask_is_upright_and_the_file_is_not_turned(
         write_deep(source, scene().astype(np.uint16) * 257)
         carrier = io.BytesIO()
         Image.new("RGB", (1, 1)).save(carrier, "PNG", exif=b"Exif\0\0" + exif_of_orientation(orientation))
-        source.write_bytes(png_with_chunks_of(source.read_bytes(), carrier.getvalue(), [], strip=False))
+        source.write_bytes(png_with_chunks_of(source.read_bytes(), carrier.getvalue(), strip=False))
     else:
         Image.fromarray(scene()).save(source, exif=exif, **({"quality": 95} if suffix == ".jpg" else {}))
     before = np.asarray(read_image(source)).astype(int)
