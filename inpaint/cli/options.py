@@ -47,16 +47,11 @@ device_option = click.option(
     help="auto, cpu, cuda, cuda:N or mps; auto takes CUDA, then MPS, then the CPU.",
 )
 accept_licence_option = click.option(
-    "--accept-licence",
-    is_flag=True,
-    help="Accept a non-commercial licence of weights without being asked.",
+    "--accept-licence", is_flag=True, help="Accept a non-commercial licence of weights without being asked."
 )
 inpainting_options = stack(
     click.option(
-        "--model",
-        default="acr-small",
-        show_default=True,
-        help="A name from `inpaint models`, fetched if need be, or the path of a checkpoint.",
+        "--model", default="acr-small", help="A name from `inpaint models`, or the path of a checkpoint."
     ),
     accept_licence_option,
     device_option,
@@ -71,7 +66,6 @@ inpainting_options = stack(
     click.option(
         "--harmonise/--no-harmonise",
         default=True,
-        show_default=True,
         help="Match colour at the rim and grain to the surroundings.",
     ),
     click.option("--strict", is_flag=True, help="An implausible mask is an error, not a warning."),
@@ -79,7 +73,6 @@ inpainting_options = stack(
         "--precision",
         type=click.Choice(["float32", "bfloat16", "auto"]),
         default="float32",
-        show_default=True,
         help="What the network computes in; auto takes bfloat16 where this machine is faster with it.",
     ),
     click.option(
@@ -90,9 +83,7 @@ inpainting_options = stack(
         "quality, and every block that the fill does not touch.",
     ),
     click.option(
-        "--strip-metadata",
-        is_flag=True,
-        help="Leave out EXIF, XMP, text and comments; colours, resolution and orientation stay.",
+        "--strip-metadata", is_flag=True, help="Leave out EXIF, XMP and text, but not colours or orientation."
     ),
 )
 

@@ -21,25 +21,17 @@ from inpaint.cli.options import MASK_ADVICE, PATH, check_output, inpainting_opti
     "--output",
     type=PATH,
     required=True,
-    help="Image to write; its suffix decides the format (.png and .tif keep known pixels exactly).",
+    help="Image to write; .png and .tif keep known pixels exactly.",
 )
 @inpainting_options
 @click.option(
-    "--refine",
-    is_flag=True,
-    help="Refine large holes from coarse to fine; smoother structure, about 40 times slower.",
+    "--refine", is_flag=True, help="Refine large holes from coarse to fine; smoother, about 40 times slower."
 )
 @click.option(
-    "--save-mask",
-    type=PATH,
-    metavar="FILE",
-    help="Also write what was filled as a mask, white = hole: the soft rim and the dilation included.",
+    "--save-mask", type=PATH, metavar="FILE", help="Also write what was filled as a mask, white = hole."
 )
 @click.option(
-    "--save-prior",
-    type=PATH,
-    metavar="DIR",
-    help="Also write what the prior reconstructs and where it attends, as images in this folder.",
+    "--save-prior", type=PATH, metavar="DIR", help="Also write the prior's reconstruction and attention."
 )
 def run(
     image: Path,

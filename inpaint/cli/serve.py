@@ -13,36 +13,25 @@ from inpaint.errors import InpaintError
 
 @click.command(short_help="Open the web page on this machine.")
 @click.option(
-    "--host",
-    default="127.0.0.1",
-    show_default=True,
-    help="Address to listen on; 0.0.0.0 lets other machines in: then think of --login.",
+    "--host", default="127.0.0.1", help="Address to listen on; 0.0.0.0 lets other machines in: use --login."
 )
-@click.option(
-    "--port", type=click.IntRange(0, 65535), default=7860, show_default=True, help="0 takes a free one."
-)
+@click.option("--port", type=click.IntRange(0, 65535), default=7860, help="0 takes a free one.")
 @device_option
 @click.option(
     "--login",
     metavar="NAME:PASSWORD",
     envvar="INPAINT_LOGIN",
-    help="Ask visitors for these; or set INPAINT_LOGIN.",
+    help="Ask visitors for these (or INPAINT_LOGIN).",
 )
-@click.option("--max-mb", type=click.IntRange(min=1), default=200, show_default=True, help="Largest upload.")
-@click.option(
-    "--max-megapixels", type=click.IntRange(min=1), default=100, show_default=True, help="Largest photo."
-)
+@click.option("--max-mb", type=click.IntRange(min=1), default=200, help="Largest upload.")
+@click.option("--max-megapixels", type=click.IntRange(min=1), default=100, help="Largest photo.")
 @click.option(
     *("--allow-host", "hosts"),
     metavar="NAME",
     multiple=True,
     help="Name under which visitors reach this server; IP addresses and localhost always work.",
 )
-@click.option(
-    "--allow-downloads",
-    is_flag=True,
-    help="Let visitors fetch published models that are not here, by a click.",
-)
+@click.option("--allow-downloads", is_flag=True, help="Let visitors fetch published models by a click.")
 @click.option("--open", "open_browser", is_flag=True, help="Show the page in the browser at once.")
 def serve(login: str | None, max_mb: int, max_megapixels: int, open_browser: bool, **options: Any) -> None:
     """Open a web page on which photos can be painted over and filled.
