@@ -28,7 +28,7 @@ _collected: contextvars.ContextVar[list[str] | None] = contextvars.ContextVar("n
 
 
 def note(line: str, warning: type[Warning] | None = None) -> None:
-    """Say in a line, what is not kept or is doubtful: to the collector of this thread, or as a warning."""
+    """Tell in a line what is not kept or is doubtful: to :func:`collect_notes`, or as a Python warning."""
     if (notes := _collected.get()) is None:
         warnings.warn(line, warning, stacklevel=3)
     elif (told := f"warning: {line}" if warning else line) not in notes:

@@ -15,7 +15,7 @@ from PIL import Image
 from torch import Tensor, nn
 
 from inpaint.checkpoint import save_checkpoint
-from inpaint.errors import CheckpointError, ImageError, InpaintError, MaskError
+from inpaint.errors import CheckpointError, ImageError, InpaintError, MaskError, MaskWarning, collect_notes
 from inpaint.models.inpainter import Inpainter
 from inpaint.models.presets import build_inpainter, build_mae
 from inpaint.pipeline import InpaintPipeline, read_hole
@@ -66,6 +66,18 @@ def mask_of(height: int, width: int, *holes: tuple[int, int, int, int]) -> Image
     for top, left, bottom, right in holes:
         mask[top:bottom, left:right] = 255
     return Image.fromarray(mask)
+
+
+def test_a_doubtful_mask_is_a_warning_a_note_or_an_error_with_the_callers_advice() -> None:
+    pipeline = InpaintPipeline(Painter(), device="cpu")  # type: ignore[arg-type]
+    image, mask = picture("RGB", 40, 50), mask_of(40, 50, (0, 0, 40, 45))
+    with pytest.warns(MaskWarning, match="90% of all pixels as holes.*; white must be the hole"):
+        pipeline(image, mask)
+    with collect_notes(notes := []):
+        pipeline(image, mask, mask_advice="turn it round")
+    assert len(notes) == 1 and notes[0].startswith("warning: ") and notes[0].endswith("; turn it round")
+    with pytest.raises(MaskError, match="; turn it round"):
+        pipeline(image, mask, strict=True, mask_advice="turn it round")
 
 
 @pytest.mark.parametrize(
