@@ -6,6 +6,7 @@ import csv
 import subprocess
 import sys
 from collections.abc import Callable
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +18,7 @@ from click.testing import CliRunner, Result
 from PIL import Image
 
 import inpaint
+from inpaint.batch import BatchReport, FileResult, Job
 from inpaint.checkpoint import save_checkpoint
 from inpaint.cli import COMMANDS, main
 from inpaint.cli.options import MASK_ADVICE
@@ -475,6 +477,34 @@ def test_every_setting_of_run_reaches_the_pipeline(
         "refine": True,
         "mask_advice": MASK_ADVICE,
     }
+
+
+def test_watching_takes_every_version_of_a_file_once_and_whole(
+    desk: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    command = import_module("inpaint.cli.batch")
+    looks, seen = iter(range(8)), []
+
+    def sleep(_: float) -> None:
+        look = next(looks)
+        if look in (2, 3, 5):  # a new file, written in two pieces; later another version of it
+            with Path("folder", "new.png").open("ab") as file:
+                file.write(b"piece")
+        if look == 7:
+            raise KeyboardInterrupt
+
+    def plan() -> tuple[list[Job], list[FileResult]]:
+        images = [Path("photo.png"), *sorted(Path("folder").iterdir())]
+        return [Job(image, Path("mask.png"), Path("out") / image.name) for image in images], []
+
+    def run(jobs: list[Job]) -> BatchReport:
+        seen.append([(job.image.name, job.image.stat().st_size) for job in jobs])
+        return BatchReport(tuple(job.result("done") for job in jobs))
+
+    monkeypatch.setattr("time.sleep", sleep)
+    report, problems = command._watch(plan, run)
+    assert seen == [[("photo.png", Path("photo.png").stat().st_size)], [("new.png", 10)], [("new.png", 15)]]
+    assert report.count("done") == 2 and problems == []
 
 
 @pytest.mark.parametrize("command", ["run", "batch"])
