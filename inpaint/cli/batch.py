@@ -182,8 +182,10 @@ def _watch(
     from inpaint.batch import BatchReport
     from inpaint.errors import InpaintError
 
-    report, results = BatchReport(()), dict[Path, FileResult]()
-    tried, before, problems = dict[Path, tuple[int, ...]](), dict[Path, tuple[int, ...]](), []
+    report, problems = BatchReport(()), []
+    results: dict[Path, FileResult] = {}
+    tried: dict[Path, tuple[int, ...]] = {}
+    before: dict[Path, tuple[int, ...]] = {}
     click.echo("waiting for images; Ctrl-C ends", err=True)
     with suppress(KeyboardInterrupt):
         while not report.count("unfinished"):
