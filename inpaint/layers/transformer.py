@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections import OrderedDict
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
@@ -63,19 +65,6 @@ def _attend(query: Tensor, key: Tensor, value: Tensor, allowed: Tensor | None) -
         return logits.softmax(dim=-1) @ value
 
 
-class Mlp(nn.Module):
-    """Two linear layers with an exact GELU between them."""
-
-    def __init__(self, width: int, ratio: float) -> None:
-        super().__init__()
-        self.expand = nn.Linear(width, int(width * ratio))
-        self.contract = nn.Linear(int(width * ratio), width)
-
-    def forward(self, tokens: Tensor) -> Tensor:
-        """Map ``(B, N, D)`` to ``(B, N, D)``."""
-        return self.contract(F.gelu(self.expand(tokens)))
-
-
 class TransformerBlock(nn.Module):
     """``x + attention(norm(x))``, then ``x + mlp(norm(x))``; LayerNorm epsilon 1e-6."""
 
@@ -84,7 +73,8 @@ class TransformerBlock(nn.Module):
         self.norm_attention = nn.LayerNorm(width, eps=1e-6)
         self.attention = Attention(width, heads)
         self.norm_mlp = nn.LayerNorm(width, eps=1e-6)
-        self.mlp = Mlp(width, mlp_ratio)
+        expand, contract = nn.Linear(width, int(width * mlp_ratio)), nn.Linear(int(width * mlp_ratio), width)
+        self.mlp = nn.Sequential(OrderedDict(expand=expand, activation=nn.GELU(), contract=contract))
 
     def forward(
         self, tokens: Tensor, may_attend: Tensor | None = None, score_keys: Tensor | None = None

@@ -26,12 +26,11 @@ class PatchDiscriminator(nn.Module):
 
     def __init__(self, width: int = 64) -> None:
         super().__init__()
-        self.width = width
         channels = [3, *(min(width << level, _MOST_CHANNELS) for level in range(5))]
         strides = [2, 2, 2, 2, 1]
         self.convs = nn.ModuleList(
             nn.Conv2d(before, after, 4, stride=stride, padding=2)
-            for before, after, stride in zip(channels[:-1], channels[1:], strides, strict=True)
+            for (before, after), stride in zip(pairwise(channels), strides, strict=True)
         )
         self.norms = nn.ModuleList(
             nn.Identity() if level == 0 else nn.BatchNorm2d(after) for level, after in enumerate(channels[1:])

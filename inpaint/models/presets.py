@@ -102,21 +102,19 @@ def vary_preset(
     choices["positional_encoding"] = positional_encoding
     choices = {key: choice for key, choice in choices.items() if choice is not None}
     generator, prior = replace(numbers.generator, **choices), numbers.prior
-    if prior is None:
-        wanted = {"prior_features": prior_features, "feature_layer": feature_layer}
-        asked = [key for key, value in wanted.items() if value is not None]
-        asked += ["attention = 'prior'"] * (attention == "prior")
-        if asked:
-            raise ConfigError(f"got {', '.join(asked)} for preset {numbers.name}, which has no prior")
-        return replace(numbers, generator=generator)
-    if feature_layer is not None:
-        layers = "no decoder layers, as a convolutional prior"
-        if isinstance(prior, MaePreset):
-            layers = f"decoder layers 1 to {prior.decoder_depth}"
-        if not (isinstance(prior, MaePreset) and 1 <= feature_layer <= prior.decoder_depth):
-            raise ConfigError(f"got feature_layer {feature_layer}; preset {numbers.name} has {layers}")
-        prior = replace(prior, feature_layer=feature_layer)
     features = numbers.prior_features if prior_features is None else prior_features
+    asked = {"attention": attention == "prior", "prior_features": prior_features is not None}
+    asked["feature_layer"] = feature_layer is not None
+    if prior is None and any(asked.values()):
+        wanted = ", ".join(name for name, is_asked in asked.items() if is_asked)
+        raise ConfigError(f"got {wanted} for preset {numbers.name}, which has no prior")
+    if feature_layer is not None:
+        if not isinstance(prior, MaePreset) or not 1 <= feature_layer <= prior.decoder_depth:
+            layers = f"1 to {prior.decoder_depth}" if isinstance(prior, MaePreset) else "none to choose from"
+            raise ConfigError(
+                f"got feature_layer {feature_layer}; decoder layers of preset {numbers.name}: {layers}"
+            )
+        prior = replace(prior, feature_layer=feature_layer)
     if not features and generator.attention != "prior":
         raise ConfigError(
             f"got attention {generator.attention!r} and no prior features: nothing of the prior of preset "

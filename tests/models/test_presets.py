@@ -161,10 +161,10 @@ def test_a_varied_preset_differs_in_what_was_asked_alone():
 @pytest.mark.parametrize(
     ("preset", "changes", "message"),
     [
-        ("lama-tiny", {"attention": "prior"}, "attention = 'prior' for preset lama-tiny, which has no prior"),
+        ("lama-tiny", {"attention": "prior"}, "attention for preset lama-tiny, which has no prior"),
         ("lama-tiny", {"feature_layer": 1, "prior_features": True}, "prior_features, feature_layer"),
-        ("acr-tiny", {"feature_layer": 3}, "decoder layers 1 to 2"),
-        ("acr-tiny-convnext", {"feature_layer": 1}, "has no decoder layers, as a convolutional prior"),
+        ("acr-tiny", {"feature_layer": 3}, "decoder layers of preset acr-tiny: 1 to 2"),
+        ("acr-tiny-convnext", {"feature_layer": 1}, "acr-tiny-convnext: none"),
         ("acr-tiny", {"prior_features": False, "attention": "none"}, "nothing of the prior"),
     ],
 )
