@@ -233,7 +233,7 @@ def _fill(photo: ThePhoto, asking: Asking, wanted: FillRequest) -> Answer:
 
     def work(job: Job) -> Answer:
         holes = photo.holes(wanted.drawing)
-        return service.fill(photo, holes, wanted.model, wanted.parent, asking.visitor, job)
+        return service.fill(photo, holes, wanted.model, wanted.parent, job)
 
     return asking.start(photo.id, work)
 
@@ -245,8 +245,7 @@ def _fill_all(asking: Asking, wanted: BatchRequest) -> Answer:
     drawn_on = service.workspace.find(wanted.drawn_on)
 
     def work(job: Job) -> Answer:
-        more = {"model": wanted.model, "visitor": asking.visitor, "job": job}
-        return service.fill_all(wanted.photos, wanted.drawing, drawn_on, wanted.placing, **more)
+        return service.fill_all(wanted.photos, wanted.drawing, drawn_on, wanted.placing, wanted.model, job)
 
     return asking.start(f"batch of {drawn_on.id}", work, "batch")
 

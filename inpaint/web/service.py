@@ -43,9 +43,7 @@ class Service:
         self.computing = threading.Lock()
         """Held while a network runs: two at once would each take twice as long, and twice the memory."""
 
-    def fill(
-        self, photo: Photo, holes: Holes, model: str, parent: str | None, visitor: str, job: Job
-    ) -> dict[str, Any]:
+    def fill(self, photo: Photo, holes: Holes, model: str, parent: str | None, job: Job) -> dict[str, Any]:
         """Fill holes of a photo, or of an earlier fill of it; gives what :meth:`Photo.describe_fill` does."""
         mask = masks.mask_image(masks.require_holes(holes))
         job.tell("Loading the model")
@@ -60,19 +58,11 @@ class Service:
             seconds = time.perf_counter() - start
         job.check()
         stored = photo.keep(filled, holes, parent, model, seconds)
-        self.workspace.charge(visitor, (photo.folder / f"{stored.id}.npz").stat().st_size)
+        self.workspace.charge(job.visitor, (photo.folder / f"{stored.id}.npz").stat().st_size)
         return photo.describe_fill(stored)
 
     def fill_all(
-        self,
-        keys: Sequence[str],
-        drawing: Drawing,
-        drawn_on: Photo,
-        placing: Placing,
-        *,
-        model: str,
-        visitor: str,
-        job: Job,
+        self, keys: Sequence[str], drawing: Drawing, drawn_on: Photo, placing: Placing, model: str, job: Job
     ) -> dict[str, Any]:
         """Fill the same place in photos of any size; a photo that cannot be filled costs a line.
 
@@ -86,7 +76,7 @@ class Service:
             try:
                 photo = self.workspace.find(key)
                 placed = masks.grow(masks.place(holes, photo.height, photo.width, placing), drawing.grow)
-                results[key] = {"fill": self.fill(photo, placed, model, None, visitor, Job(key, visitor))}
+                results[key] = {"fill": self.fill(photo, placed, model, None, Job(key, job.visitor))}
             except InpaintError as error:
                 job.check()
                 results[key] = {"error": str(error)}

@@ -40,7 +40,7 @@ def opened(service: Service, path: Path) -> Photo:
 def fill(
     service: Service, photo: Photo, holes: np.ndarray, model: str = TELEA, parent: str | None = None
 ) -> str:
-    return service.fill(photo, holes, model, parent, "me", Job(photo.id, "me"))["id"]
+    return service.fill(photo, holes, model, parent, Job(photo.id, "me"))["id"]
 
 
 @pytest.mark.parametrize("model", ["acr-small", TELEA])
@@ -76,7 +76,7 @@ def test_a_patch_lies_where_it_was_filled(service: Service, tmp_path: Path) -> N
     photo = opened(service, path)
     holes = np.zeros((1500, 3000), bool)
     holes[700:900, 1000:1400] = True
-    described = service.fill(photo, holes, TELEA, None, "me", Job("a", "me"))
+    described = service.fill(photo, holes, TELEA, None, Job("a", "me"))
     patch, box = described["patch"], described["box"]
     scale = 3000 / 2048
     for side, start in (("x", "left"), ("y", "top")):
@@ -128,7 +128,7 @@ def test_a_doubtful_mask_is_told(service: Service, tmp_path: Path) -> None:
     assert "the mask looks like the photo itself" in photo.add_mask(tmp_path / "a.png")["warning"]
     job, holes = Job(photo.id, "me"), np.ones((photo.height, photo.width), bool)
     holes[: photo.height // 10] = False
-    service.fill(photo, holes, TELEA, None, "me", job)
+    service.fill(photo, holes, TELEA, None, job)
     assert job.warning == (
         "the mask marks 90% of all pixels as holes, so nearly everything is replaced; if its white is what "
         "should stay, invert it"
@@ -143,7 +143,7 @@ def test_a_fill_tells_how_far_it_is_and_stops_within_a_network(service: Service,
 
     photo, holes, told = opened(service, photo_file), a_hole(), []
     holes[3:6, 3:6] = holes[80:82, 5:9] = True
-    service.fill(photo, holes, "lama-small", None, "me", Told(photo.id, "me"))
+    service.fill(photo, holes, "lama-small", None, Told(photo.id, "me"))
     shares = [share for share in told if share is not None]
     assert len(shares) > 1 and shares == sorted(shares) and shares[-1] == 1 and 0 < shares[0] < 0.1
     calls = []
@@ -155,7 +155,7 @@ def test_a_fill_tells_how_far_it_is_and_stops_within_a_network(service: Service,
 
     for module in service.fills.pipeline("lama-small").network.modules():
         module.register_forward_pre_hook(count)
-    more = (photo, holes, "lama-small", None, "me")
+    more = (photo, holes, "lama-small", None)
     job = service.jobs.submit(photo.id, "me", lambda job: service.fill(*more, job))
     assert job.over.wait(60) and job.state == "cancelled" and len(calls) < 30
 
@@ -176,8 +176,7 @@ def test_a_batch_keeps_its_photos_and_tells_of_those_that_fail(
     keys = [*(photo.id for photo in photos), "nobody"]
     stroke = {"kind": "stroke", "points": [(60, 45)], "radius": 12}
     drawing, job = Drawing.model_validate({"operations": [stroke]}), Job("batch", "me")
-    more = {"model": TELEA, "visitor": "me", "job": job}
-    found = service.fill_all(keys, drawing, photos[0], "scale", **more)["results"]
+    found = service.fill_all(keys, drawing, photos[0], "scale", TELEA, job)["results"]
     assert all("fill" in found[photo.id] for photo in photos)
     assert "no longer on the server" in found["nobody"]["error"]
 
