@@ -44,7 +44,7 @@ def read_table(table: Mapping[str, Any], kind: type[Any], folder: Path, prefix: 
 
     Args:
         table: keys and values.
-        kind: a dataclass whose fields are text, numbers, booleans, paths, literals, tuples and mappings of
+        kind: a dataclass whose fields are strings, numbers, booleans, paths, literals, tuples and mappings of
             those, `X | None`, dataclasses, or one of several dataclasses, told apart by their keys.
         folder: what relative paths refer to.
         prefix: of the keys in messages, for tables inside tables.
@@ -101,7 +101,7 @@ def _read_value(value: Any, hint: Any, limits: Mapping[str, Any], folder: Path, 
 
 
 def _within(value: Any, limits: Mapping[str, Any]) -> bool:
-    """Whether a number is finite and inside its limits, as a text always is."""
+    """Whether a number is finite and inside its limits, as a string always is."""
     if isinstance(value, str):
         return True
     return math.isfinite(value) and limits.get("low", value) <= value <= limits.get("high", value)
@@ -145,7 +145,7 @@ def describe_type(hint: Any, limits: Mapping[str, Any]) -> str:
         return f"a list, each {item}" if kinds[-1] is Ellipsis else f"a list of {len(kinds)}, each {item}"
     if dataclasses.is_dataclass(hint) or get_origin(hint) is Mapping:
         return "a table"
-    words = {str: "a text", Path: "a path", int: "a whole number", float: "a number", bool: "true or false"}
+    words = {str: "a string", Path: "a path", int: "a whole number", float: "a number", bool: "true or false"}
     text = words.get(hint, str(hint))
     if "low" in limits and "high" in limits:
         return f"{text} from {limits['low']:g} to {limits['high']:g}"

@@ -74,8 +74,8 @@ def test_paths_refer_to_the_folder_and_to_variables(monkeypatch: pytest.MonkeyPa
 @pytest.mark.parametrize(
     ("table", "message"),
     [
-        ({}, "name is missing, expected a text"),
-        ({"name": ""}, "name is '', expected a text"),
+        ({}, "name is missing, expected a string"),
+        ({"name": ""}, "name is '', expected a string"),
         ({"name": "a", "colours": "red"}, "unknown key colours; did you mean colour?"),
         ({"name": "a", "colour": "green"}, "colour is 'green', expected one of 'red', 'blue'"),
         ({"name": "a", "shape": {"side": 0}}, "shape.side is 0, expected a whole number of at least 1"),
