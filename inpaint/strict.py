@@ -13,12 +13,14 @@ import math
 import os
 import re
 import types
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import field
 from pathlib import Path
 from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
 
 from inpaint.errors import ConfigError
+
+OnOldName = Callable[[str, str], None]
 
 
 def at_least(low: float, *, formerly: str = "", **more: Any) -> Any:
@@ -39,7 +41,13 @@ def formerly(old: str, **more: Any) -> Any:
 _type_hints = functools.cache(get_type_hints)
 
 
-def read_table(table: Mapping[str, Any], kind: type[Any], folder: Path, prefix: str = "") -> Any:
+def read_table(
+    table: Mapping[str, Any],
+    kind: type[Any],
+    folder: Path,
+    prefix: str = "",
+    on_old_name: OnOldName = lambda old, new: None,
+) -> Any:
     """Check a table and make the dataclass `kind` of it.
 
     Args:
@@ -48,6 +56,7 @@ def read_table(table: Mapping[str, Any], kind: type[Any], folder: Path, prefix: 
             those, `X | None`, dataclasses, or one of several dataclasses, told apart by their keys.
         folder: what relative paths refer to.
         prefix: of the keys in messages, for tables inside tables.
+        on_old_name: called with old and new name of each key that is called otherwise now.
 
     Raises:
         ConfigError: a key is unknown or missing, or a value is impossible.
@@ -59,6 +68,7 @@ def read_table(table: Mapping[str, Any], kind: type[Any], folder: Path, prefix: 
         old = item.metadata.get("formerly")
         if old in table and name not in table:
             table[name] = table.pop(old)
+            on_old_name(prefix + old, prefix + name)
     for key in sorted(table.keys() - fields.keys()):
         close = [name for name, item in fields.items() if item.metadata.get("formerly") == key]
         close += difflib.get_close_matches(key, fields, n=1)
@@ -66,14 +76,20 @@ def read_table(table: Mapping[str, Any], kind: type[Any], folder: Path, prefix: 
         raise ConfigError(f"unknown key {prefix}{key}; {advice}")
     for name, item in fields.items():
         if name in table:
-            table[name] = _read_value(table[name], hints[name], item.metadata, folder, prefix + name)
+            key, limits = prefix + name, item.metadata
+            table[name] = _read_value(table[name], hints[name], limits, folder, key, on_old_name)
         elif item.default is dataclasses.MISSING and item.default_factory is dataclasses.MISSING:
             expected = describe_type(hints[name], item.metadata)
             raise ConfigError(f"{prefix}{name} is missing, expected {expected}")
     return kind(**table)
 
 
-def _read_value(value: Any, hint: Any, limits: Mapping[str, Any], folder: Path, key: str) -> Any:
+def _read_value(
+    value: Any, hint: Any, limits: Mapping[str, Any], folder: Path, key: str, on_old_name: OnOldName
+) -> Any:
+    def read(part: Any, hint: Any, key: str) -> Any:
+        return _read_value(part, hint, limits, folder, key, on_old_name)
+
     if get_origin(hint) in (Union, types.UnionType):
         options = [option for option in get_args(hint) if option is not type(None)]
         if value is None and len(options) < len(get_args(hint)):  # JSON has null; in TOML a key is left out
@@ -81,16 +97,16 @@ def _read_value(value: Any, hint: Any, limits: Mapping[str, Any], folder: Path, 
         hint = options[0] if len(options) == 1 else _choose(value, options, key)
     origin, kinds = get_origin(hint), get_args(hint)
     if dataclasses.is_dataclass(hint) and isinstance(value, Mapping):
-        return read_table(value, hint, folder, f"{key}.")  # type: ignore[arg-type]
+        return read_table(value, hint, folder, f"{key}.", on_old_name)  # type: ignore[arg-type]
     if origin is Literal and value in kinds:
         return value
     if origin is Mapping and isinstance(value, Mapping):
-        return {k: _read_value(v, kinds[1], limits, folder, f"{key}.{k}") for k, v in value.items()}
+        return {k: read(v, kinds[1], f"{key}.{k}") for k, v in value.items()}
     if origin is tuple:
         if hint == tuple[Path, ...] and isinstance(value, str):
             value = [value]  # one source needs no brackets
         if isinstance(value, list | tuple) and (kinds[-1] is Ellipsis or len(value) == len(kinds)):
-            return tuple(_read_value(v, kinds[0], limits, folder, f"{key}[{i}]") for i, v in enumerate(value))
+            return tuple(read(v, kinds[0], f"{key}[{i}]") for i, v in enumerate(value))
     if hint is Path and isinstance(value, str) and value:
         return folder / Path(_expand(value, key)).expanduser()
     if hint is float and type(value) is int:

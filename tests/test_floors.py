@@ -23,7 +23,6 @@ FLOORS = {
     "inpaint.images": 1,
     "inpaint.mask": 1,
     "inpaint.metrics": 1,
-    "inpaint.published_metrics": 1,
     "inpaint.random_masks": 1,
     "inpaint.tokens": 1,
     "inpaint.features": 2,
@@ -75,7 +74,6 @@ ALLOWED = {
     ("inpaint.strict", "inpaint.errors"),
     ("inpaint.convert", "inpaint.checkpoint"),  # a converted file is a checkpoint of ours
     ("inpaint.weights", "inpaint.convert"),  # what is fetched is converted
-    ("inpaint.published_metrics", "inpaint.metrics"),  # variants of one formula
     ("inpaint.__main__", "inpaint.cli"),  # `python -m inpaint` is the command `inpaint`
     ("eval.commands", "inpaint.cli"),  # every command has the same --device
     ("app", "inpaint.cli"),  # `python app.py` is `inpaint serve`

@@ -10,8 +10,7 @@ import torch
 import torch.nn.functional as F
 
 from inpaint.errors import ShapeError
-from inpaint.metrics import psnr_db, ssim
-from inpaint.published_metrics import lama_ssim, mae_far_psnr_db, mae_far_ssim
+from inpaint.metrics import lama_ssim, mae_far_psnr_db, mae_far_ssim, psnr_db, ssim
 
 PAIR = Path(__file__).parent / "goldens" / "metrics_pair.npz"
 

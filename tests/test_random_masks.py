@@ -15,18 +15,17 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from benchmarks.masks import main as benchmark
-from inpaint import random_masks
 from inpaint.errors import ConfigError, DataError, ShapeError
 from inpaint.random_masks import (
     MASK_KINDS,
     ObjectShapes,
+    default_limit,
     draw_candidates,
     drawing,
     make_masks,
     read_shapes,
 )
 from inpaint.random_masks.drawing import draw_objects, stamp
-from inpaint.random_masks.recipes import default_limit
 
 
 def seeded(seed: int = 0) -> torch.Generator:
@@ -139,8 +138,8 @@ def test_the_mixture_has_its_shares(monkeypatch: pytest.MonkeyPatch, shapes: Obj
     def mark_objects(canvas: np.ndarray, masks: torch.Tensor, *_: object) -> None:
         canvas[masks, 0, 1] = 1
 
-    monkeypatch.setattr(random_masks, "draw_lines", mark_lines)
-    monkeypatch.setattr(random_masks, "draw_objects", mark_objects)
+    monkeypatch.setattr(drawing, "draw_lines", mark_lines)
+    monkeypatch.setattr(drawing, "draw_objects", mark_objects)
     marks = make_masks("mixed", 4000, 1, 3, seeded(), shapes=shapes)[:, 0, 0].bool()
     irregular, object_shaped = marks[:, 0], marks[:, 1]
     share = {

@@ -24,7 +24,7 @@ from eval.measures.distribution import discernibility_shares, frechet_shares, pa
 from eval.measures.networks import NETWORKS, find_file, load_network, why_absent
 from eval.measures.statistics import bootstrap_interval
 from eval.results import Column, Value
-from inpaint import metrics, published_metrics
+from inpaint import metrics
 from inpaint.errors import InpaintError
 from inpaint.features.frozen import FrozenNetwork
 from inpaint.features.perceptual import SqueezeNetFeatures
@@ -34,10 +34,10 @@ SVM_COLUMNS = frozenset({"p_ids", "u_ids"})  # measured on the features of the c
 Family = Literal["pixels", "lpips", "fid", "look-alikes"]  # in the order of the columns
 FORMULAS: Mapping[str, Callable[[Tensor, Tensor, Tensor], Tensor]] = {
     "psnr": lambda composite, target, mask: metrics.psnr_db(composite, target),
-    "psnr-mae-far": lambda composite, target, mask: published_metrics.mae_far_psnr_db(composite, target),
+    "psnr-mae-far": lambda composite, target, mask: metrics.mae_far_psnr_db(composite, target),
     "ssim": lambda composite, target, mask: metrics.ssim(composite, target),
-    "ssim-mae-far": lambda composite, target, mask: published_metrics.mae_far_ssim(composite, target),
-    "ssim-lama": lambda composite, target, mask: published_metrics.lama_ssim(composite, target),
+    "ssim-mae-far": lambda composite, target, mask: metrics.mae_far_ssim(composite, target),
+    "ssim-lama": lambda composite, target, mask: metrics.lama_ssim(composite, target),
     "l1": lambda composite, target, mask: metrics.l1(composite, target),
     "hole_psnr": metrics.hole_psnr_db,
     "hole_l1": metrics.hole_l1,

@@ -6,76 +6,50 @@ import dataclasses
 import inspect
 import json
 import re
+from collections.abc import Iterator
 from typing import Any, get_type_hints
 
 from inpaint.data.config import Augment, DataConfig
 from inpaint.strict import describe_type
-from inpaint.train.config import (
-    AcrRunConfig,
-    FcmaeRunConfig,
-    LossWeights,
-    MaeRunConfig,
-    RunConfig,
-    Variant,
-    plain_value,
-)
+from inpaint.train.config import AcrRunConfig, FcmaeRunConfig, LossWeights, MaeRunConfig, RunConfig, Variant
 
 _HEADER = """# Config keys
 
-Every key of the TOML files that `inpaint train` reads. A key without a default must be given, by the file
-itself or by its `base`. Paths are relative to the file and may contain environment variables as `${DATA}`.
+Every key of the TOML files that `inpaint train` reads; [DATA.md](DATA.md) says more about those of the data.
+A key without a default must be given, by the file itself or by its `base`. Paths are relative to the file and
+may contain environment variables as `${DATA}`.
 This page is generated: `inpaint train --keys > docs/CONFIG.md`.
 """
-_SECTIONS: tuple[tuple[str, type[Any], str], ...] = (
-    ("Every run", RunConfig, "All kinds have these keys, and those of the data."),
-    ("Data", DataConfig, "See [DATA.md](DATA.md)."),
-    ("`[augment]`", Augment, "A table of the data."),
-    ('`kind = "mae"`', MaeRunConfig, "Pre-training of a prior made of transformer blocks."),
-    (
-        '`kind = "fcmae"`',
-        FcmaeRunConfig,
-        "Pre-training of a convolutional prior: the keys of `mae`, and these.",
-    ),
-    ('`kind = "acr"`', AcrRunConfig, "Training of an inpainter."),
-    ("`[weights]`", LossWeights, "A table of `acr`: weights of the losses; 0 leaves a loss out."),
-    (
-        "`[variant]`",
-        Variant,
-        "A table of `acr`: changes to the preset; without a key the preset's choice holds.",
-    ),
-)
+_TABLE_HEAD = ("| key | type | default | meaning |", "| --- | --- | --- | --- |")
+_SECTIONS: dict[str, type[Any]] = {
+    "Every run": RunConfig,
+    "Data": DataConfig,
+    "`[augment]`": Augment,
+    '`kind = "mae"`': MaeRunConfig,
+    '`kind = "fcmae"`': FcmaeRunConfig,
+    '`kind = "acr"`': AcrRunConfig,
+    "`[weights]`": LossWeights,
+    "`[variant]`": Variant,
+}
 
 
 def config_reference() -> str:
     """All keys with type, default and meaning, as Markdown."""
-    parts = [_HEADER]
-    for title, kind, about in _SECTIONS:
-        rows = [f"| `{name}` | {type_} | {default} | {text} |" for name, type_, default, text in _rows(kind)]
-        table = ["| key | type | default | meaning |", "| --- | --- | --- | --- |", *rows]
-        parts.append("\n".join([f"## {title}", "", about, "", *table]) + "\n")
-    return "\n".join(parts)
+    page = [_HEADER]
+    for title, kind in _SECTIONS.items():
+        about, _, meanings = (inspect.getdoc(kind) or "").partition("\n\nAttributes:\n")
+        page += [f"## {title}", "", " ".join(about.split()), "", *_TABLE_HEAD, *_rows(kind, meanings), ""]
+    return "\n".join(page)
 
 
-def _rows(kind: type[Any]) -> list[tuple[str, str, str, str]]:
-    """Name, type, default and meaning of the keys that a class adds to those of its bases, or changes."""
-    hints, meanings = get_type_hints(kind), _meanings(kind)
-    rows = []
-    for item in dataclasses.fields(kind):
-        if item.name not in meanings:
-            continue
-        default = "required"
-        if dataclasses.is_dataclass(hints[item.name]):
+def _rows(kind: type[Any], meanings: str) -> Iterator[str]:
+    """The keys that a class adds to those of its bases, or changes: those its docstring says something of."""
+    hints, fields = get_type_hints(kind), {item.name: item for item in dataclasses.fields(kind)}
+    for name, meaning in re.findall(r"^    (\w+): (.*(?:\n        .*)*)", meanings, flags=re.MULTILINE):
+        item, default = fields[name], "required"
+        if dataclasses.is_dataclass(hints[name]):
             default = "see below"
-        elif item.default is not dataclasses.MISSING:
-            value = plain_value(item.default)
-            default = "-" if value in (None, []) else f"`{json.dumps(value)}`"  # TOML writes these alike
-        rows.append((item.name, describe_type(hints[item.name], item.metadata), default, meanings[item.name]))
-    return rows
-
-
-def _meanings(kind: type[Any]) -> dict[str, str]:
-    """What the docstring of a class says of its own attributes."""
-    text = inspect.getdoc(kind) or ""
-    _, _, attributes = text.partition("Attributes:\n")
-    found = re.findall(r"^    (\w+): (.*(?:\n        .*)*)", attributes, flags=re.MULTILINE)
-    return {name: " ".join(meaning.split()).rstrip(".") for name, meaning in found}
+        elif item.default is not dataclasses.MISSING:  # TOML writes values as JSON does
+            default = "-" if item.default in (None, ()) else f"`{json.dumps(item.default)}`"
+        type_, text = describe_type(hints[name], item.metadata), " ".join(meaning.split()).rstrip(".")
+        yield f"| `{name}` | {type_} | {default} | {text} |"

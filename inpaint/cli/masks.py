@@ -89,16 +89,21 @@ def masks(
     """  # noqa: D301
     from inpaint.mask_sets import BINS, verify
 
-    if check:
-        _tell(out, verify(out))
-        return
     if bins and hole_ratio:
         raise click.UsageError("got --bins and --hole-ratio, expected one of them")
     if like and (count or size):
         raise click.UsageError("got --like beside --count or --size, which it takes from the images")
-    names = _names_like(like) if like else [(f"{n:05d}", size or (256, 256)) for n in range(count or 1000)]
-    ranges = BINS if bins else (hole_ratio,) if hole_ratio else ()
-    _tell(out, _make(out, names=names, hole_ratios=ranges, **how))
+    if check:
+        manifest = verify(out)
+    else:
+        height_width = size or (256, 256)
+        names = _names_like(like) if like else [(f"{n:05d}", height_width) for n in range(count or 1000)]
+        ranges = BINS if bins else (hole_ratio,) if hole_ratio else ()
+        manifest = _make(out, names=names, hole_ratios=ranges, **how)
+    click.echo(
+        f"{click.format_filename(out)}: {len(manifest.masks)} {manifest.kind} masks, "
+        f"mean hole ratio {100 * manifest.mean_hole_ratio:.1f} %, hash {manifest.hash}"
+    )
 
 
 def _make(out: Path, kind: str, names: Sequence[Any], shapes: Path | None, **options: Any) -> Manifest:
@@ -120,22 +125,14 @@ def _make(out: Path, kind: str, names: Sequence[Any], shapes: Path | None, **opt
 
 def _names_like(folder: Path) -> list[tuple[str, tuple[int, int]]]:
     """Stem and (height, width) of every image in a folder."""
-    from inpaint.batch import READABLE_SUFFIXES
+    from inpaint.batch.pairing import READABLE_SUFFIXES, find_images
     from inpaint.errors import DataError
     from inpaint.images import read_image
 
     if not folder.is_dir():
         raise DataError(f"no folder of images at {str(folder)!r}; check the path")
-    files = [file for file in sorted(folder.iterdir()) if file.suffix.lower() in READABLE_SUFFIXES]
-    read = [(file.stem, read_image(file)) for file in files if not file.name.startswith(".")]
-    images = [(stem, (image.height, image.width)) for stem, image in read]
-    if not images:
+    images = ((file.stem, read_image(file)) for file in find_images(folder)[0])
+    names = [(stem, (image.height, image.width)) for stem, image in images]
+    if not names:
         raise DataError(f"no images in {folder}, expected {' '.join(READABLE_SUFFIXES)}: check the folder")
-    return images
-
-
-def _tell(out: Path, manifest: Manifest) -> None:
-    click.echo(
-        f"{click.format_filename(out)}: {len(manifest.masks)} {manifest.kind} masks, "
-        f"mean hole ratio {100 * manifest.mean_hole_ratio:.1f} %, hash {manifest.hash}"
-    )
+    return names

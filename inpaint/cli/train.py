@@ -6,112 +6,36 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
-from inpaint.cli.options import DEVICE, PATH, progress_bar, stack
+from inpaint.cli.options import DEVICE, PATH, progress_bar
 
 if TYPE_CHECKING:
     from inpaint.train.config import Kind, RunConfig
     from inpaint.train.distributed import Processes
     from inpaint.train.monitor import Progress
 
-# Seconds between lines where the output is no terminal, such as a log file.
-LINE_EVERY_S = 30.0
+LINE_EVERY_S = 30.0  # where the output is no terminal, such as a log file
 PROBLEMS_SHOWN = 5
+KINDS = ("mae", "fcmae", "acr")
 
 
 class _TrainCommand(click.Command):
-    """``train CONFIG``, beside which ``train average`` and the spellings of older versions are commands."""
+    """``train CONFIG``, beside which ``train average`` is a command."""
 
     def make_context(
         self, info_name: str | None, args: list[str], parent: click.Context | None = None, **extra: Any
     ) -> click.Context:
-        others = {"average": average} | _OLD_SPELLINGS
-        if args and args[0] in others:
-            name, *args = args
-            return others[name].make_context(f"{info_name} {name}", args, parent, **extra)
+        if args and args[0] == "average":
+            return average.make_context(f"{info_name} average", args[1:], parent, **extra)
+        if args and args[0] in KINDS:  # ``train KIND CONFIG``, as before 0.1
+            args = ["--kind", *args]
         return super().make_context(info_name, args, parent, **extra)
-
-
-_training_options = stack(
-    click.argument("config", type=PATH),
-    click.option("--out", type=PATH, metavar="DIR", help="Folder of the run, instead of the config's."),
-    click.option(
-        "--images",
-        type=click.IntRange(1),
-        metavar="N",
-        help="Length of the run and its schedule, instead of the config's; the same again to resume.",
-    ),
-    click.option(
-        "--minutes",
-        type=click.FloatRange(0, min_open=True),
-        metavar="M",
-        help="Time budget: steps are timed first, and length and schedule of the run set to fit.",
-    ),
-    click.option(
-        "--device", type=DEVICE, metavar="DEVICE", help="Where to compute, instead of the config's choice."
-    ),
-    click.option(
-        "--dry-run",
-        is_flag=True,
-        help="Build everything, try a step on random images, print what the run needs, and stop.",
-    ),
-)
-
-
-@click.command(
-    cls=_TrainCommand,
-    short_help="Train a prior or an inpainter from a config file.",
-    epilog="To average the weights of several checkpoints: inpaint train average --help",
-)
-@_training_options
-@click.option(
-    "--keys",
-    is_flag=True,
-    is_eager=True,
-    expose_value=False,
-    callback=lambda ctx, _, wanted: _print_keys(ctx) if wanted else None,
-    help="Print every config key with its type, default and meaning as Markdown, and stop.",
-)
-def train(config: Path, **options: Any) -> None:
-    """Train a prior (kind = "mae" or "fcmae") or an inpainter (kind = "acr") from a TOML file.
-
-    The same command again resumes where the run stopped.
-
-    On several GPUs: accelerate launch -m inpaint train CONFIG
-    """
-    _train(config, None, **options)
-
-
-def _print_keys(context: click.Context) -> None:
-    from inpaint.cli.config_reference import config_reference
-
-    click.echo(config_reference(), nl=False)
-    context.exit()
-
-
-def _old_spelling(kind: Kind) -> click.Command:
-    """The command ``train KIND CONFIG`` of versions before 0.1."""
-
-    @click.command(name=kind, hidden=True)
-    @_training_options
-    def command(config: Path, **options: Any) -> None:
-        """Train from a config; use ``inpaint train CONFIG`` instead."""
-        click.echo(
-            f"inpaint train {kind} CONFIG is deprecated and ends with 0.2; use: inpaint train {config} "
-            f'(with kind = "{kind}" in that file)',
-            err=True,
-        )
-        _train(config, kind, **options)
-
-    return command
-
-
-_OLD_SPELLINGS = {"mae": _old_spelling("mae"), "fcmae": _old_spelling("fcmae"), "acr": _old_spelling("acr")}
 
 
 @click.command()
@@ -128,33 +52,86 @@ def average(checkpoints: tuple[Path, ...], output: Path) -> None:
     click.echo(f"mean of {len(checkpoints)}: {click.format_filename(output)}")
 
 
-def _train(
-    path: Path,
-    kind: Kind | None,
-    *,
+def _print_keys(context: click.Context, _: click.Parameter, wanted: bool) -> None:
+    if wanted:
+        from inpaint.cli.config_reference import config_reference
+
+        click.echo(config_reference(), nl=False)
+        context.exit()
+
+
+@click.command(
+    cls=_TrainCommand,
+    short_help="Train a prior or an inpainter from a config file.",
+    epilog="To average the weights of several checkpoints: inpaint train average --help",
+)
+@click.argument("config", type=PATH)
+@click.option("--out", type=PATH, metavar="DIR", help="Folder of the run, instead of the config's.")
+@click.option(
+    "--images",
+    type=click.IntRange(1),
+    metavar="N",
+    help="Length of the run and its schedule, instead of the config's; the same again to resume.",
+)
+@click.option(
+    "--minutes",
+    type=click.FloatRange(0, min_open=True),
+    metavar="M",
+    help="Time budget: steps are timed first, and length and schedule of the run set to fit.",
+)
+@click.option(
+    "--device", type=DEVICE, metavar="DEVICE", help="Where to compute, instead of the config's choice."
+)
+@click.option(
+    "--dry-run",
+    is_flag=True,
+    help="Build everything, try a step on random images, print what the run needs, and stop.",
+)
+@click.option(
+    "--keys",
+    is_flag=True,
+    is_eager=True,
+    expose_value=False,
+    callback=_print_keys,
+    help="Print every config key with its type, default and meaning as Markdown, and stop.",
+)
+@click.option("--kind", type=click.Choice(KINDS), hidden=True)
+def train(
+    config: Path,
+    out: Path | None,
     images: int | None,
     minutes: float | None,
-    out: Path | None,
     device: str | None,
     dry_run: bool,
+    kind: Kind | None,
 ) -> None:
-    """Do what a command's options say with its config."""
+    """Train a prior (kind = "mae" or "fcmae") or an inpainter (kind = "acr") from a TOML file.
+
+    The same command again resumes where the run stopped.
+
+    On several GPUs: accelerate launch -m inpaint train CONFIG
+    """
+    if kind is not None:
+        click.echo(
+            f"inpaint train {kind} CONFIG is deprecated and ends with 0.2; use: inpaint train {config} "
+            f'(with kind = "{kind}" in that file)',
+            err=True,
+        )
     if images is not None and minutes is not None:
         raise click.UsageError(f"got --images {images} and --minutes {minutes:g}, expected one of them")
     from inpaint.device import choose_device
-    from inpaint.train.config import change_config, read_config
-
-    run = read_config(path, kind, lambda line: click.echo(f"warning: {line}", err=True))
-    where = str(choose_device(device or run.device))
-    run = change_config(run, images=images or run.images, out=out or run.out, device=where)
     from inpaint.train.compute import choose_precision
+    from inpaint.train.config import read_config
     from inpaint.train.distributed import join_processes
 
+    run = read_config(config, kind, lambda line: click.echo(f"warning: {line}", err=True))
+    where = str(choose_device(device or run.device))
+    run = replace(run, images=images or run.images, out=out or run.out, device=where)
     processes = join_processes(run.device, run.threads)
     chosen, reason = choose_precision(run.precision, processes)
     if run.precision == "auto" and processes.is_main:
         click.echo(f"precision {chosen}: {reason}", err=True)
-    run = change_config(run, precision=chosen)
+    run = replace(run, precision=chosen)
     if minutes is not None:
         from inpaint.train.trial import fit_to_time
 
@@ -163,23 +140,18 @@ def _train(
             click.echo(f"{minutes:g} minutes: {run.images:,} images", err=True)
     if dry_run:
         _dry_run(run, processes)
-    else:
-        _fit(run, processes.is_main)
-
-
-def _fit(run: RunConfig, is_main: bool) -> None:
-    """Run the training loop to its end, showing how far it is."""
+        return
     from inpaint.train.fit import fit
     from inpaint.train.monitor import Stopped
 
     try:
-        with _shown_progress(run.name, run.images, is_main) as show:
+        with _shown_progress(run.name, run.images, processes.is_main) as show:
             checkpoint = fit(run, on_progress=show)
     except Stopped as stopped:
-        if is_main:
+        if processes.is_main:
             click.echo(str(stopped), err=True)
         raise SystemExit(stopped.exit_code) from None
-    if is_main:
+    if processes.is_main:
         click.echo(f"trained: {click.format_filename(checkpoint)}")
 
 

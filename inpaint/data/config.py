@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
 
+from inpaint.errors import ConfigError
 from inpaint.strict import at_least, between
 
 Keep = Literal["memory", "disk"]
@@ -110,8 +111,12 @@ class DataConfig:
         """Side of the squares that photos are kept as in memory."""
         return self.photo_size or max(self.size, 256)
 
+    def __post_init__(self) -> None:
+        for fault in self.contradictions():
+            raise ConfigError(fault)
+
     def contradictions(self) -> Iterator[str]:
-        """What one value alone cannot show: a line for each fault."""
+        """What one value alone cannot show, a line for each fault: such a config cannot be made."""
         kind, smallest = self.augment.kind, self.smallest_size
         if not self.photos:
             yield "photos is empty, expected at least one folder, list or shard"

@@ -7,8 +7,8 @@
     objects               one to four object shapes
     mixed                 the training mixture: 40 % strokes, 40 % objects, 20 % both together
 
-The numbers are LaMa's for a short side of 256 or (thin, medium, thick) 512 pixels; at other sizes those of
-256 are scaled.
+The numbers are LaMa's (WACV 2022, its configs of data generation and training) for a short side of 256 or
+(thin, medium, thick) 512 pixels; at other sizes those of 256 are scaled.
 """
 
 from __future__ import annotations
@@ -18,27 +18,42 @@ import torch
 from torch import Generator, Tensor
 
 from inpaint.errors import ConfigError, ShapeError
-from inpaint.random_masks.drawing import Canvas, draw_boxes, draw_lines, draw_objects, draw_recipe
-from inpaint.random_masks.recipes import (
-    DESIGN_SIZE,
-    DRAWING_VERSION,
-    LAMA_KINDS,
-    LAMA_RECIPES,
-    MASK_KINDS,
-    MIXED_SHARES,
-    MIXED_STROKES,
-    TRAIN_BOXES,
-    check_kind,
-    default_limit,
-)
-from inpaint.random_masks.shapes import ObjectShapes, read_shapes
+from inpaint.random_masks import drawing
+from inpaint.random_masks.drawing import BoxRecipe, Canvas, MaskRecipe, StrokeRecipe
+from inpaint.random_masks.shapes import ObjectShapes as ObjectShapes
+from inpaint.random_masks.shapes import read_shapes as read_shapes
 
-__all__ = [
-    "DRAWING_VERSION", "MASK_KINDS", "ObjectShapes",
-    "default_limit", "draw_candidates", "make_masks", "read_shapes",
-]  # fmt: skip
+DRAWING_VERSION = 1
+"""To be raised with every change that makes a seed draw other masks."""
 
+_DESIGN_SIZE = 256  # the short side whose numbers are scaled to other sizes
+_TRAIN_BOXES = BoxRecipe(1, 4, 30, 150, 10)
+_BOX_SHARE = 0.3 / 1.3  # published as weights 1 : 0.3
+_LAMA_RECIPES = {  # by kind and short side
+    "thin": {
+        256: MaskRecipe(StrokeRecipe(4, 50, 10, 40)),
+        512: MaskRecipe(StrokeRecipe(4, 70, 20, 100)),
+    },
+    "medium": {
+        256: MaskRecipe(StrokeRecipe(4, 5, 50, 100), BoxRecipe(1, 5, 10, 50, 0), _BOX_SHARE),
+        512: MaskRecipe(StrokeRecipe(4, 10, 100, 200), BoxRecipe(1, 5, 30, 150, 0), _BOX_SHARE),
+    },
+    "thick": {
+        256: MaskRecipe(StrokeRecipe(1, 5, 100, 200), BoxRecipe(1, 3, 30, 150, 10), _BOX_SHARE),
+        512: MaskRecipe(StrokeRecipe(1, 5, 250, 450), BoxRecipe(1, 4, 30, 300, 10), _BOX_SHARE),
+    },
+    "train": {256: MaskRecipe(StrokeRecipe(1, 5, 100, 200), _TRAIN_BOXES, 0.5)},
+}
+_MIXED_STROKES = [_LAMA_RECIPES[kind][_DESIGN_SIZE].strokes for kind in ("thin", "medium", "thick")]
+MASK_KINDS = (*_LAMA_RECIPES, "boxes", "objects", "mixed")
 _ATTEMPTS = 200
+
+
+def default_limit(kind: str) -> float:
+    """The hole ratio above which a mask of this kind is drawn again. ConfigError for an unknown kind."""
+    if kind not in MASK_KINDS:
+        raise ConfigError(f"got mask kind {kind!r}; expected one of {', '.join(MASK_KINDS)}")
+    return 0.5 if kind in ("thin", "medium", "thick") else 0.75
 
 
 def make_masks(
@@ -95,29 +110,28 @@ def draw_candidates(
     shapes: ObjectShapes | None = None,
 ) -> Canvas:
     """Draw masks ``(count, height, width)`` uint8 as they come, before :func:`make_masks` refuses any."""
-    check_kind(kind)
+    default_limit(kind)  # checks the kind
     if height < 1 or width < 1 or height * width < 2:
         raise ShapeError(f"got masks of {height} x {width}; a hole and a known pixel need at least 2 pixels")
+    if kind == "objects" and shapes is None:
+        raise ConfigError("masks of kind 'objects' need object shapes: name a folder or a zip of them")
     canvas, short_side = np.zeros((count, height, width), np.uint8), min(height, width)
-    masks, scale = torch.arange(count), short_side / DESIGN_SIZE
-    if kind in LAMA_KINDS:
-        # Sides of 256 and (except for train) 512 pixels have numbers of their own.
-        own = LAMA_RECIPES.get(f"{kind}_{short_side}")
-        draw_recipe(canvas, own or LAMA_RECIPES[f"{kind}_256"], generator, 1.0 if own else scale)
-    elif kind == "boxes":
-        draw_boxes(canvas, masks, TRAIN_BOXES, generator, scale)
-    elif kind == "objects":
-        if shapes is None:
-            raise ConfigError("masks of kind 'objects' need object shapes: name a folder or a zip of them")
-        draw_objects(canvas, masks, shapes, generator)
-    else:
-        draw = torch.rand(count, generator=generator)
-        with_lines = (draw < MIXED_SHARES["irregular"]) | (draw >= 1 - MIXED_SHARES["both"])
-        with_objects = masks[draw >= MIXED_SHARES["irregular"]]
-        which = torch.randint(len(MIXED_STROKES), (count,), generator=generator)
-        draw_lines(canvas, masks[with_lines], MIXED_STROKES, which[with_lines], generator, scale)
-        if shapes is None:
-            draw_boxes(canvas, with_objects, TRAIN_BOXES, generator, scale)
+    masks, scale = torch.arange(count), short_side / _DESIGN_SIZE
+    if kind in _LAMA_RECIPES:
+        recipes = _LAMA_RECIPES[kind]
+        if short_side in recipes:
+            drawing.draw_recipe(canvas, recipes[short_side], generator)
         else:
-            draw_objects(canvas, with_objects, shapes, generator)
+            drawing.draw_recipe(canvas, recipes[_DESIGN_SIZE], generator, scale)
+        return canvas
+    with_objects = masks
+    if kind == "mixed":
+        draw = torch.rand(count, generator=generator)
+        with_lines, with_objects = masks[(draw < 0.4) | (draw >= 0.8)], masks[draw >= 0.4]
+        which = torch.randint(len(_MIXED_STROKES), (count,), generator=generator)[with_lines]
+        drawing.draw_lines(canvas, with_lines, _MIXED_STROKES, which, generator, scale)
+    if kind == "boxes" or shapes is None:
+        drawing.draw_boxes(canvas, with_objects, _TRAIN_BOXES, generator, scale)
+    else:
+        drawing.draw_objects(canvas, with_objects, shapes, generator)
     return canvas

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from typing import NamedTuple
 
 import cv2
 import numpy as np
@@ -16,7 +17,6 @@ import torch
 from numpy.typing import NDArray
 from torch import Generator, Tensor
 
-from inpaint.random_masks.recipes import BoxRecipe, MaskRecipe, StrokeRecipe
 from inpaint.random_masks.shapes import SIDE, ObjectShapes
 
 Canvas = NDArray[np.uint8]
@@ -24,8 +24,36 @@ _MAX_SEGMENTS = 5
 _MAX_OBJECTS = 4
 
 
+class StrokeRecipe(NamedTuple):
+    """Numbers of the strokes, in pixels; see :func:`draw_lines`."""
+
+    min_times: int
+    max_times: int
+    max_width: int
+    max_length: int
+    max_angle: int = 4
+
+
+class BoxRecipe(NamedTuple):
+    """Numbers of the boxes, in pixels; see :func:`draw_boxes`."""
+
+    min_times: int
+    max_times: int
+    min_size: int
+    max_size: int
+    margin: int
+
+
+class MaskRecipe(NamedTuple):
+    """A mask consists of boxes with the probability ``box_share``, else of strokes."""
+
+    strokes: StrokeRecipe
+    boxes: BoxRecipe | None = None
+    box_share: float = 0.0
+
+
 def draw_recipe(canvas: Canvas, recipe: MaskRecipe, generator: Generator, scale: float = 1.0) -> None:
-    """LaMa's masks: each consists of boxes with the probability ``box_share``, else of lines."""
+    """Draw LaMa's masks on a whole canvas."""
     masks = torch.arange(len(canvas))
     with_boxes = _uniform((len(canvas),), generator) < recipe.box_share
     which = torch.zeros_like(masks[~with_boxes])

@@ -9,13 +9,14 @@ folder names that one as `base` and says only what differs.
 from __future__ import annotations
 
 import dataclasses
+import json
 import re
 import tomllib
 import warnings
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal, Self, TypeVar, get_type_hints
+from typing import Any, Literal
 
 from inpaint.data.config import DataConfig
 from inpaint.errors import ConfigError
@@ -25,14 +26,11 @@ Kind = Literal["mae", "fcmae", "acr"]
 Precision = Literal["auto", "float32", "bf16"]
 ProjectedNetwork = Literal["mobilenet", "inception"]
 PerceptualNetwork = Literal["squeezenet", "ade20k", "mae"]
-PERCEPTUAL_FILES: dict[PerceptualNetwork, str] = {
+WEIGHTS_FILES = {
     "squeezenet": "SqueezeNet 1.1 as .safetensors with torchvision's key names",
     "ade20k": "encoder_epoch_20.pth of ade20k-resnet50dilated-ppm_deepsup, published by the project "
     "CSAILVision/semantic-segmentation-pytorch",
     "mae": "a checkpoint of kind mae, or a whole inpainter with such a prior",
-}
-
-PROJECTED_FILES: dict[ProjectedNetwork, str] = {
     "mobilenet": "MobileNetV2 as .safetensors with torchvision's key names",
     "inception": "pytorch-fid's Inception, at least up to its 768-channel block",
 }
@@ -40,7 +38,7 @@ PROJECTED_FILES: dict[ProjectedNetwork, str] = {
 
 @dataclass(frozen=True, kw_only=True)
 class RunConfig(DataConfig):
-    """The keys of every training run.
+    """The keys of every training run, of any kind; those of the data come on top.
 
     Attributes:
         kind: what is trained: "mae" or "fcmae", a prior, or "acr", an inpainter.
@@ -105,10 +103,6 @@ class RunConfig(DataConfig):
         """What decides about the memory of a step, in words."""
         return f"batch_size {self.batch_size}, accumulate {self.accumulate}, size {self.size}"
 
-    def with_every_loss(self) -> Self:
-        """The run as it is once every loss has joined."""
-        return self
-
 
 @dataclass(frozen=True, kw_only=True)
 class MaeRunConfig(RunConfig):
@@ -134,7 +128,7 @@ class MaeRunConfig(RunConfig):
 
 @dataclass(frozen=True, kw_only=True)
 class FcmaeRunConfig(MaeRunConfig):
-    """Pre-training of a convolutional prior, ConvNeXt V2's masked autoencoder.
+    """Pre-training of a convolutional prior, ConvNeXt V2's masked autoencoder: the keys of `mae`, and these.
 
     Attributes:
         mask_ratio: fraction of the tokens that is hidden; less than for a transformer as a rule.
@@ -146,7 +140,7 @@ class FcmaeRunConfig(MaeRunConfig):
 
 @dataclass(frozen=True, kw_only=True)
 class LossWeights:
-    """Weights of the losses; 0 leaves a loss out.
+    """Weights of an inpainter's losses; 0 leaves a loss out.
 
     Attributes:
         adversarial: of the patch discriminator; 0 leaves that discriminator out.
@@ -175,7 +169,7 @@ class LossWeights:
 
 @dataclass(frozen=True, kw_only=True)
 class Variant:
-    """Changes to the preset, as in a row of an ablation; a key left out keeps the preset's choice.
+    """Changes to an inpainter's preset, as in a row of an ablation; without a key the preset's choice holds.
 
     Attributes:
         attention: whose scores transfer features between tokens, before and after the residual blocks.
@@ -259,34 +253,25 @@ class AcrRunConfig(RunConfig):
     def contradictions(self) -> Iterator[str]:
         """See `DataConfig.contradictions`."""
         yield from super().contradictions()
-        weights, network = self.weights, self.perceptual_network
-        if weights.perceptual > 0 and self.perceptual_weights is None:
-            yield (
-                f"weights.perceptual is {weights.perceptual} without perceptual_weights, expected "
-                f"perceptual_weights = 'FILE' ({PERCEPTUAL_FILES[network]}), "
-                "or weights.perceptual = 0 to train without"
-            )
-        if weights.style > 0 and (not weights.perceptual or network != "squeezenet"):
+        weights = self.weights
+        for loss, file, network in (
+            ("perceptual", "perceptual_weights", self.perceptual_network),
+            ("mobilenet", "mobilenet_weights", "mobilenet"),
+            ("mobilenet_means", "mobilenet_weights", "mobilenet"),
+            ("projected", "projected_weights", self.projected_network),
+        ):
+            weight = getattr(weights, loss)
+            if weight > 0 and getattr(self, file) is None:
+                yield (
+                    f"weights.{loss} is {weight} without {file}, expected {file} = 'FILE' "
+                    f"({WEIGHTS_FILES[network]}), or weights.{loss} = 0 to train without"
+                )
+        if weights.style > 0 and (not weights.perceptual or self.perceptual_network != "squeezenet"):
             yield "weights.style needs weights.perceptual and perceptual_network = 'squeezenet'"
-        if weights.mobilenet + weights.mobilenet_means > 0 and self.mobilenet_weights is None:
-            yield (
-                "weights.mobilenet or mobilenet_means is given without mobilenet_weights, expected "
-                f"mobilenet_weights = 'FILE' ({PROJECTED_FILES['mobilenet']})"
-            )
-        if weights.projected > 0 and self.projected_weights is None:
-            yield (
-                f"weights.projected is {weights.projected} without projected_weights, expected "
-                f"projected_weights = 'FILE' ({PROJECTED_FILES[self.projected_network]})"
-            )
         if self.prior_checkpoint is not None and not self.prior:
             yield "prior_checkpoint is given with prior = false, expected one or the other"
 
-    def with_every_loss(self) -> Self:
-        """The run as it is once every loss has joined."""
-        return dataclasses.replace(self, adversarial_after_images=0, l1_hole_until_images=None)
 
-
-AnyConfig = TypeVar("AnyConfig", bound=RunConfig)
 CONFIGS: dict[Kind, type[RunConfig]] = {"mae": MaeRunConfig, "fcmae": FcmaeRunConfig, "acr": AcrRunConfig}
 
 
@@ -322,6 +307,10 @@ def config_from_table(
     Raises:
         ConfigError: a key is unknown or missing, or a value is impossible.
     """
+
+    def old_name(old: str, new: str) -> None:
+        on_warning(f"{source}: {old} is called {new} now; the old name will be refused in 0.2")
+
     try:
         if (kind := table.get("kind")) not in CONFIGS:
             kinds = " or ".join(f'"{name}"' for name in CONFIGS)
@@ -330,49 +319,14 @@ def config_from_table(
             preset = str(table.get("preset", ""))
             likely = next((name for name in ("mae", "fcmae") if preset.startswith(f"{name}-")), "acr")
             raise ConfigError(f'kind is missing, expected {kinds}; add: kind = "{likely}"')
-        for old, new in _old_names(table, CONFIGS[kind]).items():
-            on_warning(f"{source}: {old} is called {new} now; the old name will be refused in 0.2")
-        return _checked(read_table(table, CONFIGS[kind], folder))
+        return read_table(table, CONFIGS[kind], folder, on_old_name=old_name)
     except ConfigError as problem:
         raise ConfigError(f"{source}: {problem}") from None
 
 
-def _old_names(table: Mapping[str, Any], kind: type[Any], prefix: str = "") -> dict[str, str]:
-    """The keys of a table, also of tables in it, that have another name now: old names to new ones."""
-    hints = get_type_hints(kind)
-    found = {}
-    for item in dataclasses.fields(kind):
-        old = item.metadata.get("formerly")
-        if old and old in table and item.name not in table:
-            found[prefix + old] = prefix + item.name
-        if dataclasses.is_dataclass(hints[item.name]) and isinstance(table.get(item.name), Mapping):
-            found |= _old_names(table[item.name], hints[item.name], f"{item.name}.")  # type: ignore[arg-type]
-    return found
-
-
-def change_config(config: AnyConfig, **changes: Any) -> AnyConfig:
-    """Give a config with other values, checked together again; ConfigError if they contradict each other."""
-    return _checked(dataclasses.replace(config, **changes))
-
-
-def _checked(config: AnyConfig) -> AnyConfig:
-    for fault in config.contradictions():
-        raise ConfigError(fault)
-    return config
-
-
 def plain_config(config: RunConfig) -> dict[str, Any]:
-    """Give a config as plain values, for states and logs."""
-    return plain_value(dataclasses.asdict(config))
-
-
-def plain_value(value: Any) -> Any:
-    """Give a value of a config without types of its own: paths as text, tuples as lists."""
-    if isinstance(value, Mapping):
-        return {key: plain_value(item) for key, item in value.items()}
-    if isinstance(value, (tuple, list)):
-        return [plain_value(item) for item in value]
-    return str(value) if isinstance(value, Path) else value
+    """Give a config as plain values, for states and logs: paths as text, tuples as lists."""
+    return json.loads(json.dumps(dataclasses.asdict(config), default=str))
 
 
 def _read_file(path: Path, above: tuple[str, ...] = ()) -> dict[str, Any]:

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
 from inpaint.data.batches import Batches
 from inpaint.train.compute import choose_precision, explain_step_memory
-from inpaint.train.config import RunConfig, change_config
-from inpaint.train.distributed import join_processes
+from inpaint.train.config import RunConfig, plain_config
+from inpaint.train.distributed import Processes, join_processes
 from inpaint.train.monitor import Monitor, Progress
 from inpaint.train.recipes import build_recipe
 from inpaint.train.trial import probe_memory
@@ -33,9 +34,9 @@ def fit(config: RunConfig, on_progress: Callable[[Progress], None] | None = None
     """
     processes = join_processes(config.device, config.threads)
     precision, _ = choose_precision(config.precision, processes)
-    config = change_config(config, precision=precision)
+    config = replace(config, precision=precision)
     rows = processes.rows(config.batch_size, config.accumulate)
-    monitor = Monitor(config, processes, on_progress)
+    monitor = open_monitor(config, processes, on_progress)
     if processes.device.type == "cuda":
         probe_memory(config, processes)
     recipe = build_recipe(config, processes)
@@ -57,3 +58,21 @@ def fit(config: RunConfig, on_progress: Callable[[Progress], None] | None = None
     processes.leave()
     monitor.raise_if_stopped()
     return checkpoint
+
+
+def open_monitor(
+    config: RunConfig, processes: Processes, on_progress: Callable[[Progress], None] | None = None
+) -> Monitor:
+    """The monitor of this run, which makes its folder; errors are those of :class:`Monitor`."""
+    return Monitor(
+        config.out,
+        processes,
+        plain_config(config),
+        name=config.name,
+        images=config.images,
+        batch_size=config.batch_size,
+        log_every=config.log_every,
+        every_s={"sample": config.sample_every_s, "save": config.save_every_s},
+        tensorboard=config.tensorboard,
+        on_progress=on_progress,
+    )

@@ -8,33 +8,20 @@ import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from torch import Tensor, nn
 
 from inpaint.atomic import atomic_write
 from inpaint.checkpoint import save_checkpoint
 from inpaint.errors import ConfigError, DataError, InpaintError
-from inpaint.train.config import RunConfig, plain_config
+from inpaint.train import state
 from inpaint.train.distributed import Processes
 from inpaint.train.sample_grid import write_sample_grid
-from inpaint.train.state import (
-    Stateful,
-    append_stats,
-    find_not_finite,
-    list_states,
-    load_latest_state,
-    read_stats,
-    restore,
-    save_state,
-    trim_stats,
-)
 
 
-@dataclass(frozen=True)
-class Progress:
+class Progress(NamedTuple):
     """How far a run is."""
 
     images_seen: int
@@ -57,39 +44,59 @@ class Stopped(InpaintError):
 
 
 class Monitor:
-    """Write the files of one run into its ``out`` folder; of several processes only the main one writes.
+    """Write the files of one run into its folder; of several processes only the main one writes.
 
     ``stats.jsonl``, ``samples/``, ``config.json``, ``problems.jsonl``, ``state-*.pt``, the checkpoint and, if
-    the config asks for it, ``tensorboard/``.
+    asked for, ``tensorboard/``.
+
+    Args:
+        folder: of the run; made if missing.
+        processes: this process among those of the run.
+        settings: what ``config.json`` records.
+        name: of the checkpoint, ``NAME.safetensors``.
+        images: length of the run.
+        batch_size: images in a step.
+        log_every: steps between log lines.
+        every_s: seconds between what is ``due``, by its name.
+        tensorboard: also write curves and sample grids for TensorBoard.
+        on_progress: called after each log line.
 
     Raises:
         DataError: the folder cannot be written.
-        ConfigError: the config wants TensorBoard, which is not installed.
+        ConfigError: TensorBoard is wanted, but not installed.
     """
 
     def __init__(
         self,
-        config: RunConfig,
+        folder: Path,
         processes: Processes,
+        settings: Mapping[str, Any],
+        *,
+        name: str,
+        images: int,
+        batch_size: int,
+        log_every: int,
+        every_s: Mapping[str, float],
+        tensorboard: bool = False,
         on_progress: Callable[[Progress], None] | None = None,
     ) -> None:
-        self.config, self.folder = config, config.out
-        self._processes, self._on_progress = processes, on_progress
+        self.folder, self._name, self._processes, self._on_progress = folder, name, processes, on_progress
+        self._images, self._batch_size, self._log_every = images, batch_size, log_every
         self._images_seen = self._last_images = self._signal = 0
-        self._sums: dict[str, Tensor] = {}
-        self._counts: dict[str, int] = {}
+        self._window: dict[str, tuple[Tensor, int]] = {}  # since the last log line: sums and counts
         self._noted: set[str] = set()
-        self._due = {"sample": False, "save": False, "stop": False}
-        self._last: dict[str, float] = dict.fromkeys(("sample", "save", "log"), time.monotonic())
+        self._every_s = every_s
+        self._due = dict.fromkeys([*every_s, "stop"], False)
+        self._last = dict.fromkeys([*every_s, "log"], time.monotonic())
         self._board = None
-        self._board_kind = _tensorboard() if config.tensorboard else None
+        self._board_kind = _tensorboard() if tensorboard else None
         if not processes.is_main:
             return
         try:
             self.folder.mkdir(parents=True, exist_ok=True)
             with atomic_write(self.folder / "config.json") as file:
-                file.write((json.dumps(plain_config(config), indent=2) + "\n").encode())
-            self._noted = {record["problem"] for record in read_stats(self.folder / "problems.jsonl")}
+                file.write((json.dumps(settings, indent=2) + "\n").encode())
+            self._noted = {record["problem"] for record in state.read_stats(self.folder / "problems.jsonl")}
         except OSError as error:
             raise DataError(f"cannot write into the run's folder {self.folder}: {error.strerror}") from error
 
@@ -97,31 +104,28 @@ class Monitor:
         """Record a problem that does not stop the run in one line, once."""
         if self._processes.is_main and problem not in self._noted:
             self._noted.add(problem)
-            append_stats(self.folder / "problems.jsonl", {"problem": problem})
+            state.append_stats(self.folder / "problems.jsonl", {"problem": problem})
 
-    def resume(self, parts: Mapping[str, Stateful]) -> int:
+    def resume(self, parts: Mapping[str, state.Stateful]) -> int:
         """Bring the run's parts to its newest state, if that fits; gives the images seen, 0 without one."""
-        saved = load_latest_state(self.folder, self.report_problem) or {"images_seen": 0}
+        saved = state.load_latest_state(self.folder, self.report_problem) or {"images_seen": 0}
         self._processes.check_agreed(saved["images_seen"], "images_seen")
         if saved["images_seen"]:
-            restore(parts, saved, self.folder)
-            for name, (total, count) in saved.get("window", {}).items():
-                self._sums[name], self._counts[name] = total, count
+            state.restore(parts, saved, self.folder)
+            self._window = saved.get("window", {})
         return saved["images_seen"]
 
-    def save(self, parts: Mapping[str, Stateful], network: nn.Module, **notes: str) -> Path:
+    def save(self, parts: Mapping[str, state.Stateful], network: nn.Module, **notes: str) -> Path:
         """Write a state and the checkpoint; nothing, but an InpaintError, if something is not finite."""
-        self._average_window()
-        path = self.folder / f"{self.config.name}.safetensors"
-        state = {name: part.state_dict() for name, part in parts.items()}
-        self._require_finite(self._sums)
-        self._require_finite(state)
+        window = self._average_window()
+        path = self.folder / f"{self._name}.safetensors"
+        states = {name: part.state_dict() for name, part in parts.items()}
+        self._require_finite({name: total for name, (total, _) in window.items()} | states)
         if self._processes.is_main:
-            window = {name: [total.cpu(), self._counts[name]] for name, total in self._sums.items()}
-            save_state(self.folder, self._images_seen, {**state, "window": window})
-            notes |= {"run": self.config.name, "images_seen": str(self._images_seen)}
-            notes |= {"processes": str(self._processes.count)}
-            save_checkpoint(path, network, notes)
+            states["window"] = {name: [total.cpu(), count] for name, (total, count) in window.items()}
+            state.save_state(self.folder, self._images_seen, states)
+            notes |= {"run": self._name, "images_seen": str(self._images_seen)}
+            save_checkpoint(path, network, {**notes, "processes": str(self._processes.count)})
         return path
 
     @contextmanager
@@ -130,7 +134,7 @@ class Monitor:
         self._images_seen = self._last_images = images_seen
         self._last = dict.fromkeys(self._last, time.monotonic())
         if self._processes.is_main:
-            trim_stats(self.folder / "stats.jsonl", images_seen)
+            state.trim_stats(self.folder / "stats.jsonl", images_seen)
             if self._board_kind is not None:
                 self._board = self._board_kind(self.folder / "tensorboard", purge_step=images_seen + 1)
         try:
@@ -142,27 +146,25 @@ class Monitor:
 
     def raise_if_stopped(self) -> None:
         """Raise Stopped if the run was asked to stop before its last image."""
-        if self._due["stop"] and self._images_seen < self.config.images:
-            raise Stopped(self._images_seen, self.config.images, self._signal or signal.SIGTERM)
+        if self._due["stop"] and self._images_seen < self._images:
+            raise Stopped(self._images_seen, self._images, self._signal or signal.SIGTERM)
 
     def is_unfinished(self) -> bool:
         """Are there images left, and nobody asked to stop?"""
-        return self._images_seen < self.config.images and not self._due["stop"]
+        return self._images_seen < self._images and not self._due["stop"]
 
     def step(self, images_seen: int, values: Mapping[str, Tensor]) -> None:
         """Take in one step's values; every ``log_every`` steps their means are logged, if they are finite."""
         self._images_seen = images_seen
         for name, value in values.items():
-            value = value.detach().float()
-            self._sums[name] = self._sums[name].to(value.device) + value if name in self._sums else value
-            self._counts[name] = self._counts.get(name, 0) + 1
-        step = images_seen // self.config.batch_size
-        if step % self.config.log_every == 0 or images_seen >= self.config.images:
+            total, count = self._window.get(name, (0.0, 0))
+            self._window[name] = (total + value.detach().float(), count + 1)
+        if images_seen // self._batch_size % self._log_every == 0 or images_seen >= self._images:
             self._log()
         self._agree_what_is_due()
 
     def due(self, what: str) -> bool:
-        """Is it time for a ``sample`` or to ``save``? The same answer in every process."""
+        """Has the time come for it, such as to ``save``? The same answer in every process."""
         return self._due[what]
 
     def sample(self, columns: Callable[[], Mapping[str, Tensor]]) -> None:
@@ -178,9 +180,8 @@ class Monitor:
                 self._board.add_image("samples", grid, self._images_seen, dataformats="HWC")
 
     def _log(self) -> None:
-        self._average_window()
-        means = {name: float(total) / self._counts[name] for name, total in self._sums.items()}
-        self._sums, self._counts = {}, {}
+        means = {name: float(total) / count for name, (total, count) in self._average_window().items()}
+        self._window = {}
         self._require_finite(means)
         now = time.monotonic()
         rate = (self._images_seen - self._last_images) / max(now - self._last["log"], 1e-9)
@@ -188,36 +189,34 @@ class Monitor:
         if not self._processes.is_main:
             return
         record = {"images_seen": self._images_seen, "images_per_second": round(rate, 2)} | means
-        append_stats(self.folder / "stats.jsonl", record)
+        state.append_stats(self.folder / "stats.jsonl", record)
         if self._board is not None:
             for name, value in record.items():
                 self._board.add_scalar(name, value, self._images_seen)
         if self._on_progress is not None:
-            self._on_progress(Progress(self._images_seen, self.config.images, rate, means))
+            self._on_progress(Progress(self._images_seen, self._images, rate, means))
 
-    def _average_window(self) -> None:
+    def _average_window(self) -> dict[str, tuple[Tensor, int]]:
         """Bring what was summed up since the last log line to its mean over the processes."""
-        self._processes.average_([self._sums[name] for name in sorted(self._sums)])
+        self._processes.average_([self._window[name][0] for name in sorted(self._window)])
+        return self._window
 
     def _agree_what_is_due(self) -> None:
         """Let the main process's clock, and a signal to any process, speak for all."""
         now, main = time.monotonic(), self._processes.is_main
-        intervals = {"sample": self.config.sample_every_s, "save": self.config.save_every_s}
-        due = {what: main and now - self._last[what] >= wait for what, wait in intervals.items()}
-        agreed = self._processes.any_raised([*due.values(), self._signal != 0])
-        self._due = dict(zip([*due, "stop"], agreed, strict=True))
-        self._last |= {what: now for what in due if self._due[what]}
+        due = [main and now - self._last[what] >= wait for what, wait in self._every_s.items()]
+        agreed = self._processes.any_raised([*due, self._signal != 0])
+        self._due = dict(zip(self._due, agreed, strict=True))
+        self._last |= {what: now for what in self._every_s if self._due[what]}
 
     def _require_finite(self, values: Mapping[str, Any]) -> None:
-        bad = find_not_finite(values)
-        if bad is None:
-            return
-        states = list_states(self.folder)
-        rest = f"{states[-1].name} in {self.folder} is good" if states else "no state was saved yet"
-        raise InpaintError(
-            f"the run diverged at {self._images_seen} images: {bad} is not finite; {rest}, "
-            "restart with a lower learning_rate"
-        )
+        if (bad := state.find_not_finite(values)) is not None:
+            states = state.list_states(self.folder)
+            rest = f"{states[-1].name} in {self.folder} is good" if states else "no state was saved yet"
+            raise InpaintError(
+                f"the run diverged at {self._images_seen} images: {bad} is not finite; {rest}, "
+                "restart with a lower learning_rate"
+            )
 
 
 @contextmanager

@@ -6,12 +6,13 @@ import dataclasses
 import json
 import math
 import time
+import weakref
 from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from types import SimpleNamespace
-from typing import Any
+from typing import Any, TypeVar
 
 import torch
 from torch import Tensor
@@ -19,12 +20,10 @@ from torch import Tensor
 from inpaint.data.batches import Batch, Batches
 from inpaint.errors import ConfigError, DataError
 from inpaint.train.compute import explain_step_memory
-from inpaint.train.config import AcrRunConfig, AnyConfig, RunConfig, change_config, config_from_table
+from inpaint.train.config import AcrRunConfig, RunConfig, config_from_table
 from inpaint.train.distributed import Processes
 from inpaint.train.recipes import Recipe, build_recipe
 from inpaint.train.state import list_states, walk
-
-Build = Callable[[Any, Processes], Recipe]
 
 _IMAGES_TRIED = 2  # in a dry run; BatchNorm wants more than one
 _TIMED_STEPS, _TIMED_SECONDS = 3, 2.0
@@ -32,8 +31,9 @@ _RESERVE = 0.05  # of the time: sample grids, states, and steps that are slower 
 _LEAST_STEPS = 20
 _LARGEST_WARMUP = 0.1  # of the run's images
 _LONGEST_AVERAGE = 0.1  # of the run's steps
-_SCALED = ("images", "warmup_images", "ema_decay", "milestones")
 _SCALED_OF_ACR = ("adversarial_after_images", "l1_hole_until_images")
+_SCALED = ("images", "warmup_images", "ema_decay", "milestones", *_SCALED_OF_ACR)
+AnyConfig = TypeVar("AnyConfig", bound=RunConfig)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -54,17 +54,17 @@ class DryRun:
         return self.fixed_bytes + self.images_at_once * self.bytes_per_image
 
 
-def probe_memory(config: RunConfig, processes: Processes, build: Build = build_recipe) -> None:
+def probe_memory(config: RunConfig, processes: Processes) -> None:
     """Take one full step with every loss at the largest size: a run must not die of it hours later."""
     rows = processes.rows(config.batch_size, config.accumulate)
     with explain_step_memory(processes.device, config.step_numbers):
-        trial = config.with_every_loss()
-        build(trial, processes).step(_random_batch(rows.stop - rows.start, config.size, processes.device))
+        recipe = build_recipe(_with_every_loss(config), processes)
+        recipe.step(_random_batch(rows.stop - rows.start, config.size, processes.device))
     if processes.device.type == "cuda":
         torch.cuda.empty_cache()
 
 
-def dry_run(config: RunConfig, processes: Processes, build: Build = build_recipe) -> DryRun:
+def dry_run(config: RunConfig, processes: Processes) -> DryRun:
     """Take a step with four random images and one with two, with every loss, and measure them.
 
     What the first keeps more is what images need; the rest is there whatever the batch.
@@ -73,11 +73,11 @@ def dry_run(config: RunConfig, processes: Processes, build: Build = build_recipe
         InpaintError: not even that fits into memory.
     """
     rows = processes.rows(config.batch_size, config.accumulate)
-    trial = dataclasses.replace(config.with_every_loss(), accumulate=1, compile=False)
+    trial = dataclasses.replace(_with_every_loss(config), accumulate=1, compile=False)
     kept = []
     with explain_step_memory(processes.device, config.step_numbers):
         for count in (2 * _IMAGES_TRIED, _IMAGES_TRIED):
-            recipe = build(dataclasses.replace(trial, batch_size=count), processes)
+            recipe = build_recipe(dataclasses.replace(trial, batch_size=count), processes)
             batch = _random_batch(count, config.size, processes.device)
             begun = time.monotonic()
             with saved_for_backward(recipe) as saved:
@@ -100,6 +100,13 @@ def dry_run(config: RunConfig, processes: Processes, build: Build = build_recipe
     )
 
 
+def _with_every_loss(config: AnyConfig) -> AnyConfig:
+    """The run as it is once every loss has joined."""
+    if isinstance(config, AcrRunConfig):
+        return dataclasses.replace(config, adversarial_after_images=0, l1_hole_until_images=None)
+    return config
+
+
 @contextmanager
 def saved_for_backward(recipe: Recipe) -> Iterator[Any]:
     """Count the bytes that forward passes keep for backward passes: what is yielded has the most as ``peak``.
@@ -108,35 +115,28 @@ def saved_for_backward(recipe: Recipe) -> Iterator[Any]:
     """
     count, known, times_kept = SimpleNamespace(now=0, peak=0), set(_storages(recipe)), Counter[int]()
 
-    def pack(tensor: Tensor) -> _Kept:
+    def keep(tensor: Tensor) -> Callable[[], Tensor]:
         storage = tensor.untyped_storage()
         key, size = storage.data_ptr(), storage.nbytes()
-        if key in known:
-            return _Kept(tensor, lambda: None)
-        if times_kept[key] == 0:
-            count.now += size
-            count.peak = max(count.peak, count.now)
-        times_kept[key] += 1
 
-        def release() -> None:
-            times_kept[key] -= 1
+        def kept() -> Tensor:
+            return tensor
+
+        if key not in known:
             if times_kept[key] == 0:
-                count.now -= size
+                count.now += size
+                count.peak = max(count.peak, count.now)
+            times_kept[key] += 1
+            weakref.finalize(kept, let_go, key, size)
+        return kept
 
-        return _Kept(tensor, release)
+    def let_go(key: int, size: int) -> None:
+        times_kept[key] -= 1
+        if times_kept[key] == 0:
+            count.now -= size
 
-    with torch.autograd.graph.saved_tensors_hooks(pack, lambda kept: kept.tensor):
+    with torch.autograd.graph.saved_tensors_hooks(keep, lambda kept: kept()):
         yield count
-
-
-class _Kept:
-    """A tensor kept for a backward pass; tells when it is let go."""
-
-    def __init__(self, tensor: Tensor, release: Callable[[], None]) -> None:
-        self.tensor, self._release = tensor, release
-
-    def __del__(self) -> None:
-        self._release()
 
 
 def _random_batch(count: int, side: int, device: torch.device) -> Batch:
@@ -161,9 +161,7 @@ def _storages(recipe: Recipe) -> dict[int, int]:
     return {storage.data_ptr(): storage.nbytes() for storage in storages}
 
 
-def fit_to_time(
-    config: AnyConfig, minutes: float, processes: Processes, build: Build = build_recipe
-) -> AnyConfig:
+def fit_to_time(config: AnyConfig, minutes: float, processes: Processes) -> AnyConfig:
     """Give a run the length that fits a time budget, measured on a few of its own steps.
 
     A run that exists in its folder already keeps its length, so that it resumes the same curve.
@@ -178,11 +176,11 @@ def fit_to_time(
         InpaintError: a step does not fit into memory.
     """
     if list_states(config.out):
-        return change_config(config, **_recorded_length(config.out))
+        return dataclasses.replace(config, **_recorded_length(config.out))
     begun = time.monotonic()
     with explain_step_memory(processes.device, config.step_numbers):
         batches = Batches(config, processes.device, lambda _: None, processes.rows(config.batch_size))
-        recipe = build(config.with_every_loss(), processes)
+        recipe = build_recipe(_with_every_loss(config), processes)
         again = time.monotonic() - begun  # the run loads, builds and compiles once more
         per_step = 0.0
         every = config.r1_every if isinstance(config, AcrRunConfig) else 1
@@ -210,10 +208,10 @@ def with_length(config: AnyConfig, images: int) -> AnyConfig:
         "warmup_images": min(config.warmup_images, int(images * _LARGEST_WARMUP)),
         "ema_decay": min(config.ema_decay, max(0.0, 1 - 1 / (steps * _LONGEST_AVERAGE))),
     }
-    if isinstance(config, AcrRunConfig):
-        counts = {name: getattr(config, name) for name in _SCALED_OF_ACR}
-        changes |= {name: round(count * scale) for name, count in counts.items() if count is not None}
-    return change_config(config, **changes)
+    for name in _SCALED_OF_ACR:
+        if (count := getattr(config, name, None)) is not None:
+            changes[name] = round(count * scale)
+    return dataclasses.replace(config, **changes)
 
 
 def _recorded_length(folder: Path) -> dict[str, Any]:
@@ -226,8 +224,7 @@ def _recorded_length(folder: Path) -> dict[str, Any]:
             f"{path}: cannot be read ({problem}), expected the resolved config of the run in this folder; "
             "give --images N, or name a new folder with --out"
         ) from None
-    names = _SCALED + (_SCALED_OF_ACR if isinstance(record, AcrRunConfig) else ())
-    return {name: getattr(record, name) for name in names}
+    return {name: getattr(record, name) for name in _SCALED if hasattr(record, name)}
 
 
 def _phases(config: RunConfig) -> list[tuple[float, int]]:

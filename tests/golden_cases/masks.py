@@ -12,8 +12,7 @@ import cv2
 import numpy as np
 import torch
 
-from inpaint.random_masks.drawing import draw_recipe
-from inpaint.random_masks.recipes import BoxRecipe, MaskRecipe, StrokeRecipe
+from inpaint.random_masks.drawing import BoxRecipe, MaskRecipe, StrokeRecipe, draw_recipe
 from tests.golden_cases.case import Case
 
 FILE = "lama_masks.json"

@@ -10,13 +10,13 @@ import torch
 from torch import Tensor
 
 from eval.measures.distribution import frechet_shares, pair_up
-from inpaint import metrics, published_metrics
+from inpaint import metrics
 from inpaint.features.measures import mae_far_input, resize_8_bits
 from tests.golden_cases.case import Case
 
 _COLUMNS = {
-    "PSNR": published_metrics.mae_far_psnr_db,
-    "SSIM": published_metrics.mae_far_ssim,
+    "PSNR": metrics.mae_far_psnr_db,
+    "SSIM": metrics.mae_far_ssim,
     "MSE": lambda a, b: (a - b).square().mean(dim=(1, 2, 3)),
     "MAE": metrics.l1,
 }

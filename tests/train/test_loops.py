@@ -17,7 +17,6 @@ from inpaint.models.fcmae import FullyConvolutionalAutoencoder
 from inpaint.models.inpainter import Inpainter
 from inpaint.models.mae import MaskedAutoencoder
 from inpaint.models.presets import build_inpainter
-from inpaint.train.config import change_config
 from inpaint.train.fit import fit
 from inpaint.train.monitor import Monitor
 from inpaint.train.state import load_latest_state
@@ -219,6 +218,6 @@ def test_a_gpu_trains_with_every_loss_in_bf16(preset, compiled, photos, tmp_path
         channels_last=True, compile=compiled, images=3 * BATCH,
     )  # fmt: skip
     fit(config)
-    resumed = fit(change_config(config, images=STEPS * BATCH))
+    resumed = fit(dataclasses.replace(config, images=STEPS * BATCH))
     assert isinstance(load_checkpoint(resumed), Inpainter)
     assert [record["images_seen"] for record in stats(config.out)] == [BATCH * n for n in range(1, STEPS + 1)]

@@ -16,7 +16,7 @@ from inpaint.checkpoint import save_checkpoint
 from inpaint.errors import CheckpointError, ConfigError, WeightsError
 from inpaint.features.perceptual import SceneFeatures, SqueezeNetFeatures
 from inpaint.models.presets import build_inpainter, build_mae
-from inpaint.train.config import PERCEPTUAL_FILES, PerceptualNetwork, config_from_table
+from inpaint.train.config import WEIGHTS_FILES, PerceptualNetwork, ProjectedNetwork, config_from_table
 from inpaint.train.fit import fit
 from inpaint.train.recipes.initialise import load_perceptual
 from inpaint.weights import ModelEntry, PublishedFile, catalogue
@@ -57,7 +57,7 @@ def test_each_network_trains_a_generator_through_its_distance_alone(name, tmp_pa
 
 
 def test_every_network_says_what_its_file_is(tmp_path):
-    assert set(PERCEPTUAL_FILES) == set(get_args(PerceptualNetwork))
+    assert set(WEIGHTS_FILES) == {*get_args(PerceptualNetwork), *get_args(ProjectedNetwork)}
     run = {
         "kind": "acr",
         "name": "a",
@@ -67,10 +67,10 @@ def test_every_network_says_what_its_file_is(tmp_path):
         "batch_size": 1,
         "images": 1,
     }
-    for name, file in PERCEPTUAL_FILES.items():
+    for name in get_args(PerceptualNetwork):
         with pytest.raises(ConfigError) as caught:
             config_from_table({**run, "learning_rate": 1e-3, "perceptual_network": name})
-        assert file in str(caught.value)
+        assert WEIGHTS_FILES[name] in str(caught.value)
         with pytest.raises(CheckpointError, match=r"none\.safetensors"):
             load_perceptual(name, tmp_path / "none.safetensors")
 

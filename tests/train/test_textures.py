@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from pathlib import Path
 
 import pytest
@@ -10,7 +11,7 @@ from safetensors.torch import save_file
 
 from inpaint.errors import ConfigError
 from inpaint.features.pyramids import MobileNetPyramid
-from inpaint.train.config import LossWeights, change_config
+from inpaint.train.config import LossWeights
 from inpaint.train.fit import fit
 from inpaint.train.losses import block_losses, style_loss
 from tests.train.tiny_runs import acr_config, stats
@@ -56,6 +57,6 @@ def test_a_run_learns_from_them(photos, tmp_path: Path, perceptual_weights):
     last = stats(config.out)[-1]
     assert last["style"] > 0 and last["mobilenet"] > 0 and last["mobilenet_means"] > 0
     with pytest.raises(ConfigError, match=r"style needs weights\.perceptual"):
-        change_config(config, weights=LossWeights(**weights | {"perceptual": 0}))
+        dataclasses.replace(config, weights=LossWeights(**weights | {"perceptual": 0}))
     with pytest.raises(ConfigError, match="without mobilenet_weights"):
-        change_config(config, mobilenet_weights=None)
+        dataclasses.replace(config, mobilenet_weights=None)

@@ -16,6 +16,7 @@ from inpaint.cli import main
 from inpaint.errors import ConfigError, DataError
 from inpaint.train import trial
 from inpaint.train.distributed import Processes
+from inpaint.train.recipes import build_recipe
 from inpaint.train.trial import fit_to_time, with_length
 from tests.train.tiny_runs import BATCH, acr_config, mae_config, write_config
 
@@ -50,6 +51,7 @@ class Clock:
 def clock(monkeypatch) -> Clock:
     clock = Clock()
     monkeypatch.setattr(trial, "time", clock)
+    monkeypatch.setattr(trial, "build_recipe", clock.build)
     return clock
 
 
@@ -58,7 +60,7 @@ def test_the_length_follows_from_the_pace(photos, tmp_path, perceptual_weights, 
     config = acr_config(
         photos, tmp_path / "out", perceptual_weights, early_size=32, early_share=0.5, r1_every=5, images=400
     )
-    fitted = fit_to_time(config, 60, ALONE, clock.build)
+    fitted = fit_to_time(config, 60, ALONE)
     # Measured at either size: a step with R1 and one without, which the run pays again; then four without and
     # one with R1.
     assert clock.now == (7 * 2 + 20) + (7 * 4 + 20)
@@ -69,7 +71,7 @@ def test_without_r1_and_with_it_in_every_step(photos, tmp_path, perceptual_weigh
     for every, seconds in ((1, 14), (10**6, 4)):
         clock.now = 0.0
         config = acr_config(photos, tmp_path / "out", perceptual_weights, r1_every=every)
-        steps = fit_to_time(config, 600, ALONE, clock.build).images / BATCH
+        steps = fit_to_time(config, 600, ALONE).images / BATCH
         assert steps == pytest.approx(0.95 * 36000 / seconds, rel=0.01)
 
 
@@ -78,10 +80,10 @@ def test_too_little_time_is_told_with_how_much_it_takes(photos, tmp_path, percep
     with pytest.raises(
         ConfigError, match=r"1 minutes are enough for .* expected at least 20: give \d+ minutes"
     ) as error:
-        fit_to_time(config, 1, ALONE, clock.build)
+        fit_to_time(config, 1, ALONE)
     needed = int(str(error.value).split("give ")[1].split()[0])
     clock.now = 0.0
-    assert fit_to_time(config, needed, ALONE, clock.build).images >= 20 * BATCH
+    assert fit_to_time(config, needed, ALONE).images >= 20 * BATCH
 
 
 @given(images=st.integers(20 * BATCH, 10**7))
@@ -102,6 +104,7 @@ def test_everything_that_is_counted_follows_the_length(images):
 def test_for_real_and_again(photos, tmp_path, capsys, clock, monkeypatch):
     """The same command goes on with the length the run has: it is measured once."""
     monkeypatch.setattr(clock, "monotonic", clock.tick)  # so that no machine is too slow
+    monkeypatch.setattr(trial, "build_recipe", build_recipe)
     path = write_config(tmp_path / "run.toml", mae_config(photos, tmp_path / "out", images=10**6))
     lengths = []
     for _ in range(2):

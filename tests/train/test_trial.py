@@ -10,6 +10,7 @@ import torch
 from torch import nn
 
 from inpaint.errors import ConfigError, InpaintError
+from inpaint.train import trial
 from inpaint.train.compute import explain_step_memory
 from inpaint.train.distributed import Processes
 from inpaint.train.recipes import build_recipe
@@ -67,15 +68,16 @@ def test_a_dry_run_of_acr_has_every_loss_from_the_start(tmp_path, perceptual_wei
     assert found.trained < found.parameters  # the prior is frozen
 
 
-def test_the_memory_probe_takes_the_whole_batch_with_every_loss(tmp_path, perceptual_weights):
+def test_the_memory_probe_takes_the_whole_batch_with_every_loss(tmp_path, perceptual_weights, monkeypatch):
     config = acr_config(tmp_path, tmp_path, perceptual_weights, adversarial_after_images=10**6)
     steps = []
 
-    def build(trial, processes) -> Any:
-        recipe = build_recipe(trial, processes)
+    def build(tried, processes) -> Any:
+        recipe = build_recipe(tried, processes)
         return SimpleNamespace(step=lambda batch: steps.append((batch.image.shape, recipe.step(batch))))
 
-    probe_memory(config, ALONE, build)
+    monkeypatch.setattr(trial, "build_recipe", build)
+    probe_memory(config, ALONE)
     ((shape, values),) = steps
     assert shape == (4, 3, 64, 64) and "r1" in values
 
@@ -83,16 +85,17 @@ def test_the_memory_probe_takes_the_whole_batch_with_every_loss(tmp_path, percep
 @pytest.mark.parametrize(
     "error", [torch.OutOfMemoryError("CUDA out of memory."), RuntimeError("[...] DefaultCPUAllocator: can't")]
 )
-def test_no_memory_left_is_one_line_that_says_what_to_change(tmp_path, error):
+def test_no_memory_left_is_one_line_that_says_what_to_change(tmp_path, error, monkeypatch):
     config = mae_config(tmp_path, tmp_path)
 
     def build(*_) -> Any:
         raise error
 
+    monkeypatch.setattr(trial, "build_recipe", build)
     with pytest.raises(
         InpaintError, match=r"out of memory on cpu: batch_size 4, accumulate 1, size 64; .*raise"
     ):
-        probe_memory(config, ALONE, build)
+        probe_memory(config, ALONE)
 
 
 def test_other_errors_stay_what_they_are(tmp_path):

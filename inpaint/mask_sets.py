@@ -7,8 +7,10 @@ name and its size alone, so an interrupted set goes on where it stopped.
 from __future__ import annotations
 
 import hashlib
+import json
+import unicodedata
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import replace
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -16,21 +18,85 @@ import torch
 from numpy.typing import NDArray
 from PIL import Image
 
+from inpaint.atomic import atomic_write
 from inpaint.errors import ConfigError, DataError
 from inpaint.images import hole_from_mask, read_mask, write_image
-from inpaint.mask_sets.manifest import MANIFEST as MANIFEST
-from inpaint.mask_sets.manifest import Manifest, MaskRecord, Range, normal_name, write_manifest
-from inpaint.mask_sets.manifest import hash_masks as hash_masks
-from inpaint.mask_sets.manifest import read_manifest as read_manifest
 from inpaint.random_masks import DRAWING_VERSION, ObjectShapes, default_limit, draw_candidates
+from inpaint.strict import read_table
 
+MANIFEST = "manifest.json"
 BINS = ((0.01, 0.1), (0.1, 0.2), (0.2, 0.3), (0.3, 0.4), (0.4, 0.5), (0.5, 0.6))
 """The usual groups of hole ratios."""
 
-Size = tuple[int, int]  # (H, W)
-
+_FORMAT = "inpaint-masks-1"
 _MOST_TRIES = 2000
 _TRIES_AT_ONCE = 4
+Size = tuple[int, int]  # (H, W)
+Range = tuple[float, float]  # low <= hole ratio < high
+
+
+@dataclass(frozen=True)
+class MaskRecord:
+    """One mask of a set; its file is ``<name>.png``. The hole ratio is None until the set is finished."""
+
+    name: str
+    height: int
+    width: int
+    hole_ratio: float | None = None
+
+
+@dataclass(frozen=True)
+class Manifest:
+    """What a set of masks is, and how it was made.
+
+    Attributes:
+        version: of the drawing (``inpaint.random_masks.DRAWING_VERSION``): another draws other masks
+            from a seed.
+        kind: one of ``inpaint.random_masks.MASK_KINDS``.
+        seed: of the set.
+        hole_ratios: allowed ranges, ``low <= hole ratio < high``; mask i is in range i modulo their number.
+        shapes: hash of the object shapes, or None.
+        masks: the masks in the order of their making.
+        hash: ``hash_masks`` of the set, or None while it is being made.
+    """
+
+    version: int
+    kind: str
+    seed: int
+    hole_ratios: tuple[Range, ...]
+    shapes: str | None
+    masks: tuple[MaskRecord, ...]
+    hash: str | None = None
+
+    @property
+    def mean_hole_ratio(self) -> float:
+        """Over the masks of a finished set."""
+        return float(np.mean([mask.hole_ratio or 0.0 for mask in self.masks]))
+
+
+def hash_masks(masks: Iterable[tuple[str, NDArray[np.bool_]]]) -> str:
+    """Hash a set of masks, so that a report can say which holes it was measured on: 64 hexadecimal digits.
+
+    It is the SHA-256 over the stems in sorted order, each followed by the SHA-256 of that mask's height,
+    width and bits: neither the order of the masks nor how their files are encoded matters.
+
+    Args:
+        masks: stem of the file and ``(H, W)`` pixels, True = hole.
+
+    Raises:
+        DataError: a stem comes twice.
+    """
+    digests: dict[str, bytes] = {}
+    for name, hole in masks:
+        stem = _normal_name(name)
+        if stem in digests:
+            raise DataError(f"got two masks named {stem!r}; expected one a name: rename one")
+        height, width = hole.shape
+        digests[stem] = hashlib.sha256(f"{height} {width}\n".encode() + np.packbits(hole).tobytes()).digest()
+    total = hashlib.sha256()
+    for stem in sorted(digests):
+        total.update(stem.encode() + b"\0" + digests[stem])
+    return total.hexdigest()
 
 
 def make_mask_set(
@@ -66,7 +132,7 @@ def make_mask_set(
     for low, high in ranges:
         if not 0 <= low < high <= 1:
             raise ConfigError(f"got the hole ratios {low:g} to {high:g}; expected 0 <= low < high <= 1")
-    records = tuple(MaskRecord(normal_name(name), *size) for name, size in names)
+    records = tuple(MaskRecord(_normal_name(name), *size) for name, size in names)
     if not records or len({record.name for record in records}) < len(records):
         raise DataError(f"got {len(names)} masks to make; expected one or more, each with a name of its own")
     bits = np.unpackbits(shapes.bits.numpy(), axis=2).astype(np.bool_) if shapes else None
@@ -75,22 +141,19 @@ def make_mask_set(
     if _is_there(folder, plan):
         return verify(folder)
 
-    def make(number: int) -> NDArray[np.bool_]:
-        record = records[number]
-        return _draw(kind, record, seed, ranges[number % len(ranges)], shapes)
-
     for number in range(min(len(ranges), len(records))):
-        make(number)  # before anything is written: a range out of reach shows at once
+        _draw(plan, number, shapes)  # before anything is written: a range out of reach shows at once
     folder.mkdir(parents=True, exist_ok=True)
-    write_manifest(folder, plan)
+    _write_manifest(folder, plan)
     done = []
 
     def make_all() -> Iterator[tuple[str, NDArray[np.bool_]]]:
         for number, record in enumerate(records):
             path = folder / f"{record.name}.png"
-            is_there = path.exists()  # files are written whole or not at all
-            hole = hole_from_mask(read_mask(path)) if is_there else make(number)
-            if not is_there:
+            if path.exists():  # files are written whole or not at all
+                hole = hole_from_mask(read_mask(path))
+            else:
+                hole = _draw(plan, number, shapes)
                 write_image(Image.fromarray(hole), path)
             done.append(replace(record, hole_ratio=float(hole.mean())))
             yield record.name, hole
@@ -98,7 +161,7 @@ def make_mask_set(
 
     digest = hash_masks(make_all())
     manifest = replace(plan, masks=tuple(done), hash=digest)
-    write_manifest(folder, manifest)
+    _write_manifest(folder, manifest)
     return manifest
 
 
@@ -132,22 +195,61 @@ def verify(folder: Path) -> Manifest:
     return manifest
 
 
-def _draw(
-    kind: str, record: MaskRecord, seed: int, hole_ratio: Range, shapes: ObjectShapes | None
-) -> NDArray[np.bool_]:
+def read_manifest(folder: Path) -> Manifest:
+    """Read the manifest of a set of masks.
+
+    Raises:
+        DataError: there is none, or it is not one of ours.
+    """
+    path = folder / MANIFEST
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError as error:
+        raise DataError(f"no {MANIFEST} in {folder}; expected a folder made by `inpaint masks`") from error
+    except (OSError, ValueError) as error:
+        raise DataError(f"cannot read {path} ({error}); expected what `inpaint masks` wrote") from error
+    try:
+        if content.pop("format") != _FORMAT:
+            raise ValueError("another format")
+        count, _ = content.pop("count"), content.pop("size")
+        manifest = read_table(content, Manifest, Path())
+        if count != len(manifest.masks):
+            raise ValueError(f"{count} masks announced, {len(manifest.masks)} listed")
+        if odd := [mask.name for mask in manifest.masks if Path(mask.name).name != mask.name]:
+            raise ValueError(f"{odd[0]!r} is not a file name")
+    except (AttributeError, KeyError, TypeError, ValueError, ConfigError) as error:
+        raise DataError(f"{path} is not a manifest of masks ({error}); expected {_FORMAT!r}") from error
+    return manifest
+
+
+def _write_manifest(folder: Path, manifest: Manifest) -> None:
+    """Write a manifest into the folder of its set, whole or not at all."""
+    sizes = {(mask.height, mask.width) for mask in manifest.masks}
+    content = {
+        "format": _FORMAT,
+        "count": len(manifest.masks),
+        "size": min(sizes) if len(sizes) == 1 else "various",
+        **asdict(manifest),
+    }
+    with atomic_write(folder / MANIFEST) as file:
+        file.write((json.dumps(content, indent=1) + "\n").encode())
+
+
+def _draw(plan: Manifest, number: int, shapes: ObjectShapes | None) -> NDArray[np.bool_]:
     """Draw masks until one has the hole ratio."""
-    digest = hashlib.blake2b(f"{seed}/{record.name}".encode(), digest_size=8).digest()
+    record, (low, high) = plan.masks[number], plan.hole_ratios[number % len(plan.hole_ratios)]
+    digest = hashlib.blake2b(f"{plan.seed}/{record.name}".encode(), digest_size=8).digest()
     generator = torch.Generator().manual_seed(int.from_bytes(digest, "little") >> 1)
-    low, high = hole_ratio
+    height, width = record.height, record.width
     seen = []
     while len(seen) < _MOST_TRIES:
-        drawn = draw_candidates(kind, _TRIES_AT_ONCE, record.height, record.width, generator, shapes=shapes)
+        drawn = draw_candidates(plan.kind, _TRIES_AT_ONCE, height, width, generator, shapes=shapes)
         for hole in drawn.view(np.bool_):
             seen.append(float(hole.mean()))
             if low <= seen[-1] < high and 0 < seen[-1] < 1:
                 return hole
     raise ConfigError(
-        f"no {kind} mask of {record.height} x {record.width} has {100 * low:g} to {100 * high:g} % holes: "
+        f"no {plan.kind} mask of {height} x {width} has {100 * low:g} to {100 * high:g} % holes: "
         f"none of {len(seen):,} tries, which gave {100 * min(seen):.1f} to {100 * max(seen):.1f} %; "
         "choose another range or kind"
     )
@@ -172,7 +274,7 @@ def _is_there(folder: Path, plan: Manifest) -> bool:
 
 
 def _files(folder: Path) -> set[str]:
-    names = {normal_name(path.name) for path in folder.iterdir()}
+    names = {_normal_name(path.name) for path in folder.iterdir()}
     return {name for name in names if name != MANIFEST and not name.startswith(".")}
 
 
@@ -180,3 +282,8 @@ def _some(names: Iterable[str]) -> str:
     """A few names, and how many more there are."""
     ordered = sorted(names)
     return ", ".join(ordered[:3]) + (f" and {len(ordered) - 3} more" if len(ordered) > 3 else "")
+
+
+def _normal_name(name: str) -> str:
+    """An accent may be one character or two, depending on the file system."""
+    return unicodedata.normalize("NFC", name)
