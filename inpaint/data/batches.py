@@ -16,14 +16,14 @@ from torch import Tensor
 
 from inpaint.data.augment import DISTORTION_DRAWS, distort
 from inpaint.data.config import DataConfig
-from inpaint.data.crops import choose_crops, size_at
-from inpaint.data.memory import load_photos
-from inpaint.data.randomness import draw_masks, indices_at, random_rows
+from inpaint.data.crops import choose_crops
+from inpaint.data.memory import PhotoSet, load_photos
+from inpaint.data.randomness import draw_masks, random_rows
 from inpaint.data.sources import PhotoIndex, describe_broken, index_photos
-from inpaint.data.stream import PhotoStream
+from inpaint.data.stream import Order, PhotoStream
 from inpaint.device import to_device
 from inpaint.errors import DataError
-from inpaint.random_masks import ObjectShapes, read_shapes
+from inpaint.random_masks import read_shapes
 
 _SAMPLED = 32  # photos that are opened before the first step
 _PREFETCHED = 2  # batches
@@ -67,111 +67,88 @@ class Batches:
         on_problem: Callable[[str], None],
         rows: slice | None = None,
     ) -> None:
-        rows = rows or slice(0, config.batch_size)
+        self._config, self._device, self._rows = config, device, rows or slice(0, config.batch_size)
         shapes = read_shapes(config.shapes) if config.shapes else None
+        self._draw_masks = functools.partial(
+            draw_masks, config.masks, batch_size=config.batch_size, seed=config.seed, shapes=shapes
+        )
         index = index_photos(config.photos, limit=config.photo_limit, cache=config.out / "shards")
         _sample_photos(index, config.kept_size if config.keep == "memory" else config.size, on_problem)
-        source: _PhotosInMemory | PhotoStream
+        self._photos: PhotoSet | PhotoStream
         if config.keep == "memory":
-            source = _PhotosInMemory(config, index, rows, device, on_problem)
+            squeeze = config.augment.kind == "resize"
+            self._photos = load_photos(index, config.kept_size, squeeze=squeeze, on_problem=on_problem)
+            self._photos = self._photos.to(device)
         else:
-            source = PhotoStream(config, index, rows, device, shapes, on_problem)
+            draw = self._draw_masks if device.type == "cpu" else None
+            self._photos = PhotoStream(config, index, self._rows, device, draw, on_problem)
         # On the network's own stream a batch would wait for whole steps of the network.
         self._stream = torch.cuda.Stream(device, priority=-1) if device.type == "cuda" else None
-        self._photos = len(source)
-        make = functools.partial(_make_batch, config, source, shapes, device, self._stream, rows)
-        self._prefetcher = Prefetcher(make, config.batch_size, config.images)
+        self._prefetcher = Prefetcher[Batch](config.batch_size, config.images)
 
     def __len__(self) -> int:
         """Number of photos."""
-        return self._photos
+        return len(self._photos)
 
     def batch_at(self, images_seen: int) -> Batch:
         """This process's share of the batch after ``images_seen`` images; DataError if none can be read."""
-        batch = self._prefetcher.batch_at(images_seen)
+        batch = self._prefetcher.batch_at(images_seen, self._make)
         if self._stream is not None:
             network_stream = torch.cuda.current_stream(batch.image.device)
             for tensor in (batch.image, batch.mask):
                 tensor.record_stream(network_stream)
         return batch
 
+    def _make(self, images_seen: int) -> Batch:
+        """Make a batch, on a GPU beside the network's work."""
+        config, first = self._config, images_seen + self._rows.start
+        with torch.cuda.stream(self._stream) if self._stream else contextlib.nullcontext():
+            if isinstance(self._photos, PhotoStream):
+                image, mask = self._photos.batch_at(images_seen)
+            else:
+                order, side = (
+                    Order.at(images_seen, config, len(self), self._rows),
+                    self._photos.photos.shape[-1],
+                )
+                crops = choose_crops(config, first, len(order.photos), side, side, order.size)
+                image = self._photos.crop(order.photos, *crops, size=order.size, device=self._device)
+                mask = None
+            if config.augment.distorts:
+                draws = random_rows(config.seed, "distortions", first, len(image), DISTORTION_DRAWS)
+                image = distort(image, draws, config.augment)
+            if mask is None:
+                mask = self._draw_masks(first, len(image), image.shape[-1])
+                # Drawn with OpenCV also for a GPU: there every attempt at a mask would have to be waited for,
+                # and an H100 made fewer of them than one processor core.
+                on_cpu = self._device.type == "cpu"
+                mask = mask if on_cpu else to_device(mask.byte(), self._device).float()
+        if self._stream is not None:
+            self._stream.synchronize()
+        return Batch(image, mask, images_seen, self._rows)
+
 
 class Prefetcher(Generic[Made]):
-    """Call `make(images_seen)` in a thread, in order, for the next batches before they are asked for.
+    """Make batches in a thread, in order, before they are asked for.
 
     `step` are the images in a batch; no batch that begins at `end` or later is prefetched.
     """
 
-    def __init__(self, make: Callable[[int], Made], step: int, end: int) -> None:
-        self._make, self._step, self._end = make, step, end
+    def __init__(self, step: int, end: int) -> None:
+        self._step, self._end = step, end
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="batches")
         self._waiting: dict[int, Future[Made]] = {}
 
-    def batch_at(self, images_seen: int) -> Made:
+    def batch_at(self, images_seen: int, make: Callable[[int], Made]) -> Made:
         """What `make(images_seen)` gives or raises; starts on the batches after it."""
         if images_seen not in self._waiting:  # the first batch, or a jump: what was prefetched is of no use
             for future in self._waiting.values():
                 future.cancel()
-            self._waiting = {images_seen: self._thread.submit(self._make, images_seen)}
+            self._waiting = {images_seen: self._thread.submit(make, images_seen)}
         for number in range(1, _PREFETCHED + 1):
             following = images_seen + number * self._step
             if following < self._end and following not in self._waiting:
-                self._waiting[following] = self._thread.submit(self._make, following)
+                self._waiting[following] = self._thread.submit(make, following)
         return self._waiting.pop(images_seen).result()
-
-
-def _make_batch(
-    config: DataConfig,
-    source: _PhotosInMemory | PhotoStream,
-    shapes: ObjectShapes | None,
-    device: torch.device,
-    stream: torch.cuda.Stream | None,
-    rows: slice,
-    images_seen: int,
-) -> Batch:
-    """Make a batch, on a GPU beside the network's work."""
-    with torch.cuda.stream(stream) if stream else contextlib.nullcontext():
-        image, mask = source.batch_at(images_seen)
-        first, count = images_seen + rows.start, len(image)
-        if config.augment.distorts:
-            draws = random_rows(config.seed, "distortions", first, count, DISTORTION_DRAWS)
-            image = distort(image, draws, config.augment)
-        if mask is None:
-            numbers = {"batch_size": config.batch_size, "seed": config.seed, "shapes": shapes}
-            mask = draw_masks(config.masks, first, count, image.shape[-1], **numbers)
-            # Drawn with OpenCV also for a GPU: there every attempt at a mask would have to be waited for,
-            # and an H100 made fewer of them than one processor core.
-            mask = mask if device.type == "cpu" else to_device(mask.byte(), device).float()
-    if stream is not None:
-        stream.synchronize()
-    return Batch(image, mask, images_seen, rows)
-
-
-class _PhotosInMemory:
-    """Images cropped on the device from photos that were decoded once."""
-
-    def __init__(
-        self,
-        config: DataConfig,
-        index: PhotoIndex,
-        rows: slice,
-        device: torch.device,
-        on_problem: Callable[[str], None],
-    ) -> None:
-        self._config, self._rows, self._device = config, rows, device
-        squeeze = config.augment.kind == "resize"
-        self._photos = load_photos(index, config.kept_size, squeeze=squeeze, on_problem=on_problem).to(device)
-
-    def __len__(self) -> int:
-        return len(self._photos)
-
-    def batch_at(self, images_seen: int) -> tuple[Tensor, None]:
-        """Images (B, 3, S, S) in [0, 1] of the batch that follows; their holes are drawn elsewhere."""
-        config, rows, side = self._config, self._rows, self._photos.photos.shape[-1]
-        indices = indices_at(len(self), config.batch_size, seed=config.seed, images_seen=images_seen)[rows]
-        size = size_at(config, images_seen, len(self))
-        boxes, mirrored = choose_crops(config, images_seen + rows.start, len(indices), side, side, size)
-        return self._photos.crop(indices, boxes, mirrored, size=size, device=self._device), None
 
 
 def _sample_photos(index: PhotoIndex, size: int, on_problem: Callable[[str], None]) -> None:

@@ -7,7 +7,7 @@ loader stands between it and the network. Sets that do not fit: :mod:`inpaint.da
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 
@@ -52,7 +52,7 @@ class PhotoSet:
 
     def crop(
         self,
-        indices: Tensor,
+        indices: Tensor | Sequence[int],
         boxes: NDArray[np.int64],
         mirrored: NDArray[np.bool_],
         *,
@@ -60,7 +60,7 @@ class PhotoSet:
         device: torch.device | None = None,
     ) -> Tensor:
         """Cut one crop, (B, 3, size, size) in [0, 1], from each photo of `indices`; see `crop_and_resize`."""
-        chosen = self.photos[indices.to(self.photos.device)]
+        chosen = self.photos[torch.as_tensor(indices, device=self.photos.device)]
         target = device or chosen.device
         places, flips = torch.from_numpy(boxes).to(target), torch.from_numpy(mirrored).to(target)
         return crop_and_resize(chosen.to(target), places, flips, size)

@@ -13,7 +13,6 @@ import tarfile
 import zipfile
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -29,68 +28,60 @@ _COLUMNS = ("names", "offsets", "lengths")
 
 
 @dataclass(frozen=True)
-class Part:
-    """Photos that are files of their own, or lie inside one tar file.
+class PhotoIndex:
+    """N photos that are files of their own, or lie inside tar files.
 
     Attributes:
         names: (N,) bytes, their paths, or names inside the tar file.
-        shard: the tar file, if any.
-        offsets: (N,) int64, the first byte of each in the tar file.
-        lengths: (N,) int64, bytes of each.
+        shards: the tar files.
+        owners: (N,) which of the shards each photo lies in; -1 for a file of its own.
+        offsets: (N,) int64, the first byte of each in its tar file.
+        lengths: (N,) int64, bytes of each there.
     """
 
     names: NDArray[np.bytes_]
-    shard: Path | None = None
-    offsets: Any = ()
-    lengths: Any = ()
+    shards: tuple[Path, ...]
+    owners: NDArray[np.int32]
+    offsets: NDArray[np.int64]
+    lengths: NDArray[np.int64]
 
     @classmethod
-    def of_files(cls, paths: Iterable[str]) -> Part:
+    def of_files(cls, paths: Iterable[str]) -> PhotoIndex:
         """Photos that are files of their own."""
-        return cls(_pack(paths))
+        names = np.array([os.fsencode(path) for path in paths], np.bytes_)
+        none = np.zeros(len(names), np.int64)
+        return cls(names, (), np.full(len(names), -1, np.int32), none, none)
+
+    @classmethod
+    def joined(cls, parts: Sequence[PhotoIndex]) -> PhotoIndex:
+        """The photos of several indices, one after the other."""
+        shards = {path: None for part in parts for path in part.shards}  # a set in order
+        number = {path: number for number, path in enumerate(shards)}
+        owners = [np.array([*map(number.get, part.shards), -1], np.int32)[part.owners] for part in parts]
+        columns = {name: np.concatenate([getattr(part, name) for part in parts]) for name in _COLUMNS}
+        return cls(shards=tuple(shards), owners=np.concatenate(owners), **columns)
+
+    def __len__(self) -> int:
+        return len(self.names)
+
+    def take(self, numbers: NDArray[np.integer] | slice) -> PhotoIndex:
+        """Some of the photos, in the order of their numbers here."""
+        columns = {name: getattr(self, name)[numbers] for name in _COLUMNS}
+        return PhotoIndex(shards=self.shards, owners=self.owners[numbers], **columns)
 
     def name(self, number: int) -> str:
         """Name a photo for people: `shard.tar/member` or a path."""
-        name = os.fsdecode(self.names[number])
-        return f"{self.shard.name}/{name}" if self.shard else name
+        name, owner = os.fsdecode(self.names[number]), self.owners[number]
+        return name if owner < 0 else f"{self.shards[owner].name}/{name}"
 
     def read(self, number: int) -> bytes:
         """The bytes of a photo; OSError if they cannot be read."""
-        if self.shard is None:
+        owner = self.owners[number]
+        if owner < 0:
             return Path(self.name(number)).read_bytes()
-        with open(self.shard, "rb") as file:
+        with open(self.shards[owner], "rb") as file:
             file.seek(self.offsets[number])
             return file.read(self.lengths[number])
-
-
-@dataclass(frozen=True)
-class PhotoIndex:
-    """The photos of several sources, numbered through; of those, the first `limit` count."""
-
-    parts: tuple[Part, ...]
-    limit: int | None = None
-
-    def __len__(self) -> int:
-        total = int(self._ends[-1])
-        return total if self.limit is None else min(total, self.limit)
-
-    def name(self, number: int) -> str:
-        """Name a photo for people, see `Part`."""
-        part, inner = self._find(number)
-        return part.name(inner)
-
-    def read(self, number: int) -> bytes:
-        """Read the bytes of a photo; OSError if they cannot be read."""
-        part, inner = self._find(number)
-        return part.read(inner)
-
-    def _find(self, number: int) -> tuple[Part, int]:
-        which = int(np.searchsorted(self._ends, number, side="right"))
-        return self.parts[which], int(number - (self._ends[which - 1] if which else 0))
-
-    @cached_property
-    def _ends(self) -> NDArray[np.int64]:
-        return np.cumsum([len(part.names) for part in self.parts])
 
 
 def index_photos(
@@ -112,10 +103,10 @@ def index_photos(
     parts = []
     for file in [file for item in sources for file in _resolve(Path(item))]:
         part = _open_shard(file, cache) if file.suffix == ".tar" else _list_files(file)
-        if not len(part.names):
+        if not len(part):
             raise DataError(f"no photo in {file}; expected {', '.join(sorted(PHOTO_SUFFIXES))} files in it")
         parts.append(part)
-    return PhotoIndex(tuple(parts), limit)
+    return PhotoIndex.joined(parts).take(slice(limit))
 
 
 def decode_photo(content: bytes) -> Image.Image:
@@ -141,44 +132,46 @@ def _resolve(source: Path) -> list[Path]:
     return [source]
 
 
-def _list_files(source: Path) -> Part:
+def _list_files(source: Path) -> PhotoIndex:
     """List a folder, a list file, or a single photo."""
     if source.is_dir():
         found = (os.path.join(folder, name) for folder, _, names in os.walk(source) for name in names)
-        return Part.of_files(sorted(filter(_is_photo, found)))
+        return PhotoIndex.of_files(sorted(filter(_is_photo, found)))
     if source.suffix != ".txt":
-        return Part.of_files([str(source)])
+        return PhotoIndex.of_files([str(source)])
     try:
         lines = [line.strip() for line in source.read_text(encoding="utf-8").splitlines()]
     except (OSError, UnicodeDecodeError) as problem:
         raise DataError(f"{source}: cannot be read as a list of photos ({problem})") from None
     folder = str(source.parent)
-    return Part.of_files(os.path.join(folder, line) for line in lines if line and line[0] != "#")
+    return PhotoIndex.of_files(os.path.join(folder, line) for line in lines if line and line[0] != "#")
 
 
-def _open_shard(path: Path, cache: Path | None) -> Part:
+def _open_shard(path: Path, cache: Path | None) -> PhotoIndex:
     """Take what is kept of a shard, if the shard still has the size and time it had then; else scan it."""
     state = path.stat()
     stamp = np.array([state.st_size, state.st_mtime_ns])
     whereabouts = hashlib.blake2b(os.fsencode(path.resolve()), digest_size=6).hexdigest()
     kept = cache / f"{path.stem}-{whereabouts}.npz" if cache else None
+    columns = None
     if kept is not None and kept.exists():
         try:
             with np.load(kept) as file:
                 if np.array_equal(file["stamp"], stamp):
-                    return Part(shard=path, **{column: file[column] for column in _COLUMNS})
+                    columns = {name: file[name] for name in _COLUMNS}
         except (OSError, ValueError, KeyError, zipfile.BadZipFile):
             pass  # cut off or of another version: the scan below replaces it
-    part = _scan(path)
-    if kept is not None:
-        kept.parent.mkdir(parents=True, exist_ok=True)
-        with atomic_write(kept) as file:  # several processes may scan at once
-            np.savez(file, stamp=stamp, **{column: getattr(part, column) for column in _COLUMNS})
-    return part
+    if columns is None:
+        columns = _scan(path)
+        if kept is not None:
+            kept.parent.mkdir(parents=True, exist_ok=True)
+            with atomic_write(kept) as file:  # several processes may scan at once
+                np.savez(file, stamp=stamp, **columns)
+    return PhotoIndex(shards=(path,), owners=np.zeros(len(columns["names"]), np.int32), **columns)
 
 
-def _scan(path: Path) -> Part:
-    """Read the headers of a tar file, none of its photos."""
+def _scan(path: Path) -> dict[str, Any]:
+    """Read the headers of a tar file, none of its photos: the columns of an index."""
     try:
         with tarfile.open(path, "r:") as file:
             found = [(m.name, m.offset_data, m.size) for m in file if m.isfile() and _is_photo(m.name)]
@@ -187,11 +180,11 @@ def _scan(path: Path) -> Part:
             f"{path}: not a readable, uncompressed tar file ({problem}); copy, download or unpack it again"
         ) from None
     names, offsets, lengths = zip(*found, strict=True) if found else ((), (), ())
-    return Part(_pack(names), path, np.array(offsets, np.int64), np.array(lengths, np.int64))
-
-
-def _pack(names: Iterable[str]) -> NDArray[np.bytes_]:
-    return np.array([os.fsencode(name) for name in names], np.bytes_)
+    return {
+        "names": np.array([os.fsencode(name) for name in names], np.bytes_),
+        "offsets": np.array(offsets, np.int64),
+        "lengths": np.array(lengths, np.int64),
+    }
 
 
 def _is_photo(name: str) -> bool:

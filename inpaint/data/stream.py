@@ -24,22 +24,28 @@ from torch.utils.data import DataLoader, Dataset
 from inpaint.data.augment import distort_as_lama, require_albumentations
 from inpaint.data.config import DataConfig
 from inpaint.data.crops import choose_crops, crop_photo, size_at
-from inpaint.data.randomness import draw_masks, image_seed, indices_at
+from inpaint.data.randomness import image_seed, indices_at
 from inpaint.data.sources import PhotoIndex, decode_photo, describe_broken
 from inpaint.errors import DataError
-from inpaint.random_masks import ObjectShapes
 
 _MOST_WORKERS = 16
 _PREFETCHED = 2  # each worker prepares so many
+DrawMasks = Callable[[int, int, int], Tensor]  # of `count` images from `first` on, with sides of `size`
 _TRIES = 64  # photos in a row that cannot be read: then the disk is gone, not a photo
 
 
 class Order(NamedTuple):
-    """What a worker is to make: images `first` and following of the run, from these photos."""
+    """What is to be made: images `first` and following of the run, from these photos."""
 
     first: int
     photos: list[int]
     size: int
+
+    @classmethod
+    def at(cls, images_seen: int, config: DataConfig, photos: int, rows: slice) -> Order:
+        """These rows of the batch after so many images, of a run over so many photos."""
+        chosen = indices_at(photos, config.batch_size, seed=config.seed, images_seen=images_seen)[rows]
+        return cls(images_seen + rows.start, chosen.tolist(), size_at(config, images_seen, photos))
 
 
 class Made(NamedTuple):
@@ -52,7 +58,7 @@ class Made(NamedTuple):
 
 
 class PhotoStream:
-    """A run's images and holes, made by worker processes."""
+    """A run's images, and its holes if it is given how to draw them, made by worker processes."""
 
     def __init__(
         self,
@@ -60,7 +66,7 @@ class PhotoStream:
         index: PhotoIndex,
         rows: slice,
         device: torch.device,
-        shapes: ObjectShapes | None,
+        draw_masks: DrawMasks | None,
         on_problem: Callable[[str], None],
     ) -> None:
         self._batch_size, self._index, self._device = config.batch_size, index, device
@@ -68,7 +74,7 @@ class PhotoStream:
         self._plan, self._next = _Plan(config, len(index), rows), -1
         workers = _default_workers() if config.workers is None else config.workers
         self._loader = DataLoader(
-            _Maker(config, index, shapes, draws_masks=device.type == "cpu"),
+            _Maker(config, index, draw_masks),
             batch_size=None,
             sampler=self._plan,
             num_workers=workers,
@@ -119,25 +125,20 @@ class _Plan:
     def __iter__(self) -> Iterator[Order]:
         if self.begin is None:
             return
-        config, rows = self._config, self._rows
-        for images_seen in itertools.count(self.begin, config.batch_size):
-            photos = indices_at(self._photos, config.batch_size, seed=config.seed, images_seen=images_seen)
-            size = size_at(config, images_seen, self._photos)
-            yield Order(images_seen + rows.start, photos[rows].tolist(), size)
+        for images_seen in itertools.count(self.begin, self._config.batch_size):
+            yield Order.at(images_seen, self._config, self._photos, self._rows)
 
 
 class _Maker(Dataset[Made]):
     """Makes what is ordered; a copy of it lives in every worker."""
 
-    def __init__(
-        self, config: DataConfig, index: PhotoIndex, shapes: ObjectShapes | None, draws_masks: bool
-    ) -> None:
-        self._config, self._index, self._shapes, self._draws_masks = config, index, shapes, draws_masks
+    def __init__(self, config: DataConfig, index: PhotoIndex, draw_masks: DrawMasks | None) -> None:
+        self._config, self._index, self._draw_masks = config, index, draw_masks
         if config.augment.kind == "lama":
             require_albumentations()
 
     def __getitem__(self, order: Order) -> Made:
-        config, crops = self._config, []
+        crops = []
         broken: dict[str, str] = {}
         for row, number in enumerate(order.photos):
             photo = self._read(number, broken)
@@ -147,10 +148,7 @@ class _Maker(Dataset[Made]):
                 return Made(torch.empty(0), None, broken, failure)
             crops.append(self._crop(photo, order.first + row, order.size))
         image = torch.from_numpy(np.ascontiguousarray(np.stack(crops).transpose(0, 3, 1, 2)))
-        mask = None
-        if self._draws_masks:
-            numbers = {"batch_size": config.batch_size, "seed": config.seed, "shapes": self._shapes}
-            mask = draw_masks(config.masks, order.first, len(crops), order.size, **numbers).byte()
+        mask = self._draw_masks(order.first, len(crops), order.size).byte() if self._draw_masks else None
         return Made(image, mask, broken, "")
 
     def _read(self, number: int, broken: dict[str, str]) -> Image.Image | None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Self
@@ -87,6 +87,16 @@ def check_images(image: Tensor, smallest: int = 1) -> None:
     if image.ndim != 4 or image.shape[1] != 3 or min(image.shape[2:]) < smallest:
         sides = f" of at least {smallest} pixels a side" if smallest > 1 else ""
         raise ShapeError(f"got {tuple(image.shape)}, expected images (B, 3, H, W){sides}")
+
+
+def run_taps(layers: Iterable[tuple[Any, nn.Module]], features: Tensor, taps: Sequence[Any]) -> list[Tensor]:
+    """Send features through named layers in turn; gives what comes out of those whose names are ``taps``."""
+    found = []
+    for name, layer in layers:
+        features = layer(features)
+        if name in taps:
+            found.append(features)
+    return found
 
 
 def fast_layout(image: Tensor) -> Tensor:

@@ -20,6 +20,7 @@ from inpaint.features.frozen import (
     check_images,
     fast_layout,
     full_precision,
+    run_taps,
 )
 
 FID_DIMS = (64, 192, 768, 2048)
@@ -64,15 +65,10 @@ class InceptionFeatures(FrozenNetwork):
         ``image`` is ``(B, 3, H, W)`` RGB in [0, 1], whole 255ths.
         """
         check_images(image)
-        found = {}
+        ends = [_LAYERS[size][-1] for size in self._built if size in self.dims]
         with full_precision(image):
-            features = fast_layout(self.prepare(image.float()))
-            for size in self._built:
-                for name in _LAYERS[size]:
-                    features = self.get_submodule(name)(features)
-                if size in self.dims:
-                    found[size] = F.adaptive_avg_pool2d(features, 1).flatten(1)
-        return found
+            maps = run_taps(self.named_children(), fast_layout(self.prepare(image.float())), ends)
+            return {found.shape[1]: F.adaptive_avg_pool2d(found, 1).flatten(1) for found in maps}
 
 
 def fid_input(image: Tensor) -> Tensor:
@@ -174,8 +170,12 @@ class MobileNetV2Features(FrozenNetwork):
         graph = mobilenet_v2(weights=None, norm_layer=nn.Identity).features
         convolutions = [(name, m) for name, m in graph.named_modules() if isinstance(m, nn.Conv2d)]
         for number, (name, plain) in enumerate(convolutions):
-            self.add_module(f"c{number}", convolution := _SameConv2d.like(plain))
-            graph.set_submodule(name, convolution)
+            size, stride = plain.kernel_size[0], plain.stride[0]
+            convolution = nn.Conv2d(plain.in_channels, plain.out_channels, size, stride, groups=plain.groups)
+            self.add_module(f"c{number}", convolution)
+            # TensorFlow's "same" padding: an odd pixel of it, as on even sides, goes to the right and bottom.
+            padding = nn.ZeroPad2d((1, 1, 1, 1) if stride == 1 else (0, 1, 0, 1))
+            graph.set_submodule(name, nn.Sequential(padding, convolution) if size == 3 else convolution)
         self._graph = (graph,)  # not a child of its own: its convolutions are
         self.freeze()
 
@@ -185,22 +185,3 @@ class MobileNetV2Features(FrozenNetwork):
         size = (_MOBILENET_SIZE, _MOBILENET_SIZE)
         image = F.interpolate(image.float(), size=size, mode="bilinear", antialias=True, align_corners=False)
         return self._graph[0](image * 2 - 1).mean(dim=(2, 3))
-
-
-class _SameConv2d(nn.Conv2d):
-    """A convolution with TensorFlow's "same" padding: an odd pixel of it goes to the right and bottom."""
-
-    @classmethod
-    def like(cls, plain: nn.Conv2d) -> _SameConv2d:
-        """A new one of the same shape, with a bias."""
-        size, stride = plain.kernel_size[0], plain.stride[0]
-        return cls(plain.in_channels, plain.out_channels, size, stride, groups=plain.groups)
-
-    def forward(self, input: Tensor) -> Tensor:
-        """Pad, then convolve."""
-        padding: list[int] = []
-        for axis in (1, 0):  # F.pad starts with the last dimension
-            kernel, stride, length = self.kernel_size[axis], self.stride[axis], input.shape[2 + axis]
-            total = max((-(-length // stride) - 1) * stride + kernel - length, 0)
-            padding += [total // 2, total - total // 2]
-        return super().forward(F.pad(input, padding) if any(padding) else input)

@@ -1,10 +1,10 @@
-"""Networks whose features a perceptual loss compares: SqueezeNet, the ADE20K encoder, our own prior."""
+"""Frozen networks that training uses: losses compare their features, projected discriminators see them."""
 
 from __future__ import annotations
 
 from abc import abstractmethod
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
 import torch.nn as nn
@@ -12,7 +12,8 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from inpaint.errors import ShapeError
-from inpaint.features.frozen import IMAGENET_MEAN, IMAGENET_STD, FrozenNetwork, check_images
+from inpaint.features.frozen import IMAGENET_MEAN, IMAGENET_STD, FrozenNetwork, check_images, run_taps
+from inpaint.features.measures import InceptionFeatures
 
 _CAFFE_MEAN_BGR = (104.0, 117.0, 123.0)
 _SHORTEST = 1e-4  # activations are in the hundreds; keeps the gradient finite where all channels are silent
@@ -78,12 +79,7 @@ class SqueezeNetFeatures(TapNetwork):
         with torch.autocast(image.device.type, enabled=False):
             # Caffe's convention, converted here and nowhere else: BGR, 0 to 255, less the mean colour.
             features = image.float().flip(1) * 255 - self.mean
-            taps = []
-            for index, layer in enumerate(self.features):
-                features = layer(features)
-                if index in self.TAPS:
-                    taps.append(features)
-        return taps
+            return run_taps(enumerate(self.features), features, self.TAPS)
 
     def compare(self, first: Tensor, second: Tensor) -> Tensor:
         """The distance of one tap."""
@@ -113,12 +109,8 @@ class SceneFeatures(TapNetwork):
             self.add_module(f"bn{number}", nn.BatchNorm2d(after))
         body.layer1[0].conv1 = nn.Conv2d(128, 64, 1, bias=False)
         body.layer1[0].downsample[0] = nn.Conv2d(128, 256, 1, bias=False)
-        self.layer1, self.layer2, self.layer3, self.layer4 = (
-            body.layer1,
-            body.layer2,
-            body.layer3,
-            body.layer4,
-        )
+        for name in _STAGES:
+            self.add_module(name, body.get_submodule(name))
         self.set_colours(IMAGENET_MEAN, IMAGENET_STD)
         self.freeze()
 
@@ -131,11 +123,7 @@ class SceneFeatures(TapNetwork):
                 convolution, norm = self.get_submodule(f"conv{number}"), self.get_submodule(f"bn{number}")
                 features = F.relu(norm(convolution(features)))
             features = F.max_pool2d(features, 3, 2, padding=1)
-            stages = []
-            for name in _STAGES:
-                features = self.get_submodule(name)(features)
-                stages.append(features)
-        return stages
+            return run_taps(((name, self.get_submodule(name)) for name in _STAGES), features, _STAGES)
 
     def compare(self, first: Tensor, second: Tensor) -> Tensor:
         """Mean squared error of one stage."""
@@ -192,3 +180,51 @@ class MaeFeatures(TapNetwork):
     def compare(self, first: Tensor, second: Tensor) -> Tensor:
         """The distance of one depth: standardised tokens have length sqrt(D), so a mean sums unit vectors."""
         return (first - second).square().mean((1, 2))
+
+
+class MobileNetPyramid(FrozenNetwork):
+    """Block outputs of torchvision's MobileNetV2 at 1/4, 1/8, 1/16 and 1/32 of the resolution."""
+
+    weights = "MobileNetV2 with torchvision's key names"
+    ignored = ("classifier.", "features.18.")
+    channels: ClassVar = (24, 32, 96, 320)
+    TAPS = (3, 6, 13, 17)
+
+    def __init__(self, taps: tuple[int, ...] = TAPS) -> None:
+        from torchvision.models import mobilenet_v2
+
+        super().__init__()
+        self.taps = taps
+        self.features = mobilenet_v2(weights=None).features[:18]
+        self.set_colours(IMAGENET_MEAN, IMAGENET_STD)
+        self.freeze()
+
+    def forward(self, image: Tensor) -> list[Tensor]:
+        """Feature maps of images ``(B, 3, H, W)`` RGB in [0, 1], the finest first."""
+        check_images(image, smallest=32)
+        return run_taps(enumerate(self.features), (image - self.mean) / self.std, self.taps)
+
+
+class InceptionPyramid(InceptionFeatures):
+    """Block outputs of the FID's Inception at about 1/4, 1/8, 1/8 and 1/16 of the resolution.
+
+    The network was trained on 299 pixels a side and is used at the size of the images here.
+    """
+
+    channels: ClassVar = (64, 192, 288, 768)
+    TAPS = ("maxpool1", "maxpool2", "Mixed_5d", "Mixed_6e")
+
+    def __init__(self) -> None:
+        super().__init__("fid", (768,))
+
+    def forward(self, image: Tensor) -> Any:
+        """As of :class:`MobileNetPyramid`; at least 75 pixels a side."""
+        check_images(image, smallest=75)
+        return run_taps(self.named_children(), image * 2 - 1, self.TAPS)
+
+
+PYRAMIDS: dict[str, type[MobileNetPyramid | InceptionPyramid]] = {
+    "mobilenet": MobileNetPyramid,
+    "inception": InceptionPyramid,
+}
+"""By their names in a config."""

@@ -130,12 +130,12 @@ def test_the_next_batches_are_made_while_the_last_is_in_use():
             started.set()
         return images_seen
 
-    ahead = Prefetcher(make, step=4, end=12)
-    assert ahead.batch_at(0) == 0
+    ahead = Prefetcher(step=4, end=12)
+    assert ahead.batch_at(0, make) == 0
     assert started.wait(10), "8 was not made ahead"
-    assert ahead.batch_at(4) == 4 and ahead.batch_at(8) == 8
+    assert ahead.batch_at(4, make) == 4 and ahead.batch_at(8, make) == 8
     assert made == [0, 4, 8]  # each once, and none beyond the end
-    assert ahead.batch_at(16) == 16  # unless it is asked for
+    assert ahead.batch_at(16, make) == 16  # unless it is asked for
 
 
 def test_an_error_made_ahead_reaches_the_step_it_belongs_to():
@@ -144,11 +144,11 @@ def test_an_error_made_ahead_reaches_the_step_it_belongs_to():
             raise DataError("gone")
         return images_seen
 
-    ahead = Prefetcher(make, step=4, end=100)
-    assert ahead.batch_at(0) == 0
+    ahead = Prefetcher(step=4, end=100)
+    assert ahead.batch_at(0, make) == 0
     with pytest.raises(DataError, match="gone"):
-        ahead.batch_at(4)
-    assert ahead.batch_at(8) == 8
+        ahead.batch_at(4, make)
+    assert ahead.batch_at(8, make) == 8
 
 
 # -- told before the first step --------------------------------------------------------------------------

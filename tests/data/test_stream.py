@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import multiprocessing
 import os
 import pickle
@@ -14,6 +15,7 @@ import torch
 
 from inpaint.data import stream
 from inpaint.data.config import Augment
+from inpaint.data.randomness import draw_masks
 from inpaint.data.sources import index_photos
 from inpaint.errors import DataError, InpaintError
 from tests.train.photo_files import data_config, open_batches, same, write_photo, write_photos
@@ -95,7 +97,8 @@ def test_a_missing_library_is_told_before_workers_start(tmp_path, monkeypatch):
 def test_what_workers_do_can_be_sent_to_them_where_processes_are_not_forked(tmp_path):
     write_photos(tmp_path / "photos", 3, width=40, height=40)
     config = data_config(tmp_path / "photos", tmp_path, keep="disk", augment=Augment(kind="lama"))
-    maker = stream._Maker(config, index_photos(tmp_path / "photos"), None, draws_masks=True)
+    draw = functools.partial(draw_masks, "mixed", batch_size=4, seed=0, shapes=None)
+    maker = stream._Maker(config, index_photos(tmp_path / "photos"), draw)
     order = stream.Order(4, [2, 0], 32)
     here, there = maker[order], pickle.loads(pickle.dumps(maker))[order]
     assert torch.equal(here.image, there.image) and torch.equal(here.mask, there.mask)

@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from eval.studies.recognition.task import LabelledPhoto, find_labelled, load_task
-from inpaint.data.sources import Part
+from inpaint.data.sources import PhotoIndex
 from inpaint.errors import ConfigError, DataError
 from tests.eval.recognition_files import CLASSES, write_classes, write_list, write_picture
 from tests.train.photo_files import write_shard
@@ -125,7 +125,7 @@ def test_no_group_straddles_the_split_and_every_class_is_in_each_fold(tmp_path_f
     for number in range(len(groups)):
         (folder / f"{number}.png").symlink_to(photo)
     labelled = [
-        LabelledPhoto(Part.of_files([str(folder / f"{number}.png")]), "ab"[group % 2], str(group))
+        LabelledPhoto(PhotoIndex.of_files([str(folder / f"{number}.png")]), "ab"[group % 2], str(group))
         for number, group in enumerate(groups)
     ]
     task = load_task(labelled, 8, folds=folds, seed=seed, on_problem=pytest.fail)

@@ -8,7 +8,7 @@ import pytest
 import torch
 from safetensors.torch import save_file
 
-from inpaint.features.pyramids import PYRAMIDS, MobileNetPyramid
+from inpaint.features.perceptual import PYRAMIDS, MobileNetPyramid
 from inpaint.models.discriminator import ProjectedDiscriminator
 from inpaint.models.generator import FourierGenerator, GeneratorPreset
 from inpaint.train.config import LossWeights, Variant, read_config
@@ -19,6 +19,7 @@ from inpaint.train.monitor import Monitor
 from inpaint.train.recipes.acr import AcrRecipe
 from inpaint.train.recipes.adversary import sample_augmentation
 from inpaint.train.state import load_latest_state
+from tests.train.test_steps import make_batch
 from tests.train.tiny_runs import BATCH, STEPS, acr_config, curve
 
 ALONE = Processes(torch.device("cpu"))
@@ -77,6 +78,31 @@ def test_it_learns_logs_every_loss_and_resumes_exactly(few_images, monkeypatch):
     assert {"projected_discriminator", "projected", "discriminator", "adversarial"} <= records[0].keys()
     state = load_latest_state(straight.out)
     assert state is not None and "projected_discriminator_optimizer" in state
+
+
+def test_a_loss_of_weight_zero_is_not_computed_and_changes_nothing_else(few_images):
+    """Feature matching of a weight that vanishes beside the others, and none: the same losses and gradients."""
+    passes, values, gradients = [], [], []
+    for weight in (0.0, 1e-30):
+        weights = LossWeights(adversarial=1, feature_matching=weight, perceptual=1.5, l1_hole=8, r1=0)
+        recipe = AcrRecipe(few_images(weights=weights), ALONE)
+        (patches,) = recipe.adversaries
+        passes.append([])
+        patches.discriminator.register_forward_hook(lambda *_, seen=passes[-1]: seen.append(1))
+        values.append(recipe.step(make_batch()))
+        trained = [*recipe.network.parameters(), *patches.discriminator.parameters()]
+        gradients.append([p.grad for p in trained if p.grad is not None])
+    assert [len(seen) for seen in passes] == [3, 4]  # real and fake for itself, fake for the generator
+    assert values[1].pop("feature_matching") > 0
+    assert values[0] == values[1] and len(gradients[0]) == len(gradients[1])
+    assert all(torch.allclose(*pair, rtol=0, atol=1e-20) for pair in zip(*gradients, strict=True))
+
+
+def test_without_adversarial_weight_there_is_no_patch_discriminator(few_images):
+    weights = LossWeights(adversarial=0, perceptual=1.5)
+    recipe = AcrRecipe(few_images(weights=weights), ALONE)
+    assert recipe.adversaries == [] and "discriminator" not in recipe.stateful()
+    assert not {"discriminator", "adversarial", "feature_matching", "r1"} & recipe.step(make_batch()).keys()
 
 
 def test_l1_in_the_hole_ends(few_images):

@@ -10,7 +10,7 @@ import torch
 from safetensors.torch import save_file
 
 from inpaint.errors import ConfigError
-from inpaint.features.pyramids import MobileNetPyramid
+from inpaint.features.perceptual import MobileNetPyramid
 from inpaint.train.config import LossWeights
 from inpaint.train.fit import fit
 from inpaint.train.losses import block_losses, style_loss

@@ -24,7 +24,7 @@ from sklearn.model_selection import StratifiedGroupKFold
 
 from eval.tasks.pairs import few
 from inpaint.data.memory import PhotoSet, load_photos
-from inpaint.data.sources import Part, PhotoIndex, index_photos
+from inpaint.data.sources import PhotoIndex, index_photos
 from inpaint.errors import ConfigError, DataError
 from inpaint.strict import read_table
 
@@ -42,7 +42,7 @@ class Row(NamedTuple):
 class LabelledPhoto(NamedTuple):
     """A photo that can be read, with its class and its group by name."""
 
-    photo: Part
+    photo: PhotoIndex  # of this one
     label: str
     group: str
 
@@ -146,7 +146,7 @@ def load_task(
     Raises:
         DataError: no photo can be read, there are fewer than two classes, or a class has too few groups.
     """
-    index = PhotoIndex(tuple(each.photo for each in labelled))
+    index = PhotoIndex.joined([each.photo for each in labelled])
     photos = load_photos(index, size, on_problem=on_problem)
     by_name = {each.photo.name(0): each for each in labelled}
     kept = [by_name[name] for name in photos.names]
@@ -255,29 +255,27 @@ def _locate(rows: Sequence[Row], folder: Path) -> list[LabelledPhoto]:
     found, elsewhere = list[LabelledPhoto](), list[Row]()
     for row in rows:
         if (folder / row.file).is_file():
-            found.append(LabelledPhoto(Part.of_files([str(folder / row.file)]), row.label, row.group))
+            found.append(LabelledPhoto(PhotoIndex.of_files([str(folder / row.file)]), row.label, row.group))
         else:
             elsewhere.append(row)
     return found + (_find_in_shards(elsewhere, folder) if elsewhere else [])
 
 
 def _find_in_shards(rows: Sequence[Row], folder: Path) -> list[LabelledPhoto]:
-    shards = [part for path in sorted(folder.glob("*.tar")) for part in index_photos(path).parts]
-    places: dict[str, list[tuple[int, int]]] = defaultdict(list)
-    for which, shard in enumerate(shards):
-        for number in range(len(shard.names)):
-            places[os.fsdecode(shard.names[number])].append((which, number))
-            places[shard.name(number)].append((which, number))
+    paths = sorted(folder.glob("*.tar"))
+    shards = index_photos(paths) if paths else PhotoIndex.of_files(())
+    places: dict[str, list[int]] = defaultdict(list)
+    for number in range(len(shards)):
+        places[os.fsdecode(shards.names[number])].append(number)
+        places[shards.name(number)].append(number)
     if lost := [row.file for row in rows if row.file not in places]:
         raise DataError(
-            f"{len(lost)} photos are neither files in {folder} nor in its {len(shards)} shards: {few(lost)}"
+            f"{len(lost)} photos are neither files in {folder} nor in its {len(paths)} shards: {few(lost)}"
         )
     if unclear := [row.file for row in rows if len(places[row.file]) > 1]:
         raise DataError(f"{few(unclear)}: in more than one shard of {folder}; expected SHARD.tar/NAME there")
     found = []
-    for row in sorted(rows, key=lambda row: places[row.file][0][0]):
-        which, number = places[row.file][0]
-        shard, one = shards[which], slice(number, number + 1)
-        photo = Part(shard.names[one], shard.shard, shard.offsets[one], shard.lengths[one])
-        found.append(LabelledPhoto(photo, row.label, row.group))
+    for row in sorted(rows, key=lambda row: shards.owners[places[row.file][0]]):
+        number = places[row.file][0]
+        found.append(LabelledPhoto(shards.take(slice(number, number + 1)), row.label, row.group))
     return found

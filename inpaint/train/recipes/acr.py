@@ -16,7 +16,7 @@ from torch import Tensor, nn
 
 from inpaint.data.batches import Batch
 from inpaint.data.randomness import image_seed
-from inpaint.features.pyramids import MobileNetPyramid
+from inpaint.features.perceptual import MobileNetPyramid
 from inpaint.mask import composite
 from inpaint.models.inpainter import Inpainter
 from inpaint.models.presets import vary_preset
@@ -50,7 +50,9 @@ class AcrRecipe:
             config.prior_checkpoint,
         )
         self.network.to(processes.device)
-        self.adversaries: list[Adversary] = [PatchAdversary(config, processes)]
+        self.adversaries: list[Adversary] = []
+        if config.weights.adversarial > 0:
+            self.adversaries.append(PatchAdversary(config, processes))
         if config.weights.projected > 0:
             self.adversaries.append(ProjectedAdversary(config, processes))
         processes.share_statistics(self.network)
@@ -93,7 +95,7 @@ class AcrRecipe:
         if config.channels_last:
             pieces = [(image.contiguous(memory_format=torch.channels_last), mask) for image, mask in pieces]
         once = self._predict(*pieces[0]) if len(pieces) == 1 else None
-        adversaries = self._joined(batch.images_seen)
+        adversaries = self.adversaries if batch.images_seen >= config.adversarial_after_images else []
         number = batch.images_seen // config.batch_size
         values = self._train_discriminators(adversaries, pieces, once, number) if adversaries else {}
 
@@ -163,13 +165,6 @@ class AcrRecipe:
         for adversary in self.adversaries:
             for group in adversary.optimizer.param_groups:
                 group["lr"] = config.discriminator_learning_rate * factor
-
-    def _joined(self, images_seen: int) -> list[Adversary]:
-        """The discriminators that take part in a step."""
-        if images_seen < self.config.adversarial_after_images:
-            return []
-        patches = self.config.weights.adversarial > 0
-        return [a for a in self.adversaries if patches or not isinstance(a, PatchAdversary)]
 
     def _train_discriminators(
         self,

@@ -11,14 +11,14 @@ Source:
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterable
+from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext
 from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
 
-from inpaint.features.pyramids import PYRAMIDS
+from inpaint.features.perceptual import PYRAMIDS
 from inpaint.models.discriminator import PatchDiscriminator, ProjectedDiscriminator
 from inpaint.train.compute import autocast, compile_each, uncompiled
 from inpaint.train.config import AcrRunConfig
@@ -55,9 +55,9 @@ class Adversary(ABC):
         processes.share_statistics(discriminator)
         if config.channels_last:
             discriminator.to(memory_format=torch.channels_last)
-        trained = [p for p in discriminator.parameters() if p.requires_grad]
+        self._trained = [p for p in discriminator.parameters() if p.requires_grad]
         rate, betas = config.discriminator_learning_rate, config.betas
-        self.optimizer = build_adam(trained, rate, betas, processes.device)
+        self.optimizer = build_adam(self._trained, rate, betas, processes.device)
 
     @abstractmethod
     def discriminator_losses(self, fake: Tensor, image: Tensor, mask: Tensor, step: int) -> dict[str, Tensor]:
@@ -80,6 +80,17 @@ class Adversary(ABC):
             return fake, image, mask
         transform = sample_augmentation(image)
         return transform.image(fake), transform.image(image), transform.mask(mask)
+
+    @contextmanager
+    def _constant(self) -> Iterator[None]:
+        """Keep gradients from being made for the discriminator, which only passes them on."""
+        for parameter in self._trained:
+            parameter.requires_grad_(False)
+        try:
+            yield
+        finally:
+            for parameter in self._trained:
+                parameter.requires_grad_(True)
 
 
 class PatchAdversary(Adversary):
@@ -130,20 +141,19 @@ class PatchAdversary(Adversary):
 
     def generator_losses(self, fake: Tensor, image: Tensor, mask: Tensor) -> dict[str, tuple[float, Tensor]]:
         """Weight and value of each loss that the discriminator gives the generator."""
-        config, discriminator = self._config, self.discriminator
+        config, weights = self._config, self._config.weights
         fake, image, mask = self._augmented(fake, image, mask)
-        with frozen(discriminator.parameters()), autocast(image.device, config.precision):
-            logits, fake_levels = discriminator(fake)
-            with torch.no_grad():
-                _, real_levels = discriminator(image)
-        everywhere = config.adversarial_at == "everywhere"
-        weights = None if everywhere else hole_weights(mask, logits.shape[2:])
-        adversarial = generator_adversarial_loss(logits.float(), weights, config.adversarial_loss)
-        levels = ([level.float() for level in each] for each in (fake_levels, real_levels))
-        return {
-            "adversarial": (config.weights.adversarial, adversarial),
-            "feature_matching": (config.weights.feature_matching, feature_matching_loss(*levels)),
-        }
+        with self._constant(), autocast(image.device, config.precision):
+            logits, fake_levels = self.discriminator(fake)
+        places = None if config.adversarial_at == "everywhere" else hole_weights(mask, logits.shape[2:])
+        adversarial = generator_adversarial_loss(logits.float(), places, config.adversarial_loss)
+        losses = {"adversarial": (weights.adversarial, adversarial)}
+        if weights.feature_matching > 0:
+            with torch.no_grad(), autocast(image.device, config.precision):
+                _, real_levels = self.discriminator(image)
+            levels = ([level.float() for level in each] for each in (fake_levels, real_levels))
+            losses["feature_matching"] = (weights.feature_matching, feature_matching_loss(*levels))
+        return losses
 
 
 class ProjectedAdversary(Adversary):
@@ -174,7 +184,7 @@ class ProjectedAdversary(Adversary):
         """Weight and value of the loss that the discriminator gives the generator."""
         fake, _, _ = self._augmented(fake, image, mask)
         form = self._config.adversarial_loss
-        with frozen(self.discriminator.parameters()):
+        with self._constant():
             losses = [generator_adversarial_loss(logits, form=form) for logits in self._logits(fake)]
         return {"projected": (self._config.weights.projected, torch.stack(losses).mean())}
 
@@ -182,19 +192,6 @@ class ProjectedAdversary(Adversary):
         with autocast(image.device, self._config.precision):
             logits = self.discriminator(self.features(image))
         return [values.float() for values in logits]
-
-
-@contextmanager
-def frozen(parameters: Iterable[nn.Parameter]):
-    """Keep gradients from being made for parameters that only pass them on."""
-    parameters = [parameter for parameter in parameters if parameter.requires_grad]
-    for parameter in parameters:
-        parameter.requires_grad_(False)
-    try:
-        yield
-    finally:
-        for parameter in parameters:
-            parameter.requires_grad_(True)
 
 
 class Augmentation(NamedTuple):
