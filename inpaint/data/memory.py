@@ -21,7 +21,6 @@ from inpaint.data.crops import crop_and_resize
 from inpaint.data.sources import PhotoIndex, decode_photo, describe_broken
 from inpaint.errors import DataError
 
-_IN_FLIGHT = 256  # decoded photos waiting for their place; bounds the memory beside the set itself
 _DEVICE_SHARE = 0.5  # of a device's free memory that photos may take; the network needs the rest
 
 
@@ -84,23 +83,21 @@ def load_photos(
                 "photo_limit"
             )
     photos = np.empty((len(index), 3, size, size), dtype=np.uint8)
-    kept: list[str] = []
 
-    def load(number: int) -> NDArray[np.uint8] | Exception:
+    def load(number: int) -> Exception | None:
         try:
-            return _load_square(index.read(number), size, squeeze)
+            photos[number] = _load_square(index.read(number), size, squeeze)
         except Exception as problem:  # any broken file: Pillow raises a dozen different classes
             return problem
 
+    kept: list[str] = []
     with ThreadPoolExecutor(os.cpu_count() or 1) as pool:
-        for first in range(0, len(index), _IN_FLIGHT):
-            numbers = range(first, min(first + _IN_FLIGHT, len(index)))
-            for number, square in zip(numbers, pool.map(load, numbers), strict=True):
-                if isinstance(square, Exception):
-                    on_problem(describe_broken(index.name(number), square))
-                else:
-                    photos[len(kept)] = square
-                    kept.append(index.name(number))
+        for number, problem in enumerate(pool.map(load, range(len(index)))):
+            if problem is not None:
+                on_problem(describe_broken(index.name(number), problem))
+                continue
+            photos[len(kept)] = photos[number]  # moves up into the place of one that is broken
+            kept.append(index.name(number))
     if not kept:
         raise DataError(f"no readable photo among {len(index)}, such as {index.name(0)}")
     return PhotoSet(torch.from_numpy(photos[: len(kept)]), tuple(kept), len(index) - len(kept))

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import timeit
-from collections.abc import Iterable
 
 import torch
 import torch.nn.functional as F
@@ -54,16 +53,6 @@ def choose_precision(precision: Precision, processes: Processes) -> tuple[Precis
     speedup = bf16_speedup(processes.device)
     (too_slow,) = processes.any_raised([speedup < _WORTHWHILE])
     return "float32" if too_slow else "bf16", f"bf16 is {speedup:.1f} times as fast on {processes.device}"
-
-
-def compile_each(modules: Iterable[nn.Module]) -> None:
-    """Compile modules in place; parameters and the keys of states stay as they are.
-
-    Blocks of one kind share what was compiled. Give modules without data-dependent control flow: neither the
-    masked positional encoding nor the attention transfer.
-    """
-    for module in modules:
-        module.compile()
 
 
 def uncompiled(active: bool = True) -> contextlib.AbstractContextManager[object]:

@@ -41,7 +41,7 @@ def fit(config: RunConfig, on_progress: Callable[[Progress], None] | None = None
         probe_memory(config, processes)
     recipe = build_recipe(config, processes)
     batches = Batches(config, processes.device, monitor.report_problem, rows)
-    notes = {"started_from": recipe.started_from}
+    save = partial(monitor.save, recipe.stateful(), recipe.ema.module, started_from=recipe.started_from)
 
     images_seen = monitor.resume(recipe.stateful())
     with monitor.running(images_seen), explain_step_memory(processes.device, config.step_numbers):
@@ -53,8 +53,8 @@ def fit(config: RunConfig, on_progress: Callable[[Progress], None] | None = None
             if monitor.due("sample"):
                 monitor.sample(partial(recipe.sample_columns, batch))
             if monitor.due("save"):
-                monitor.save(recipe.stateful(), recipe.ema.module, **notes)
-        checkpoint = monitor.save(recipe.stateful(), recipe.ema.module, **notes)
+                save()
+        checkpoint = save()
     processes.leave()
     monitor.raise_if_stopped()
     return checkpoint

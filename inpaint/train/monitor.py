@@ -173,9 +173,8 @@ class Monitor:
         ``columns`` makes the images; it is called in the main process only.
         """
         if self._processes.is_main:
-            made = columns()
             path = self.folder / "samples" / f"{self._images_seen:09d}.png"
-            grid = write_sample_grid(path, list(zip(*made.values(), strict=True)), list(made))
+            grid = write_sample_grid(path, columns())
             if self._board is not None:
                 self._board.add_image("samples", grid, self._images_seen, dataformats="HWC")
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
@@ -18,7 +18,7 @@ from inpaint.mask import composite
 from inpaint.models.patch_autoencoder import PatchAutoencoder
 
 _GAP = 4  # pixels between the images of a grid
-_TITLE_HEIGHT = 14
+_TOP = 14 + _GAP  # of the first row, below the titles
 
 
 @torch.no_grad()
@@ -63,34 +63,25 @@ def central_hole_tokens(mask: Tensor, grid: tuple[int, int]) -> Tensor:
     return distance.masked_fill(share == 0, float("inf")).argmin(dim=1)
 
 
-def write_sample_grid(
-    path: Path | str, rows: Iterable[Sequence[Tensor] | Tensor], titles: Sequence[str] = ()
-) -> NDArray[np.uint8]:
-    """Write images as one PNG grid, atomically, and return it, ``(H, W, 3)``.
+def write_sample_grid(path: Path, columns: Mapping[str, Tensor]) -> NDArray[np.uint8]:
+    """Write batches of images as one PNG grid, atomically, and return it, ``(H, W, 3)``.
 
     Args:
         path: ends in `.png`; its folder is made if missing.
-        rows: each a sequence of images (3, h, w) or (1, h, w) in [0, 1], or a tensor (N, C, h, w);
-            smaller images are enlarged, without smoothing.
-        titles: of the columns, written above them.
+        columns: by their titles, ``(B, 3, h, w)`` or ``(B, 1, h, w)`` in [0, 1], of which every image gets a
+            row; smaller images are enlarged, without smoothing.
     """
-    path = Path(path)
-    grid = [[_to_image(image) for image in row] for row in rows]
-    height = max((image.height for row in grid for image in row), default=1)
-    width = max((image.width for row in grid for image in row), default=1)
-    top = _TITLE_HEIGHT if titles else 0
-    columns = max([len(titles), *(len(row) for row in grid)])
-    canvas = Image.new(
-        "RGB", (columns * (width + _GAP) + _GAP, top + len(grid) * (height + _GAP) + _GAP), "white"
-    )
+    height, width = (max(batch.shape[side] for batch in columns.values()) for side in (-2, -1))
+    down, right = height + _GAP, width + _GAP
+    rows = max(len(batch) for batch in columns.values())
+    canvas = Image.new("RGB", (len(columns) * right + _GAP, _TOP + rows * down), "white")
     pen = ImageDraw.Draw(canvas)
-    for column, title in enumerate(titles):
-        pen.text((_GAP + column * (width + _GAP), 1), title, fill="black")
-    for line, row in enumerate(grid):
-        for column, image in enumerate(row):
-            if image.size != (width, height):
-                image = image.resize((width, height), Image.Resampling.NEAREST)
-            canvas.paste(image, (_GAP + column * (width + _GAP), top + _GAP + line * (height + _GAP)))
+    for column, (title, batch) in enumerate(columns.items()):
+        left = _GAP + column * right
+        pen.text((left, 1), title, fill="black")
+        for row, image in enumerate(batch):
+            shown = _to_image(image).resize((width, height), Image.Resampling.NEAREST)
+            canvas.paste(shown, (left, _TOP + row * down))
     path.parent.mkdir(parents=True, exist_ok=True)
     with atomic_write(path) as file:
         canvas.save(file, format="PNG")

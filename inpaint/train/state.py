@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import json
-import math
 import os
 import re
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -45,23 +44,17 @@ def save_state(folder: Path | str, images_seen: int, payload: Mapping[str, Any])
 
 def walk(payload: Any, name: str = "") -> Iterator[tuple[str, Any]]:
     """All that is in nested mappings and sequences, with its name there."""
-    entries: Iterable[tuple[Any, Any]] = ()
-    if isinstance(payload, Mapping):
-        entries = payload.items()
-    elif isinstance(payload, (list, tuple)):
-        entries = enumerate(payload)
-    else:
+    if not isinstance(payload, Mapping | list | tuple):
         yield name, payload
-    for key, value in entries:
+        return
+    for key, value in payload.items() if isinstance(payload, Mapping) else enumerate(payload):
         yield from walk(value, f"{name}.{key}" if name else str(key))
 
 
 def find_not_finite(payload: Any) -> str | None:
     """Name the first tensor or number in nested mappings and sequences that holds NaN or infinity."""
     for name, value in walk(payload):
-        if isinstance(value, Tensor) and not bool(value.isfinite().all()):
-            return name
-        if isinstance(value, float) and not math.isfinite(value):
+        if isinstance(value, Tensor | float) and not torch.as_tensor(value).isfinite().all():
             return name
     return None
 

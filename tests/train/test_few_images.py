@@ -81,7 +81,7 @@ def test_it_learns_logs_every_loss_and_resumes_exactly(few_images, monkeypatch):
 
 
 def test_a_loss_of_weight_zero_is_not_computed_and_changes_nothing_else(few_images):
-    """Feature matching of a weight that vanishes beside the others, and none: the same losses and gradients."""
+    """Feature matching of a vanishing weight, and none: the same losses and gradients."""
     passes, values, gradients = [], [], []
     for weight in (0.0, 1e-30):
         weights = LossWeights(adversarial=1, feature_matching=weight, perceptual=1.5, l1_hole=8, r1=0)

@@ -1,4 +1,4 @@
-"""Sample sheets: every picture in its place, and where a prior looks."""
+"""Sample grids: every image in its place, and where a prior looks."""
 
 from __future__ import annotations
 
@@ -9,23 +9,16 @@ from PIL import Image
 from inpaint.train.sample_grid import central_hole_tokens, draw_attention, write_sample_grid
 
 
-def test_a_sheet_shows_every_picture_in_its_place(tmp_path):
-    colours = torch.tensor([0.0, 0.25, 0.5, 1.0])
-    row = torch.ones(4, 3, 8, 8) * colours[:, None, None, None]
-    small = [torch.tensor([[[0.0, 1.0], [float("nan"), 2.0]]])]
-    write_sample_grid(tmp_path / "sheets" / "a.png", [row, small])
-    pixels = np.asarray(Image.open(tmp_path / "sheets" / "a.png"))
-    assert pixels.shape == (2 * 12 + 4, 4 * 12 + 4, 3)
-    assert [int(pixels[8, 8 + 12 * i, 0]) for i in range(4)] == [0, 64, 128, 255]
-    assert [int(pixels[y, x, 1]) for y, x in ((17, 5), (17, 10), (22, 5), (22, 10))] == [0, 255, 0, 255]
-    assert [path.name for path in (tmp_path / "sheets").iterdir()] == ["a.png"]
-
-
-def test_titles_take_a_line(tmp_path):
-    write_sample_grid(tmp_path / "a.png", [torch.zeros(2, 3, 64, 64)], titles=["input", "target"])
-    pixels = np.asarray(Image.open(tmp_path / "a.png"))
-    assert pixels.shape == (14 + 68 + 4, 2 * 68 + 4, 3)
-    assert pixels[:14].min() < 128
+def test_a_grid_shows_every_image_in_its_place_below_its_title(tmp_path):
+    greys = torch.ones(2, 3, 8, 8) * torch.tensor([0.25, 1.0])[:, None, None, None]
+    small = torch.tensor([[[[0.0, 1.0], [float("nan"), 2.0]]]]).expand(2, 1, 2, 2)
+    returned = write_sample_grid(tmp_path / "grids" / "a.png", {"grey": greys, "small": small})
+    pixels = np.asarray(Image.open(tmp_path / "grids" / "a.png"))
+    assert np.array_equal(pixels, returned) and pixels.shape == (14 + 2 * 12 + 4, 2 * 12 + 4, 3)
+    assert pixels[:14].min() < 128 and pixels[14:18].min() == 255
+    assert [int(pixels[22 + 12 * row, 8, 0]) for row in range(2)] == [64, 255]
+    assert [int(pixels[y, x, 1]) for y, x in ((19, 17), (19, 22), (24, 17), (24, 22))] == [0, 255, 0, 255]
+    assert [path.name for path in (tmp_path / "grids").iterdir()] == ["a.png"]
 
 
 def hole(top: int, left: int, height: int, width: int) -> torch.Tensor:

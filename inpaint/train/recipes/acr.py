@@ -20,7 +20,7 @@ from inpaint.features.perceptual import MobileNetPyramid
 from inpaint.mask import composite
 from inpaint.models.inpainter import Inpainter
 from inpaint.models.presets import vary_preset
-from inpaint.train.compute import autocast, compile_each
+from inpaint.train.compute import autocast
 from inpaint.train.config import AcrRunConfig
 from inpaint.train.distributed import Processes
 from inpaint.train.losses import block_losses, style_loss, weighted_l1
@@ -61,7 +61,8 @@ class AcrRecipe:
         self.network.train()
         self.ema = Ema(self.network, config.ema_decay)
         if config.compile:
-            compile_each(self.network.generator.blocks)
+            for block in self.network.generator.blocks:  # not what controls its flow by data, as transfers do
+                block.compile()
         self.features = None
         if config.perceptual_weights is not None and config.weights.perceptual > 0:
             self.features = load_perceptual(config.perceptual_network, config.perceptual_weights)

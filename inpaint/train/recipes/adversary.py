@@ -20,7 +20,7 @@ from torch import Tensor, nn
 
 from inpaint.features.perceptual import PYRAMIDS
 from inpaint.models.discriminator import PatchDiscriminator, ProjectedDiscriminator
-from inpaint.train.compute import autocast, compile_each, uncompiled
+from inpaint.train.compute import autocast, uncompiled
 from inpaint.train.config import AcrRunConfig
 from inpaint.train.distributed import Processes
 from inpaint.train.losses import (
@@ -101,7 +101,7 @@ class PatchAdversary(Adversary):
     def __init__(self, config: AcrRunConfig, processes: Processes) -> None:
         super().__init__(config, PatchDiscriminator(config.discriminator_width), processes)
         if config.compile:
-            compile_each([self.discriminator])
+            self.discriminator.compile()
 
     def discriminator_losses(self, fake: Tensor, image: Tensor, mask: Tensor, step: int) -> dict[str, Tensor]:
         """The discriminator's loss and, every so many steps, the R1 penalty in it."""

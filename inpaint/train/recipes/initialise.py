@@ -17,6 +17,8 @@ from inpaint.models.presets import build_inpainter
 from inpaint.train.config import PerceptualNetwork
 from inpaint.weights.terminal import fetch_in_terminal
 
+_VARIED = ("attention", "alphas", "positional_encoding", "hole_noise")  # what variants of a generator change
+
 
 def initialise_inpainter(
     preset: InpainterPreset, init_checkpoint: Path | None, prior_checkpoint: Path | None
@@ -67,11 +69,11 @@ def load_perceptual(network: PerceptualNetwork, path: Path | str) -> TapNetwork:
         CheckpointError: the file is missing, unreadable or does not fit; says what was expected.
         WeightsError: the published weights are not to be had.
     """
-    if network != "mae" and Path(path).name == network and not Path(path).is_file():
+    if network == "mae":
+        return MaeFeatures(load_autoencoder(path, MaskedAutoencoder))
+    if Path(path).name == network and not Path(path).is_file():
         path = fetch_in_terminal(network)
-    if network != "mae":
-        return {"squeezenet": SqueezeNetFeatures, "ade20k": SceneFeatures}[network].from_file(path)
-    return MaeFeatures(load_autoencoder(path, MaskedAutoencoder))
+    return {"squeezenet": SqueezeNetFeatures, "ade20k": SceneFeatures}[network].from_file(path)
 
 
 def _take_shared(network: Inpainter, path: Path) -> str:
@@ -80,12 +82,7 @@ def _take_shared(network: Inpainter, path: Path) -> str:
     if not isinstance(begun, Inpainter):
         raise CheckpointError(f"{path} holds another network, expected one of preset {network.preset.name}")
     ours, theirs = network.preset, begun.preset
-    varied = {
-        "attention": ours.generator.attention,
-        "alphas": ours.generator.alphas,
-        "positional_encoding": ours.generator.positional_encoding,
-        "hole_noise": ours.generator.hole_noise,
-    }
+    varied = {name: getattr(ours.generator, name) for name in _VARIED}
     if replace(theirs.generator, **varied) != ours.generator:
         raise CheckpointError(f"{path} holds another network, expected one of preset {ours.name}")
     # Equal names and shapes are not enough: these would carry on what was learned for something else.
@@ -100,12 +97,11 @@ def _take_shared(network: Inpainter, path: Path) -> str:
     if theirs.generator.alphas != ours.generator.alphas:
         taken = {key: tensor for key, tensor in taken.items() if "alpha" not in key}
     network.load_state_dict(own | taken)
-    parts = [f"{_parts(taken)} from {path.name}"]
-    if own.keys() - taken.keys():
-        parts.append(f"new: {_parts(own.keys() - taken.keys())}")
-    if state.keys() - taken.keys():
-        parts.append(f"not taken: {_parts(state.keys() - taken.keys())}")
-    return ", ".join(parts)
+    notes = [f"{_parts(taken)} from {path.name}"]
+    for what, keys in (("new", own.keys() - taken.keys()), ("not taken", state.keys() - taken.keys())):
+        if keys:
+            notes.append(f"{what}: {_parts(keys)}")
+    return ", ".join(notes)
 
 
 def _same_weights(theirs: MaePreset | FcmaePreset | None, ours: MaePreset | FcmaePreset | None) -> bool:

@@ -21,7 +21,7 @@ from inpaint.layers.transformer import TransformerBlock
 from inpaint.models.patch_autoencoder import PatchAutoencoder
 from inpaint.models.presets import build_fcmae, build_mae
 from inpaint.tokens import token_masks, top_up, visible_tokens
-from inpaint.train.compute import autocast, compile_each
+from inpaint.train.compute import autocast
 from inpaint.train.config import FcmaeRunConfig, MaeRunConfig
 from inpaint.train.distributed import Processes
 from inpaint.train.losses import masked_patch_mse
@@ -58,7 +58,9 @@ class PriorRecipe:
         self.network = network.to(processes.device)
         self.ema = Ema(network, config.ema_decay)
         if config.compile:
-            compile_each(m for m in network.modules() if isinstance(m, TransformerBlock | MaskedBlock))
+            for module in network.modules():
+                if isinstance(module, TransformerBlock | MaskedBlock):  # one kind shares what was compiled
+                    module.compile()
         groups = decay_groups(network, config.weight_decay)
         rate, betas = config.learning_rate, config.betas
         self.optimizer = build_adam(groups, rate, betas, processes.device, torch.optim.AdamW)
