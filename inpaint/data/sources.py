@@ -18,7 +18,7 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image, ImageOps
+from PIL import Image, ImageOps, UnidentifiedImageError
 
 from inpaint.atomic import atomic_write
 from inpaint.errors import DataError
@@ -118,6 +118,8 @@ def decode_photo(content: bytes) -> Image.Image:
 def describe_broken(name: str, problem: Exception) -> str:
     """The one line that a broken photo costs."""
     reason = (str(problem) or type(problem).__name__).splitlines()[0]
+    if isinstance(problem, UnidentifiedImageError):
+        reason = "not an image file"  # Pillow's words hold an address, which is another in every run
     return f"{name}: cannot be read as a photo, left out ({reason})"
 
 
