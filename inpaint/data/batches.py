@@ -106,10 +106,8 @@ class Batches:
             if isinstance(self._photos, PhotoStream):
                 image, mask = self._photos.batch_at(images_seen)
             else:
-                order, side = (
-                    Order.at(images_seen, config, len(self), self._rows),
-                    self._photos.photos.shape[-1],
-                )
+                order = Order.at(images_seen, config, len(self), self._rows)
+                side = self._photos.photos.shape[-1]
                 crops = choose_crops(config, first, len(order.photos), side, side, order.size)
                 image = self._photos.crop(order.photos, *crops, size=order.size, device=self._device)
                 mask = None
