@@ -1,8 +1,7 @@
 """What each protocol measures, by which definition, and with what: images in, numbers by column out.
 
-``measures.toml`` records the definitions. Formulas are in ``inpaint.metrics`` (textbook) and
-``inpaint.published_metrics`` (published scripts), networks in ``inpaint.features``, measures of sets in
-``eval.measures.distribution``.
+``measures.toml`` records the definitions. Formulas are in ``inpaint.metrics``, networks in
+``inpaint.features``, measures of sets in ``eval.measures.distribution``.
 """
 
 from __future__ import annotations

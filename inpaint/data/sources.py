@@ -55,9 +55,12 @@ class PhotoIndex:
     @classmethod
     def joined(cls, parts: Sequence[PhotoIndex]) -> PhotoIndex:
         """The photos of several indices, one after the other."""
-        shards = {path: None for part in parts for path in part.shards}  # a set in order
-        number = {path: number for number, path in enumerate(shards)}
-        owners = [np.array([*map(number.get, part.shards), -1], np.int32)[part.owners] for part in parts]
+        shards = dict.fromkeys(path for part in parts for path in part.shards)  # each once, in order
+        numbers = {path: number for number, path in enumerate(shards)}
+        owners = []
+        for part in parts:
+            theirs = [*(numbers[path] for path in part.shards), -1]  # the last one for files of their own
+            owners.append(np.array(theirs, np.int32)[part.owners])
         columns = {name: np.concatenate([getattr(part, name) for part in parts]) for name in _COLUMNS}
         return cls(shards=tuple(shards), owners=np.concatenate(owners), **columns)
 
