@@ -133,7 +133,10 @@ def main(
             if out is not None:
                 out.mkdir(exist_ok=True)
                 filled.save(out / f"{path.stem} {name}.jpg")
-        click.echo(f"{path.name}: {hole.mean():.0%} of {photo.width} x {photo.height}", err=True)
+        told = (
+            f"{name} {rows[-1][0]:.2f} {rows[-1][1]:.4f} {rows[-1][2]:.4f}" for name, rows in scores.items()
+        )
+        click.echo(f"{path.name}, {hole.mean():.0%} hole: {'; '.join(told)}", err=True)
     print_table(f"{len(paths)} photos", {name: rows for name, rows in scores.items() if name != "refined"})
     if refine:
         print_table(f"the first {refine}", {name: rows[:refine] for name, rows in scores.items()})

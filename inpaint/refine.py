@@ -48,10 +48,10 @@ def refine(model: Inpainter, image: Tensor, mask: Tensor, guide: Tensor) -> Tens
         optimizer = torch.optim.Adam([features], lr=LEARNING_RATE)
         for _ in range(STEPS):
             prediction = generator.rear(filled, features, hole, attention)
-            coarse = ((F.avg_pool2d(prediction, 2) - target).abs() * inside).sum() / (3 * inside.sum() + 1)
-            known = ((prediction - image).abs() * (1 - hole)).mean()
+            coarse = ((F.avg_pool2d(prediction, 2) - target).abs() * inside).sum((1, 2, 3))
+            known = ((prediction - image).abs() * (1 - hole)).mean((1, 2, 3))
             optimizer.zero_grad()
-            (coarse + known).backward()
+            (coarse / (3 * inside.sum((1, 2, 3)) + 1) + known).sum().backward()
             optimizer.step()
     with torch.no_grad():
         prediction = generator.rear(filled, features, hole, attention)

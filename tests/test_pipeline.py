@@ -303,6 +303,25 @@ def test_windows_halve_until_they_fit_into_memory() -> None:
     assert max(image[:, 0].numel() for image, _ in network.shown) <= 64 * 64
 
 
+def test_fine_damage_is_filled_alike_where_memory_runs_out_once() -> None:
+    holes = [(200, left, 210, left + 10) for left in (100, 450, 800)]
+    image, mask = picture("RGB", 400, 900), mask_of(400, 900, *holes)
+    results, sizes = [], []
+    for fails in (False, True):
+        network = Painter(working_size=64)
+
+        def run_out_once(image: Tensor, mask: Tensor, network: Painter = network) -> Tensor:
+            sizes.append(len(image))
+            if fails and len(sizes) == 2:  # noqa: B023 - called within the loop
+                raise torch.OutOfMemoryError("CUDA out of memory.\nTried to allocate")
+            return network(image, mask)
+
+        pipeline = InpaintPipeline(network, device="cpu").with_networks(lambda _, run=run_out_once: run)
+        results.append(np.asarray(pipeline(image, mask, dilate=0)))
+    assert sizes == [3, 3, 1, 2]  # whole, then failed, then in halves
+    assert np.array_equal(*results) and not np.array_equal(results[0], np.asarray(image))
+
+
 def test_from_pretrained_loads_a_path_and_refuses_a_prior_alone(tmp_path: Path) -> None:
     model = build_inpainter("lama-tiny")
     save_checkpoint(tmp_path / "whole.safetensors", model, {})

@@ -56,6 +56,37 @@ def test_a_thick_hole_is_refined_in_octaves_and_the_rest_kept(monkeypatch: pytes
     assert not np.array_equal(filled, np.asarray(pipeline(image, mask, dilate=0)))
 
 
+@pytest.mark.parametrize("width", [300, 900], ids=["one window", "several together"])
+def test_refinement_goes_on_where_memory_runs_out(width: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    pipeline = InpaintPipeline(build_inpainter("lama-tiny"), device="cpu")
+    image, mask = picture("RGB", 300, width), mask_of(300, width, (90, 90, 210, width - 90))
+    results, shown = [], []
+    for fails in (False, True):
+        shown.clear()
+
+        def negative(_: object, image: torch.Tensor, mask: torch.Tensor, guide: torch.Tensor) -> torch.Tensor:
+            shown.append(image.shape)
+            if fails and len(shown) == 2:  # noqa: B023 - called within the loop
+                raise torch.OutOfMemoryError("CUDA out of memory.\nTried to allocate")
+            return 1 - guide
+
+        monkeypatch.setattr("inpaint.pipeline.refine_prediction", negative)
+        results.append(np.asarray(pipeline(image, mask, dilate=0, harmonise=False, refine=True)))
+    assert np.array_equal(*results)
+    assert shown[2][0] < shown[1][0] or shown[2][-1] < shown[1][-1]  # fewer at once, or smaller ones
+
+
+def test_images_are_refined_alike_alone_and_together(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("inpaint.refine.STEPS", 3)
+    torch.manual_seed(0)
+    model = build_inpainter("lama-tiny").eval()
+    image, mask, guide = torch.rand(2, 3, 48, 64), torch.zeros(2, 1, 48, 64), torch.rand(2, 3, 48, 64)
+    mask[0, :, 10:40, 10:50] = mask[1, :, 20:30, 20:30] = 1
+    together = refine(model, image, mask, guide)
+    alone = [refine(model, image[n : n + 1], mask[n : n + 1], guide[n : n + 1]) for n in range(2)]
+    assert torch.allclose(together, torch.cat(alone), atol=1e-5)
+
+
 def test_what_is_no_network_of_ours_cannot_be_refined() -> None:
     with pytest.raises(InpaintError, match="cannot be refined"):
         InpaintPipeline(Painter(), device="cpu")(

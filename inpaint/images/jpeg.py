@@ -157,12 +157,13 @@ def encode_changed_blocks(parts: JpegParts, filled: NDArray[np.uint8], changed: 
             factors = np.array(jpeg.samp_factor) if filled.ndim == 3 else np.ones((1, 2), int)
             if (factors.max(axis=0) % factors).any() or not jpeg.qt.all():
                 raise UnfitError(f"sampling {factors.tolist()} or a step of 0")
+            places = np.nonzero(changed)
             for index, colour in enumerate(_COLOURS[space]):
                 offset = 128 if index and space == "JCS_YCbCr" else 0
                 step = tuple(factors.max(axis=0) // factors[index])
                 table = jpeg.get_component_qt(index).astype(np.float64)
                 blocks = (jpeg.Y, jpeg.Cb, jpeg.Cr)[index]
-                _encode_component(blocks, table, step, filled, changed, colour, offset)
+                _encode_component(blocks, table, step, filled, changed, places, colour, offset)
                 if blocks.max() > _LARGEST or blocks.min() < -_LARGEST:  # libjpeg would end the process
                     raise UnfitError("coefficients out of range")
             jpeg.write_dct(str(result), flags=["+OPTIMIZE_CODING"])
@@ -175,17 +176,17 @@ def _encode_component(
     step: tuple[int, int],
     filled: NDArray[np.uint8],
     changed: NDArray[np.bool_],
+    places: tuple[NDArray[np.intp], ...],
     colour: NDArray | None,
     offset: int,
 ) -> None:
-    """Encode the touched blocks ``(h, w, 8, 8)`` of one component in place.
+    """Encode the blocks ``(h, w, 8, 8)`` of one component that hold changed ``places`` in place.
 
     Known samples of a touched block keep their exact value before quantisation.
     """
     height, width = 8 * step[0], 8 * step[1]
-    rows, columns = np.nonzero(changed)
     touched = np.zeros(blocks.shape[:2], np.bool_)
-    touched[rows // height, columns // width] = True
+    touched[places[0] // height, places[1] // width] = True
     y, x = np.nonzero(touched)
     # What lies beyond the image's edge repeats it, lest the erased be seen there.
     rows = np.minimum(y[:, None] * height + np.arange(height), len(changed) - 1)[:, :, None]

@@ -14,6 +14,7 @@ from torch import Tensor
 from inpaint.errors import ShapeError, note
 from inpaint.images.depth import Pixels, find_range
 
+_ROWS = 64  # that are compared at once: few enough to stay in the cache
 Native = Image.Image | Pixels
 """An image as its file has it: a Pillow image of any 8-bit mode, or an array of its own depth."""
 
@@ -178,16 +179,23 @@ def tensor_to_image(tensor: Tensor) -> Image.Image:
 
 def changes(before: Native, after: Native) -> NDArray[np.bool_]:
     """``(H, W)``, True where any channel differs (NaN is equal to itself)."""
-    one, other = np.asarray(before), np.asarray(after)
-    differs = one != other
-    if one.dtype.kind == "f":
-        differs &= ~(np.isnan(one) & np.isnan(other))
-    if one.ndim == 2:
-        return differs
-    found = differs[..., 0].copy()  # NumPy is slow at reducing short axes
-    for channel in range(1, one.shape[2]):
-        found |= differs[..., channel]
-    return found
+    width, height = size_of(before)
+    changed = np.zeros((height, width), np.bool_)
+    for top in range(0, height, _ROWS):
+        rows = slice(top, min(top + _ROWS, height))
+        one, other = (
+            np.asarray(image.crop((0, top, width, rows.stop)))
+            if isinstance(image, Image.Image)
+            else image[rows]
+            for image in (before, after)
+        )
+        differs = one != other
+        if one.dtype.kind == "f":
+            differs &= ~(np.isnan(one) & np.isnan(other))
+        if differs.any():
+            for channel in np.moveaxis(np.atleast_3d(differs), -1, 0):  # faster than a short axis
+                changed[rows] |= channel
+    return changed
 
 
 def _in_palette(
