@@ -58,7 +58,7 @@ def ways_to_fill(
     for size in thickest:
         with mock.patch.object(fills, "THICKEST", size):
             yield f"{size:g}, detail", pipeline(photo, mask, dilate=0)
-            with mock.patch.object(fills, "add_detail", lambda fill, *_: fill):
+            with mock.patch.object(fills, "add_detail", lambda enlarged, *_, where: enlarged.read(where)):
                 yield f"{size:g}, plain", pipeline(photo, mask, dilate=0)
     if refine:
         yield "refined", pipeline(photo, mask, dilate=0, refine=True)

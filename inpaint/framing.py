@@ -136,9 +136,7 @@ def thick_holes(hole: NDArray[np.bool_], thickness: float) -> list[ThickHole]:
     found = []
     cell = min(CELL, max(1, int(thickness / 3)))  # a disc of that diameter covers at least one whole cell
     for group, labels, label in _groups(hole, cell, 1, covered=True):
-        # One known pixel on each side, but not beyond the border: nothing is known there.
-        bottom, right = min(group.bottom + 1, hole.shape[0]), min(group.right + 1, hole.shape[1])
-        box = Box(max(group.top - 1, 0), max(group.left - 1, 0), bottom, right)
+        box = group.grown(1, hole.shape)  # a known pixel on each side, but not beyond the border
         rows, columns = (np.arange(a, b) // cell for a, b in ((box.top, box.bottom), (box.left, box.right)))
         part = hole[box.slices] & (labels[np.ix_(rows, columns)] == label)
         distance = _distance(part)

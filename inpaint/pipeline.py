@@ -7,14 +7,13 @@ take their detail from there. Fills are pasted into the holes alone: pixels outs
 
 from __future__ import annotations
 
-import contextlib
 import copy
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
+from functools import partial
 from itertools import groupby
 from pathlib import Path
 from typing import Any, TypeVar
 
-import cv2
 import numpy as np
 import torch
 import torch.nn.functional as F
@@ -31,11 +30,11 @@ from inpaint.fills.detail import Enlarged, add_detail
 from inpaint.fills.gaussian import predict_gaussian
 from inpaint.fills.harmonise import AROUND, add_grain, remove_step
 from inpaint.fills.holes import check_image, doubt_mask, faint_rim, find_hole
-from inpaint.framing import CELL, ThickHole, Window, hole_windows, surround, thick_holes
+from inpaint.framing import CELL, Box, ThickHole, Window, hole_windows, surround, thick_holes
 from inpaint.images.depth import ValueRange, find_range
 from inpaint.inference import InferenceInpainter, Precision, choose_dtype
 from inpaint.models.inpainter import Inpainter
-from inpaint.refine import refine as refine_prediction
+from inpaint.refine import refine as refine_image
 from inpaint.weights import locate
 
 FINE = 16
@@ -166,7 +165,7 @@ class InpaintPipeline:
         canvas = Canvas(pixels, unknown, find_range(pixels, hole), harmonise=harmonise)
         canvas.tell(progress, int(np.count_nonzero(hole)))
         size = self.working_size
-        fine, middle, thick = hole.copy(), np.zeros_like(hole), []
+        fine, middle, thick = hole.copy(), np.zeros(hole.shape, np.bool_), []
         for part in thick_holes(hole, FINE):
             fine[part.box.slices] &= ~part.mask
             if part.thickness > THICKEST * size:
@@ -224,6 +223,7 @@ class InpaintPipeline:
 
     def _fill_batch(self, canvas: Canvas, hole: Bools, windows: list[Window], fine: bool) -> None:
         """Fill the cores of windows of one shape."""
+        model: Any = self.model
         images = np.stack([canvas.read(window.box) for window in windows])
         unknown = np.stack([canvas.unknown[window.box.slices] for window in windows])
         cores = np.stack([_core(canvas, hole, window) for window in windows])
@@ -232,7 +232,7 @@ class InpaintPipeline:
                 fills = self._predict_fine(images, unknown, cores)
             elif canvas.guide is not None:
                 guides = np.stack([canvas.guide[window.box.slices] for window in windows])
-                fills = self._refine(images, unknown, guides)
+                fills = self._predict(images, unknown, guides, network=partial(refine_image, model))
             else:
                 fills = self._predict(images, unknown)
         except MemoryError:
@@ -262,24 +262,22 @@ class InpaintPipeline:
         scale = THICKEST * size / part.thickness
         hole = np.zeros(box.shape, np.bool_)
         hole[part.box.within(box)] = part.mask
-        pixels, scales = None, [scale]
-        if refine:
-            scales = [
-                scale * 2**octave for octave in range(1 + OCTAVES) if octave == 0 or scale * 2**octave < 2
-            ]
-        for octave in (min(1, scale) for scale in scales):
-            shape = (max(1, round(box.shape[0] * octave)), max(1, round(box.shape[1] * octave)))
+        octaves = [scale * 2**octave for octave in range(1 + OCTAVES * refine)]
+        pixels, scales = None, [min(1, scale), *(min(1, octave) for octave in octaves[1:] if octave < 2)]
+        for scale in scales:
+            shape = (max(1, round(box.shape[0] * scale)), max(1, round(box.shape[1] * scale)))
             image, unknown = canvas.shrink(box, shape)
             small = Canvas(image, unknown.copy(), ValueRange(0, 1), harmonise=canvas.harmonise, grain=False)
-            small.guide = None if pixels is None else _enlarge(pixels, shape)
+            whole = Box(0, 0, *shape)
+            small.guide = None if pixels is None else Enlarged(pixels, whole).read(whole)
             small_hole = shrink_hole(hole, shape)
-            if octave == min(1, scales[-1]):  # most of the time
+            if scale == scales[-1]:  # most of the time
                 small.tell(canvas.part_of(int(np.count_nonzero(hole))), int(np.count_nonzero(small_hole)))
             self._fill_windows(small, small_hole)
             pixels = small.pixels
         # Real pixels next to the hole make the enlarged fill meet them without a seam.
         window = part.box.grown(AROUND, canvas.unknown.shape).cut(box)
-        fill = add_detail(Enlarged(small.pixels, box), unknown, canvas.read, window)
+        fill = add_detail(Enlarged(small.pixels, box), unknown, canvas.read, where=window)
         hole = np.zeros(window.shape, np.bool_)
         hole[part.box.within(window)] = part.mask
         if canvas.harmonise:
@@ -295,23 +293,11 @@ class InpaintPipeline:
         wide = np.flatnonzero(squares.flatten(1).amax(1).numpy())
         textures: dict[int, Colours] = {}
         if wide.size:
-            network = self._generator or self.network
-            textures = dict(
-                zip(wide.tolist(), self._predict(images[wide], unknown[wide], network), strict=True)
-            )
+            found = self._predict(images[wide], unknown[wide], network=self._generator)
+            textures = dict(zip(wide.tolist(), found, strict=True))
         return predict_gaussian(images, unknown, holes, textures)
 
-    def _refine(self, images: Colours, unknown: Bools, guides: Colours) -> Colours:
-        """As :meth:`_predict`, guided by coarser fills ``(B, H, W, 3)``."""
-        with torch.inference_mode(False):
-            image, guide = (torch.from_numpy(part).permute(0, 3, 1, 2) for part in (images, guides))
-            mask = torch.from_numpy(unknown)[:, None].float()
-            with _memory_errors():
-                parts = (part.to(self.device) for part in (image, mask, guide))
-                prediction = refine_prediction(self.model, *parts).cpu()  # type: ignore[arg-type]
-        return prediction.permute(0, 2, 3, 1).numpy()
-
-    def _predict(self, images: Colours, unknown: Bools, network: Any = None) -> Colours:
+    def _predict(self, images: Colours, unknown: Bools, *guides: Colours, network: Any = None) -> Colours:
         """Run the network on ``(B, H, W, 3)`` and ``(B, H, W)``, any size; every call goes through here.
 
         Raises:
@@ -319,11 +305,14 @@ class InpaintPipeline:
             InpaintError: the network gave values that are not finite.
         """
         height, width = unknown.shape[1:]
-        image = _mirror_up(torch.from_numpy(images).permute(0, 3, 1, 2))
-        mask = _mirror_up(torch.from_numpy(unknown)[:, None].float())
-        network = self.network if network is None else network
-        with _memory_errors():
-            prediction = network(image.to(self.device), mask.to(self.device)).float().cpu()
+        parts = (images, unknown[..., None].astype(np.float32), *guides)
+        tensors = (_mirror_up(torch.from_numpy(part).permute(0, 3, 1, 2)) for part in parts)
+        try:
+            prediction = (network or self.network)(*(one.to(self.device) for one in tensors)).float().cpu()
+        except (torch.OutOfMemoryError, RuntimeError) as error:
+            if not is_out_of_memory(error):
+                raise
+            raise MemoryError from error
         if not torch.isfinite(prediction).all():
             raise InpaintError("the network gave values that are not finite; its checkpoint is unfit for use")
         return prediction[..., :height, :width].permute(0, 2, 3, 1).numpy()
@@ -338,21 +327,6 @@ def read_hole(image: AnyImage, mask: Image.Image, dilate: int | None = None) -> 
     """
     check_image(image, mask)
     return find_hole(mask, dilate)
-
-
-@contextlib.contextmanager
-def _memory_errors() -> Iterator[None]:
-    """Turn torch's out-of-memory errors into MemoryError."""
-    try:
-        yield
-    except (torch.OutOfMemoryError, RuntimeError) as error:
-        if not is_out_of_memory(error):
-            raise
-        raise MemoryError from error
-
-
-def _enlarge(image: Colours, shape: tuple[int, ...]) -> Colours:
-    return np.asarray(cv2.resize(image, shape[::-1], interpolation=cv2.INTER_CUBIC), np.float32)
 
 
 def _core(canvas: Canvas, hole: Bools, window: Window) -> Bools:

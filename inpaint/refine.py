@@ -15,6 +15,7 @@ LEARNING_RATE = 0.002
 """Of Adam, on features; as published, like the number of steps."""
 
 
+@torch.inference_mode(False)
 def refine(model: Inpainter, image: Tensor, mask: Tensor, guide: Tensor) -> Tensor:
     """Predict an image whose hole, at half the size, looks like a coarser fill.
 

@@ -46,7 +46,7 @@ def test_a_thick_hole_is_refined_in_octaves_and_the_rest_kept(monkeypatch: pytes
         shown.append(image.shape[-1])
         return refine(model, image, mask, guide)  # type: ignore[arg-type]
 
-    monkeypatch.setattr("inpaint.pipeline.refine_prediction", remember)
+    monkeypatch.setattr("inpaint.pipeline.refine_image", remember)
     pipeline = InpaintPipeline(build_inpainter("lama-tiny"), device="cpu")
     image, mask = picture("RGB", 300, 300), mask_of(300, 300, (90, 90, 210, 210))
     filled = np.asarray(pipeline(image, mask, dilate=0, refine=True))
@@ -70,7 +70,7 @@ def test_refinement_goes_on_where_memory_runs_out(width: int, monkeypatch: pytes
                 raise torch.OutOfMemoryError("CUDA out of memory.\nTried to allocate")
             return 1 - guide
 
-        monkeypatch.setattr("inpaint.pipeline.refine_prediction", negative)
+        monkeypatch.setattr("inpaint.pipeline.refine_image", negative)
         results.append(np.asarray(pipeline(image, mask, dilate=0, harmonise=False, refine=True)))
     assert np.array_equal(*results)
     assert shown[2][0] < shown[1][0] or shown[2][-1] < shown[1][-1]  # fewer at once, or smaller ones

@@ -24,6 +24,8 @@ BLOCK, MARGIN = 64, 64
 """Side in pixels of the blocks that share a covariance, and the pixels around them that it is measured in."""
 SPREAD = 48
 """Standard deviation in pixels of the weights of pixels in it, by their distance to the block's middle."""
+CHANNELS = slice(0, 1), slice(1, 3)
+"""Luma and chroma, of which each has a covariance."""
 _PART = 16  # side in pixels of the parts of a hole that are predicted together
 _LAGS = np.arange(1 - _PART - 2 * REACH, _PART + 2 * REACH)  # between two pixels of a part and its sources
 _NEARBY = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (2 * REACH + 1, 2 * REACH + 1))
@@ -65,16 +67,18 @@ def predict_gaussian(
         filled, texture = image.copy(), predictions.get(index)
         texture = None if texture is None else _luma_chroma(texture)
         for block in _cut(hole, Box(0, 0, *hole.shape), BLOCK):
-            covariance = _covariance(image, block)
+            covariances = _covariances(image, block)
             for part in _cut(hole, block, _PART):
                 around = part.grown(REACH, hole.shape).slices
                 wanted = np.zeros_like(hole)
                 wanted[part.slices] = hole[part.slices]
                 wanted = wanted[around]
                 sources = (cv2.dilate(wanted.astype(np.uint8), _NEARBY) > 0) & ~unknown[index][around]
-                if sources.any():
-                    theirs = None if texture is None else texture[around]
-                    filled[around][wanted] = _predict(image[around], wanted, sources, covariance, theirs)
+                for channels, covariance in zip(CHANNELS, covariances, strict=True) if sources.any() else ():
+                    theirs = None if texture is None else texture[around][..., channels]
+                    filled[around][wanted, channels] = _predict(
+                        image[around][..., channels], wanted, sources, covariance, theirs
+                    )
         fills[index][hole] = cv2.cvtColor(filled, cv2.COLOR_YCrCb2RGB)[hole]
     return fills
 
@@ -90,33 +94,27 @@ def _predict(
     covariance: NDArray[np.float64],
     prediction: Colours | None,
 ) -> NDArray[np.float64]:
-    """Luma and chroma ``(N, 3)`` of the ``wanted`` pixels from the ``sources``."""
+    """Values ``(N, C)`` of the ``wanted`` pixels from the ``sources``."""
     lags = len(_LAGS)
     there, here = (np.flatnonzero(where) for where in (sources, wanted))
     there, here = (places // image.shape[1] * lags + places % image.shape[1] for places in (there, here))
-    by_lag = covariance.reshape(2, lags**2)
-    between = by_lag[:, there[:, None] - there + lags**2 // 2]
-    between[:, np.arange(len(there)), np.arange(len(there))] += NUGGET
-    towards = by_lag[:, here[:, None] - there + lags**2 // 2]
+    between = covariance.ravel()[there[:, None] - there + lags**2 // 2]
+    between[np.diag_indices(len(there))] += NUGGET
+    towards = covariance.ravel()[here[:, None] - there + lags**2 // 2]
     known = image[sources].astype(np.float64)
     mean = known.mean(axis=0)
     if prediction is None:
-        return _of_channels(mean + towards @ np.linalg.solve(between, (known - mean)[None]))
-    weights = np.linalg.solve(between, towards.swapaxes(1, 2)).swapaxes(1, 2)
+        return mean + towards @ np.linalg.solve(between, known - mean)
+    weights = np.linalg.solve(between, towards.T).T
     likely = mean + weights @ (known - mean)
     error = known - prediction[sources]
     bias = error.mean(axis=0)
     textured = prediction[wanted] + bias + weights @ (error - bias)
-    uncertain = 1 - (weights * towards).sum(axis=2, keepdims=True).clip(0, 1)
-    return _of_channels(likely + uncertain * (textured - likely))
+    uncertain = 1 - (weights * towards).sum(axis=1, keepdims=True).clip(0, 1)
+    return likely + uncertain * (textured - likely)
 
 
-def _of_channels(values: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Luma by its own covariance, chroma by theirs, of ``(2, N, 3)``."""
-    return np.concatenate([values[0, :, :1], values[1, :, 1:]], axis=1)
-
-
-def _covariance(image: Colours, block: Box) -> NDArray[np.float64]:
+def _covariances(image: Colours, block: Box) -> NDArray[np.float64]:
     """Covariances of luma and of chroma around a block by ``_LAGS`` in rows and columns, 1 at lag 0."""
     around = block.grown(MARGIN, image.shape)
     image = image[around.slices]

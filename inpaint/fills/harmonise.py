@@ -49,8 +49,7 @@ def remove_step(fill: Colours, image: Colours, known: Bools, hole: Bools) -> Col
         return fill
     near = image[_near(known, hole)]
     if near.size and np.ptp(near, axis=0).max() <= FLAT:  # a network's faint pattern would show
-        smooth = push_pull(_tensor(image), torch.from_numpy(~known)[None, None].float())
-        return np.where(hole[..., None], smooth[0].permute(1, 2, 0).numpy(), fill)
+        return np.where(hole[..., None], _fill_smoothly(image, known), fill)
     outside, spread_outside, at_outside = _at_rim(image, known, ~hole)
     inside, spread_inside, at_inside = _at_rim(fill, hole, ~known)
     rim = hole & cv2.dilate(known.astype(np.uint8), np.ones((3, 3), np.uint8)).astype(bool)
@@ -63,13 +62,9 @@ def remove_step(fill: Colours, image: Colours, known: Bools, hole: Bools) -> Col
     step = np.where(rim[..., None], step.clip(-LARGEST_OFFSET, LARGEST_OFFSET), 0).astype(np.float32)
     box = tight_box(hole, Box(0, 0, *hole.shape))
     assert box is not None  # there is a hole
-    rows, columns = box.slices
-    offset = push_pull(
-        _tensor(step[rows, columns]), torch.from_numpy(~rim[rows, columns])[None, None].float()
-    )
     moved = fill.copy()
-    membrane = cv2.GaussianBlur(offset[0].permute(1, 2, 0).numpy(), (0, 0), 2)
-    moved[rows, columns] += np.where(hole[rows, columns, None], membrane, 0)
+    membrane = cv2.GaussianBlur(_fill_smoothly(step[box.slices], rim[box.slices]), (0, 0), 2)
+    moved[box.slices] += np.where(hole[box.slices][..., None], membrane, 0)
     return moved
 
 
@@ -132,8 +127,9 @@ def _near(known: Bools, hole: Bools) -> Bools:
     return known & (cv2.dilate(cv2.dilate(hole.astype(np.uint8), line), line.T) > 0)
 
 
-def _tensor(image: Colours) -> torch.Tensor:
-    return torch.from_numpy(image).permute(2, 0, 1)[None]
+def _fill_smoothly(image: Colours, known: Bools) -> Colours:
+    pixels, unknown = torch.from_numpy(image).permute(2, 0, 1), torch.from_numpy(~known).float()
+    return push_pull(pixels[None], unknown[None, None])[0].permute(1, 2, 0).numpy()
 
 
 def _blocks(values: NDArray, rows: int, columns: int) -> NDArray:
