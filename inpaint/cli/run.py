@@ -61,7 +61,7 @@ def run(
     from PIL import Image
 
     from inpaint.images import hole_from_mask, read_file, read_masks, write_file, write_image
-    from inpaint.images.modes import to_8_bit, turn_upright
+    from inpaint.images.modes import to_8_bit
     from inpaint.inspect import prior_images, require_prior
     from inpaint.pipeline import InpaintPipeline, read_hole
     from inpaint.weights.terminal import locate_in_terminal
@@ -72,15 +72,14 @@ def run(
     hole = read_hole(source.image(page), masks[page], asked.dilate)  # complains before the model is loaded
     weights = locate_in_terminal(model, "inpainter", accept_licence=accept_licence)
     pipeline = InpaintPipeline.from_pretrained(weights, device=asked.device, precision=asked.precision)
-    prior = require_prior(pipeline.model) if prior_outputs else None
+    shown = ()
+    if prior_outputs:
+        before = to_8_bit(source.upright(page))
+        shown = prior_images(require_prior(pipeline.model), before, hole, pipeline.device)
     start = time.perf_counter()
     settings = {name: options[name] for name in ("dilate", "harmonise", "strict", "refine")}
     source.fill(partial(pipeline, mask_advice=MASK_ADVICE, **settings), masks)
     seconds = time.perf_counter() - start
-    shown = ()
-    if prior is not None:
-        before = turn_upright(source.load(page), source.orientations[page % len(source.orientations)])
-        shown = prior_images(prior, to_8_bit(before), hole, pipeline.device)
     notes = write_file(source, output, quality=asked.quality, strip=asked.strip_metadata)
     if save_mask is not None:
         write_image(Image.fromarray(hole), save_mask)

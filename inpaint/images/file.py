@@ -27,7 +27,7 @@ class ImageFile:
         data: the file's content.
         load: gives frame ``n`` as it lies in the file.
         frames: pages or frames, at least 1.
-        orientations: EXIF orientation, 1 to 8, of each frame or of all.
+        orientations: EXIF orientation, 1 to 8, of each frame.
         metadata: for other formats; the same format keeps its own segments, chunks or tags.
         options: what an encoder must be told to write this kind again: timing, losslessness.
         notes: what is not kept, one line each.
@@ -53,7 +53,7 @@ class ImageFile:
 
     def upright(self, frame: int = 0) -> Native:
         """The frame with its fill in its own mode, upright."""
-        return turn_upright(self.native(frame), self.orientations[frame % len(self.orientations)])
+        return turn_upright(self.native(frame), self.orientations[frame])
 
     def image(self, frame: int = 0) -> Any:
         """What a pipeline takes: a Pillow image in mode RGB, RGBA, L or LA, or an array of its own depth."""
@@ -88,7 +88,7 @@ class ImageFile:
             mask, hole = masks[frame % len(masks)], holes[frame % len(masks)]
             if not hole.any() and any(one.any() for one in holes):
                 continue
-            native, turn = self.load(frame), self.orientations[frame % len(self.orientations)]
+            native, turn = self.load(frame), self.orientations[frame]
             shown = to_view(turn_upright(native, turn))
             try:
                 with collect_notes(self.notes):

@@ -302,7 +302,7 @@ def _read_by_pillow(path: Path, name: str, data: bytes, max_pixels: int) -> Imag
             options |= {"duration": timing, "loop": opened.info.get("loop")} | first
     if name in ("JPEG2000", "HEIF", "AVIF") and (bits := _depth_of(name, data)) > 8:
         note(f"{bits} bits per channel became 8")
-    return ImageFile(path, name, data, natives.__getitem__, frames, (turn,), metadata, options)
+    return ImageFile(path, name, data, natives.__getitem__, frames, (turn,) * frames, metadata, options)
 
 
 def _metadata(image: Image.Image, data: bytes = b"") -> tuple[Metadata, int]:

@@ -42,7 +42,7 @@ QUALITY = 95
 # Filters matter more than effort: level 2 takes a third of the time of Pillow's 6, for about the same size.
 _PNG_LEVEL = 2
 _LARGEST_SEGMENT = 65_500  # bytes of EXIF or XMP that one JPEG segment holds
-_CALLED = {"icc_profile": "ICC profile", "exif": "EXIF", "xmp": "XMP", "dpi": "resolution", "text": "text",
+_LABELS = {"icc_profile": "ICC profile", "exif": "EXIF", "xmp": "XMP", "dpi": "resolution", "text": "text",
            "comment": "comment"}  # fmt: skip
 
 
@@ -119,7 +119,7 @@ def _write(path: Path, quality: int, notes: Sequence[str], encode: Callable[[str
 
 def _encode_file(file: ImageFile, target: str, *, quality: int | None, strip: bool) -> bytes:
     """Encode a file with its fills, as it was read or for another format."""
-    same, called = target == file.format, FORMATS[target].called
+    same = target == file.format
     if same and file.tiff is not None:
         return write_pages(file.tiff, file.filled, strip=strip)
     if same and target == "JPEG" and quality is None:
@@ -139,7 +139,7 @@ def _encode_file(file: ImageFile, target: str, *, quality: int | None, strip: bo
     if same and target == "WEBP" and quality is None:
         options["lossless"] = file.options["lossless"]
     if same and not FORMATS[target].lossless and not options.get("lossless"):
-        note(f"{called} is encoded anew as a whole: known pixels change slightly")
+        note(f"{FORMATS[target].called} is encoded anew as a whole: known pixels change slightly")
     encoded = _encode(natives, target, metadata, quality or QUALITY, options)
     if target == "JPEG2000":
         source = file.data if same else b""
@@ -248,7 +248,7 @@ def _fit_metadata(metadata: Metadata, target: str, mode: str) -> Metadata:
     for key in ("exif", "xmp") if target == "JPEG" else ():
         if len(kept.get(key, b"")) >= _LARGEST_SEGMENT:
             del kept[key]
-    if lost := [called for key, called in _CALLED.items() if key in metadata and key not in kept]:
+    if lost := [called for key, called in _LABELS.items() if key in metadata and key not in kept]:
         note(f"not kept in {FORMATS[target].called}: {', '.join(lost)}")
     return kept
 
