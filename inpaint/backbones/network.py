@@ -140,13 +140,12 @@ def feature_sheet(stage: Tensor, count: int = SHOWN) -> Image.Image:
     rows = -(-len(maps) // columns)
     sheet = np.full((rows * (_CELL + _GAP) - _GAP, columns * (_CELL + _GAP) - _GAP, 3), 255, np.uint8)
     for index, values in enumerate(maps):
-        span = float(values.max() - values.min()) or 1.0
+        span = float(np.ptp(values)) or 1.0
         levels = np.rint((values - values.min()) / span * 255).astype(np.uint8)
         levels = cv2.resize(levels, (_CELL, _CELL), interpolation=cv2.INTER_NEAREST)
         top, left = index // columns * (_CELL + _GAP), index % columns * (_CELL + _GAP)
-        sheet[top : top + _CELL, left : left + _CELL] = cv2.applyColorMap(levels, cv2.COLORMAP_VIRIDIS)[
-            ..., ::-1
-        ]
+        colours = cv2.applyColorMap(levels, cv2.COLORMAP_VIRIDIS)[..., ::-1]  # cv2 gives BGR
+        sheet[top : top + _CELL, left : left + _CELL] = colours
     return Image.fromarray(sheet)
 
 
