@@ -133,9 +133,9 @@ def channel_distance(features: Tensor) -> float:
     return float(((1 - channels @ channels.T) / 2).mean())
 
 
-def feature_sheet(stage: Tensor, count: int = SHOWN) -> Image.Image:
+def feature_sheet(stage: Tensor) -> Image.Image:
     """The first channels of a stage ``(C, h, w)`` as a sheet of maps, each scaled to its own range."""
-    maps = stage[:count].cpu().numpy()
+    maps = stage[:SHOWN].cpu().numpy()
     columns = int(np.ceil(np.sqrt(len(maps))))
     rows = -(-len(maps) // columns)
     sheet = np.full((rows * (_CELL + _GAP) - _GAP, columns * (_CELL + _GAP) - _GAP, 3), 255, np.uint8)
@@ -149,12 +149,12 @@ def feature_sheet(stage: Tensor, count: int = SHOWN) -> Image.Image:
     return Image.fromarray(sheet)
 
 
-def _one_a_stage(maps: list[Tensor], most: int = 4) -> list[Tensor]:
+def _one_a_stage(maps: list[Tensor]) -> list[Tensor]:
     """At most four maps: the last of each resolution, or evenly spread where all have one (ViT)."""
     last = {tuple(features.shape[-2:]): features for features in maps}
     if len(last) > 1:
         return list(last.values())
-    picked = np.linspace(0, len(maps) - 1, min(most, len(maps))).round().astype(int)
+    picked = np.linspace(0, len(maps) - 1, min(4, len(maps))).round().astype(int)
     return [maps[index] for index in picked]
 
 

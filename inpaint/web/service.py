@@ -25,20 +25,13 @@ DownloadAs = Literal["same", "png"]
 
 
 class Service:
-    """Everything behind the page. One object serves all visitors; ``parent`` holds its temporary folder."""
+    """Everything behind the page. One object serves all visitors."""
 
-    def __init__(
-        self,
-        fills: Fills,
-        limits: Limits | None = None,
-        parent: Path | None = None,
-        *,
-        allow_downloads: bool = False,
-    ) -> None:
+    def __init__(self, fills: Fills, limits: Limits | None = None, *, allow_downloads: bool = False) -> None:
         self.fills = fills
         self.limits = limits or Limits()
         self.allow_downloads = allow_downloads
-        self.workspace = Workspace(self.limits, parent)
+        self.workspace = Workspace(self.limits)
         self.jobs = Jobs(self.limits)
         self.computing = threading.Lock()
         """Held while a network runs: two at once would each take twice as long, and twice the memory."""

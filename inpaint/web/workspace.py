@@ -22,12 +22,11 @@ _DECODED_BYTES = 2**30  # of photos in memory
 
 
 class Workspace:
-    """All photos of one server, in one temporary folder, which lies in ``parent`` or the system's."""
+    """All photos of one server, in one temporary folder."""
 
-    def __init__(self, limits: Limits, parent: Path | None = None) -> None:
+    def __init__(self, limits: Limits) -> None:
         self.limits = limits
-        self._parent = Path(parent or tempfile.gettempdir())
-        self.folder = Path(tempfile.mkdtemp(prefix=PREFIX, dir=self._parent))
+        self.folder = Path(tempfile.mkdtemp(prefix=PREFIX))
         self.uploads = self.folder / "api"
         self.uploads.mkdir()
         self._photos: dict[str, Photo] = {}
@@ -114,7 +113,7 @@ class Workspace:
             if entry.name not in known and entry != self.uploads and _age(entry) > self.limits.keep_seconds:
                 shutil.rmtree(entry, ignore_errors=True)
         os.utime(self.folder)  # a sign of life
-        for sibling in self._parent.glob(f"{PREFIX}*"):
+        for sibling in self.folder.parent.glob(f"{PREFIX}*"):
             if sibling != self.folder and _age(sibling) > _DEAD_SECONDS:
                 shutil.rmtree(sibling, ignore_errors=True)
 

@@ -1,3 +1,4 @@
+import tempfile
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -29,11 +30,12 @@ def serving(**options: Any) -> Iterator[Any]:
 
 
 @pytest.fixture
-def service(tmp_path: Path) -> Iterator[Any]:
+def service(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
     from inpaint.web.fills import Fills
     from inpaint.web.service import Service
 
-    made = Service(Fills("cpu"), None, tmp_path)
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    made = Service(Fills("cpu"))
     yield made
     made.close()
 

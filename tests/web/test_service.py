@@ -2,6 +2,7 @@ import os
 import shutil
 import subprocess
 import sys
+import tempfile
 import time
 from dataclasses import asdict
 from pathlib import Path
@@ -238,8 +239,8 @@ def test_checkpoints_in_the_users_folder_are_offered(tmp_path: Path, monkeypatch
         fills.pipeline("a-prior.safetensors")
 
 
-def test_a_quota_counts_what_a_visitor_stores(tmp_path: Path) -> None:
-    workspace = Workspace(Limits(visitor_bytes=1000, keep_seconds=1), tmp_path)
+def test_a_quota_counts_what_a_visitor_stores() -> None:
+    workspace = Workspace(Limits(visitor_bytes=1000, keep_seconds=1))
     workspace.charge("me", 900)
     workspace.charge("you", 900)
     with pytest.raises(QuotaError, match="the most that is allowed"):
@@ -250,14 +251,15 @@ def test_a_quota_counts_what_a_visitor_stores(tmp_path: Path) -> None:
 
 
 def test_the_timer_deletes_what_nobody_uses_and_what_dead_servers_left(
-    tmp_path: Path, photo_file: Path
+    tmp_path: Path, photo_file: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
     dead = tmp_path / f"{PREFIX}dead"
     alive = tmp_path / f"{PREFIX}alive"
     for folder in (dead, alive):
         (folder / "photo").mkdir(parents=True)
     os.utime(dead, (0, time.time() - 3600))
-    service = Service(Fills("cpu"), Limits(keep_seconds=1), tmp_path)
+    service = Service(Fills("cpu"), Limits(keep_seconds=1))
     assert not dead.exists() and alive.exists()
     photo = opened(service, photo_file)
     loose = service.workspace.new_path()
