@@ -55,22 +55,19 @@ class PublishedRow:
 
 @dataclass(frozen=True)
 class PublishedTable:
-    """A table of a paper; ``images`` and ``masks`` say in words which they were, ``n`` how many, if known.
-
-    ``traps`` are those of this table, beside those of its protocol; ``rows`` are in the printed order.
-    """
+    """A table of a paper."""
 
     key: str
     title: str
     size: int
     protocol: PublishedProtocol
-    images: str
+    images: str  # which they were, in words
     masks: str
     source: str
-    traps: tuple[str, ...]
-    rows: tuple[PublishedRow, ...]
+    traps: tuple[str, ...]  # of this table, beside those of its protocol
+    rows: tuple[PublishedRow, ...]  # in the printed order
     methods: Mapping[str, PublishedMethod]
-    n: int | None = None
+    n: int | None = None  # how many images, if known
     masks_hole_ratio: float | None = None
 
     def score(self, row: PublishedRow, key: str, *, textbook: bool = False) -> Decimal | None:

@@ -74,14 +74,10 @@ class Bin:
 
 @dataclass(frozen=True)
 class KnownChange:
-    """What a method changed in the known region, before its prediction was composited.
+    """What a method changed in the known region, before its prediction was composited."""
 
-    ``pixels`` is the share of known pixels that differ from the truth in any channel, 0 to 1; ``mean`` and
-    ``worst`` are absolute differences in 8-bit levels.
-    """
-
-    pixels: float
-    mean: float
+    pixels: float  # share of known pixels that differ from the truth in any channel, 0 to 1
+    mean: float  # absolute difference in 8-bit levels
     worst: float
 
 

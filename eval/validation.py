@@ -43,10 +43,9 @@ def validate_methods(
     fid: Sequence[str] = (),
     **options: Any,
 ) -> Report:
-    """Score methods by the fixed validation protocol; InpaintError as :func:`find_task`, or if a fill fails.
+    """Score methods by the fixed validation protocol; folders of ``weights`` come before ``DATA/metrics``.
 
-    ``limit`` takes only so many images, evenly spread; folders of ``weights`` are searched before
-    ``DATA/metrics``; for the others see :func:`build_measures` and :func:`score`.
+    For the other options, and for errors, see :func:`find_task`, :func:`build_measures` and :func:`score`.
     """
     task = find_validation_task(data, limit)
     folders = (*weights, data / NETWORKS_FOLDER)

@@ -16,7 +16,6 @@ BIN_EDGES = (0.0, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 1.0)
 RESAMPLES = 2000
 INTERVAL = f"95 %, percentile bootstrap over images, {RESAMPLES:,} resamples"
 
-
 BETTER, WORSE, NOISE = "better", "worse", "within sampling error"
 
 
@@ -37,13 +36,10 @@ def bootstrap_interval(values: ArrayLike, seed: int = 0) -> tuple[float, float]:
 
 
 def bootstrap_intervals(values: ArrayLike, seed: int = 0) -> NDArray[np.float64]:
-    """95 % percentile intervals of the means of columns ``(N, C)``, all from the same resampled images.
+    """95 % percentile intervals ``(C, 2)`` of the means of columns ``(N, C)``; NaN if empty or not finite.
 
     The same seed draws the same images for every measure and method of equal N. Memory stays at a few
     vectors of length N.
-
-    Returns:
-        ``(C, 2)``: lower and upper ends; NaN where a column is empty or holds a value that is not finite.
     """
     table = np.asarray(values, dtype=np.float64)
     count = len(table)
@@ -139,11 +135,7 @@ def best_row(rows: Sequence[Row], column: Column) -> Row | None:
 
 
 def against_baselines(report: Report) -> dict[str, list[Difference]]:
-    """Compare every method that is no baseline with the best baseline of each measure, image by image.
-
-    Returns:
-        By the method's name, in the order of the report's columns; empty without baselines.
-    """
+    """Every method that is no baseline against the best baseline of each measure; empty without baselines."""
     baselines = [row for row in report.rows if row.kind == "baseline"]
     best = [(column, best_row(baselines, column)) for column in report.columns]
     compared = {}

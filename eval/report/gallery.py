@@ -75,13 +75,10 @@ def build_gallery(report: Report) -> Gallery:
 
 
 def worst_first(report: Report) -> tuple[str, list[Case]]:
-    """Order the images by how far a method is behind the best row, the widest gap first.
+    """The rule of the order in words, and cases without images: by how far a method is behind the best row.
 
     Baselines are not judged; images on which no method is behind follow by their values. With a single
-    method, or with baselines alone, the images stand by the best row's value, the worst first.
-
-    Returns:
-        The rule in words, and a case without images for each; none without a measure of single images.
+    method, or with baselines alone, they stand by the best row's value. None without a measure of one image.
     """
     columns = {column.key: column for column in report.columns if not column.of_set}
     column = next((columns[key] for key in RANKED_BY if key in columns), next(iter(columns.values()), None))

@@ -127,13 +127,10 @@ class Run:
 def plan_ablation(
     folder: Path, rows: Sequence[str] = (), *, images: int | None = None, device: str | None = None
 ) -> list[Run]:
-    """Read the configs and put the runs in order: the priors that are needed, the base, the rows.
+    """Read the configs of a folder and put the runs in order: priors that are needed, the base, the rows.
 
-    Args:
-        folder: of the configs.
-        rows: names of the rows wanted; none means all. The base is always one.
-        images: budget of a row in place of its config's, in folders of its own; priors and base keep theirs.
-        device: where to train in place of the configs' choice.
+    Without ``rows`` all are wanted, and the base always is. ``images`` is the budget of a row in place of its
+    config's, in folders of its own; priors and base keep theirs. ``device`` is in place of the configs'.
 
     Raises:
         ConfigError: a config is wrong, or a row is unknown.
@@ -159,12 +156,9 @@ def plan_ablation(
 
 
 def train_ablation(runs: Sequence[Run], on_progress: OnProgress = no_progress) -> None:
-    """Train what is not trained yet.
+    """Train what is not trained yet; ``on_progress`` gets a run's name, the images it has seen, and all.
 
-    ``on_progress`` is called with a run's name, the images it has seen, and of how many.
-
-    Raises:
-        InpaintError: a run cannot start, diverges, or was stopped; the same command goes on from there.
+    InpaintError if a run cannot start, diverges, or was stopped; the same command goes on from there.
     """
     for run in [run for run in runs if not run.is_finished()]:
 

@@ -18,15 +18,8 @@ from inpaint.errors import DataError
 class ResultCache:
     """One method's values and features in ``NAME.sqlite``; ``len`` is the number of images.
 
-    Args:
-        folder: cache directory of the run; made where it is missing.
-        name: of the file.
-        identity: what the values are made from, by what a person calls it: images, predictions, measures. A
-            cache of another identity is never continued.
-        feature_sizes: length of each kind of feature vector.
-
-    Raises:
-        DataError: the file is of another identity; also later, if it cannot be read or written.
+    Its identity is what the values are made from, by what a person calls it: images, predictions, measures. A
+    cache of another one is not continued but a DataError, as is a file that cannot be read or written.
     """
 
     def __init__(

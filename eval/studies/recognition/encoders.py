@@ -63,16 +63,12 @@ class ImageEncoder(nn.Module):
 
 @dataclass(frozen=True, eq=False)
 class Candidate:
-    """An encoder to be probed or fine-tuned: of a checkpoint, or the same network before any training.
-
-    ``architecture`` is its preset as text; candidates of one architecture are compared. Another ``identity``
-    means other weights.
-    """
+    """An encoder to be probed or fine-tuned: of a checkpoint, or the same network before any training."""
 
     name: str
     kind: Literal["pre-trained", "random"]
-    architecture: str
-    identity: str
+    architecture: str  # its preset as text: candidates of one architecture are compared
+    identity: str  # another one means other weights
     autoencoder: PatchAutoencoder
 
     @property

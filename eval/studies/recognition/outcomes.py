@@ -33,18 +33,14 @@ Kind = Literal["baseline", "pre-trained", "random"]
 
 @dataclass(frozen=True, eq=False)
 class Outcome:
-    """One row: S runs, tested on T images.
-
-    ``correct`` is (S, T) bool; ``labels`` and ``groups`` (T,) are of the images tested; ``architecture`` is
-    empty for a baseline.
-    """
+    """One row: S runs, tested on T images."""
 
     name: str
     kind: Kind
-    correct: NDArray[np.bool_]
-    labels: NDArray[np.int64]
-    groups: NDArray[np.int64]
-    architecture: str = ""
+    correct: NDArray[np.bool_]  # (S, T)
+    labels: NDArray[np.int64]  # (T,)
+    groups: NDArray[np.int64]  # (T,)
+    architecture: str = ""  # of no baseline
 
     def measure(self) -> NDArray[np.float64]:
         """Accuracy and balanced accuracy (the mean over classes of the share recognised), over all runs."""
