@@ -25,6 +25,7 @@ ALIASES = {"floors": "baselines", "work": "cache-dir", "feature-networks": "weig
 SECONDS_BETWEEN_LINES = 10.0
 SUFFIXES = (".md", ".json", ".csv", ".html")
 COUNT = click.IntRange(min=1)
+LPIPS, FID = click.Choice(("alex", "vgg", "squeeze")), click.Choice(("64", "192", "768", "2048"))
 
 
 def reports_option(*suffixes: str) -> Callable[..., Any]:
@@ -60,40 +61,25 @@ models_option = click.option(
 predictions_option = click.option(
     "--pred",
     "predictions",
+    metavar="NAME=DIR",
     multiple=True,
     callback=_names_and_folders,
-    metavar="NAME=DIR",
     help="A method's name in the table, and the folder of its predictions; repeatable.",
 )
 save_option = click.option(
     "--save", type=PATH, help="Folder for the inpainted images as PNG, one folder a method."
 )
 weights_option = click.option(
-    "--weights",
-    type=PATH,
-    multiple=True,
-    metavar="DIR",
-    help="Folder of feature networks, see `python -m eval weights`; repeatable. torch.hub's is searched too.",
+    "--weights", type=PATH, metavar="DIR", multiple=True, help="Folder of feature networks; repeatable."
 )
 cache_option = click.option(
-    "--cache-dir",
-    type=PATH,
-    help="Cache directory for resuming. Default: REPORT.cache beside the first report; without any report "
-    "nothing is kept.",
+    "--cache-dir", type=PATH, help="Directory for resuming. Default: REPORT.cache beside the first report."
 )
 MEASURES_OPTIONS = (
     weights_option,
+    click.option("--lpips", type=LPIPS, multiple=True, help="Networks of LPIPS in place of the protocol's."),
     click.option(
-        "--lpips",
-        type=click.Choice(("alex", "vgg", "squeeze")),
-        multiple=True,
-        help="Network of LPIPS, in place of the protocol's; repeatable.",
-    ),
-    click.option(
-        "--fid",
-        type=click.Choice(("64", "192", "768", "2048")),
-        multiple=True,
-        help="Features of FID, in place of the protocol's; repeatable. Papers report 2048.",
+        "--fid", type=FID, multiple=True, help="FID features in place of the protocol's (papers: 2048)."
     ),
 )
 SET_OPTIONS = (
@@ -102,18 +88,12 @@ SET_OPTIONS = (
     click.option("--protocol", type=click.Choice(PROTOCOLS), default=PROTOCOLS[0]),
     baselines_option,
     click.option(
-        "--size",
-        type=COUNT,
-        metavar="N",
-        help="Crop the ground truth to its centre square and resize it to N x N (Lanczos; masks nearest), as "
-        "the published scripts do; otherwise everything is scored at its own size.",
+        "--size", type=COUNT, metavar="N", help="Crop images and masks to centre squares and resize to N x N."
     ),
 )
 RUN_OPTIONS = (
     click.option(
-        "--cycle-masks",
-        is_flag=True,
-        help="Image i of the sorted names gets mask i modulo their count, not the mask of its own name.",
+        "--cycle-masks", is_flag=True, help="Pair masks with images by order, in turn, not by name."
     ),
     click.option("--allow-missing", is_flag=True, help="Count missing masks and predictions; do not stop."),
     limit_option,

@@ -89,11 +89,7 @@ def validate(
 @predictions_option
 @models_option
 @click.option(
-    "--report",
-    "earlier",
-    type=PATH,
-    multiple=True,
-    help="JSON report of score or run, in place of --data; one for each protocol.",
+    "--report", "earlier", type=PATH, multiple=True, help="Not --data: JSON of score or run, one a protocol."
 )
 @stack(*RUN_OPTIONS)
 def table(

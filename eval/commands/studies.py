@@ -29,10 +29,7 @@ from inpaint.errors import InpaintError
 AT_LEAST_3 = click.IntRange(min=3)
 _RECOGNITION_OPTIONS = (
     click.option(
-        "--data",
-        type=PATH,
-        required=True,
-        help="Folder with one sub-folder per class, or a CSV list file,class beside photos or .tar shards.",
+        "--data", type=PATH, required=True, help="Folder with one sub-folder per class, or CSV of file,class."
     ),
     click.option(
         "--classes", type=PATH, help="TOML that makes classes of other columns: eval/studies/contents.toml."
@@ -45,9 +42,9 @@ _RECOGNITION_OPTIONS = (
     click.option(
         "--model",
         "models",
-        multiple=True,
         required=True,
-        help="Masked autoencoder, or inpainting network whose prior is one; name or checkpoint; repeatable.",
+        multiple=True,
+        help="Masked autoencoder, alone or as a prior; repeatable.",
     ),
     click.option("--random", is_flag=True, help="Also the same networks untrained, and the difference."),
     click.option("--size", type=COUNT, help="Side of the images; default: what a network was trained on."),
@@ -63,12 +60,7 @@ _RECOGNITION_OPTIONS = (
 @click.option("--data", type=PATH, required=True, help="Training data folder; configs find it as ${DATA}.")
 @click.option("--configs", type=PATH, default=Path("configs/ablation"), help="Folder of the rows.")
 @click.option("--rows", help="Only these, with commas between; the base is always scored beside them.")
-@click.option(
-    "--images",
-    type=COUNT,
-    metavar="N",
-    help="Budget of each row, in place of the configs'; such runs get folders of their own.",
-)
+@click.option("--images", type=COUNT, metavar="N", help="Budget of each row, in folders of its own.")
 @stack(limit_option, reports_option(*SUFFIXES))
 @click.option("--device", type=DEVICE, metavar="DEVICE", help="Without it training follows the configs.")
 def ablation(
@@ -105,9 +97,9 @@ def ablation(
     "--model",
     "models",
     type=PATH,
-    multiple=True,
     required=True,
-    help="Checkpoint of inpaint train fcmae, or of a network on top of one; repeatable.",
+    multiple=True,
+    help="FCMAE, alone or as a prior; repeatable.",
 )
 @click.option("--images", type=PATH, required=True, help="Folder of images.")
 @click.option("--limit", type=COUNT, default=64, help="So many, evenly spread.")

@@ -24,7 +24,6 @@ from eval.report.tables import (
 from eval.results import Column, Report, Row, Value, to_plain
 
 STANDARD = "standard"
-CLOSE_HOLE_RATIOS = 0.02  # masks closer than this in their mean may be the same
 
 
 @dataclass(frozen=True)
@@ -155,7 +154,4 @@ def _task_differences(table: PublishedTable, report: Report) -> Iterable[tuple[s
     theirs = f"printed: {table.masks}"
     if table.masks_hole_ratio is not None:
         theirs += f", mean hole ratio {100 * table.masks_hole_ratio:.1f} %"
-        gap = report.hole_ratio - table.masks_hole_ratio
-        if abs(gap) > CLOSE_HOLE_RATIOS:
-            theirs += f"; ours are {'larger, so harder' if gap > 0 else 'smaller, so easier'}"
     yield "Masks", f"{ours}; {theirs}. No hash was printed, so nothing shows that they are the same."

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from eval.report.tables import remark_of
-from eval.results import Report, Row
+from eval.results import Report
 from eval.tasks.pairs import Pair, Predictions, Task, find_predictions, find_task
 from inpaint.errors import DataError, InpaintError
 
@@ -63,11 +63,20 @@ class Gallery(NamedTuple):
 def build_gallery(report: Report) -> Gallery:
     """Read the images of the worst ``MOST_CASES``; whatever is missing on disk is said, not raised."""
     rule, ranked = worst_first(report)
-    remarks: list[str] = []
-    task = _find_task(report, remarks)
-    predictions = {row.name: _find_predictions(row, task, remarks) for row in report.rows}
-    if task is not None and (names := [row.name for row in report.rows if row.folder is None]):
-        remarks.append(f"Not kept, so not shown: the images of {', '.join(names)}.")
+    remarks, task, predictions = list[str](), None, dict[str, Predictions]()
+    try:
+        task = _find_task(report)
+    except InpaintError as error:
+        remarks.append(f"Originals and masks are not shown: {error}.")
+    if task is not None:
+        for row in report.rows:
+            try:
+                if row.folder is not None:
+                    predictions[row.name] = find_predictions(Path(row.folder), task, allow_missing=True)
+            except InpaintError as error:
+                remarks.append(f"{row.name}: its images are not shown: {error}.")
+        if names := [row.name for row in report.rows if row.folder is None]:
+            remarks.append(f"Not kept, so not shown: the images of {', '.join(names)}.")
     cases = [_with_images(case, report, task, predictions) for case in ranked[:MOST_CASES]]
     if len(cases) < len(ranked):
         remarks.append(f"{len(cases)} of {len(ranked)} images are shown, so that the page stays small.")
@@ -137,7 +146,7 @@ def image_uri(pixels: NDArray[np.uint8]) -> str:
 
 
 def _with_images(
-    case: Case, report: Report, task: Task | None, predictions: Mapping[str, Predictions | None]
+    case: Case, report: Report, task: Task | None, predictions: Mapping[str, Predictions]
 ) -> Case:
     pair = next((pair for pair in task.pairs if pair.stem == case.stem), None) if task else None
     truth = None
@@ -153,7 +162,7 @@ def _with_images(
         texts = tuple(
             (c.title, c.format(values.get(c.key))) for c in report.columns if values and not c.of_set
         )
-        shown, files = {}, predictions[row.name]
+        shown, files = {}, predictions.get(row.name)
         if values is None:
             shown = {"note": "no prediction"}
         elif pair is not None and truth is not None and files is not None:
@@ -184,26 +193,11 @@ def _composite_and_difference(
     return {"composite": image_uri(composite), "difference": image_uri(difference)}
 
 
-def _find_task(report: Report, remarks: list[str]) -> Task | None:
+def _find_task(report: Report) -> Task:
     if report.images is None or report.masks is None:
-        remarks.append("Originals and masks are not shown: the report does not say where they lie.")
-        return None
+        raise DataError("the report does not say where they lie")
     how = {"size": report.resized_to, "cycle_masks": report.cycled_masks, "allow_missing": True}
-    try:
-        return find_task(Path(report.images), Path(report.masks), **how)
-    except InpaintError as error:
-        remarks.append(f"Originals and masks are not shown: {error}.")
-        return None
-
-
-def _find_predictions(row: Row, task: Task | None, remarks: list[str]) -> Predictions | None:
-    if task is None or row.folder is None:
-        return None
-    try:
-        return find_predictions(Path(row.folder), task, allow_missing=True)
-    except InpaintError as error:
-        remarks.append(f"{row.name}: its images are not shown: {error}.")
-        return None
+    return find_task(Path(report.images), Path(report.masks), **how)
 
 
 def _hatched(image: NDArray[np.uint8], hole: NDArray[np.bool_]) -> NDArray[np.uint8]:

@@ -202,15 +202,16 @@ def width_of(found: Outcome) -> float:
 def outcome(correct: np.ndarray, groups: np.ndarray | None = None, **more: object) -> Outcome:
     count = correct.shape[-1]
     labels = np.arange(count) % 2
+    predicted = np.where(np.atleast_2d(correct), labels, 1 - labels)
     return Outcome(
-        more.pop("name", "x"), more.pop("kind", "pre-trained"), np.atleast_2d(correct), labels,
+        more.pop("name", "x"), more.pop("kind", "pre-trained"), predicted, labels,
         np.arange(count) if groups is None else groups, more.pop("architecture", "a"),
     )  # fmt: skip
 
 
 def test_balanced_accuracy_counts_classes_equally():
     labels = np.array([0, 0, 0, 0, 0, 0, 1, 1])
-    found = Outcome("x", "baseline", labels[None] == 0, labels, np.arange(8))
+    found = Outcome("x", "baseline", np.zeros((1, 8), np.int64), labels, np.arange(8))
     assert found.measure().tolist() == [0.75, 0.5]
     assert found.resample(0)[:, 1] == pytest.approx(0.5, abs=0.5)
 

@@ -34,7 +34,7 @@ from eval.studies.recognition.encoders import (
     image_statistics,
     open_cache,
 )
-from eval.studies.recognition.outcomes import Outcome, outcome_of
+from eval.studies.recognition.outcomes import Outcome
 from eval.studies.recognition.task import RecognitionTask
 from inpaint.data.crops import random_boxes
 from inpaint.data.randomness import indices_at, make_generator, random_rows
@@ -53,25 +53,25 @@ def probe_candidates(
 
     Pre-trained encoders are probed once, random ones with every seed; ``where`` is of :func:`encode_images`.
     """
-    tested = np.ones(len(task), bool)
-    outcomes = baselines_of(task, tested)
+    outcomes = baselines_of(task, np.ones(len(task), bool))
     for candidate in candidates:
         predictions = [
             predict_by_fold(encode_images(task, candidate, seed, **where), task)
             for seed in (seeds if candidate.kind == "random" else seeds[:1])
         ]
-        names = (candidate.name, candidate.kind, candidate.architecture)
-        outcomes.append(outcome_of(task, tested, predictions, *names))
+        truth = (task.labels, task.groups, candidate.architecture)
+        outcomes.append(Outcome(candidate.name, candidate.kind, np.stack(predictions), *truth))
     return outcomes
 
 
 def baselines_of(task: RecognitionTask, tested: NDArray[np.bool_]) -> list[Outcome]:
     """The majority class, and a probe of colour and sharpness alone; ``tested`` ``(N,)`` images count."""
-    majority, statistics = majority_by_fold(task), predict_by_fold(image_statistics(task), task)
-    return [
-        outcome_of(task, tested, [majority[tested]], "majority class", "baseline"),
-        outcome_of(task, tested, [statistics[tested]], "colour and sharpness alone", "baseline"),
-    ]
+    found = {
+        "majority class": majority_by_fold(task),
+        "colour and sharpness alone": predict_by_fold(image_statistics(task), task),
+    }
+    labels, groups = task.labels[tested], task.groups[tested]
+    return [Outcome(name, "baseline", each[None, tested], labels, groups) for name, each in found.items()]
 
 
 def predict_by_fold(features: NDArray[np.float32], task: RecognitionTask) -> NDArray[np.int64]:
@@ -139,8 +139,8 @@ def fine_tune_candidates(
                 cache.append([{"predicted": predicted.tolist()}], {})
             (entry,) = cache
             runs.append(np.array(entry["predicted"], np.int64))
-        names = (candidate.name, candidate.kind, candidate.architecture)
-        outcomes.append(outcome_of(task, tested, runs, *names))
+        truth = (task.labels[tested], task.groups[tested], candidate.architecture)
+        outcomes.append(Outcome(candidate.name, candidate.kind, np.stack(runs), *truth))
     return outcomes
 
 

@@ -37,10 +37,15 @@ class Outcome:
 
     name: str
     kind: Kind
-    correct: NDArray[np.bool_]  # (S, T)
-    labels: NDArray[np.int64]  # (T,)
+    predicted: NDArray[np.int64]  # (S, T), the class that each run gave each image
+    labels: NDArray[np.int64]  # (T,), the truth
     groups: NDArray[np.int64]  # (T,)
     architecture: str = ""  # of no baseline
+
+    @property
+    def correct(self) -> NDArray[np.bool_]:
+        """``(S, T)``: which runs recognised which images."""
+        return self.predicted == self.labels
 
     def measure(self) -> NDArray[np.float64]:
         """Accuracy and balanced accuracy (the mean over classes of the share recognised), over all runs."""
@@ -72,20 +77,6 @@ class Outcome:
             drawn = there > 0  # a class of few groups may be in none of those drawn
             resample[:] = right.sum() / there.sum(), (right[drawn] / there[drawn]).mean()
         return found
-
-
-def outcome_of(
-    task: RecognitionTask,
-    tested: NDArray[np.bool_],
-    predictions: Sequence[NDArray[np.int64]],
-    name: str,
-    kind: Kind,
-    architecture: str = "",
-) -> Outcome:
-    """Compare each run's predictions ``(T,)`` with the truth; ``tested`` ``(N,)`` are their images."""
-    labels = task.labels[tested]
-    correct = np.stack([prediction == labels for prediction in predictions])
-    return Outcome(name, kind, correct, labels, task.groups[tested], architecture)
 
 
 def values_of(outcome: Outcome, seed: int, minus: Outcome | None = None) -> dict[str, Value]:
