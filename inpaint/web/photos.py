@@ -183,7 +183,7 @@ class Photo:
     def add_image(self, image: Image.Image) -> str:
         """Store an image for the browser, and give its id."""
         key, path = self.new_file(".png")
-        write_image(image, path, fast=True)
+        write_image(image, path)
         return key
 
     def download(self, fill: str | None, *, lossless: bool) -> tuple[Path, list[str]]:

@@ -101,9 +101,9 @@ def write_deep(path: Path, pixels: np.ndarray) -> None:
         options |= {"extrasamples": ["unassalpha"]} if alpha else {}
         tifffile.imwrite(path, pixels, compression="lzw", predictor=True, **options)
     elif pixels.ndim == 3 and pixels.shape[2] == 2:
-        from inpaint.images.write import _encode_deep_png
+        from inpaint.images.write import _encode_png
 
-        path.write_bytes(_encode_deep_png(pixels, "L", {}))
+        path.write_bytes(_encode_png(pixels, "L", {}))
     else:
         order = [2, 1, 0, 3][: pixels.shape[2]] if pixels.ndim == 3 else None
         assert cv2.imwrite(str(path), pixels if order is None else np.ascontiguousarray(pixels[..., order]))

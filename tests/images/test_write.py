@@ -147,7 +147,14 @@ def test_tensor_to_image_wants_one_picture(shape: tuple[int, ...]) -> None:
         tensor_to_image(torch.zeros(shape))
 
 
-def test_fast_png_is_the_same(tmp_path: Path) -> None:
-    picture = Image.linear_gradient("L").resize((300, 300))
-    write_image(picture, tmp_path / "fast.png", fast=True)
-    assert np.array_equal(np.asarray(read_image(tmp_path / "fast.png")), np.asarray(picture))
+@pytest.mark.parametrize("mode", ["L", "LA", "RGB", "RGBA", "P", "1", "I;16"])
+def test_a_png_holds_every_pixel_of_any_mode(mode: str, tmp_path: Path) -> None:
+    noise = np.random.default_rng(0).integers(0, 256, (37, 53, 4), np.uint8)
+    pixels = noise.astype(np.uint16)[..., 0] * 257 if mode == "I;16" else noise
+    picture = Image.fromarray(pixels) if mode == "I;16" else Image.fromarray(noise).convert(mode)
+    picture.info["dpi"] = (300, 300)
+    write_image(picture, tmp_path / "whole.png")
+    with Image.open(tmp_path / "whole.png") as again:
+        shown = picture if mode in ("L", "LA", "RGB", "RGBA") else picture.convert(again.mode)
+        assert np.array_equal(np.asarray(again), np.asarray(shown))
+        assert again.info["dpi"] == pytest.approx((300, 300), abs=0.1)
