@@ -112,6 +112,8 @@ class MaeRunConfig(RunConfig):
         mask_ratio: fraction of the tokens that is hidden.
         mixed_masks: hide the tokens under image masks first; false hides random tokens only.
         norm_pix: predict patches normalised by their own mean and variance.
+        distillation: weight of a second loss: MobileNetV2's features of the tokens are predicted, too.
+        mobilenet_weights: MobileNetV2 with torchvision's key names, as .safetensors.
         weight_decay: of AdamW, not applied to biases and norms.
         betas: of AdamW.
         clip_gradient: largest norm of a step's gradient.
@@ -121,9 +123,20 @@ class MaeRunConfig(RunConfig):
     mask_ratio: float = between(0.05, 0.95, default=0.75)
     mixed_masks: bool = True
     norm_pix: bool = False
+    distillation: float = at_least(0, default=0.0)
+    mobilenet_weights: Path | None = None
     weight_decay: float = at_least(0, default=0.05)
     betas: tuple[float, float] = between(0, 0.999999, default=(0.9, 0.95))
     clip_gradient: float = at_least(1e-6, default=1.0)
+
+    def contradictions(self) -> Iterator[str]:
+        """See `DataConfig.contradictions`."""
+        yield from super().contradictions()
+        if self.distillation and self.mobilenet_weights is None:
+            yield (
+                f"distillation is {self.distillation} without mobilenet_weights, expected mobilenet_weights "
+                f"= 'FILE' ({WEIGHTS_FILES['mobilenet']}), or distillation = 0 to train without"
+            )
 
 
 @dataclass(frozen=True, kw_only=True)

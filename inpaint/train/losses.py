@@ -7,7 +7,7 @@ Masks are (B, 1, H, W) with 1 = hole, logits and their weights (B, 1, h, w). Wei
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Literal
 
 import torch
@@ -132,3 +132,9 @@ def masked_patch_mse(prediction: Tensor, target: Tensor, token_mask: Tensor) -> 
     per_token = (prediction - target).square().mean(2)
     hidden = token_mask.to(per_token.dtype)
     return (per_token * hidden).sum() / hidden.sum().clamp(min=1)
+
+
+def add_means(values: dict[str, Tensor], losses: Mapping[str, Tensor], pieces: int) -> None:
+    """Add one piece's share to the means over all pieces of a batch."""
+    for name, loss in losses.items():
+        values[name] = values.get(name, 0) + loss.detach() / pieces

@@ -10,7 +10,7 @@ import torch
 from PIL import Image
 from safetensors.torch import save_file
 
-from inpaint.features.perceptual import SqueezeNetFeatures
+from inpaint.features.perceptual import MobileNetPyramid, SqueezeNetFeatures
 
 
 @pytest.fixture(scope="session")
@@ -31,4 +31,14 @@ def perceptual_weights(tmp_path_factory) -> Path:
     torch.manual_seed(0)
     path = tmp_path_factory.mktemp("features") / "random.safetensors"
     save_file({key: value.half() for key, value in SqueezeNetFeatures().state_dict().items()}, path)
+    return path
+
+
+@pytest.fixture(scope="session")
+def mobilenet_weights(tmp_path_factory) -> Path:
+    """Random weights of MobileNetV2 in a file, in half precision as the real one."""
+    torch.manual_seed(0)
+    path = tmp_path_factory.mktemp("features") / "mobilenet.safetensors"
+    state = MobileNetPyramid().state_dict()
+    save_file({k: v.half() for k, v in state.items() if "num_batches" not in k}, path)
     return path

@@ -6,7 +6,6 @@ from pathlib import Path
 
 import pytest
 import torch
-from safetensors.torch import save_file
 
 from inpaint.features.perceptual import PYRAMIDS, MobileNetPyramid
 from inpaint.models.discriminator import ProjectedDiscriminator
@@ -24,16 +23,6 @@ from tests.train.tiny_runs import BATCH, STEPS, acr_config, curve
 
 ALONE = Processes(torch.device("cpu"))
 LOGITS = torch.tensor([[-2.0, 0.5], [3.0, 0.0]]).view(1, 1, 2, 2)
-
-
-@pytest.fixture(scope="module")
-def mobilenet_weights(tmp_path_factory) -> Path:
-    """Random weights of MobileNetV2 in a file, in half precision as the real one."""
-    torch.manual_seed(0)
-    path = tmp_path_factory.mktemp("features") / "mobilenet.safetensors"
-    state = MobileNetPyramid().state_dict()
-    save_file({k: v.half() for k, v in state.items() if "num_batches" not in k}, path)
-    return path
 
 
 @pytest.fixture

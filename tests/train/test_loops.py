@@ -88,6 +88,22 @@ def test_a_prior_resumes_exactly(make_config, photos, tmp_path, monkeypatch):
     assert seen == [BATCH * (step + 1) for step in range(STEPS)]
 
 
+@PRIORS
+def test_a_prior_learns_features_beside_pixels(make_config, photos, tmp_path, mobilenet_weights, monkeypatch):
+    changes = {"distillation": 1.0, "mobilenet_weights": mobilenet_weights, "learning_rate": 3e-3}
+    config = make_config(photos, tmp_path / "resumed", images=12 * BATCH, **changes)
+    resumed = run_killed_and_resumed(config, monkeypatch)
+    assert_same_weights(fit(dataclasses.replace(config, out=tmp_path / "straight")), resumed)
+    features = [record["features"] for record in stats(config.out)]
+    assert np.mean(features[-3:]) < 0.9 * np.mean(features[:3])
+    plain = fit(dataclasses.replace(config, out=tmp_path / "plain", distillation=0.0))
+    ours, theirs = load_checkpoint(plain).state_dict(), load_checkpoint(resumed).state_dict()
+    assert ours.keys() == theirs.keys()  # the heads stay behind
+    assert not torch.equal(ours["to_decoder.weight"], theirs["to_decoder.weight"])
+    with pytest.raises(InpaintError, match="without mobilenet_weights"):
+        dataclasses.replace(config, mobilenet_weights=None)
+
+
 def test_acr_resumes_exactly_with_every_loss(photos, tmp_path, perceptual_weights, monkeypatch):
     straight = fit(acr_config(photos, tmp_path / "straight", perceptual_weights))
     config = acr_config(photos, tmp_path / "resumed", perceptual_weights)

@@ -7,10 +7,8 @@ from pathlib import Path
 
 import pytest
 import torch
-from safetensors.torch import save_file
 
 from inpaint.errors import ConfigError
-from inpaint.features.perceptual import MobileNetPyramid
 from inpaint.train.config import LossWeights
 from inpaint.train.fit import fit
 from inpaint.train.losses import block_losses, style_loss
@@ -43,15 +41,16 @@ def test_blocks_are_compared_in_place_and_by_their_means():
     assert distance.item() == pytest.approx(0, abs=1e-6) and means.item() == pytest.approx(1)
 
 
-def test_a_run_learns_from_them(photos, tmp_path: Path, perceptual_weights):
-    torch.manual_seed(0)
-    path = tmp_path / "mobilenet.safetensors"
-    save_file({k: v for k, v in MobileNetPyramid().state_dict().items() if "num_batches" not in k}, path)
+def test_a_run_learns_from_them(photos, tmp_path: Path, perceptual_weights, mobilenet_weights):
     weights = dict(
         adversarial=0, feature_matching=0, perceptual=1, style=0.5, mobilenet=1, mobilenet_means=1, r1=0
     )
     config = acr_config(
-        photos, tmp_path / "run", perceptual_weights, weights=LossWeights(**weights), mobilenet_weights=path
+        photos,
+        tmp_path / "run",
+        perceptual_weights,
+        weights=LossWeights(**weights),
+        mobilenet_weights=mobilenet_weights,
     )
     fit(config)
     last = stats(config.out)[-1]

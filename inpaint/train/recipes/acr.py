@@ -23,7 +23,7 @@ from inpaint.models.presets import vary_preset
 from inpaint.train.compute import autocast
 from inpaint.train.config import AcrRunConfig
 from inpaint.train.distributed import Processes
-from inpaint.train.losses import block_losses, style_loss, weighted_l1
+from inpaint.train.losses import add_means, block_losses, style_loss, weighted_l1
 from inpaint.train.optimise import Ema, build_adam, learning_rate_factor
 from inpaint.train.recipes.adversary import Adversary, PatchAdversary, ProjectedAdversary
 from inpaint.train.recipes.initialise import initialise_inpainter, load_perceptual
@@ -105,7 +105,7 @@ class AcrRecipe:
             prediction = self._predict(image, mask) if once is None else once
             losses = self.generator_losses(adversaries, prediction, image, mask, batch.images_seen)
             (losses["loss"] / len(pieces)).backward()
-            _add_means(values, losses | {"hole_error": _hole_error(prediction, image, mask)}, len(pieces))
+            add_means(values, losses | {"hole_error": _hole_error(prediction, image, mask)}, len(pieces))
         self._processes.average_gradients(self.network.parameters())
         self.optimizer.step()
         self.ema.update_parameters(self.network)
@@ -187,7 +187,7 @@ class AcrRecipe:
             for adversary in adversaries:
                 losses = adversary.discriminator_losses(fake, image, mask, step)
                 (losses[adversary.name] / len(pieces)).backward()
-                _add_means(values, losses, len(pieces))
+                add_means(values, losses, len(pieces))
         for adversary in adversaries:
             self._processes.average_gradients(adversary.discriminator.parameters())
             adversary.optimizer.step()
@@ -212,12 +212,6 @@ def _alphas_apart(network: nn.Module) -> list[dict[str, object]]:
     alphas = [parameter for name, parameter in trained.items() if "alpha" in name]
     rest = [parameter for name, parameter in trained.items() if "alpha" not in name]
     return [{"params": rest}, {"params": alphas}] if alphas else [{"params": rest}]
-
-
-def _add_means(values: dict[str, Tensor], losses: Mapping[str, Tensor], pieces: int) -> None:
-    """Add one piece's share to the means over all pieces."""
-    for name, loss in losses.items():
-        values[name] = values.get(name, 0) + loss.detach() / pieces
 
 
 @contextmanager

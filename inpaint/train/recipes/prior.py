@@ -24,8 +24,9 @@ from inpaint.tokens import token_masks, top_up, visible_tokens
 from inpaint.train.compute import autocast
 from inpaint.train.config import FcmaeRunConfig, MaeRunConfig
 from inpaint.train.distributed import Processes
-from inpaint.train.losses import masked_patch_mse
+from inpaint.train.losses import add_means, masked_patch_mse
 from inpaint.train.optimise import Ema, build_adam, decay_groups, learning_rate_factor
+from inpaint.train.recipes.distillation import FeatureDistillation
 from inpaint.train.recipes.initialise import load_prior
 from inpaint.train.sample_grid import columns_of
 from inpaint.train.state import Stateful
@@ -62,12 +63,17 @@ class PriorRecipe:
                 if isinstance(module, TransformerBlock | MaskedBlock):  # one kind shares what was compiled
                     module.compile()
         groups = decay_groups(network, config.weight_decay)
+        self.distillation = None
+        if config.distillation and config.mobilenet_weights is not None:
+            self.distillation = FeatureDistillation(network, config.mobilenet_weights)
+            groups.append({"params": [*self.distillation.heads.parameters()], "weight_decay": 0.0})
         rate, betas = config.learning_rate, config.betas
         self.optimizer = build_adam(groups, rate, betas, processes.device, torch.optim.AdamW)
 
     def stateful(self) -> dict[str, Stateful]:
         """What a state holds, by its name there."""
-        return {"model": self.network, "ema": self.ema, "optimizer": self.optimizer}
+        parts: dict[str, Stateful] = {"model": self.network, "ema": self.ema, "optimizer": self.optimizer}
+        return parts | ({"distillation": self.distillation.heads} if self.distillation else {})
 
     def step(self, batch: Batch) -> dict[str, Tensor]:
         """Learn from this process's share of a batch; gives values for the log, means over that share."""
@@ -79,22 +85,27 @@ class PriorRecipe:
         )
         visible = visible_tokens(hidden.shape[1], config.mask_ratio) or None
 
-        losses = []
+        values = dict[str, Tensor]()
         self.optimizer.zero_grad(set_to_none=True)
         pieces = zip(batch.pieces(config.accumulate), hidden.chunk(config.accumulate), strict=True)
         for (image, _), piece_hidden in pieces:
-            normalised = network.normalise(image)
+            normalised, weights = network.normalise(image), piece_hidden.float()
             with autocast(image.device, config.precision):
                 prediction = network.predict_patches(normalised, piece_hidden, visible=visible)
             target = network.target_patches(normalised, per_patch=config.norm_pix)
-            loss = masked_patch_mse(prediction.float(), target, piece_hidden.float())
-            (loss / config.accumulate).backward()
-            losses.append(loss.detach())
-        self._processes.average_gradients(network.parameters())
+            losses = {"loss": masked_patch_mse(prediction.float(), target, weights)}
+            if self.distillation:
+                with autocast(image.device, config.precision):
+                    losses["features"] = self.distillation.loss(image, weights)
+            total = losses["loss"] + config.distillation * losses.get("features", 0)
+            (total / config.accumulate).backward()
+            add_means(values, losses, config.accumulate)
+        for trained in (network, self.distillation.heads) if self.distillation else (network,):
+            self._processes.average_gradients(trained.parameters())
         norm = nn.utils.clip_grad_norm_(network.parameters(), config.clip_gradient)
         self.optimizer.step()
         self.ema.update_parameters(network)
-        return {"loss": torch.stack(losses).mean(), "gradient_norm": norm}
+        return values | {"gradient_norm": norm}
 
     def sample_columns(self, batch: Batch) -> Mapping[str, Tensor]:
         """The columns of a sample grid, each ``(B, C, H, W)`` in [0, 1].
