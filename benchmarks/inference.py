@@ -185,9 +185,8 @@ def _copy_share(form: Callable[..., Tensor], image: Tensor, mask: Tensor) -> flo
     with torch.profiler.profile(activities=[torch.profiler.ProfilerActivity.CPU]) as profile:
         form(image, mask)
     spent = {event.key: event.self_cpu_time_total for event in profile.key_averages()}
-    copying = sum(
-        us for key, us in spent.items() if key.startswith(("aten::copy_", "aten::cat")) or "pad" in key
-    )
+    copies = ("aten::copy_", "aten::cat", "aten::index_select")
+    copying = sum(us for key, us in spent.items() if key.startswith(copies) or "pad" in key)
     return copying / sum(spent.values())
 
 

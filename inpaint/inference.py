@@ -18,7 +18,8 @@ from torch import Tensor, nn
 
 from inpaint.baselines import push_pull
 from inpaint.framing import pad_to_multiple
-from inpaint.layers.ffc import FourierConvolution, FourierResidualBlock
+from inpaint.layers.ffc import FourierConvolution
+from inpaint.layers.winograd import WinogradConvolution
 from inpaint.mask import binarize, check_pair, hole_fields
 from inpaint.models.generator import add_noise, smooth
 from inpaint.models.inpainter import Inpainter
@@ -27,6 +28,8 @@ Precision = Literal["float32", "bfloat16", "auto"]
 
 BF16_PAYS = 0.75
 """bfloat16 is chosen where a convolution takes less than this share of its time in float32."""
+LEAST_FOR_WINOGRAD = 96
+"""Local channels from which Winograd's form of the 3x3 convolutions is faster."""
 STRIP_VALUES = 2**19
 """Values of full-resolution features in a strip on the CPU: 2 MB, so that a few of them stay in the cache."""
 
@@ -129,17 +132,21 @@ class _Linear(nn.Module):
 
 
 class _Fourier(nn.Module):
-    """:class:`FourierConvolution` without a local Fourier unit."""
+    """:class:`FourierConvolution` without a local Fourier unit, on all channels in one tensor."""
 
     def __init__(self, layer: FourierConvolution, dtype: torch.dtype) -> None:
         super().__init__()
-        self.split = (layer.norm_local.num_features, layer.norm_global.num_features)
-        to_local, bias = _fold(layer.local_to_local.weight, None, layer.norm_local)
+        self.local = layer.norm_local.num_features
+        to_local = torch.cat([layer.local_to_local.weight, layer.global_to_local.weight], dim=1)
+        to_local, bias = _fold(to_local, None, layer.norm_local)
         to_global, _ = _fold(layer.local_to_global.weight, None, layer.norm_global)
-        none = torch.zeros(self.split[1])
-        self.from_local = _Convolution(torch.cat([to_local, to_global]), torch.cat([bias, none]), dtype=dtype)
-        from_global, _ = _fold(layer.global_to_local.weight, None, layer.norm_local)
-        self.global_to_local = _Convolution(from_global, dtype=dtype)
+        self.winograd: WinogradConvolution | None = None
+        if self.local >= LEAST_FOR_WINOGRAD:
+            no_bias = torch.zeros(len(to_global))  # it is added behind the Fourier unit
+            self.winograd = WinogradConvolution([to_local, to_global], torch.cat([bias, no_bias]))
+        else:
+            self.to_local = _Convolution(to_local, bias, dtype=dtype)
+            self.to_global = _Convolution(to_global, dtype=dtype)
         spectral = layer.global_to_global
         # 1x1 convolutions as matrix products read one layout and write the other.
         weight, bias = _fold(spectral.squeeze.weight.flatten(1), None, spectral.norm)
@@ -152,16 +159,23 @@ class _Fourier(nn.Module):
         self.mix = _frozen(weight[order][:, order].to(dtype))
         self.mix_bias = _frozen(bias[order][:, None])
 
-    def forward(self, local: Tensor, global_: Tensor) -> tuple[Tensor, Tensor]:
-        from_local = self.from_local(F.pad(local, (1, 1, 1, 1), mode="reflect"))
-        new_local = self.global_to_local(F.pad(global_, (1, 1, 1, 1), mode="reflect"))
-        new_local = new_local.add_(from_local[:, : self.split[0]]).relu_()
-        rows = global_.permute(0, 2, 3, 1).flatten(1, 2).to(self.squeeze.dtype)  # (B, H * W, C)
+    def forward(self, features: Tensor) -> Tensor:
+        """Map channels-last ``(B, C, H, W)``, local channels first, to the same."""
+        size = features.shape[-2:]
+        rows = features[:, self.local :].permute(0, 2, 3, 1).flatten(1, 2).to(self.squeeze.dtype)
         squeezed = torch.matmul(self.squeeze, rows.transpose(1, 2)).float().add_(self.squeeze_bias).relu_()
-        total = self.transform(squeezed.unflatten(2, global_.shape[-2:])).flatten(2).add_(squeezed)
+        total = self.transform(squeezed.unflatten(2, size)).flatten(2).add_(squeezed)
         widened = F.linear(total.transpose(1, 2).to(self.widen.dtype), self.widen, self.widen_bias)
-        new_global = widened.unflatten(1, global_.shape[-2:]).permute(0, 3, 1, 2)
-        return new_local, new_global.add_(from_local[:, self.split[0] :]).relu_()
+        output = self.convolve(features)
+        output[:, self.local :].add_(widened.unflatten(1, size).permute(0, 3, 1, 2))
+        return output.relu_()
+
+    def convolve(self, features: Tensor) -> Tensor:
+        """All 3x3 convolutions, before the ReLU."""
+        if self.winograd is not None:
+            return self.winograd(features)
+        padded = F.pad(features.to(self.to_local.weight.dtype), (1, 1, 1, 1), mode="reflect")
+        return torch.cat([self.to_local(padded), self.to_global(padded[:, : self.local])], dim=1)
 
     def transform(self, features: Tensor) -> Tensor:
         """The Fourier unit, ``(B, C, H, W)`` float32, contiguous, to the same."""
@@ -172,18 +186,11 @@ class _Fourier(nn.Module):
         return torch.fft.irfft2(torch.complex(real, imaginary), s=features.shape[-2:], norm="ortho")
 
 
-class _Residual(nn.Module):
-    """:class:`FourierResidualBlock` on channels apart; as it is where it has local Fourier units."""
+class _Residual(nn.Sequential):
+    """:class:`FourierResidualBlock`."""
 
-    def __init__(self, block: FourierResidualBlock, dtype: torch.dtype) -> None:
-        super().__init__()
-        plain = block.first.global_to_global.local_fourier is not None
-        self.first = block.first if plain else _Fourier(block.first, dtype)
-        self.second = block.second if plain else _Fourier(block.second, dtype)
-
-    def forward(self, local: Tensor, global_: Tensor) -> tuple[Tensor, ...]:
-        changes = self.second(*self.first(local, global_))
-        return local + changes[0], global_ + changes[1]
+    def forward(self, features: Tensor) -> Tensor:
+        return features + super().forward(features)
 
 
 class _Upsample(nn.Module):
@@ -198,7 +205,7 @@ class _Upsample(nn.Module):
         self, up: nn.ConvTranspose2d, norm: nn.BatchNorm2d, *, relu: bool, dtype: torch.dtype
     ) -> None:
         super().__init__()
-        self.lowest = 0.0 if relu else None
+        self.lowest = 0.0 if relu else -torch.inf
         weight, bias = _fold(up.weight.transpose(0, 1), up.bias, norm)
         self.phases: Any = nn.ModuleList(
             _Convolution(weight[:, :, rows][..., columns], bias, dtype=dtype)
@@ -211,9 +218,8 @@ class _Upsample(nn.Module):
         width = features.shape[-1] - 1
         for index, phase in enumerate(self.phases):
             row, column = divmod(index, 2)
-            values = phase(features[:, :, start : stop + row])[..., :width]
-            target = output[:, :, row::2, column::2]
-            target.copy_(values if self.lowest is None else values.relu_())
+            values = phase(features[:, :, start : stop + row])[..., :width].to(output.dtype)
+            torch.clamp_min(values, self.lowest, out=output[:, :, row::2, column::2])
 
 
 class _Gated(nn.Module):
@@ -235,10 +241,7 @@ class _Gated(nn.Module):
         piece = features[:, :, first : stop + 1].to(self.weight.dtype)
         both = F.conv_transpose2d(piece, self.weight, self.bias, 2, (3 if inside else 1, 1))
         skipped = 0 if inside else 2 * (start - first)
-        value, gate = both[:, :, skipped : skipped + 2 * (stop - start)].chunk(2, dim=1)
-        # In place is cheaper but for a few channels, where runs of memory are too short to be vectorised.
-        gate = gate.sigmoid_() if gate.shape[1] >= 64 else both.sigmoid()[:, value.shape[1] :, skipped:]
-        return torch.addcmul(self.shift, value, gate[:, :, : value.shape[2]]).relu_()
+        return F.glu(both[:, :, skipped : skipped + 2 * (stop - start)], dim=1).add_(self.shift).relu_()
 
 
 class _Adapter(nn.Module):
@@ -286,8 +289,12 @@ class _Generator(nn.Module):
         )
         self.transfer_before, self.transfer_after = generator.transfer_before, generator.transfer_after
         self.attend = generator.attend
-        self.blocks = nn.ModuleList(_Residual(block, dtype) for block in generator.blocks)
-        self.split = generator.blocks[0].split
+        self.blocks = generator.blocks
+        if not self.preset.local_fourier:
+            self.blocks = nn.ModuleList(
+                _Residual(_Fourier(block.first, dtype), _Fourier(block.second, dtype))
+                for block in generator.blocks
+            )
         centred = generator.preset.initial_fill != "zeros"
         self.ups: Any = nn.ModuleList(
             _Upsample(up, norm, relu=not (centred and up is generator.ups[-1]), dtype=dtype)
@@ -315,10 +322,10 @@ class _Generator(nn.Module):
         features = self.attend(self.transfer_before, features, mask, attention)
         if adapter is not None and levels is not None:
             features = features.add(levels.pop(), alpha=adapter.alphas[0])
-        parts = [part.contiguous(memory_format=torch.channels_last) for part in features.split(self.split, 1)]
+        features = features.contiguous(memory_format=torch.channels_last)
         for block in self.blocks:
-            parts = block(*parts)
-        features = self.attend(self.transfer_after, torch.cat(tuple(parts), dim=1), mask, attention)
+            features = block(features)
+        features = self.attend(self.transfer_after, features, mask, attention)
         output = self.decode(features)
         return smooth(filled) + output if pushed else output.sigmoid_()
 
