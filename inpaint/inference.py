@@ -39,18 +39,19 @@ class InferenceInpainter(nn.Module):
 
     Args:
         model: whose weights to copy; in float32 the prior is shared, not copied.
-        dtype: of the large convolutions and matrix products. With bfloat16 the first and last convolutions,
-            Fourier transforms, normalisations and sums of residuals stay in float32.
+        dtype: of the prior's linear layers, the adapter and the transposed convolutions; all else is computed
+            in float32, where bfloat16 costs more accuracy than it saves time.
     """
 
     def __init__(self, model: Inpainter, dtype: torch.dtype = torch.float32) -> None:
         super().__init__()
         self.preset = model.preset
-        self.prior = model.prior
+        self.prior: Any = model.prior
         if dtype != torch.float32 and model.prior is not None:
-            self.prior = _convert_linear(copy.deepcopy(model.prior), dtype)
-        self.adapter = None if model.adapter is None else _Adapter(model.adapter, dtype)
-        self.generator = _Generator(model.generator, dtype)
+            self.prior = copy.deepcopy(model.prior)
+            _convert_linear(self.prior, dtype)
+        with torch.no_grad():
+            self.generator = _Generator(model.generator, model.adapter, dtype)
         self.eval().requires_grad_(False)
 
     @torch.inference_mode()
@@ -64,16 +65,15 @@ class InferenceInpainter(nn.Module):
         mask = pad_to_multiple(mask, multiple)
         levels, attention = None, None
         if self.prior is not None:
-            prior: Any = self.prior
-            features, attention = prior(image, mask)
-            if self.adapter is not None:
-                levels = self.adapter.levels(features, (image.shape[-2], image.shape[-1]))
-        return self.generator(image, mask, self.adapter, levels, attention)[..., :height, :width].clamp(0, 1)
+            features, attention = self.prior(image, mask)
+            if self.generator.adapter is not None:
+                levels = self.generator.adapter.levels(features, (image.shape[-2], image.shape[-1]))
+        return self.generator(image, mask, levels, attention)[..., :height, :width].clamp(0, 1)
 
     def without_prior(self) -> InferenceInpainter:
         """The generator alone, with the same weights in memory."""
         alone = copy.copy(self)
-        alone._modules = {**self._modules, "prior": None, "adapter": None}
+        alone._modules = {**self._modules, "prior": None}
         return alone
 
 
@@ -110,8 +110,8 @@ class _Convolution(nn.Module):
     ) -> None:
         super().__init__()
         weight, bias = _fold(weight, bias, norm)
-        self.weight = _frozen(weight.to(dtype, memory_format=torch.channels_last))
-        self.bias = _frozen(bias.to(dtype))
+        self.weight = nn.Buffer(weight.to(dtype, memory_format=torch.channels_last))
+        self.bias = nn.Buffer(bias.to(dtype))
         self.stride = stride
 
     def forward(self, features: Tensor, padding: int = 0) -> Tensor:
@@ -119,22 +119,10 @@ class _Convolution(nn.Module):
         return F.conv2d(features.to(self.weight.dtype), self.weight, self.bias, self.stride, padding)
 
 
-class _Linear(nn.Module):
-    """A linear layer that computes in ``dtype`` and returns what type it is given."""
-
-    def __init__(self, linear: nn.Linear, dtype: torch.dtype) -> None:
-        super().__init__()
-        self.weight = _frozen(linear.weight.to(dtype))
-        self.bias = None if linear.bias is None else _frozen(linear.bias.to(dtype))
-
-    def forward(self, values: Tensor) -> Tensor:
-        return F.linear(values.to(self.weight.dtype), self.weight, self.bias).to(values.dtype)
-
-
 class _Fourier(nn.Module):
     """:class:`FourierConvolution` without a local Fourier unit, on all channels in one tensor."""
 
-    def __init__(self, layer: FourierConvolution, dtype: torch.dtype) -> None:
+    def __init__(self, layer: FourierConvolution) -> None:
         super().__init__()
         self.local = layer.norm_local.num_features
         to_local = torch.cat([layer.local_to_local.weight, layer.global_to_local.weight], dim=1)
@@ -142,30 +130,28 @@ class _Fourier(nn.Module):
         to_global, _ = _fold(layer.local_to_global.weight, None, layer.norm_global)
         self.winograd: WinogradConvolution | None = None
         if self.local >= LEAST_FOR_WINOGRAD:
-            no_bias = torch.zeros(len(to_global))  # it is added behind the Fourier unit
+            no_bias = bias.new_zeros(len(to_global))  # it is added behind the Fourier unit
             self.winograd = WinogradConvolution([to_local, to_global], torch.cat([bias, no_bias]))
         else:
-            self.to_local = _Convolution(to_local, bias, dtype=dtype)
-            self.to_global = _Convolution(to_global, dtype=dtype)
+            self.to_local, self.to_global = _Convolution(to_local, bias), _Convolution(to_global)
         spectral = layer.global_to_global
         # 1x1 convolutions as matrix products read one layout and write the other.
         weight, bias = _fold(spectral.squeeze.weight.flatten(1), None, spectral.norm)
-        self.squeeze, self.squeeze_bias = _frozen(weight.to(dtype)), _frozen(bias[:, None])
+        self.squeeze, self.squeeze_bias = nn.Buffer(weight), nn.Buffer(bias[:, None])
         weight, bias = _fold(spectral.widen.weight.flatten(1), None, layer.norm_global)
-        self.widen, self.widen_bias = _frozen(weight.to(dtype)), _frozen(bias.to(dtype))
+        self.widen, self.widen_bias = nn.Buffer(weight), nn.Buffer(bias)
         # Real parts of all channels first, then imaginary parts: two plain copies of the spectrum.
         weight, bias = _fold(spectral.fourier.convolution.weight.flatten(1), None, spectral.fourier.norm)
         order = torch.arange(len(bias)).view(-1, 2).T.flatten()
-        self.mix = _frozen(weight[order][:, order].to(dtype))
-        self.mix_bias = _frozen(bias[order][:, None])
+        self.mix, self.mix_bias = nn.Buffer(weight[order][:, order]), nn.Buffer(bias[order][:, None])
 
     def forward(self, features: Tensor) -> Tensor:
         """Map channels-last ``(B, C, H, W)``, local channels first, to the same."""
         size = features.shape[-2:]
-        rows = features[:, self.local :].permute(0, 2, 3, 1).flatten(1, 2).to(self.squeeze.dtype)
-        squeezed = torch.matmul(self.squeeze, rows.transpose(1, 2)).float().add_(self.squeeze_bias).relu_()
+        rows = features[:, self.local :].permute(0, 2, 3, 1).flatten(1, 2)
+        squeezed = torch.matmul(self.squeeze, rows.transpose(1, 2)).add_(self.squeeze_bias).relu_()
         total = self.transform(squeezed.unflatten(2, size)).flatten(2).add_(squeezed)
-        widened = F.linear(total.transpose(1, 2).to(self.widen.dtype), self.widen, self.widen_bias)
+        widened = F.linear(total.transpose(1, 2), self.widen, self.widen_bias)
         output = self.convolve(features)
         output[:, self.local :].add_(widened.unflatten(1, size).permute(0, 3, 1, 2))
         return output.relu_()
@@ -174,14 +160,14 @@ class _Fourier(nn.Module):
         """All 3x3 convolutions, before the ReLU."""
         if self.winograd is not None:
             return self.winograd(features)
-        padded = F.pad(features.to(self.to_local.weight.dtype), (1, 1, 1, 1), mode="reflect")
+        padded = F.pad(features, (1, 1, 1, 1), mode="reflect")
         return torch.cat([self.to_local(padded), self.to_global(padded[:, : self.local])], dim=1)
 
     def transform(self, features: Tensor) -> Tensor:
         """The Fourier unit, ``(B, C, H, W)`` float32, contiguous, to the same."""
         spectrum = torch.fft.rfft2(features, norm="ortho")
         parts = torch.cat([spectrum.real, spectrum.imag], dim=1).flatten(2)
-        mixed = torch.matmul(self.mix, parts.to(self.mix.dtype)).float().add_(self.mix_bias).relu_()
+        mixed = torch.matmul(self.mix, parts).add_(self.mix_bias).relu_()
         real, imaginary = mixed.unflatten(2, spectrum.shape[-2:]).chunk(2, dim=1)
         return torch.fft.irfft2(torch.complex(real, imaginary), s=features.shape[-2:], norm="ortho")
 
@@ -223,25 +209,21 @@ class _Upsample(nn.Module):
 
 
 class _Gated(nn.Module):
-    """A stage of the adapter: gated transposed convolution of kernel 4 and stride 2, BatchNorm, ReLU."""
+    """A stage of the adapter: gated transposed convolution of kernel 4 and stride 2, and BatchNorm."""
 
     def __init__(self, up: Any, norm: nn.BatchNorm2d, dtype: torch.dtype) -> None:
         super().__init__()
-        weight, bias = (values.detach().cpu().double() for values in (up.weight, up.bias))
         scale, shift = _affine(norm)
         scale = torch.cat([scale, torch.ones_like(scale)])  # of the value, not of the gate
-        weight = (weight * scale.view(1, -1, 1, 1)).to(dtype, memory_format=torch.channels_last)
-        self.weight, self.bias = _frozen(weight), _frozen((bias * scale).to(dtype))
-        self.shift = _frozen(shift.to(dtype).view(-1, 1, 1))
+        weight = (up.weight * scale.view(1, -1, 1, 1)).to(dtype, memory_format=torch.channels_last)
+        self.weight, self.bias = nn.Buffer(weight), nn.Buffer((up.bias * scale).to(dtype))
+        self.shift = nn.Buffer(shift.view(-1, 1, 1))
 
     def forward(self, features: Tensor, start: int, stop: int) -> Tensor:
-        """Up-sample some rows of ``(B, C, H, W)`` to ``(B, C', 2 * (stop - start), 2 * W)``."""
-        first, height = max(start - 1, 0), features.shape[2]
-        inside = start > 0 and stop < height
-        piece = features[:, :, first : stop + 1].to(self.weight.dtype)
-        both = F.conv_transpose2d(piece, self.weight, self.bias, 2, (3 if inside else 1, 1))
-        skipped = 0 if inside else 2 * (start - first)
-        return F.glu(both[:, :, skipped : skipped + 2 * (stop - start)], dim=1).add_(self.shift).relu_()
+        """Up-sample rows of ``(B, C, H + 2, W)``, which begins and ends in zeros, to twice as many."""
+        piece = features[:, :, start : stop + 2].to(self.weight.dtype)
+        both = F.conv_transpose2d(piece, self.weight, self.bias, 2, (3, 1)).float()
+        return F.glu(both, dim=1).add_(self.shift)
 
 
 class _Adapter(nn.Module):
@@ -256,15 +238,17 @@ class _Adapter(nn.Module):
         self.alphas = [alpha.item() for alpha in adapter.alphas]
 
     def levels(self, features: Tensor, size: tuple[int, int]) -> list[Tensor]:
-        """Features of the prior at 1/8, 1/4 and 1/2 of ``size``, before their alphas."""
-        features = self.place(features, size).contiguous(memory_format=torch.channels_last)
+        """Features of the prior at 1/8, 1/4, 1/2 of ``size`` before their alphas, between rows of zeros."""
+        features = F.pad(self.place(features, size), (0, 0, 1, 1))
+        features = features.contiguous(memory_format=torch.channels_last)
         levels = []
         for stage in self.stages[:-1]:
-            height, width = features.shape[2] * 2, features.shape[3] * 2
-            channels = stage.weight.shape[1] // 2
-            output = _empty(features, channels, height, width, stage.weight.dtype)
-            for start, stop in _strips(output, features.shape[2], 2):
-                output[:, :, 2 * start : 2 * stop] = stage(features, start, stop)
+            height, width = features.shape[2] - 2, features.shape[3]
+            output = _empty(features, len(stage.shift), 2 * height + 2, 2 * width)
+            output[:, :, 0], output[:, :, -1] = 0, 0
+            for start, stop in _strips(output, height, 2):
+                target = output[:, :, 2 * start + 1 : 2 * stop + 1]
+                torch.clamp_min(stage(features, start, stop), 0, out=target)
             features = output
             levels.append(features)
         return levels
@@ -273,18 +257,19 @@ class _Adapter(nn.Module):
 class _Generator(nn.Module):
     """:class:`inpaint.models.generator.FourierGenerator` on folded weights."""
 
-    def __init__(self, generator: Any, dtype: torch.dtype) -> None:
+    def __init__(self, generator: Any, adapter: Any, dtype: torch.dtype) -> None:
         super().__init__()
+        self.adapter = None if adapter is None else _Adapter(adapter, dtype)
         self.preset, self.grid = generator.preset, generator.grid
         self.positions = generator.positions
         weight, bias = _fold(generator.stem.weight, generator.stem.bias, generator.stem_norm)
         if self.positions is not None:
-            self.position_scale = _frozen(_affine(generator.stem_norm)[0].float())
+            self.position_scale = nn.Buffer(_affine(generator.stem_norm)[0])
             constant = self.positions.distance_weight * self.positions.distance_table[0]
-            bias = bias + constant.cpu() * self.position_scale
+            bias = bias + constant * self.position_scale
         self.stem = _Convolution(weight, bias)
         self.downs: Any = nn.ModuleList(
-            _Convolution(down.weight, down.bias, norm, stride=2, dtype=dtype)
+            _Convolution(down.weight, down.bias, norm, stride=2)
             for down, norm in zip(generator.downs, generator.down_norms, strict=True)
         )
         self.transfer_before, self.transfer_after = generator.transfer_before, generator.transfer_after
@@ -292,8 +277,7 @@ class _Generator(nn.Module):
         self.blocks = generator.blocks
         if not self.preset.local_fourier:
             self.blocks = nn.ModuleList(
-                _Residual(_Fourier(block.first, dtype), _Fourier(block.second, dtype))
-                for block in generator.blocks
+                _Residual(_Fourier(block.first), _Fourier(block.second)) for block in generator.blocks
             )
         centred = generator.preset.initial_fill != "zeros"
         self.ups: Any = nn.ModuleList(
@@ -303,25 +287,20 @@ class _Generator(nn.Module):
         # Seven rows at once to one output for each column and colour; those are added along the rows.
         weight = generator.head.weight.permute(3, 0, 1, 2).flatten(0, 1)[..., None]
         self.head = _Convolution(weight)
-        self.head_sum = _Convolution(
-            torch.eye(21).view(7, 3, 21).permute(1, 2, 0)[:, :, None], generator.head.bias
-        )
+        places = torch.eye(21).view(7, 3, 21).permute(1, 2, 0)[:, :, None]
+        self.head_sum = _Convolution(places.to(weight.device), generator.head.bias)
 
     def forward(
-        self,
-        image: Tensor,
-        mask: Tensor,
-        adapter: _Adapter | None,
-        levels: list[Tensor] | None,
-        attention: Tensor | None,
+        self, image: Tensor, mask: Tensor, levels: list[Tensor] | None, attention: Tensor | None
     ) -> Tensor:
+        """``levels`` are those of :meth:`_Adapter.levels`; see :class:`FourierGenerator`."""
         pushed = self.preset.initial_fill == "push_pull"
         filled = push_pull(image, mask) if pushed else torch.where(mask > 0, 0.0, image)
         noisy = add_noise(filled, mask, self.preset.hole_noise, anew=False)
-        features = self.encode(noisy, mask, adapter, levels)
+        features = self.encode(noisy, mask, levels)
         features = self.attend(self.transfer_before, features, mask, attention)
-        if adapter is not None and levels is not None:
-            features = features.add(levels.pop(), alpha=adapter.alphas[0])
+        if self.adapter is not None and levels is not None:
+            features = features.add(levels[0][:, :, 1:-1], alpha=self.adapter.alphas[0])
         features = features.contiguous(memory_format=torch.channels_last)
         for block in self.blocks:
             features = block(features)
@@ -329,42 +308,38 @@ class _Generator(nn.Module):
         output = self.decode(features)
         return smooth(filled) + output if pushed else output.sigmoid_()
 
-    def encode(
-        self, filled: Tensor, mask: Tensor, adapter: _Adapter | None, levels: list[Tensor] | None
-    ) -> Tensor:
-        """Takes the levels at 1/2 and 1/4 off the list."""
-        features = self.encode_half(filled, mask, adapter, levels)
+    def encode(self, filled: Tensor, mask: Tensor, levels: list[Tensor] | None) -> Tensor:
+        features = self.encode_half(filled, mask, levels)
         for index, down in enumerate(self.downs[1:]):
-            if adapter is not None and levels is not None:
-                features.add_(levels.pop(), alpha=adapter.alphas[2 - index])
+            if self.adapter is not None and levels is not None:
+                features.add_(levels[2 - index][:, :, 1:-1], alpha=self.adapter.alphas[2 - index])
             if self.preset.padding == "reflect":
-                features = down(F.pad(features, (1, 1, 1, 1), mode="reflect")).relu_()
-            else:
-                features = down(features, 1).relu_()
+                features = F.pad(features, (1, 1, 1, 1), mode="reflect")
+            features = down(features, int(self.preset.padding == "zeros")).relu_()
         return features
 
-    def encode_half(
-        self, filled: Tensor, mask: Tensor, adapter: _Adapter | None, levels: list[Tensor] | None
-    ) -> Tensor:
+    def encode_half(self, filled: Tensor, mask: Tensor, levels: list[Tensor] | None) -> Tensor:
         """All that is at full resolution, strip by strip: features at 1/2, ``(B, C, H / 2, W / 2)``."""
         padded = F.pad(torch.cat([filled, mask], dim=1), (3, 3, 3, 3), mode="reflect")
         padded = padded.contiguous(memory_format=torch.channels_last)
         add_positions = self.place_positions(mask)
         down, width = self.downs[0], self.preset.width
         size = filled.shape[2] // 2, filled.shape[3] // 2
-        output = _empty(filled, len(down.weight), *size, down.weight.dtype)
+        output = _empty(filled, len(down.weight), *size)
         above = None
         for start, stop in _strips(output, output.shape[2], 2):
             features = self.stem(padded[:, :, 2 * start : 2 * stop + 6])
             add_positions(features, 2 * start)
             strip = _empty(output, width, features.shape[2] + 1, features.shape[3] + 1)
-            inner = strip[:, :, 1:, 1:].copy_(features.relu_())
-            if adapter is not None and levels is not None:
-                inner.add_(adapter.stages[-1](levels[-1], start, stop), alpha=adapter.alphas[-1])
+            inner = strip[:, :, 1:, 1:]
+            torch.clamp_min(features, 0, out=inner)
+            if self.adapter is not None and levels is not None:
+                level = self.adapter.stages[-1](levels[-1], start, stop).relu_()
+                inner.add_(level, alpha=self.adapter.alphas[-1])
             reflect = self.preset.padding == "reflect"
             strip[:, :, 0] = strip[:, :, 2] * reflect if above is None else above
             strip[..., 0] = strip[..., 2] * reflect
-            output[:, :, start:stop] = down(strip).relu_()
+            torch.clamp_min(down(strip), 0, out=output[:, :, start:stop])
             above = strip[:, :, -1]
         return output
 
@@ -425,38 +400,28 @@ class _Generator(nn.Module):
         return output
 
 
-def _affine(norm: nn.BatchNorm2d) -> tuple[Tensor, Tensor]:
-    """What a BatchNorm does in evaluation: factors and offsets of the channels, float64."""
-    weight, bias, mean, variance = (
-        tensor.detach().cpu().double()  # type: ignore[union-attr]
-        for tensor in (norm.weight, norm.bias, norm.running_mean, norm.running_var)
-    )
-    scale = weight / (variance + norm.eps).sqrt()
-    return scale, bias - mean * scale
+def _affine(norm: Any) -> tuple[Tensor, Tensor]:
+    """What a BatchNorm does in evaluation: factors and offsets of the channels."""
+    scale = norm.weight / (norm.running_var + norm.eps).sqrt()
+    return scale, norm.bias - norm.running_mean * scale
 
 
 def _fold(weight: Tensor, bias: Tensor | None, norm: nn.BatchNorm2d | None) -> tuple[Tensor, Tensor]:
     """Weight ``(C, ...)`` and bias ``(C)`` of a layer with the BatchNorm behind it."""
-    weight = weight.detach().cpu()
-    offset = torch.zeros(len(weight)) if bias is None else bias.detach().cpu()
+    bias = weight.new_zeros(len(weight)) if bias is None else bias
     if norm is None:
-        return weight.float(), offset.float()
+        return weight, bias
     scale, shift = _affine(norm)
-    folded = weight.double() * scale.view(-1, *[1] * (weight.ndim - 1))
-    return folded.float(), (offset.double() * scale + shift).float()
+    return weight * scale.view(-1, *[1] * (weight.ndim - 1)), bias * scale + shift
 
 
-def _convert_linear(module: nn.Module, dtype: torch.dtype) -> nn.Module:
-    """Replace the linear layers inside a module, in place."""
-    for parent in list(module.modules()):
-        for name, child in parent.named_children():
-            if isinstance(child, nn.Linear):
-                setattr(parent, name, _Linear(child, dtype))
-    return module
-
-
-def _frozen(tensor: Tensor) -> nn.Parameter:
-    return nn.Parameter(tensor.detach().clone(), requires_grad=False)
+def _convert_linear(module: nn.Module, dtype: torch.dtype) -> None:
+    """Let the linear layers inside a module compute in ``dtype``; they return float32."""
+    for linear in module.modules():
+        if isinstance(linear, nn.Linear):
+            linear.to(dtype)
+            linear.register_forward_pre_hook(lambda _, values: values[0].to(dtype))
+            linear.register_forward_hook(lambda *values: values[-1].float())
 
 
 def _empty(like: Tensor, channels: int, height: int, width: int, dtype: torch.dtype | None = None) -> Tensor:
