@@ -1,7 +1,5 @@
 """``python -m eval``: score fills and models. Bad input costs one line and exit code 2."""
 
-from __future__ import annotations
-
 import sys
 from typing import Any
 

@@ -1,7 +1,5 @@
 """Published scores, as ``published.toml`` records them. Nothing of it was measured here."""
 
-from __future__ import annotations
-
 import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass

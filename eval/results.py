@@ -4,8 +4,6 @@ Nothing here computes. A report has every image's values, so that tables, interv
 made again without scoring again.
 """
 
-from __future__ import annotations
-
 import dataclasses
 import json
 import math

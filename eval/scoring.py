@@ -5,8 +5,6 @@ the hole before anything is measured; what it changed there is recorded first. A
 nothing is kept in memory, so images may be as many as there are.
 """
 
-from __future__ import annotations
-
 import hashlib
 import math
 import time

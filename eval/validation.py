@@ -5,8 +5,6 @@ Image i has mask i of ``DATA/masks/published-test-1000.zip`` sorted by name. A f
 composited before anything is measured, with the feature networks of ``DATA/metrics``.
 """
 
-from __future__ import annotations
-
 import tempfile
 from collections.abc import Sequence
 from pathlib import Path

@@ -6,8 +6,6 @@ under the hole is never read; an image without any known pixel becomes 0.5 grey.
 together are a ShapeError.
 """
 
-from __future__ import annotations
-
 import torch
 import torch.nn.functional as F
 from torch import Tensor

@@ -4,8 +4,6 @@ Our own weights are stored in half precision, converted ones in float32; all are
 read strictly: every tensor must be there, fit, and be finite. Foreign pickles are never read here.
 """
 
-from __future__ import annotations
-
 import json
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence

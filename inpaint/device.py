@@ -1,7 +1,5 @@
 """Devices: choose one, copy to it, explain an out-of-memory error."""
 
-from __future__ import annotations
-
 import contextlib
 from collections.abc import Iterator
 

@@ -1,7 +1,5 @@
 """The errors a caller can meet: one line for a person, of what was got, what was expected and what to do."""
 
-from __future__ import annotations
-
 import contextlib
 import contextvars
 import warnings

@@ -4,8 +4,6 @@ Everything is computed on the whole image, made small; fills for download are co
 holes, at a finer scale. A *hole* here is an ``(H, W)`` bool array of the image's size, True = hole.
 """
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 from typing import Any, Literal, NamedTuple
 

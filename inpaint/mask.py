@@ -4,8 +4,6 @@ Everything here takes and gives ``(B, 1, H, W)`` float tensors. Foreign polariti
 file or a foreign network is met, never here.
 """
 
-from __future__ import annotations
-
 from typing import NamedTuple
 
 import torch

@@ -4,8 +4,6 @@ A set is a folder of 8-bit PNGs, white = hole, beside ``manifest.json``. Each ma
 name and its size alone, so an interrupted set goes on where it stopped.
 """
 
-from __future__ import annotations
-
 import hashlib
 import json
 import unicodedata

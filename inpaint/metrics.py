@@ -9,8 +9,6 @@ The first functions are textbook definitions. The scripts of published evaluatio
 ``(B, 3, H, W)`` RGB. Source of those: inferred from the scripts' outputs, some of which are in tests/goldens.
 """
 
-from __future__ import annotations
-
 import math
 from collections.abc import Callable
 

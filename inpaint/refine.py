@@ -1,7 +1,5 @@
 """Refining a prediction by the fill of the octave below: slow, and off unless it is asked for."""
 
-from __future__ import annotations
-
 import torch
 import torch.nn.functional as F
 from torch import Tensor

@@ -4,8 +4,6 @@ Own code: cattrs or msgspec would check the types, but not ranges, former names 
 kinds apart by their keys or say what was expected.
 """
 
-from __future__ import annotations
-
 import dataclasses
 import difflib
 import functools

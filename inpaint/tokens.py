@@ -3,8 +3,6 @@
 Shapes: ``p`` patch side, token grid ``(h, w) = (H // p, W // p)``, ``N = h * w`` tokens in row-major order.
 """
 
-from __future__ import annotations
-
 from typing import NamedTuple
 
 import torch

@@ -1,7 +1,5 @@
 """``python -m eval ablation``, ``collapse``, ``roadmap``, ``linear-probe`` and ``fine-tune``: studies."""
 
-from __future__ import annotations
-
 import importlib.util
 import os
 from collections.abc import Callable, Mapping

@@ -4,8 +4,6 @@ Each measure is given as one share per image, whose mean is the number: so it ha
 any other column. All arithmetic is in double precision, and nothing is random.
 """
 
-from __future__ import annotations
-
 import numpy as np
 import torch
 from numpy.typing import ArrayLike, NDArray

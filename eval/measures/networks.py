@@ -5,8 +5,6 @@ cache of ``inpaint models``, which fetches them; one is taken only if its SHA-25
 equal names mean equal numbers.
 """
 
-from __future__ import annotations
-
 import importlib.util
 import tomllib
 from collections.abc import Callable, Mapping, Sequence

@@ -4,8 +4,6 @@
 ``inpaint.features``, measures of sets in ``eval.measures.distribution``.
 """
 
-from __future__ import annotations
-
 import math
 import tomllib
 from collections.abc import Callable, Mapping, Sequence

@@ -1,7 +1,5 @@
 """Means over images and over bins of hole ratio; how sure a mean is, and a difference of two methods."""
 
-from __future__ import annotations
-
 import itertools
 import math
 from collections.abc import Sequence

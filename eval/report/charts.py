@@ -1,7 +1,5 @@
 """Means by hole ratio as small charts: where points and ticks stand, from 0 to 1; the page draws them."""
 
-from __future__ import annotations
-
 import math
 from typing import NamedTuple
 

@@ -1,7 +1,5 @@
 """Our rows beside the printed ones of a paper's table, and what sets the two apart."""
 
-from __future__ import annotations
-
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import cached_property

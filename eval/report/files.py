@@ -1,7 +1,5 @@
 """Documents on disk: Markdown, JSON, CSV, or one HTML file that asks for nothing else; written whole."""
 
-from __future__ import annotations
-
 import csv
 import io
 import json

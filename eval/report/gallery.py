@@ -1,7 +1,5 @@
 """Images side by side, the worst first: original, masked image, each method's fill and its error."""
 
-from __future__ import annotations
-
 import base64
 import io
 import math

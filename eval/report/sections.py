@@ -1,7 +1,5 @@
 """A report as a document: sections of words, tables and charts, which every form of it shares."""
 
-from __future__ import annotations
-
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any

@@ -1,7 +1,5 @@
 """The tables of a report: as text in cells for people, and as numbers in lines for CSV."""
 
-from __future__ import annotations
-
 import math
 from collections.abc import Iterable
 from dataclasses import dataclass, replace

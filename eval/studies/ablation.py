@@ -5,8 +5,6 @@ Priors are trained first, then the base, then the rows. What is finished is not 
 goes on.
 """
 
-from __future__ import annotations
-
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass, fields, replace

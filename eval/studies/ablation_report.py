@@ -1,7 +1,5 @@
 """The report of an ablation: scores, every row against two others in plain words, and what it cost."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from dataclasses import replace
 from decimal import Decimal

@@ -5,8 +5,6 @@ Source:
     2023), section 3.2: mean pairwise cosine distance of channels, by layer, before and after GRN.
 """
 
-from __future__ import annotations
-
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from typing import NamedTuple

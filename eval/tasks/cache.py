@@ -1,7 +1,5 @@
 """What lets scoring resume: values and features of every image, kept in a database as they come."""
 
-from __future__ import annotations
-
 import json
 import sqlite3
 from collections.abc import Iterator, Mapping, Sequence

@@ -1,7 +1,5 @@
 """What can be scored: fills without a network, models run here, and image files made elsewhere."""
 
-from __future__ import annotations
-
 import re
 from collections import Counter
 from collections.abc import Callable, Sequence

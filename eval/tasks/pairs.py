@@ -4,8 +4,6 @@ A source is one folder (its subfolders are not searched), for masks also a zip. 
 with names, formats and sizes is told before the first image is scored; only headers are read for that.
 """
 
-from __future__ import annotations
-
 import hashlib
 import io
 import zipfile

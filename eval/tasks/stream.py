@@ -1,7 +1,5 @@
 """Images from disk in batches of one shape, decoded ahead by threads, never more than a few at once."""
 
-from __future__ import annotations
-
 import os
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator

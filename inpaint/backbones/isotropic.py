@@ -3,8 +3,6 @@
 Liu et al. 2022, ConvNeXt, section 3.3; the blocks and the head are timm's.
 """
 
-from __future__ import annotations
-
 from functools import partial
 
 from timm.layers.classifier import NormMlpClassifierHead

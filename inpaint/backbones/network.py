@@ -1,7 +1,5 @@
 """Build a backbone, load its weights, count it, and send an image through it."""
 
-from __future__ import annotations
-
 import pickle
 from collections.abc import Callable
 from dataclasses import dataclass, replace

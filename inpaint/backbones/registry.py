@@ -4,8 +4,6 @@ Published figures are checked, not trusted: ``tests/backbones/test_registry.py``
 counts parameters and multiply-adds.
 """
 
-from __future__ import annotations
-
 import tomllib
 from dataclasses import dataclass
 from pathlib import Path

@@ -4,8 +4,6 @@ Liu et al. 2022, A ConvNet for the 2020s: section 2 for the steps, tables 10 and
 Where the paper leaves a detail open, the reading is chosen whose MACs are the printed ones.
 """
 
-from __future__ import annotations
-
 import math
 import tomllib
 from collections.abc import Mapping, Sequence

@@ -1,7 +1,5 @@
 """How fast backbones are, side by side on one machine, and whether in the order that was published."""
 
-from __future__ import annotations
-
 import statistics
 import time
 import tomllib

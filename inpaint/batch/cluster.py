@@ -1,7 +1,5 @@
 """The same run on all CPUs and GPUs of one machine, or of many that see the same files: on Ray."""
 
-from __future__ import annotations
-
 import logging
 import os
 from collections import deque

@@ -1,7 +1,5 @@
 """Which mask belongs to which image."""
 
-from __future__ import annotations
-
 import os
 import unicodedata
 from collections import defaultdict

@@ -1,7 +1,5 @@
 """Passes of one network that several images share: windows of one shape are computed together."""
 
-from __future__ import annotations
-
 import threading
 from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor

@@ -1,7 +1,5 @@
 """Where results go: no input is overwritten, no output written twice, and one run at a time in a folder."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass

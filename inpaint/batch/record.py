@@ -1,7 +1,5 @@
 """What became of every file of a batch, and its record for another program or a spreadsheet."""
 
-from __future__ import annotations
-
 import csv
 import io
 import json

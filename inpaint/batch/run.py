@@ -1,7 +1,5 @@
 """A run that no bad file stops. While a network works, the next images are read and the last written."""
 
-from __future__ import annotations
-
 import time
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence

@@ -5,8 +5,6 @@ A command ``NAME`` is the attribute ``NAME`` of the module ``inpaint.cli.NAME``,
 Those modules import torch and the like inside their functions only, so that ``--help`` is immediate.
 """
 
-from __future__ import annotations
-
 import os
 import sys
 from collections.abc import Sequence

@@ -1,7 +1,5 @@
 """The reference of all config keys, made from the dataclasses that read them: docs/CONFIG.md."""
 
-from __future__ import annotations
-
 import dataclasses
 import inspect
 import json

@@ -1,7 +1,5 @@
 """``inpaint convert`` brings published weights into our format, ``inpaint export`` writes ONNX."""
 
-from __future__ import annotations
-
 from pathlib import Path
 
 import click

@@ -1,7 +1,5 @@
 """``inpaint models``: which models there are; fetching, checking and removing their weights."""
 
-from __future__ import annotations
-
 import click
 
 from inpaint.cli.options import accept_licence_option

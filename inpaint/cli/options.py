@@ -1,7 +1,5 @@
 """What several commands share: options of inpainting, checks of an output before the work, the bar."""
 
-from __future__ import annotations
-
 import os
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence

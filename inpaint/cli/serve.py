@@ -1,7 +1,5 @@
 """``inpaint serve``: open the page on this machine."""
 
-from __future__ import annotations
-
 import webbrowser
 from typing import Any
 

@@ -17,8 +17,6 @@ Conversion is strict: a tensor that is missing, unknown or of another shape is a
 compute themselves (position tables) are compared with what the file holds.
 """
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from typing import Any
 

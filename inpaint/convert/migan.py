@@ -4,8 +4,6 @@ Source: Sargsyan et al., "MI-GAN: A Simple Baseline for Image Inpainting on Mobi
 authors' ``migan_pipeline_v2.onnx``, which crops, scales to 512 pixels and blends by itself.
 """
 
-from __future__ import annotations
-
 from pathlib import Path
 from typing import NamedTuple
 

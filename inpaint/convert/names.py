@@ -1,7 +1,5 @@
 """Names of tensors in published weights, and ours; renaming that accepts exactly the tensors it expects."""
 
-from __future__ import annotations
-
 import re
 import tomllib
 from collections.abc import Iterable, Mapping

@@ -6,8 +6,6 @@ runs fastest. Its classifiers are dense and become what timm calls them, since t
 reading of them has no way back.
 """
 
-from __future__ import annotations
-
 import math
 from collections.abc import Iterable
 from dataclasses import replace

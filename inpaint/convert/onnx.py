@@ -5,8 +5,6 @@ through tensors alone: Fourier transforms and area averages by matrix products, 
 attention, loops over a pyramid by a fixed number of levels.
 """
 
-from __future__ import annotations
-
 import copy
 import math
 import warnings

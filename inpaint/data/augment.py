@@ -4,8 +4,6 @@ Every image's distortion follows from its own random numbers, so that it is the 
 process or the worker it is made in.
 """
 
-from __future__ import annotations
-
 import functools
 import importlib
 import math

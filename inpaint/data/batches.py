@@ -1,7 +1,5 @@
 """The batches of a run: images and holes that follow from the seed and the images seen, nothing else."""
 
-from __future__ import annotations
-
 import contextlib
 import functools
 import io

@@ -1,7 +1,5 @@
 """The part of a run's config that says which images and masks it is trained on."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path

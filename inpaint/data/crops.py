@@ -1,7 +1,5 @@
 """Square crops of photos: of which size, which part of a photo, resized on any device or in a worker."""
 
-from __future__ import annotations
-
 import functools
 import math
 

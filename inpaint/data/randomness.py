@@ -5,8 +5,6 @@ the batch size as well. So a run that is stopped and started again sees the same
 processes draws them.
 """
 
-from __future__ import annotations
-
 import functools
 import hashlib
 import math

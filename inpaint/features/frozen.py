@@ -1,7 +1,5 @@
 """What frozen feature networks share: eval mode, no gradients for their weights, float32, strict loading."""
 
-from __future__ import annotations
-
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path

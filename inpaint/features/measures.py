@@ -1,7 +1,5 @@
 """Networks behind measures: Inception for FID, LPIPS, and the MobileNetV2 of fmd, which is not FID."""
 
-from __future__ import annotations
-
 import re
 import warnings
 from collections.abc import Callable

@@ -1,7 +1,5 @@
 """Frozen networks that training uses: losses compare their features, projected discriminators see them."""
 
-from __future__ import annotations
-
 from abc import abstractmethod
 from collections.abc import Sequence
 from typing import Any, ClassVar

@@ -1,7 +1,5 @@
 """An image while it is filled: read in [0, 1], shrunk without a trace of its holes, written into holes."""
 
-from __future__ import annotations
-
 from collections.abc import Callable
 from typing import Any
 

@@ -3,8 +3,6 @@
 Images are float32 RGB in [0, 1], holes bool.
 """
 
-from __future__ import annotations
-
 from collections.abc import Iterator, Mapping
 
 import cv2

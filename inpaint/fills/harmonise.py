@@ -3,8 +3,6 @@
 Arrays are ``(H, W, 3)`` float32 RGB in [0, 1] and ``(H, W)`` bool.
 """
 
-from __future__ import annotations
-
 import cv2
 import numpy as np
 import torch

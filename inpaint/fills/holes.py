@@ -4,8 +4,6 @@ A *hole* is an ``(H, W)`` bool array of the image's size, True = hole; a *covera
 :func:`inpaint.images.mask_from_image` gives it, 0 (known) to 255 (hole).
 """
 
-from __future__ import annotations
-
 from typing import Any
 
 import cv2

@@ -1,7 +1,5 @@
 """Values of any depth as the network sees them, [0, 1], and back: 8 to 32 bits, signed, float, HDR."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 from typing import Any
 

@@ -1,7 +1,5 @@
 """An image file as it is: every frame in its own mode, depth and orientation, and what it says beside."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path

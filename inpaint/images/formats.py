@@ -1,7 +1,5 @@
 """Which formats there are: told by their first bytes, and what each can hold (formats.toml)."""
 
-from __future__ import annotations
-
 import tomllib
 from collections.abc import Sequence
 from dataclasses import dataclass

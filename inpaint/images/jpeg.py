@@ -4,8 +4,6 @@
 tables and scans alone; its choice of a libjpeg holds for the whole process, hence the lock.
 """
 
-from __future__ import annotations
-
 import re
 import struct
 import tempfile

@@ -7,8 +7,6 @@ hole is the higher one, whatever they are (0 and 1, two greys). Soft edges are k
 a coverage of at least 128 as a hole (``hole_from_mask``); the pipeline reads the grey rim, too.
 """
 
-from __future__ import annotations
-
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image

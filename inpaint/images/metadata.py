@@ -1,7 +1,5 @@
 """What a file says beside its pixels: carried over, but for whatever still shows what was erased."""
 
-from __future__ import annotations
-
 import re
 import struct
 import zlib

@@ -1,7 +1,5 @@
 """Colour modes: what the network is shown of an image, and its fill in the image's own mode."""
 
-from __future__ import annotations
-
 import io
 from typing import Any
 

@@ -1,7 +1,5 @@
 """Files to images: with all they hold (``read_file``), or as plain 8-bit images (``read_image``)."""
 
-from __future__ import annotations
-
 import io
 import os
 import sys

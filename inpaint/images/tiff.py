@@ -5,8 +5,6 @@ up to 8 bits; tifffile deeper ones (it knows all kinds, in pure Python), and Ope
 would need imagecodecs for.
 """
 
-from __future__ import annotations
-
 import io
 from dataclasses import dataclass, field
 from typing import Any

@@ -1,7 +1,5 @@
 """Images to files: the same kind with all it held (``write_file``), or a plain image (``write_image``)."""
 
-from __future__ import annotations
-
 import io
 import os
 import struct

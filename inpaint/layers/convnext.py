@@ -10,8 +10,6 @@ Source:
     global response normalisation. Statistics are those of each image, as in the finished network.
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable
 from typing import Any, Literal
 

@@ -5,8 +5,6 @@ Source:
     orthonormal real FFT, no position channels, sum of branches before the normalisation.
 """
 
-from __future__ import annotations
-
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn

@@ -1,7 +1,5 @@
 """Masked positional encoding: tell each hole pixel how far and where the known region is."""
 
-from __future__ import annotations
-
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn

@@ -1,7 +1,5 @@
 """Attention transfer: rebuild each token of a feature map from others, by a prior's scores or by its own."""
 
-from __future__ import annotations
-
 import math
 from typing import Literal
 

@@ -1,7 +1,5 @@
 """Pre-norm transformer blocks that can report their attention with keys removed."""
 
-from __future__ import annotations
-
 from collections import OrderedDict
 
 import torch

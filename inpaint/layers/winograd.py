@@ -4,8 +4,6 @@ Source:
     Lavin and Gray, *Fast Algorithms for Convolutional Neural Networks* (CVPR 2016): F(4 x 4, 3 x 3).
 """
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 
 import torch

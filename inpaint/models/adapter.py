@@ -4,8 +4,6 @@ Together with the injection points of :class:`inpaint.models.generator.FourierGe
 attention-based CNN restoration of MAE-FAR (ECCV 2022).
 """
 
-from __future__ import annotations
-
 from itertools import pairwise
 
 import torch

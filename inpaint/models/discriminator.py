@@ -1,7 +1,5 @@
 """Discriminators: logits for overlapping patches of an image, positive where it looks real."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from itertools import pairwise
 

@@ -9,8 +9,6 @@ Source:
     prior (features of the decoder, attention from their similarity) it is ours.
 """
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial

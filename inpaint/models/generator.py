@@ -5,8 +5,6 @@ Source:
     2.1; the injection points follow MAE-FAR (ECCV 2022).
 """
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import pairwise

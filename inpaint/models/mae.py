@@ -8,8 +8,6 @@ Source:
     Feature and Attention Enhanced Image Inpainting* (ECCV 2022) for mixed masks, features and attention.
 """
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 
 import torch

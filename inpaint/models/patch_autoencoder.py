@@ -4,8 +4,6 @@ Shapes: ``N`` tokens in a square grid, ``P = patch_size ** 2 * 3`` values of a p
 and are normalised inside.
 """
 
-from __future__ import annotations
-
 from abc import ABC, abstractmethod
 from typing import Any, NamedTuple
 

@@ -1,7 +1,5 @@
 """Named architectures, read from ``presets.toml``, and building them."""
 
-from __future__ import annotations
-
 import tomllib
 from collections.abc import Mapping
 from dataclasses import asdict, replace

@@ -11,8 +11,6 @@ The numbers are LaMa's (WACV 2022, its configs of data generation and training) 
 (thin, medium, thick) 512 pixels; at other sizes those of 256 are scaled.
 """
 
-from __future__ import annotations
-
 import numpy as np
 import torch
 from torch import Generator, Tensor

@@ -5,8 +5,6 @@ The random numbers of all masks are drawn first, as tables, and then painted wit
 something; ``generator`` is a CPU generator, which is advanced.
 """
 
-from __future__ import annotations
-
 import math
 from collections.abc import Sequence
 from typing import NamedTuple

@@ -1,7 +1,5 @@
 """How a step is computed: its precision, and what is compiled."""
 
-from __future__ import annotations
-
 import contextlib
 import timeit
 

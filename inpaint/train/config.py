@@ -6,8 +6,6 @@ folder and may contain environment variables as `${DATA}`. A config that differs
 folder names that one as `base` and says only what differs.
 """
 
-from __future__ import annotations
-
 import dataclasses
 import json
 import re

@@ -5,8 +5,6 @@ variables. Gradients are averaged explicitly after the backward pass, and BatchN
 processes, so that a run gives the same curve however many processes share its batches.
 """
 
-from __future__ import annotations
-
 import os
 from collections.abc import Iterable
 from dataclasses import dataclass

@@ -5,8 +5,6 @@ Masks are (B, 1, H, W) with 1 = hole, logits and their weights (B, 1, h, w). Wei
 2022); hinge loss as in Projected GANs (NeurIPS 2021) and GRIG (2025).
 """
 
-from __future__ import annotations
-
 from collections.abc import Mapping, Sequence
 from typing import Literal
 

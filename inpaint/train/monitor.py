@@ -1,7 +1,5 @@
 """Monitor a run: its folder, its curves, its sample grids, its states, and when to stop."""
 
-from __future__ import annotations
-
 import json
 import signal
 import threading

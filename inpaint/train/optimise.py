@@ -1,7 +1,5 @@
 """How weights are learned: optimizers, the learning rate over a run, and the average of the weights."""
 
-from __future__ import annotations
-
 import math
 from collections.abc import Iterable, Sequence
 from typing import Any

@@ -1,7 +1,5 @@
 """Sample grids: what a run can do now, one row per image and one column per stage."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from pathlib import Path
 

@@ -1,7 +1,5 @@
 """What a run needs to resume after an interruption: its states and its statistics."""
 
-from __future__ import annotations
-
 import json
 import os
 import re

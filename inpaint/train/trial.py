@@ -1,7 +1,5 @@
 """Trial steps: the dry run, the memory probe, and the length of a run that fits a time budget."""
 
-from __future__ import annotations
-
 import dataclasses
 import json
 import math

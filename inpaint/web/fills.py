@@ -1,7 +1,5 @@
 """The ways to fill a hole that the page offers: models that are here, some to fetch, and Telea."""
 
-from __future__ import annotations
-
 import threading
 from dataclasses import dataclass
 from functools import lru_cache

@@ -1,7 +1,5 @@
 """Who may call the server, and how much: checked for every request, before anything else sees it."""
 
-from __future__ import annotations
-
 import base64
 import ipaddress
 import re

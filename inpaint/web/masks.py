@@ -4,8 +4,6 @@ The browser sends what was drawn as a list of operations in pixels of the photo,
 48 megapixels takes a few kilobytes, and is right at every size.
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated, Literal

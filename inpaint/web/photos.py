@@ -1,7 +1,5 @@
 """Photos from outside and their fills: limits, checks before decoding, views at screen size, downloads."""
 
-from __future__ import annotations
-
 import io
 import re
 import secrets

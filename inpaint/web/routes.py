@@ -1,7 +1,5 @@
 """The page's own HTTP interface: JSON, except for files and images. Not a public API: see ``server``."""
 
-from __future__ import annotations
-
 import asyncio
 import io
 import zipfile

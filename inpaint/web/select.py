@@ -1,7 +1,5 @@
 """From a rough hint at an object to its mask: by EfficientSAM where its weights are here, else by GrabCut."""
 
-from __future__ import annotations
-
 from functools import lru_cache
 from pathlib import Path
 from typing import Any, Literal

@@ -1,7 +1,5 @@
 """What the page and the API do, without HTTP: drawings in, fills and files out."""
 
-from __future__ import annotations
-
 import threading
 import time
 from collections.abc import Sequence

@@ -1,7 +1,5 @@
 """The HTTP interface of the Inspect and Backbones tabs."""
 
-from __future__ import annotations
-
 from functools import lru_cache
 from typing import Any
 

@@ -1,7 +1,5 @@
 """All photos of a server until a timer deletes them, and what each visitor may store."""
 
-from __future__ import annotations
-
 import os
 import secrets
 import shutil

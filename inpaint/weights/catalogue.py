@@ -1,7 +1,5 @@
 """The models that can be named, shipped and published, with addresses and checksums of their files."""
 
-from __future__ import annotations
-
 import difflib
 import os
 import tomllib

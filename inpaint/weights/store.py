@@ -4,8 +4,6 @@ The user's cache holds ``files/`` as published, fetched or put there by hand; ``
 with its sum beside it; ``pins/``, sums of files without a public one, as they were at the first download.
 """
 
-from __future__ import annotations
-
 import hashlib
 import os
 import re

@@ -57,8 +57,8 @@ def test_a_block_is_two_shortcuts():
     block = TransformerBlock(8, 2)
     torch.nn.init.zeros_(block.attention.projection.weight)
     torch.nn.init.zeros_(block.attention.projection.bias)
-    torch.nn.init.zeros_(block.mlp.contract.weight)
-    torch.nn.init.zeros_(block.mlp.contract.bias)
+    torch.nn.init.zeros_(block.mlp.get_parameter("contract.weight"))
+    torch.nn.init.zeros_(block.mlp.get_parameter("contract.bias"))
     tokens = torch.rand(1, 3, 8)
     assert torch.equal(block(tokens)[0], tokens)
     assert block.norm_mlp.eps == 1e-6

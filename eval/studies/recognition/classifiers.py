@@ -9,8 +9,6 @@ batch first, as in He et al., appendix A: between images those of a trained enco
 their size, which a short run would hardly come to see.
 """
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path

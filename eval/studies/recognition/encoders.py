@@ -1,7 +1,5 @@
 """What is tested: encoders of masked autoencoders that see whole images, and their pooled features."""
 
-from __future__ import annotations
-
 import copy
 import hashlib
 import json

@@ -3,8 +3,6 @@
 An interval covers other images, drawn again by whole groups, and other runs, drawn again among those made.
 """
 
-from __future__ import annotations
-
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal

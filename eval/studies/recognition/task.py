@@ -4,8 +4,6 @@ Photos come from a folder of folders, or from a CSV list beside photos or tar sh
 stay on one side of a split: crops of one photo, images of one person or one house.
 """
 
-from __future__ import annotations
-
 import csv
 import hashlib
 import os

@@ -1,7 +1,5 @@
 """What the kinds of runs train, and how they take a step."""
 
-from __future__ import annotations
-
 from inpaint.train.config import AcrRunConfig, MaeRunConfig, RunConfig
 from inpaint.train.distributed import Processes
 from inpaint.train.recipes.acr import AcrRecipe

@@ -5,8 +5,6 @@ Source:
     :mod:`inpaint.train.losses` for each.
 """
 
-from __future__ import annotations
-
 from collections.abc import Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict

@@ -8,8 +8,6 @@ Source:
     (NeurIPS 2020): colours, translation and cut-out.
 """
 
-from __future__ import annotations
-
 from abc import ABC, abstractmethod
 from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext

@@ -5,8 +5,6 @@ Source:
     weights are ours.
 """
 
-from __future__ import annotations
-
 from pathlib import Path
 
 import torch

@@ -1,7 +1,5 @@
 """Weights a run begins with: new ones, those of earlier checkpoints as far as they fit, frozen networks."""
 
-from __future__ import annotations
-
 from collections.abc import Iterable
 from dataclasses import replace
 from pathlib import Path

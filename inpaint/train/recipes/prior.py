@@ -5,8 +5,6 @@ Source:
     mixed masks and global pixel targets after Cao et al. (ECCV 2022).
 """
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 
 import torch
