@@ -37,14 +37,14 @@ DISTORTED = Augment(
 PLAIN = "memory"
 
 
-def ways(config: DataConfig) -> dict[str, DataConfig]:
-    """What is compared, by name."""
-    disk = dataclasses.replace(config, keep="disk", photo_size=None)
+def ways(config: DataConfig, workers: int | None) -> dict[str, DataConfig]:
+    """What is compared, by name; only photos on disk have workers."""
+    disk = dataclasses.replace(config, keep="disk", photo_size=None, workers=workers)
     here = dataclasses.replace(disk, workers=0)
     return {
-        PLAIN: dataclasses.replace(config, workers=None),
-        "memory, resized": dataclasses.replace(config, workers=None, augment=Augment(kind="resize")),
-        "memory, distorted on the device": dataclasses.replace(config, workers=None, augment=DISTORTED),
+        PLAIN: config,
+        "memory, resized": dataclasses.replace(config, augment=Augment(kind="resize")),
+        "memory, distorted on the device": dataclasses.replace(config, augment=DISTORTED),
         "disk, no workers": here,
         "disk": disk,
         "disk, LaMa's distortions, no workers": dataclasses.replace(here, augment=Augment(kind="lama")),
@@ -131,11 +131,10 @@ def main(
                 photo_size=size,
                 batch_size=batch,
                 images=sys.maxsize,
-                workers=workers,
             )
             sources = {
                 name: Batches(way, chosen, lambda line: click.echo(line, err=True))
-                for name, way in ways(config).items()
+                for name, way in ways(config, workers).items()
             }
             measured = measure(sources, batch, turns, seconds)
     except InpaintError as problem:
