@@ -48,7 +48,8 @@ export class Drawing {
     if (operation.kind === "stroke") {
       drawLine(context, operation.points, operation.radius, this.scale);
     } else if (operation.kind === "layer") {
-      context.drawImage(this.layers.get(operation.id), 0, 0);
+      // One that is still being loaded is drawn by the `show` that waits for it.
+      if (this.layers.has(operation.id)) context.drawImage(this.layers.get(operation.id), 0, 0);
     } else {
       context.globalCompositeOperation = "xor";
       context.fillStyle = MARK;
