@@ -131,10 +131,7 @@ class MaeRunConfig(RunConfig):
         """See `DataConfig.contradictions`."""
         yield from super().contradictions()
         if self.distillation and self.mobilenet_weights is None:
-            yield (
-                f"distillation is {self.distillation} without mobilenet_weights, expected mobilenet_weights "
-                f"= 'FILE' ({WEIGHTS_FILES['mobilenet']}), or distillation = 0 to train without"
-            )
+            yield _misses_file("distillation", self.distillation, "mobilenet_weights", "mobilenet")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -273,14 +270,19 @@ class AcrRunConfig(RunConfig):
         ):
             weight = getattr(weights, loss)
             if weight > 0 and getattr(self, file) is None:
-                yield (
-                    f"weights.{loss} is {weight} without {file}, expected {file} = 'FILE' "
-                    f"({WEIGHTS_FILES[network]}), or weights.{loss} = 0 to train without"
-                )
+                yield _misses_file(f"weights.{loss}", weight, file, network)
         if weights.style > 0 and (not weights.perceptual or self.perceptual_network != "squeezenet"):
             yield "weights.style needs weights.perceptual and perceptual_network = 'squeezenet'"
         if self.prior_checkpoint is not None and not self.prior:
             yield "prior_checkpoint is given with prior = false, expected one or the other"
+
+
+def _misses_file(key: str, weight: float, file: str, network: str) -> str:
+    """The fault of a loss that is weighted without the file of the network it needs."""
+    return (
+        f"{key} is {weight} without {file}, expected {file} = 'FILE' ({WEIGHTS_FILES[network]}), "
+        f"or {key} = 0 to train without"
+    )
 
 
 CONFIGS: dict[Kind, type[RunConfig]] = {"mae": MaeRunConfig, "fcmae": FcmaeRunConfig, "acr": AcrRunConfig}
