@@ -138,6 +138,28 @@ def test_a_mask_file_is_right_at_every_size_after_a_touch_up(
     assert not (np.asarray(before) != np.asarray(after)).any(axis=2)[~saved].any()
 
 
+def test_two_changes_in_quick_succession_draw_the_later_layer(page: Any) -> None:
+    marked = page.evaluate("""async () => {
+        const { Drawing } = await import(new URL("static/drawing.js", document.baseURI));
+        const loads = {};
+        const load = (id) => new Promise((resolve) => (loads[id] = resolve));
+        const preview = { width: 8, height: 8 };
+        const drawing = new Drawing({ ...preview, preview, growth: {} }, load);
+        drawing.updateGrown = () => {};
+        const bitmap = document.createElement("canvas");
+        bitmap.width = bitmap.height = 8;
+        bitmap.getContext("2d").fillRect(0, 0, 8, 8);
+        const first = drawing.show([{ kind: "layer", id: "a" }]);
+        const second = drawing.show([{ kind: "layer", id: "b" }]);
+        loads.a(bitmap);  // while b is still on its way
+        await first;
+        loads.b(bitmap);
+        await second;
+        return drawing.context.getImageData(4, 4, 1, 1).data[3];
+    }""")
+    assert marked > 0
+
+
 @pytest.mark.parametrize("size", [(768, 512), (3000, 2250)])
 def test_the_screen_shows_what_will_be_filled(page: Any, tmp_path: Path, size: tuple[int, int]) -> None:
     choose(page, write_photo(tmp_path / "photo.png", *size))
