@@ -27,7 +27,8 @@ from inpaint.train.state import read_stats
 
 BASE = "base"
 REFERENCE = "mixed_prior"
-REPEATED = "mixed_prior_again"
+SECOND_SEED = "_again"
+"""What the name of a row's second run ends in."""
 
 TITLES = {
     BASE: "the generator alone, as every row finds it",
@@ -36,12 +37,13 @@ TITLES = {
     "contextual": "prior of mixed masks: its features, and trainable contextual attention",
     "random_prior": "prior of random masks: its features and attention",
     REFERENCE: "prior of mixed masks: its features and attention",
-    REPEATED: f"{REFERENCE} with another seed: what chance alone does",
     "layer6": f"{REFERENCE} with features of decoder layer 6 instead of 8",
     "alphas_one": f"{REFERENCE} with all alphas fixed at one; it starts from a network they disturb",
     "no_positions": f"{REFERENCE} without the masked positional encoding the base was trained with",
 }
-"""What the rows of ``configs/ablation`` are, in the table's order; rows of other names come after them."""
+"""What the rows of ``configs/ablation`` are, in the table's order; rows of other names come after them.
+
+Each is followed by its run with a second seed."""
 
 # Settings of the machine, not of the experiment; and paths differ from place to place.
 _OF_THE_MACHINE = {
@@ -138,7 +140,8 @@ def plan_ablation(
     by_name = {run.name: run for run in found if run.is_row}
     if unknown := sorted(set(rows) - set(by_name)):
         raise ConfigError(f"got row {', '.join(unknown)}; {folder} has {', '.join(by_name) or 'no row'}")
-    known = [*TITLES, *sorted(set(by_name) - set(TITLES))]
+    listed = [name for title in TITLES for name in (title, title + SECOND_SEED)]
+    known = [*listed, *sorted(set(by_name) - set(listed))]
     wanted = [by_name[name] for name in known if name in by_name and (not rows or name in (*rows, BASE))]
     if not wanted:
         raise ConfigError(f"got no config of a row in {folder}; expected files such as {REFERENCE}.toml")

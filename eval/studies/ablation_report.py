@@ -8,14 +8,14 @@ from eval.measures.statistics import BETTER, NOISE, WORSE, Difference, paired_di
 from eval.published import read_published
 from eval.report.sections import Document, Section, in_words, warnings_of
 from eval.report.tables import Line, Table, score_lines, scores_table, text_line, value_cell
-from eval.results import Report, to_plain
-from eval.studies.ablation import BASE, REFERENCE, REPEATED, TITLES, Cost
+from eval.results import Report, Row, Value, to_plain
+from eval.studies.ablation import BASE, REFERENCE, SECOND_SEED, TITLES, Cost
 
 CHANCE, NO_INTERVAL = "within seed variation", "no interval"
 SEED_NOTE = (
-    "Every row was trained once: an interval covers the choice of images, not the randomness of training. "
-    f"{REPEATED} is {REFERENCE} with another seed; a difference no larger than theirs is called {CHANCE}, "
-    "which two runs can only hint at."
+    "An interval covers the choice of images, not the randomness of training. A row whose name ends in "
+    f"{SECOND_SEED} is the one before it with another seed, and such a pair is compared by its mean. "
+    f"A difference no larger than the largest between two seeds of a row is called {CHANCE}."
 )
 PUBLISHED_NOTE = (
     f"Published differences from {REFERENCE}. Their directions can be compared with those above, sqd with "
@@ -42,7 +42,8 @@ def ablation_document(report: Report, costs: Sequence[Cost]) -> Document:
     comparisons = []
     for other in (REFERENCE, BASE):
         if other in names and len(names) > 1:
-            compared = {name: compare(report, name, other) for name in names if name != other}
+            firsts = [name for name in names if name != other and not _is_second_seed(report, name)]
+            compared = {name: compare(report, name, other) for name in firsts}
             sections.append(_against(report, other, compared))
             comparisons += [
                 {"row": name, "other": other, "differences": found} for name, found in compared.items()
@@ -56,26 +57,46 @@ def ablation_document(report: Report, costs: Sequence[Cost]) -> Document:
 
 
 def compare(report: Report, row: str, other: str) -> list[Difference]:
-    """``row`` minus ``other`` in every measure both have.
+    """``row`` minus ``other`` in every measure both have, each the mean of its two seeds where it has them.
 
     Beside the usual verdicts there are no interval (a measure of the whole set), and within seed variation:
-    no larger than between two runs that differ in their seed.
+    no larger than the largest difference between two runs of one row.
     """
-    seeds, two_runs = {}, {REFERENCE, REPEATED}
-    if {row, other} != two_runs and two_runs <= {row.name for row in report.rows}:
-        seeds = {found.column.key: abs(found.value.value) for found in _pairs(report, REPEATED, REFERENCE)}
+    seeds: dict[str, float] = {}
+    for name in (row.name for row in report.rows if _is_second_seed(report, row.name)):
+        for found in _differences(report, report.row(name), report.row(name.removesuffix(SECOND_SEED))):
+            seeds[found.column.key] = max(seeds.get(found.column.key, 0.0), abs(found.value.value))
     differences = []
-    for found in _pairs(report, row, other):
-        if found.value.low is None:
-            found = replace(found, verdict=NO_INTERVAL)
-        elif found.verdict != NOISE and abs(found.value.value) <= seeds.get(found.column.key, 0.0):
+    for found in _differences(report, _mean_of_seeds(report, row), _mean_of_seeds(report, other)):
+        if found.verdict != NOISE and abs(found.value.value) <= seeds.get(found.column.key, 0.0):
             found = replace(found, verdict=CHANCE)
+        elif found.value.low is None:
+            found = replace(found, verdict=NO_INTERVAL)
         differences.append(found)
     return differences
 
 
-def _pairs(report: Report, row: str, other: str) -> list[Difference]:
-    found = (paired_difference(report.row(row), report.row(other), column) for column in report.columns)
+def _is_second_seed(report: Report, name: str) -> bool:
+    first = name.removesuffix(SECOND_SEED)
+    return first != name and first in (row.name for row in report.rows)
+
+
+def _mean_of_seeds(report: Report, name: str) -> Row:
+    """A row, its values the means of its two runs if there are two; without the images' bins."""
+    rows = [row for row in report.rows if row.name in (name, name + SECOND_SEED)]
+    if len(rows) == 1:
+        return rows[0]
+    first, second = rows
+    values = {key: Value((value.value + second.values[key].value) / 2) for key, value in first.values.items()}
+    images = [
+        replace(image, values={key: (value + twin.values[key]) / 2 for key, value in image.values.items()})
+        for image, twin in zip(first.images, second.images, strict=True)
+    ]
+    return replace(first, values=values, images=tuple(images), bins=())
+
+
+def _differences(report: Report, row: Row, other: Row) -> list[Difference]:
+    found = (paired_difference(row, other, column) for column in report.columns)
     return [each for each in found if each is not None]
 
 

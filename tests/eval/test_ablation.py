@@ -17,7 +17,7 @@ from eval.__main__ import main
 from eval.report.files import write_document
 from eval.report.sections import to_markdown
 from eval.results import from_plain
-from eval.studies.ablation import BASE, REFERENCE, TITLES, Cost, plan_ablation, train_ablation
+from eval.studies.ablation import BASE, REFERENCE, SECOND_SEED, TITLES, Cost, plan_ablation, train_ablation
 from eval.studies.ablation_report import ablation_document, compare, sentence
 from inpaint.checkpoint import read_notes
 from inpaint.errors import CheckpointError, ConfigError
@@ -258,16 +258,28 @@ def test_a_pair_is_better_worse_or_within_the_noise():
 
 def test_what_another_seed_does_as_well_is_seed_variation():
     rows = [
-        make_row(REFERENCE, (20, 21, 22)),
-        make_row("mixed_prior_again", (20.5, 21.5, 22.5)),
-        make_row("near", (20.4, 21.4, 22.4)),
-        make_row("far", (20.6, 21.6, 22.6)),
+        make_row(REFERENCE, (20, 21, 22), fid=40),
+        make_row("mixed_prior_again", (20.5, 21.5, 22.5), fid=42),
+        make_row("near", (20.7, 21.7, 22.7), fid=42.5),
+        make_row("far", (20.8, 21.8, 22.8), fid=43.5),
     ]
     report = make_report(*rows)
-    assert verdicts(report, "near", REFERENCE)["psnr"] == "within seed variation"
-    assert verdicts(report, "far", REFERENCE)["psnr"] == "better"
-    assert verdicts(report, "mixed_prior_again", REFERENCE)["psnr"] == "better"
-    assert "within seed variation in PSNR" in to_markdown(ablation_document(report, ()))
+    near, far = verdicts(report, "near", REFERENCE), verdicts(report, "far", REFERENCE)
+    assert near["psnr"] == near["fid"] == "within seed variation"
+    assert far["psnr"] == "better" and far["fid"] == "no interval"
+    text = to_markdown(ablation_document(report, ()))
+    assert "within seed variation in PSNR" in text and "mixed_prior_again against" not in text
+
+
+def test_a_row_of_two_seeds_is_compared_by_its_mean():
+    report = make_report(
+        make_row(REFERENCE, (20, 21, 22), fid=40),
+        make_row("other", (22, 21, 21), fid=36),
+        make_row("other_again", (24, 21, 22), fid=34),
+    )
+    found = {each.column.key: each.value for each in compare(report, "other", REFERENCE)}
+    assert found["psnr"].value == pytest.approx((3 + 0 - 0.5) / 3) and found["fid"].value == -5
+    assert found["psnr"].low == pytest.approx(-0.5) and found["psnr"].high == pytest.approx(3)
 
 
 def test_the_report_holds_the_published_differences_and_the_cost(tmp_path):
@@ -293,20 +305,22 @@ def test_the_shipped_rows_share_all_but_what_they_are_about(monkeypatch, tmp_pat
     monkeypatch.setenv("DATA", str(tmp_path))
     paths = [path for path in SHIPPED.glob("*.toml") if not path.stem.startswith("mae")]
     configs: dict[str, Any] = {path.stem: read_config(path) for path in paths}
-    assert set(configs) == set(TITLES)
+    again = {name for name in configs if name.endswith(SECOND_SEED)}
+    assert set(configs) - again == set(TITLES)
     reference = configs[REFERENCE]
     about = {
         BASE: {"preset", "init_checkpoint", "prior_checkpoint", "seed", "images", "learning_rate",
                "warmup_images", "ema_decay"},
         "no_prior": {"preset", "prior_checkpoint"},
         "random_prior": {"prior_checkpoint"},
-        "mixed_prior_again": {"seed"},
         REFERENCE: set(),
     }  # fmt: skip
     for name, config in configs.items():
         names = {field.name for field in dataclasses.fields(config)} - {"name", "out"}
         differing = {key for key in names if getattr(config, key) != getattr(reference, key)}
-        assert differing == about.get(name, {"variant"}), name
+        first = name.removesuffix(SECOND_SEED)
+        expected = about.get(first, {"variant"}) | ({"seed"} if name in again else set())
+        assert differing == expected, name
         varied = vary_preset(config.preset, **dataclasses.asdict(config.variant))
         assert (varied.prior is None) == (config.prior_checkpoint is None)
         made_by_base = configs[BASE].out / "base.safetensors"
