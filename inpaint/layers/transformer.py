@@ -9,9 +9,8 @@ from torch import Tensor, nn
 
 def softmax_over(logits: Tensor, allowed: Tensor) -> Tensor:
     """Softmax over the allowed entries of the last dimension; uniform over all where none is allowed."""
-    nothing_left = ~allowed.any(dim=-1, keepdim=True)
-    logits = logits.masked_fill(~allowed & ~nothing_left, float("-inf")).masked_fill(nothing_left, 0.0)
-    return logits.softmax(dim=-1)
+    others = torch.where(allowed.any(dim=-1, keepdim=True), float("-inf"), 0.0)
+    return torch.where(allowed, logits, others.to(logits.dtype)).softmax(dim=-1)
 
 
 class Attention(nn.Module):
@@ -46,7 +45,7 @@ class Attention(nn.Module):
         if score_keys is None:
             return output, None
         exact = torch.promote_types(key.dtype, torch.float32)
-        logits = query.to(exact) @ key.to(exact).transpose(-2, -1) * (width // self.heads) ** -0.5
+        logits = (query.to(exact) * query.shape[-1] ** -0.5) @ key.to(exact).transpose(-2, -1)
         return output, softmax_over(logits, score_keys[:, None, None, :]).mean(dim=1)
 
 
