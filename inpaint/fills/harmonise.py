@@ -70,20 +70,21 @@ def add_grain(fill: Colours, image: Colours, known: Bools, hole: Bools, *, seed:
     """Add grain to a fill that is smoother than the known pixels near the hole; arguments as above.
 
     Grain is measured in the calmest blocks on both sides, so that texture does not count; what is added makes
-    up the difference of the variances and has the same correlation between neighbouring pixels. The same
-    seed gives the same grain.
+    up the difference of the variances and has the same correlations between neighbouring pixels and between
+    channels. The same seed gives the same grain.
     """
     if (box := tight_box(hole, Box(0, 0, *hole.shape))) is None:
         return fill
     # Where the hole is and what is measured; the rest of a large photo is not looked at.
     window = box.grown(AROUND, hole.shape).slices
     hole = hole[window]
-    theirs, correlation = measure_grain(image[window], _near(known[window], hole))
+    theirs, channels, correlation = measure_grain(image[window], _near(known[window], hole))
     if not LEAST_GRAIN < theirs.mean() < MOST_GRAIN or correlation > _TEXTURE:
         return fill
-    ours, _ = measure_grain(fill[window], hole)
+    ours, *_ = measure_grain(fill[window], hole)
     missing = np.sqrt(np.maximum(theirs**2 - ours**2, 0)).astype(np.float32)
     noise = np.random.default_rng(seed).standard_normal(fill[window].shape, np.float32)
+    noise @= np.linalg.cholesky(channels + 1e-4 * np.eye(3)).T.astype(np.float32)
     # A symmetric kernel (a, 1, a) in both directions gives neighbours a correlation of 2a / (1 + 2a^2).
     a = (1 - np.sqrt(1 - 2 * correlation**2)) / (2 * correlation) if correlation > 0.01 else 0.0
     kernel = np.array([a, 1, a], np.float32)
@@ -94,23 +95,26 @@ def add_grain(fill: Colours, image: Colours, known: Bools, hole: Bools, *, seed:
     return grained
 
 
-def measure_grain(image: Colours, where: Bools) -> tuple[NDArray[np.float32], float]:
-    """Grain of an image: standard deviation per channel, and correlation of neighbouring pixels.
+def measure_grain(image: Colours, where: Bools) -> tuple[NDArray[np.float32], NDArray[np.float64], float]:
+    """Grain of an image: standard deviation per channel, correlations of channels and of neighbouring pixels.
 
-    Both are medians over the calmest blocks that lie wholly in ``where``; zeros where there are too few.
+    They are medians (of channels: the whole) over the calmest blocks that lie wholly in ``where``; the
+    standard deviation is zero where there are too few.
     """
     rows, columns = (side // _BLOCK for side in where.shape)
     inner = cv2.erode(where.astype(np.uint8), np.ones((5, 5), np.uint8))
     whole = _blocks(inner[..., None], rows, columns).min(axis=(1, 2)) > 0
     if whole.sum() < _FEWEST_BLOCKS:
-        return np.zeros(3, np.float32), 0.0
+        return np.zeros(3, np.float32), np.eye(3), 0.0
     plain = np.where(where[..., None], image, 0)
     fine = _blocks(_fine(plain), rows, columns)[whole[:, 0]]
     power = (fine**2).mean(axis=(1, 2))
     calm = np.argsort(power.sum(-1))[: max(_FEWEST_BLOCKS, int(_CALM * len(power)))]
+    products = np.einsum("nijc,nijd->cd", fine[calm], fine[calm], dtype=np.float64)
+    channels = products / np.sqrt(np.outer(products.diagonal(), products.diagonal())).clip(1e-12)
     grey = fine[calm].mean(-1)
     beside = (grey[:, :, 1:] * grey[:, :, :-1]).mean((1, 2)) / np.maximum((grey**2).mean((1, 2)), 1e-12)
-    return np.sqrt(np.median(power[calm], axis=0)).astype(np.float32), float(np.median(beside))
+    return np.sqrt(np.median(power[calm], axis=0)).astype(np.float32), channels, float(np.median(beside))
 
 
 def _fine(image: Colours) -> Colours:

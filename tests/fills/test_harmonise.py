@@ -76,12 +76,21 @@ def test_nothing_moves_far_or_outside_the_hole(height: int, width: int, seed: in
 def test_grain_is_as_strong_and_as_fine_as_around(deviation: float, blur: float) -> None:
     image = noisy(deviation, blur)
     grained = add_grain(FLAT, image, ~HOLE, HOLE)
-    inside, beside = measure_grain(grained, HOLE)
-    around, expected = measure_grain(image, ~HOLE)
+    inside, _, beside = measure_grain(grained, HOLE)
+    around, _, expected = measure_grain(image, ~HOLE)
     assert np.allclose(inside, around, rtol=0.15)
     assert beside == pytest.approx(expected, abs=0.15)
     assert np.array_equal(grained, add_grain(FLAT, image, ~HOLE, HOLE))
     assert not np.array_equal(grained, add_grain(FLAT, image, ~HOLE, HOLE, seed=1))
+
+
+def test_grain_has_the_colours_of_the_grain_around() -> None:
+    """Grey grain stays grey, and grain of independent channels coloured."""
+    coloured = noisy(5)
+    grey = FLAT + (coloured - FLAT).mean(-1, keepdims=True) * np.float32(np.sqrt(3))
+    for image, expected in ((grey, 1.0), (coloured, 0.0)):
+        _, channels, _ = measure_grain(add_grain(FLAT, image, ~HOLE, HOLE), HOLE)
+        assert channels[~np.eye(3, dtype=bool)] == pytest.approx(expected, abs=0.1)
 
 
 def test_grain_is_added_only_where_it_is_missing() -> None:
