@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from inpaint.batch import READABLE_SUFFIXES
-from inpaint.batch.pairing import find_images, normal_stem
+from inpaint.batch.plan import find_images, normal_stem
 from inpaint.errors import DataError
 from inpaint.images import hole_from_mask, plain_image, read_image, read_mask
 

@@ -27,19 +27,12 @@ def run_on_cluster(
     use_gpus: bool = True,
     options: FileOptions = PLAIN_FILES,
 ) -> BatchReport:
-    """Inpaint images in many processes at once; what comes out is what :func:`run_batch` gives.
+    """Inpaint images in many processes at once, and report as :func:`run_batch` does, with its arguments.
 
-    Every worker builds the network once and has a GPU of its own or, without GPUs, a CPU core. All
-    machines must see inputs and outputs under the same paths. An image whose worker ends is tried once more.
-
-    Args:
-        jobs: as for ``run_batch``, like the report.
-        build_inpaint: makes the inpaint function, in each worker; it is sent there, so it must be picklable.
-        on_result: called here after each job, in the order they are done.
-        address: "here" for this machine, "auto" for the Ray cluster it belongs to, or HOST:PORT of one.
-        workers: how many; by default one for each GPU of the cluster, or for each core.
-        use_gpus: False leaves GPUs alone.
-        options: as for ``run_batch``.
+    Each of the ``workers`` (by default one for each GPU of the cluster, unless ``use_gpus`` is False, or for
+    each core) calls ``build_inpaint``, which must be picklable, once. ``address`` is "here" for this machine,
+    "auto" for the Ray cluster it belongs to, or HOST:PORT of one, whose machines must see inputs and outputs
+    under the same paths. An image whose worker ends is tried once more.
 
     Raises:
         InpaintError: Ray is not installed, there is no such cluster, or no worker can start.

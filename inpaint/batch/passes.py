@@ -1,9 +1,9 @@
 """Passes of one network that several images share: windows of one shape are computed together."""
 
 import threading
-from collections.abc import Callable, Iterable, Sequence
-from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass, field
 from functools import partial
 from itertools import groupby
 from typing import TypeVar
@@ -18,12 +18,12 @@ Result = TypeVar("Result")
 
 @dataclass
 class _Request:
-    """What one image asks of the network, and its answer."""
+    """What one image asks of the network, and its answer to come."""
 
     network: Network
     image: Tensor
     mask: Tensor
-    answer: Tensor | Exception | None = None
+    answer: Future[Tensor] = field(default_factory=Future)
 
     @property
     def key(self) -> tuple[int, ...]:
@@ -37,7 +37,7 @@ class SharedPasses:
     """
 
     def __init__(self) -> None:
-        self._turn, self._asked, self._active = threading.Condition(), list[_Request](), 0
+        self._lock, self._asked, self._active = threading.Lock(), list[_Request](), 0
 
     def share(self, network: Network) -> Network:
         """The network as the threads call it: ``(image, mask) -> prediction``, the batch first."""
@@ -50,7 +50,7 @@ class SharedPasses:
             try:
                 return function(item)
             finally:
-                with self._turn:
+                with self._lock:
                     self._active -= 1
                     self._answer_all()
 
@@ -60,35 +60,29 @@ class SharedPasses:
 
     def _ask(self, network: Network, image: Tensor, mask: Tensor) -> Tensor:
         request = _Request(network, image, mask)
-        with self._turn:
+        with self._lock:
             self._asked.append(request)
             self._answer_all()
-            self._turn.wait_for(lambda: request.answer is not None)
-        if isinstance(request.answer, Exception):
-            raise request.answer
-        assert request.answer is not None
-        return request.answer
+        return request.answer.result()
 
     def _answer_all(self) -> None:
         """Answer everyone, if everyone waits."""
-        if self._asked and len(self._asked) >= self._active:
+        if len(self._asked) >= self._active:
             asked, self._asked = sorted(self._asked, key=lambda request: request.key), []
             for _, group in groupby(asked, key=lambda request: request.key):
                 _answer(list(group))
-            self._turn.notify_all()
 
 
 @torch.inference_mode()
-def _answer(requests: Iterable[_Request]) -> None:
-    requests = list(requests)
+def _answer(requests: Sequence[_Request]) -> None:
     try:
         images, masks = (torch.cat([getattr(one, name) for one in requests]) for name in ("image", "mask"))
         answers = requests[0].network(images, masks).split([len(one.image) for one in requests])
         for request, answer in zip(requests, answers, strict=True):
-            request.answer = answer
+            request.answer.set_result(answer)
     except Exception as error:
         if len(requests) == 1:
-            requests[0].answer = error
+            requests[0].answer.set_exception(error)
             return
         for request in requests:  # too little memory for all of them, perhaps
             _answer([request])

@@ -1,21 +1,32 @@
-"""Where results go: no input is overwritten, no output written twice, and one run at a time in a folder."""
+"""Which mask belongs to which image, and where its result goes; one run at a time in a folder."""
 
-from collections.abc import Iterator, Sequence
+import os
+import unicodedata
+from collections import defaultdict
+from collections.abc import Callable, Collection, Hashable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from filelock import FileLock, Timeout
 
 from inpaint.atomic import TEMPORARY_FILES
-from inpaint.batch.pairing import Pair, group_files, identity
 from inpaint.batch.record import FileResult, Status
-from inpaint.errors import ImageError, InpaintError
-from inpaint.images import WRITABLE_FORMATS
+from inpaint.errors import ImageError, InpaintError, MaskError
+from inpaint.images import READABLE_SUFFIXES, WRITABLE_FORMATS
+from inpaint.images.formats import UNREADABLE_SUFFIXES, sniff
 
 _LOCK = ".inpaint.lock"
+
+
+@dataclass(frozen=True)
+class Pair:
+    """An image, the mask that belongs to it, and the folder within the images folder it lies in."""
+
+    image: Path
+    mask: Path
+    folder: Path = Path()
 
 
 @dataclass(frozen=True)
@@ -32,19 +43,135 @@ class Job:
         return FileResult(self.image, self.mask, self.output, status, **more)
 
 
+File = TypeVar("File")
+Key = TypeVar("Key", bound=Hashable)
+
+
+def group_files(files: Iterable[File], key_of: Callable[[File], Key]) -> dict[Key, list[File]]:
+    """Files by a key, such as their stem, in the order in which they come."""
+    groups = defaultdict[Key, list[File]](list)
+    for file in files:
+        groups[key_of(file)].append(file)
+    return dict(groups)
+
+
+def pair_files(
+    images: Path,
+    masks: Path,
+    *,
+    recursive: bool = False,
+    mask_suffix: str = "",
+    leave_out: Sequence[Path] = (),
+) -> tuple[list[Pair], list[FileResult]]:
+    """Find the mask of each image.
+
+    Two folders are paired by equal stems (``a.jpg`` and ``a.png``), case-sensitively, subfolder by subfolder;
+    one mask file serves all images. Hidden files and folders are left alone.
+
+    Args:
+        images: folder of images, or one image file.
+        masks: folder of masks, or one mask file. Where it lies among the images it is not taken for one.
+        recursive: look into subfolders too; without it they are left alone.
+        mask_suffix: with ``_mask``, ``a_mask.png`` belongs to ``a.jpg``; both may lie in one folder then.
+        leave_out: folders that are not searched, such as that of earlier results.
+
+    Returns:
+        Pairs and problems, each sorted by path. A problem is an image with no or several masks or the stem of
+        another, a format or folder that cannot be read, and, passed over, a mask alone or any other file.
+
+    Raises:
+        ImageError: ``images`` is missing or holds no images.
+        MaskError: ``masks`` is missing or holds no images, or is the same as ``images`` without a suffix.
+    """
+    images, masks = Path(images), Path(masks)
+    for path, what, error in ((images, "images", ImageError), (masks, "masks", MaskError)):
+        if not path.exists():
+            raise error(f"no such file or folder for the {what}: {str(path)!r}; check the path")
+    together = images.samefile(masks)
+    if together and not (mask_suffix and images.is_dir()):
+        raise MaskError(
+            f"images and masks are both {str(images)!r}: masks need a file or folder of their own, or a "
+            "suffix that tells them from the images"
+        )
+    left_out = {identity(path) for path in leave_out}
+    found, problems = find_images(images, recursive, left_out | (set() if together else {identity(masks)}))
+    if together:
+        found = [path for path in found if not normal_stem(path).endswith(mask_suffix)]
+    if not found and all(problem.status == "passed over" for problem in problems):
+        below = not recursive and images.is_dir() and find_images(images, True, left_out)[0]
+        advice = "some are in its subfolders, search them too (recursive)" if below else "check the folder"
+        raise ImageError(f"no images in {str(images)!r}, expected {' '.join(READABLE_SUFFIXES)}: {advice}")
+    if not masks.is_dir():
+        return [Pair(path, masks, _folder(path, images)) for path in found], problems
+    mask_files, unreadable = find_images(masks, recursive, left_out)
+    if not mask_files and all(problem.status == "passed over" for problem in unreadable):
+        expected = " ".join(READABLE_SUFFIXES)
+        raise MaskError(f"no masks in {str(masks)!r}, expected {expected}: check the folder")
+    images_of = group_files(found, lambda path: (_folder(path, images), normal_stem(path) + mask_suffix))
+    masks_of = group_files(mask_files, lambda path: (_folder(path, masks), normal_stem(path)))
+    pairs = []
+    for key, twins in images_of.items():
+        partners = masks_of.get(key, [])
+        for path in twins:
+            if len(twins) == len(partners) == 1:
+                pairs.append(Pair(path, partners[0], _folder(path, images)))
+                continue
+            if len(twins) > 1:
+                others = ", ".join(twin.name for twin in twins if twin != path)
+                reason = f"same stem as {others}: rename one, and its mask"
+            elif partners:
+                reason = f"several masks: {', '.join(mask.name for mask in partners)}; keep one"
+            else:
+                wanted = masks / _folder(path, images) / (path.stem + mask_suffix)
+                reason = _say_no_mask(path, wanted, mask_files, unreadable)
+            problems.append(FileResult(path, reason=reason))
+    for path in (mask for key, files in masks_of.items() if key not in images_of for mask in files):
+        if not together or normal_stem(path).endswith(mask_suffix):  # in a common folder the rest are images
+            problems.append(FileResult(path, status="passed over", reason="a mask without an image"))
+    problems += [] if together else unreadable
+    return pairs, sorted(problems, key=lambda problem: problem.image)
+
+
+def find_images(
+    path: Path, recursive: bool = False, left_out: Collection[tuple[int, int] | Path] = ()
+) -> tuple[list[Path], list[FileResult]]:
+    """List the images in a folder by path, or the one file itself; a problem for all that is unreadable.
+
+    Args:
+        path: a folder or a file. Hidden files and folders are left alone, links to folders not followed.
+        recursive: look into subfolders too.
+        left_out: :func:`identity` of files and folders that are passed over.
+    """
+    if not path.is_dir():
+        return [path], []
+    found, problems = [], []
+
+    def note(error: OSError) -> None:
+        reason = f"cannot be opened ({error.strerror}): check its permissions"
+        problems.append(FileResult(Path(error.filename), reason=reason))
+
+    for folder, folders, files in os.walk(path, onerror=note):
+        for file in (Path(folder, name) for name in files if not name.startswith(".")):
+            suffix = file.suffix.lower()
+            if suffix in UNREADABLE_SUFFIXES:
+                reason = f"{file.suffix} images cannot be read: convert it to .png"
+                problems.append(FileResult(file, reason=reason))
+            elif suffix not in READABLE_SUFFIXES and not _is_image(file):
+                problems.append(FileResult(file, status="passed over", reason="not an image file"))
+            elif identity(file) not in left_out:
+                found.append(file)
+        seen = [name for name in folders if recursive and not name.startswith(".")]
+        folders[:] = [name for name in seen if identity(Path(folder, name)) not in left_out]
+    return sorted(found), problems
+
+
 def plan_batch(
     pairs: Sequence[Pair], output: Path, *, overwrite: bool = False
 ) -> tuple[list[Job], list[FileResult]]:
     """Decide where each result goes: the image's own name, ``.png`` where its format cannot be written.
 
-    The tree of subfolders that images were found in stays as it is. A result that is there already, and not
-    older than its image and mask, is kept: files are written whole or not at all, so that the same command
-    resumes an interrupted batch.
-
-    Args:
-        pairs: what ``pair_files`` found.
-        output: folder for the results; it need not exist, and is not made here.
-        overwrite: inpaint every image, also where its result is there.
+    The tree of subfolders stays as it is. A result that is not older than its image and mask is kept, unless
+    ``overwrite``: files are written whole or not at all, so that the same command resumes a batch.
 
     Returns:
         Jobs in the order of the pairs, and a problem for each image whose output another would write, too.
@@ -62,7 +189,7 @@ def plan_batch(
         raise ImageError(f"got the file name {name} as output of a batch, expected a folder: name one")
     inputs = {identity(path) for pair in pairs for path in (pair.image, pair.mask)}
     jobs, problems = [], []
-    for path, twins in group_files(pairs, partial(_output_of, output)).items():
+    for path, twins in group_files(pairs, lambda pair: _output_of(pair, output)).items():
         if path.exists() and identity(path) in inputs:
             raise ImageError(f"{str(path)!r} is an input and would be replaced: name another output folder")
         for pair in twins:
@@ -111,6 +238,48 @@ def _is_up_to_date(output: Path, pair: Pair) -> bool:
         return False
 
 
-def _output_of(folder: Path, pair: Pair) -> Path:
+def _output_of(pair: Pair, folder: Path) -> Path:
     name = pair.image.name if pair.image.suffix.lower() in WRITABLE_FORMATS else f"{pair.image.stem}.png"
     return folder / pair.folder / name
+
+
+def _is_image(file: Path) -> bool:
+    """Whether a file of an unknown suffix begins as an image does."""
+    try:
+        with open(file, "rb") as opened:
+            return bool(sniff(opened.read(32)))
+    except (OSError, ImageError):
+        return False
+
+
+def normal_stem(path: Path) -> str:
+    """A file's stem as a person sees it: an accent may be one character or two, depending on the system."""
+    return unicodedata.normalize("NFC", path.stem)
+
+
+def _folder(path: Path, root: Path) -> Path:
+    """The folder a file lies in, from the root; the root may be the file itself."""
+    if path == root:
+        return Path()
+    return Path(unicodedata.normalize("NFC", str(path.parent.relative_to(root))))
+
+
+def _say_no_mask(image: Path, wanted: Path, files: Sequence[Path], unreadable: Sequence[FileResult]) -> str:
+    """Say that an image has no mask, and name the file that may have been meant."""
+    begin, hint = normal_stem(image).casefold(), "add one"
+    for file in files:
+        if normal_stem(file).casefold().startswith(begin):
+            hint = f"{file.name} is there, but only {wanted.name}.* counts"
+    for problem in unreadable:
+        if normal_stem(problem.image) == unicodedata.normalize("NFC", wanted.name):
+            hint = f"{problem.image.name} is there, but {problem.reason}"
+    return f"no mask named {wanted.name}.* in {str(wanted.parent)!r}: {hint}"
+
+
+def identity(path: Path) -> tuple[int, int] | Path:
+    """What two names of one file have in common; a file that is gone is reported when its job runs."""
+    try:
+        status = os.stat(path)
+    except OSError:
+        return path
+    return status.st_dev, status.st_ino

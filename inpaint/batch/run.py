@@ -76,7 +76,7 @@ def run_batch(
     Args:
         jobs: what ``plan_batch`` planned.
         inpaint: for one image. What it raises is the reason.
-        on_result: called here after each job, for progress bars and logs.
+        on_result: called here after each job, in the order they are done.
         options: how files are read and written.
         together: images that are inpainted at once, by ``fill_all``.
         fill_all: calls a function with each of them, as :meth:`inpaint.batch.passes.SharedPasses.map`.

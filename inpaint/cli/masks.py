@@ -125,7 +125,7 @@ def _make(out: Path, kind: str, names: Sequence[Any], shapes: Path | None, **opt
 
 def _names_like(folder: Path) -> list[tuple[str, tuple[int, int]]]:
     """Stem and (height, width) of every image in a folder."""
-    from inpaint.batch.pairing import READABLE_SUFFIXES, find_images
+    from inpaint.batch.plan import READABLE_SUFFIXES, find_images
     from inpaint.errors import DataError
     from inpaint.images import read_image
 

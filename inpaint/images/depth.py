@@ -20,10 +20,7 @@ _IMPLAUSIBLE = 1e30  # such as -3.4e38, which marks missing data in maps
 class ValueRange:
     """How values become [0, 1]: linear from ``low`` to ``high``, or logarithmic where ``scale`` is given.
 
-    Attributes:
-        low: value of 0.
-        high: value of 1.
-        scale: for HDR, with ``low`` 0: the network sees ``log(1 + v / scale) / log(1 + high / scale)``.
+    For HDR ``low`` is 0, and the network sees ``log(1 + v / scale) / log(1 + high / scale)``.
     """
 
     low: float
@@ -56,7 +53,7 @@ class ValueRange:
         return exact.astype(dtype)
 
 
-def find_range(image: Pixels, hole: NDArray[np.bool_]) -> ValueRange:
+def find_range(image: Pixels, hole: NDArray[np.bool_] | None = None) -> ValueRange:
     """Find what the values of an image mean from its known pixels; alpha is not looked at.
 
     Integers end at the first of 255, 1023, 4095, 16383, 65535 that holds all; 8 bits always at 255. Floats up
@@ -66,7 +63,7 @@ def find_range(image: Pixels, hole: NDArray[np.bool_]) -> ValueRange:
 
     Args:
         image: ``(H, W)`` or ``(H, W, C)``.
-        hole: ``(H, W)``, True = hole. Values there do not count, not even NaN.
+        hole: ``(H, W)``, True = hole, if any. Values there do not count, not even NaN.
 
     Raises:
         ImageError: NaN, infinity, complex numbers, or a few values far from all others; the range is told.
@@ -76,7 +73,7 @@ def find_range(image: Pixels, hole: NDArray[np.bool_]) -> ValueRange:
     if image.dtype.kind not in "uif":
         raise ImageError(f"got values of type {image.dtype}, expected integers or floats: convert the image")
     colours = image if image.ndim == 2 else image[..., : image.shape[2] - (image.shape[2] in (2, 4))]
-    known = colours[~hole]
+    known = colours if hole is None else colours[~hole]
     if not known.size:
         known = np.zeros(1, image.dtype)
     low, high = float(known.min()), float(known.max())

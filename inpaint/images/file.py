@@ -5,13 +5,20 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 from PIL import Image
 
 from inpaint.errors import InpaintError, MaskError, collect_notes
 from inpaint.images.masks import hole_from_mask
 from inpaint.images.metadata import Metadata
-from inpaint.images.modes import Native, size_of, take_fill, to_view, turn_back, turn_upright
+from inpaint.images.modes import (
+    Native,
+    count_invisible,
+    size_of,
+    take_fill,
+    to_view,
+    turn_back,
+    turn_upright,
+)
 from inpaint.images.tiff import TiffPages
 
 
@@ -94,9 +101,8 @@ class ImageFile:
             except InpaintError as error:
                 where = f"page or frame {frame + 1} of {self.frames}: " if self.frames > 1 else ""
                 raise type(error)(f"{where}{error}") from error
-            self.filled[frame] = take_fill(native, turn_back(shown, turn), turn_back(done, turn))
-            after = np.asarray(self.image(frame))
-            if after.ndim == 3 and after.shape[2] in (2, 4):
-                invisible += int((hole & (after[..., -1] == 0)).sum())
+            filled = take_fill(native, turn_back(shown, turn), turn_back(done, turn))
+            self.filled[frame] = filled
+            invisible += count_invisible(filled, turn_back(hole, turn))
         if invisible:
             self.notes.append(f"{invisible:,} filled pixels cannot be seen: alpha is kept, and it is 0 there")

@@ -19,7 +19,7 @@ class Format:
     """What a format can hold, and what it takes to read and write it; see formats.toml."""
 
     called: str
-    starts: tuple[bytes, ...]
+    starts: Sequence[str] = ()
     suffixes: Sequence[str] = ()
     modes: Sequence[str] = ()
     deep: Sequence[str] = ()
@@ -30,19 +30,11 @@ class Format:
     needs: str = ""
 
 
-def _start(text: str) -> bytes:
-    return text.encode("latin-1")
-
-
-def _read_format(name: str, table: dict) -> Format:
-    return Format(**{"called": name, **table, "starts": tuple(map(_start, table.get("starts", ())))})
-
-
 _TABLES = tomllib.loads(Path(__file__).with_name("formats.toml").read_text(encoding="utf-8"))
-_FOREIGN = {_start(start): what for start, what in _TABLES["foreign"].items()}
-FORMATS = {name: _read_format(name, table) for name, table in _TABLES["format"].items()}
+FORMATS = {name: Format(**{"called": name} | table) for name, table in _TABLES["format"].items()}
 WRITABLE_FORMATS = {suffix: name for name, kind in FORMATS.items() for suffix in kind.suffixes}
 READABLE_SUFFIXES = (*WRITABLE_FORMATS, *_TABLES["read_only"]["suffixes"])
+UNREADABLE_SUFFIXES = tuple(_TABLES["unreadable"]["suffixes"])
 
 
 def sniff(head: bytes) -> str:
@@ -51,6 +43,7 @@ def sniff(head: bytes) -> str:
     Raises:
         ImageError: of a known kind that is no image for this program; the message names it.
     """
+    text = head.decode("latin-1")
     if head[4:8] == b"ftyp":
         brand = head[8:12]
         if brand in (b"avif", b"avis") or (brand in (b"mif1", b"msf1") and b"avif" in head):
@@ -58,14 +51,14 @@ def sniff(head: bytes) -> str:
         if brand in (b"heic", b"heix", b"hevc", b"hevx", b"heim", b"heis", b"mif1", b"msf1"):
             return "HEIF"
         raise ImageError("is a video or a raw file of a camera, expected an image")
-    for start, what in _FOREIGN.items():
-        if head.startswith(start):
+    for start, what in _TABLES["foreign"].items():
+        if text.startswith(start):
             raise ImageError(f"is {what}, expected an image: export it as PNG or TIFF")
     if head.startswith(b"RIFF") and head[8:12] == b"WEBP":
         return "WEBP"
     if head[:1] == b"P" and head[1:2] in b"123456Ff" and head[2:3].isspace():
         return "PPM"
-    return next((name for name, kind in FORMATS.items() if head.startswith(kind.starts)), "")
+    return next((name for name, kind in FORMATS.items() if text.startswith(tuple(kind.starts))), "")
 
 
 def deep_types(name: str) -> Sequence[str]:

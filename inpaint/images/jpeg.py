@@ -128,9 +128,7 @@ def encode_changed_blocks(parts: JpegParts, filled: NDArray[np.uint8], changed: 
         filled: ``(H, W)`` grey or ``(H, W, 3)`` RGB, as the file is oriented.
         changed: ``(H, W)``, True where ``filled`` is to be taken.
 
-    Returns:
-        A coded image like ``parts.coded``: the same tables and sampling, progressive or not, Huffman tables
-        optimised.
+    Returns a coded image like ``parts.coded``: tables, sampling and progression stay, Huffman tables do not.
 
     Raises:
         UnfitError: arithmetic coding, lossless, CMYK, odd sampling, or coefficients out of range.

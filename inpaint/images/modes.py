@@ -3,6 +3,7 @@
 import io
 from typing import Any
 
+import cv2
 import numpy as np
 import torch
 from numpy.typing import NDArray
@@ -73,7 +74,7 @@ def to_8_bit(pixels: Native) -> Image.Image:
         return to_plain(pixels)
     if pixels.dtype == np.uint8:
         return Image.fromarray(pixels)
-    found = find_range(pixels, np.zeros(pixels.shape[:2], np.bool_))
+    found = find_range(pixels)
     eight = np.rint(found.to_unit(pixels) * 255).astype(np.uint8)
     if pixels.ndim == 3 and pixels.shape[2] in (2, 4):
         white = np.iinfo(pixels.dtype).max if pixels.dtype.kind in "ui" else 1
@@ -148,6 +149,19 @@ def take_fill(native: Native, shown: Native, filled: Native) -> Native:
             part = Image.fromarray(pixels)
     result.paste(part, box[:2], where)
     return result
+
+
+def count_invisible(filled: Native, hole: NDArray[np.bool_]) -> int:
+    """Pixels of a hole ``(H, W)`` that alpha hides; only the hole's box is looked at: photos are large."""
+    left, top, width, height = cv2.boundingRect(hole.astype(np.uint8))
+    rows, columns = slice(top, top + height), slice(left, left + width)
+    if isinstance(filled, Image.Image):
+        part = np.asarray(to_plain(filled.crop((left, top, left + width, top + height))))
+    else:
+        part = filled[rows, columns]
+    if part.ndim == 2 or part.shape[2] == 3:
+        return 0
+    return int(np.count_nonzero(hole[rows, columns] & (part[..., -1] == 0)))
 
 
 def fits_profile(profile: bytes, mode: str) -> bool:

@@ -57,16 +57,10 @@ def read_image(path: str | os.PathLike[str], *, max_pixels: int = MAX_PIXELS) ->
 def read_mask(
     path: str | os.PathLike[str], *, invert: bool = False, max_pixels: int = MAX_PIXELS
 ) -> Image.Image:
-    """Read a mask file by the rule of :mod:`inpaint.images.masks`; EXIF orientation is applied.
+    """Read a mask file, of several frames the first, upright, by the rule of :mod:`inpaint.images.masks`.
 
-    Args:
-        path: image file of any kind; of several frames, the first.
-        invert: exchange hole and known.
-        max_pixels: as for ``read_image``.
-
-    Returns:
-        Image in mode ``L``, 0 (known) to 255 (hole); it may be without any hole. Where it was compressed with
-        loss, levels within ``COMPRESSION_NOISE`` of black and white become black and white.
+    ``invert`` exchanges hole and known. Gives mode ``L``, 0 (known) to 255 (hole), perhaps without any hole;
+    after lossy compression, levels within ``COMPRESSION_NOISE`` of black and white become that.
 
     Raises:
         MaskError: the file cannot be read, or its values not understood; the message says why.
@@ -182,7 +176,7 @@ def _depth_of(name: str, data: bytes) -> int:
 def _read_deep(path: Path, name: str, data: bytes, max_pixels: int) -> ImageFile | None:
     """Formats of which Pillow loses the depth; None where it does not, or no other library is here."""
     metadata, turn, frames, key = Metadata(), 1, 1, None
-    if name == "PPM":
+    if name == "PPM":  # Pillow does not know all of them
         width, height = map(int, _netpbm_header(data)[1:3])
         _check_size((width, height), max_pixels)
     else:
@@ -360,13 +354,7 @@ def _info(metadata: Metadata, mode: str, source: str | None) -> dict[Any, Any]:
 
 
 def plain_image(image: Image.Image) -> Image.Image:
-    """Turn any Pillow image upright and into a plain mode, as ``read_image`` does with a file.
-
-    Args:
-        image: any mode, opened from a file or made; it is not changed.
-
-    Returns:
-        New image in mode ``RGB``, ``RGBA``, ``L`` or ``LA`` with the ``info`` that ``read_image`` promises.
+    """A new image with the modes and ``info`` that ``read_image`` promises, from a Pillow image of any mode.
 
     Raises:
         ImageError: a float image whose values cannot be understood.

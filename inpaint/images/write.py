@@ -5,8 +5,6 @@ import os
 import struct
 import tempfile
 import zlib
-from collections.abc import Callable, Sequence
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -49,33 +47,20 @@ _LABELS = {"icc_profile": "ICC profile", "exif": "EXIF", "xmp": "XMP", "dpi": "r
 
 
 def write_image(image: Image.Image, path: str | os.PathLike[str], *, quality: int = QUALITY) -> list[str]:
-    """Write an image file, whole or not at all; an existing file is replaced.
+    """Write a Pillow image of any mode with the ``icc_profile``, ``exif`` and ``dpi`` of its ``info``.
 
     PNG, TIFF, BMP, JPEG XL and WebP at quality 100 are lossless. JPEG and BMP flatten transparency on white.
-
-    Args:
-        image: any mode; ``info`` may hold ``icc_profile``, ``exif`` and ``dpi`` as from ``read_image``.
-        path: its suffix decides the format; its folder must exist.
-        quality: 1 to 100, for JPEG, WebP, AVIF and HEIC.
-
-    Returns one line for each thing that the format cannot hold.
-
-    Raises:
-        ImageError: unknown suffix, missing folder, quality out of range, too large for the format, full disk.
+    Else as :func:`write_file`.
     """
     plain = plain_image(image)
     metadata = {key: plain.info[key] for key in ("icc_profile", "exif", "dpi") if key in plain.info}
-
-    def encode(target: str) -> bytes:
-        return _encode([plain], target, metadata, quality, {})
-
-    return _write(Path(path), quality, (), encode)
+    return write_file(ImageFile(Path(), "", b"", lambda _: plain, metadata=metadata), path, quality=quality)
 
 
 def write_file(
     file: ImageFile, path: str | os.PathLike[str], *, quality: int | None = None, strip: bool = False
 ) -> list[str]:
-    """Write an image file with its fills; in its own format with all it held.
+    """Write an image file with its fills, whole or not at all; in its own format with all it held.
 
     A JPEG keeps its tables, sampling and every block that the fill does not touch; a TIFF its pages, tags and
     compression; a PNG its chunks; animations their timing; EXIF orientation stays in the file. Another format
@@ -87,27 +72,25 @@ def write_file(
         quality: 1 to 100: encode a lossy format anew as a whole. None keeps a JPEG's blocks; else it is 95.
         strip: leave out metadata but for colours, resolution and orientation.
 
-    Returns one line for each thing that could not be kept. Raises what :func:`write_image` does.
+    Returns one line for each thing that could not be kept.
+
+    Raises:
+        ImageError: unknown suffix, missing folder, quality out of range, too large for the format, full disk.
     """
-    encode = partial(_encode_file, file, quality=quality, strip=strip)
-    return _write(Path(path), quality or QUALITY, file.notes, encode)
-
-
-def _write(path: Path, quality: int, notes: Sequence[str], encode: Callable[[str], bytes]) -> list[str]:
-    """Check a path, encode for its format, and write the file whole or not at all; gives all notes."""
+    path = Path(path)
     failed, target = f"cannot write {str(path)!r}", WRITABLE_FORMATS.get(path.suffix.lower())
     if target is None:
         raise ImageError(f"{failed}: got suffix {path.suffix!r}, expected {' '.join(WRITABLE_FORMATS)}")
-    if not 1 <= quality <= 100:
+    if quality is not None and not 1 <= quality <= 100:
         raise ImageError(f"{failed}: got quality {quality}, expected 1 to 100")
     if not path.parent.is_dir():
         raise ImageError(f"{failed}: there is no folder {str(path.parent)!r}, make it first")
     try:
         require_plug_in(target)
-        with no_pillow_limit(), collect_notes(notes := [*notes]):
-            data = encode(target)
-        with atomic_write(path) as file:
-            file.write(data)
+        with no_pillow_limit(), collect_notes(notes := [*file.notes]):
+            data = _encode_file(file, target, quality=quality, strip=strip)
+        with atomic_write(path) as opened:
+            opened.write(data)
     except InpaintError as error:
         raise ImageError(f"{failed}: {error}") from error
     except Exception as error:
@@ -122,9 +105,9 @@ def _encode_file(file: ImageFile, target: str, *, quality: int | None, strip: bo
         return write_pages(file.tiff, file.filled, strip=strip)
     if same and target == "JPEG" and quality is None:
         return _encode_jpeg(file, strip)
-    if target in ("EXR", "HDR"):
-        return _encode_light(file, target, strip)
-    kept = ("duration", "loop", "default_image", *(["bits"] if same else []))
+    kept = {"duration", "loop", "default_image"}
+    if same:
+        kept |= {"bits"} if strip else {"bits", "spec"}
     options = {key: value for key, value in file.options.items() if key in kept}
     turn = file.orientations[0] if same else 1  # the same format keeps its pixels as they lie
     natives = [file.native(n) if turn > 1 else file.upright(n) for n in range(file.frames)]
@@ -158,9 +141,13 @@ def _encode(
     first, images = fitted[0], [one for one in fitted if isinstance(one, Image.Image)]
     mode = first.mode if isinstance(first, Image.Image) else "RGB" if first.shape[2:] > (2,) else "L"
     kept = _fit_metadata(metadata, target, mode)
-    kept = _with_png_text(kept) if target == "PNG" else kept
+    if target == "PNG" and "comment" in kept:
+        kept["pnginfo"] = PngImagePlugin.PngInfo()
+        kept["pnginfo"].add_text("Comment", kept.pop("comment"))
     if target == "TIFF":
         return new_tiff(fitted, kept)
+    if target in ("EXR", "HDR"):
+        return _encode_light(np.asarray(first), target, options.get("spec"))
     if target == "JXL":
         return _encode_jxl(np.asarray(first), kept)
     bits = options.pop("bits", 0)
@@ -208,12 +195,13 @@ def _why_one_frame(natives: list[Native], target: str) -> str:
 
 def _fit(native: Native, target: str) -> Native:
     """Change mode and depth to what a format holds, and say so."""
-    kind, called = FORMATS[target], FORMATS[target].called
+    kind, called, deep = FORMATS[target], FORMATS[target].called, deep_types(target)
+    if "float" in deep:
+        return _to_float(native)
     if not isinstance(native, Image.Image):
-        deep = deep_types(target)
         if "any" in deep or native.dtype.name in deep:
             return native
-        found = find_range(native, np.zeros(native.shape[:2], np.bool_))
+        found = find_range(native)
         if deep and native.dtype != np.uint8:
             how = "by their logarithm" if found.scale else f"from {found.low:g} to {found.high:g}"
             note(f"{native.dtype} values became 16-bit integers, {how}")
@@ -240,6 +228,16 @@ def _fit(native: Native, target: str) -> Native:
     return image
 
 
+def _to_float(native: Native) -> Pixels:
+    """Floats as they are, and integers as floats of which 1 is white."""
+    pixels = np.asarray(to_plain(native) if isinstance(native, Image.Image) else native)
+    if pixels.dtype.kind == "f":
+        return pixels
+    white = find_range(pixels).high
+    note(f"integers became floats, {white:g} is 1")
+    return pixels.astype(np.float32) / np.float32(white)
+
+
 def _fit_metadata(metadata: Metadata, target: str, mode: str) -> Metadata:
     """What a format can hold of metadata; what it cannot is told."""
     kept = {key: value for key, value in metadata.items() if key in FORMATS[target].metadata}
@@ -251,17 +249,6 @@ def _fit_metadata(metadata: Metadata, target: str, mode: str) -> Metadata:
     if lost := [called for key, called in _LABELS.items() if key in metadata and key not in kept]:
         note(f"not kept in {FORMATS[target].called}: {', '.join(lost)}")
     return kept
-
-
-def _with_png_text(metadata: Metadata) -> dict[str, Any]:
-    """Metadata as Pillow's writer of PNG takes it."""
-    options = {key: value for key, value in metadata.items() if key not in ("text", "comment")}
-    comment = {"Comment": metadata["comment"]} if "comment" in metadata else {}
-    if texts := metadata.get("text", {}) | comment:
-        options["pnginfo"] = PngImagePlugin.PngInfo()
-        for key, value in texts.items():
-            options["pnginfo"].add_text(key, value)
-    return options
 
 
 def _encode_jpeg(file: ImageFile, strip: bool) -> bytes:
@@ -370,35 +357,24 @@ def _write_by_oiio(pixels: Pixels, spec: Any, suffix: str) -> bytes:
         return Path(place).read_bytes()
 
 
-def _encode_light(file: ImageFile, target: str, strip: bool) -> bytes:
-    """OpenEXR or Radiance HDR by OpenImageIO, with the attributes of the source."""
+def _encode_light(pixels: Pixels, target: str, source: Any) -> bytes:
+    """OpenEXR or Radiance HDR by OpenImageIO, with the attributes of the source's specification, if any."""
     import OpenImageIO as oiio
 
-    same, source = file.format == target, file.options.get("spec")
-    if file.frames > 1:
-        called = FORMATS[target].called
-        note(f"{called} holds one frame: {file.frames - 1} of {file.frames} are left out")
-    if not same:
-        _fit_metadata(clean_metadata(file.metadata), target, "RGB")  # tells what is lost
-    pixels = np.asarray(file.native() if same else file.image())
-    if pixels.dtype.kind != "f":
-        white = find_range(pixels, np.zeros(pixels.shape[:2], np.bool_)).high
-        pixels = pixels.astype(np.float32) / np.float32(white)
-        note(f"integers became floats, {white:g} is 1")
-    deep = pixels[..., None] if pixels.ndim == 2 else pixels
-    if target == "HDR" and deep.shape[2] in (2, 4):
-        deep = deep[..., :-1]
+    pixels = pixels[..., None] if pixels.ndim == 2 else pixels
+    if target == "HDR" and pixels.shape[2] in (2, 4):
+        pixels = pixels[..., :-1]
         note("Radiance HDR has no alpha: it is left out")
-    if target == "HDR" and deep.shape[2] == 1:
-        deep = np.repeat(deep, 3, axis=2)
+    if target == "HDR" and pixels.shape[2] == 1:
+        pixels = np.repeat(pixels, 3, axis=2)
         note("Radiance HDR has no grey: it became RGB")
-    kind = "half" if deep.dtype == np.float16 else "float"
-    spec = oiio.ImageSpec(deep.shape[1], deep.shape[0], deep.shape[2], kind)
-    if same and source is not None and not strip:
+    kind = "half" if pixels.dtype == np.float16 else "float"
+    spec = oiio.ImageSpec(pixels.shape[1], pixels.shape[0], pixels.shape[2], kind)
+    if source is not None:
         spec.extra_attribs = source.extra_attribs
         lossy = str(source.get_string_attribute("compression"))
         if lossy.startswith(("dwa", "b44", "pxr24")):  # known values would change
             spec["compression"] = "zip"
             note(f"compressed without loss (zip) instead of {lossy.partition(':')[0]}")
-    spec.channelnames = {1: ("Y",), 2: ("Y", "A"), 3: tuple("RGB"), 4: tuple("RGBA")}[deep.shape[2]]
-    return _write_by_oiio(deep, spec, f".{target.lower()}")
+    spec.channelnames = {1: ("Y",), 2: ("Y", "A"), 3: tuple("RGB"), 4: tuple("RGBA")}[pixels.shape[2]]
+    return _write_by_oiio(pixels, spec, f".{target.lower()}")

@@ -1,1 +1,1 @@
-"""The web page: pure rooms (photos, marks, fills, service) below, tabs above, `page` puts them together."""
+"""The web page: photos, masks, fills and jobs below; the service they make up; its routes, and the server."""

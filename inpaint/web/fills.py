@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from inpaint import baselines
+from inpaint import baselines, weights
 from inpaint.checkpoint import load_checkpoint
 from inpaint.device import choose_device
 from inpaint.errors import InpaintError, WeightsError
@@ -16,20 +16,9 @@ from inpaint.models.inpainter import Inpainter
 from inpaint.pipeline import InpaintPipeline
 from inpaint.web.jobs import Job, check_current_job
 from inpaint.web.select import SELECTOR
-from inpaint.weights import FetchCancelled, fetch, find_model, find_model_file, list_models, weights_folders
 
 TELEA = "opencv-telea"
 _MOST_LOADED = 3
-# What a person who knows no model is told: title, one line, whether there is a prior to inspect.
-_TOLD = {
-    "acr-small": ("Standard", "Good for most photos", True),
-    "acr-small-convnext": ("Second opinion", "As large as Standard, built otherwise: worth a try", True),
-    "lama-small": ("Fast", "The smallest: for grass, sky, walls and small things", False),
-    "big-lama": ("Best quality", "A large network, for large holes and fine structure", False),
-    "migan": ("Quick, for faces and scenes", "A small network made for phones", False),
-    "lama-places": ("Places", "A large network that learned from scenes", False),
-    TELEA: ("Without AI", "At once, for scratches and thin lines (OpenCV's Telea)", False),
-}
 
 
 @dataclass(frozen=True)
@@ -70,22 +59,20 @@ class Fills:
     def choices(self) -> list[Choice]:
         """What is here, the best first: models, other checkpoints, Telea; then what could be fetched."""
         here, elsewhere, known = [], [], set()
-        for entry in list_models("inpainter"):
-            path = find_model_file(entry)
-            title, about, prior = _TOLD.get(entry.name, (entry.name, entry.summary, None))
-            size = round(entry.megabytes)
-            choice = Choice(entry.name, title, about, path is not None, size, entry.licence, prior)
+        for entry in weights.list_models("inpainter"):
+            path = weights.find_model_file(entry)
+            choice = _choice_of(entry, path is not None)
             if path is not None:
                 known.add(path.resolve())
                 here.append(choice)
             elif not entry.non_commercial:  # whose licence the owner has to accept
                 elsewhere.append(choice)
-        for path in (path for folder in weights_folders() for path in sorted(folder.glob("*.safetensors"))):
-            if path.resolve() not in known:
-                size = round(path.stat().st_size / 1e6)
-                here.append(Choice(path.name, path.stem, "A checkpoint in your folder", True, size))
-        title, about, prior = _TOLD[TELEA]
-        return [*here, Choice(TELEA, title, about, prior=prior), *elsewhere]
+        mine = [p for folder in weights.weights_folders() for p in sorted(folder.glob("*.safetensors"))]
+        for path in (path for path in mine if path.resolve() not in known):
+            about, size = "A checkpoint in your folder", round(path.stat().st_size / 1e6)
+            here.append(Choice(path.name, path.stem, about, True, size))
+        about = "At once, for scratches and thin lines (OpenCV's Telea)"
+        return [*here, Choice(TELEA, "Without AI", about, prior=False), *elsewhere]
 
     def require(self, key: str) -> None:
         """Raise WeightsError unless a model can be used now: no path from outside is ever opened."""
@@ -100,9 +87,8 @@ class Fills:
 
     def describe(self) -> dict[str, Any]:
         """The choices, and the network that selects objects, as the page is told of them."""
-        entry = find_model(SELECTOR)
-        here, size = find_model_file(entry) is not None, round(entry.megabytes)
-        selector = Choice(SELECTOR, "Selecting by a click", entry.summary, here, size, entry.licence)
+        entry = weights.find_model(SELECTOR)
+        selector = _choice_of(entry, weights.find_model_file(entry) is not None)
         return {"models": [vars(choice) for choice in self.choices()], "selector": vars(selector)}
 
     def fetch(self, key: str, job: Job) -> None:
@@ -115,13 +101,13 @@ class Fills:
             job.tell(f"Fetching {far}", done / total if total else None)
 
         try:
-            fetch(key, progress=tell, cancelled=lambda: job.cancelled)
-        except FetchCancelled:
+            weights.fetch(key, progress=tell, cancelled=lambda: job.cancelled)
+        except weights.FetchCancelled:
             job.check()
 
     def _load(self, key: str) -> InpaintPipeline:
         self.require(key)
-        path = next((p for folder in weights_folders() if (p := folder / key).is_file()), None)
+        path = next((p for folder in weights.weights_folders() if (p := folder / key).is_file()), None)
         if key == TELEA:
             pipeline = InpaintPipeline(_Telea(), device="cpu")
         elif path is not None:
@@ -134,3 +120,8 @@ class Fills:
         for module in pipeline.network.modules():
             module.register_forward_pre_hook(check_current_job)
         return pipeline
+
+
+def _choice_of(entry: weights.ModelEntry, here: bool) -> Choice:
+    title, about = entry.title or entry.name, entry.advice or entry.summary
+    return Choice(entry.name, title, about, here, round(entry.megabytes), entry.licence, entry.prior)

@@ -69,26 +69,23 @@ class Drawing(Strict):
 def draw(drawing: Drawing, height: int, width: int, read_layer: Callable[[str], Holes]) -> Holes:
     """Rasterise a drawing at the photo's full size, ``(H, W)`` bool, before it grows."""
     mask = np.zeros((height, width), np.uint8)
-    for operation in drawing.operations:
-        if isinstance(operation, Stroke):
-            _draw_stroke(mask, operation)
-        elif isinstance(operation, Layer):
-            mask[read_layer(operation.id)] = 0 if operation.erase else 1
-        else:
+    for step in drawing.operations:
+        if isinstance(step, Invert):
             mask ^= 1
+            continue
+        colour = 0 if step.erase else 1
+        if isinstance(step, Layer):
+            mask[read_layer(step.id)] = colour
+            continue
+        # OpenCV's integers are pixel centres.
+        points = np.rint((np.array(step.points) - 0.5) * 2**_SHIFT).astype(np.int32)
+        if len(points) > 1:
+            thickness = max(1, round(2 * step.radius))
+            cv2.polylines(mask, [points[:, None]], False, colour, thickness, cv2.LINE_8, _SHIFT)
+        for point in (points[0], points[-1]):
+            radius = max(1, round(step.radius * 2**_SHIFT))
+            cv2.circle(mask, tuple(map(int, point)), radius, colour, -1, cv2.LINE_8, _SHIFT)
     return mask > 0
-
-
-def _draw_stroke(mask: NDArray[np.uint8], stroke: Stroke) -> None:
-    colour = 0 if stroke.erase else 1
-    # OpenCV's integers are pixel centres.
-    points = np.rint((np.array(stroke.points) - 0.5) * 2**_SHIFT).astype(np.int32)
-    radius = max(1, round(stroke.radius * 2**_SHIFT))
-    if len(points) > 1:
-        thickness = max(1, round(2 * stroke.radius))
-        cv2.polylines(mask, [points[:, None]], False, colour, thickness, cv2.LINE_8, _SHIFT)
-    for point in (points[0], points[-1]):
-        cv2.circle(mask, tuple(map(int, point)), radius, colour, -1, cv2.LINE_8, _SHIFT)
 
 
 def grow(holes: Holes, pixels: int | None) -> Holes:

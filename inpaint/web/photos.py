@@ -15,7 +15,8 @@ from PIL import Image
 from inpaint.errors import ImageError, MaskError
 from inpaint.fills.holes import default_dilation, find_hole
 from inpaint.images import WRITABLE_FORMATS, ImageFile, read_file, write_file, write_image
-from inpaint.images.depth import Pixels, find_range
+from inpaint.images.depth import Pixels
+from inpaint.images.modes import changes, to_8_bit
 from inpaint.inspect import Inspection
 from inpaint.web import masks
 from inpaint.web.masks import Drawing, Holes
@@ -77,6 +78,7 @@ class Photo:
         self.decoded: Pixels | None = np.asarray(file.image())
         """Kept while there is memory for it."""
         self.height, self.width = self.decoded.shape[:2]
+        self.preview = preview_size(self.height, self.width)
         self.used = time.monotonic()
         self.fills: dict[str, Fill] = {}
         self.layers: set[str] = set()
@@ -117,14 +119,6 @@ class Photo:
             part = stored["part"]
             count = part.shape[0] * part.shape[1]
             return part, np.unpackbits(stored["holes"], count=count).reshape(part.shape[:2]) > 0
-
-    def holes_of(self, fill: str | None) -> Holes:
-        """Everything that differs from the photo as it came, ``(H, W)`` bool."""
-        found = np.zeros((self.height, self.width), np.bool_)
-        for step in self.chain(fill):
-            top, left, bottom, right = step.box
-            found[top:bottom, left:right] |= self.patch(step)[1]
-        return found
 
     def keep(self, result: Pixels, holes: Holes, parent: str | None, model: str, seconds: float) -> Fill:
         """Store what a fill changed."""
@@ -195,13 +189,13 @@ class Photo:
         if path.exists():
             return path, []
         file = read_upload(self.path, self.limits)
-        holes = self.holes_of(fill)
-        if holes.any():  # of the first page or frame, the one that was shown
+        result = self.render(fill)
+        changed = changes(self.render(None), result)
+        if changed.any():  # of the first page or frame, the one that was shown
             others = [Image.new("L", (1, 1))] * (file.frames - 1)
-            result = self.render(fill)
             file.fill(
                 lambda shown, _: Image.fromarray(result) if isinstance(shown, Image.Image) else result,
-                [masks.mask_image(holes), *others],
+                [masks.mask_image(changed), *others],
             )
         return path, write_file(file, path)
 
@@ -209,7 +203,6 @@ class Photo:
 
     def describe(self, job: str | None = None) -> dict[str, Any]:
         """The photo and its fills, with the id of the job that works on it."""
-        height, width = preview_size(self.height, self.width)
         return {
             "id": self.id,
             "name": self.name,
@@ -218,14 +211,14 @@ class Photo:
             "height": self.height,
             "frames": self.frames,
             "growth": default_dilation((self.height, self.width)),
-            "preview": {"width": width, "height": height},
+            "preview": {"width": self.preview[1], "height": self.preview[0]},
             "fills": [self.describe_fill(fill) for fill in self.fills.values()],
             "job": job,
         }
 
     def describe_fill(self, fill: Fill) -> dict[str, Any]:
         """One fill; ``patch`` is in pixels of the preview, ``box`` of the photo."""
-        height, width = preview_size(self.height, self.width)
+        height, width = self.preview
         top, left, bottom, right = fill.box
         x0, x1 = left * width // self.width, -(-right * width // self.width)
         y0, y1 = top * height // self.height, -(-bottom * height // self.height)
@@ -241,13 +234,6 @@ class Photo:
 
 def read_upload(path: Path, limits: Limits) -> ImageFile:
     """Read an image file from outside; errors have its name, not the server's path."""
-    try:
-        size = path.stat().st_size
-    except OSError as error:
-        raise ImageError(f"{path.name} is no longer on the server; upload it again") from error
-    if size > limits.file_bytes:
-        most = limits.file_bytes / 2**20
-        raise ImageError(f"{path.name} has {size / 2**20:.0f} MB, the limit is {most:.0f} MB")
     try:
         file = read_file(path, max_pixels=limits.pixels)
         file.load(0)  # decoded now: what is damaged shows
@@ -290,8 +276,7 @@ def view(pixels: Pixels, box: Box, size: tuple[int, int]) -> Image.Image:
     top, left, bottom, right = box
     part = pixels[top:bottom, left:right]
     if part.dtype != np.uint8:
-        values = find_range(part, np.zeros(part.shape[:2], np.bool_))
-        part = np.rint(values.to_unit(part) * 255).astype(np.uint8)
+        part = np.asarray(to_8_bit(part))
     height, width = size
     method = cv2.INTER_AREA if width <= part.shape[1] and height <= part.shape[0] else cv2.INTER_CUBIC
     small = part if part.shape[:2] == size else cv2.resize(part, (width, height), interpolation=method)

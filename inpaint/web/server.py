@@ -17,7 +17,7 @@ from fastapi.staticfiles import StaticFiles
 
 from inpaint import __version__
 from inpaint.errors import InpaintError
-from inpaint.web import routes, views
+from inpaint.web import routes
 from inpaint.web.fills import Fills
 from inpaint.web.guard import Guard
 from inpaint.web.jobs import Busy
@@ -70,7 +70,6 @@ def build_app(service: Service, *, hosts: tuple[str, ...] = (), login: tuple[str
         Exception, _answer_with(500, "something went wrong on the server; its log says what")
     )
     app.include_router(routes.router)
-    app.include_router(views.router)
     add_erase(app, service)
     app.mount("/static", StaticFiles(directory=_STATIC), name="static")
 
@@ -106,7 +105,7 @@ def add_erase(app: FastAPI, service: Service) -> None:
 
     @app.post("/api/erase", response_class=FileResponse)
     def erase(
-        request: Request,
+        asking: routes.Asking,
         image: Annotated[UploadFile, File(description="The image.")],
         mask: Annotated[UploadFile, File(description="Of the image's size; white is filled.")],
         model: Annotated[str, Form(json_schema_extra={"enum": models})] = models[0],
@@ -119,8 +118,7 @@ def add_erase(app: FastAPI, service: Service) -> None:
         for file, path in zip((image, mask), paths, strict=True):
             with path.open("wb") as target:
                 shutil.copyfileobj(file.file, target)
-        visitor = routes.visitor_of(request)
-        path, notes = service.erase_files(*paths, model, visitor, grow=grow, download_as=download_as)
+        path, notes = service.erase_files(*paths, model, asking.visitor, grow=grow, download_as=download_as)
         told = {"X-Inpaint-Notes": "; ".join(notes).encode("ascii", "replace").decode()} if notes else None
         return FileResponse(path, filename=path.name, headers=told)
 

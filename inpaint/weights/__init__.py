@@ -7,12 +7,6 @@ from inpaint.weights.catalogue import (
     find_model,
     list_models,
     weights_folders,
-)  # fmt: skip
+)
 from inpaint.weights.download import FetchCancelled
 from inpaint.weights.store import cache_folder, check_model, fetch, find_file, find_model_file, locate, remove
-
-__all__ = [
-    "FOLDER_VARIABLE", "FetchCancelled", "ModelEntry", "PublishedFile", "cache_folder", "check_model",
-    "fetch", "find_file", "find_model", "find_model_file", "list_models", "locate", "remove",
-    "weights_folders",
-]  # fmt: skip

@@ -51,6 +51,9 @@ class ModelEntry:
     """Those that ``choices`` name."""
     shipped: bool = False
     """Whether its file comes with this program."""
+    title: str = ""
+    advice: str = ""
+    prior: bool | None = None
 
     def options(self) -> list[list[PublishedFile]]:
         """The files of each choice."""
@@ -96,24 +99,16 @@ def shipped_folder() -> Path:
 def _read_catalogue(path: Path) -> list[ModelEntry]:
     try:
         tables = tomllib.loads(path.read_text(encoding="utf-8"))
+        for rows in tables.values():
+            for name, row in rows.items():
+                row["name"] = name
+        catalogue = read_table(tables, _Catalogue, path.parent)
     except OSError as error:
         raise WeightsError(f"cannot read {path}: {error.strerror}; install the program again") from error
-    except ValueError as error:  # not TOML, or not UTF-8
-        raise WeightsError(f"{path} is not valid TOML: {error}") from error
-    for rows in (tables.get("models"), tables.get("files")):
-        for name, row in rows.items() if isinstance(rows, dict) else ():
-            if Path(name).name != name:
-                raise WeightsError(f"{path}: got the name {name!r}, expected one without a folder")
-            if isinstance(row, dict):
-                row["name"] = name
-    try:
-        catalogue = read_table(tables, _Catalogue, path.parent)
-    except ConfigError as error:
+    except (ValueError, ConfigError) as error:
         raise WeightsError(f"{path}: {error}") from error
     entries = []
     for entry in catalogue.models.values():
         named = dict.fromkeys(file for choice in entry.choices for file in choice)
-        if unknown := named.keys() - catalogue.files.keys():
-            raise WeightsError(f"{path}: {entry.name} names {', '.join(unknown)}, which is not under [files]")
         entries.append(replace(entry, files=tuple(catalogue.files[file] for file in named)))
     return entries

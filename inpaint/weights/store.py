@@ -154,8 +154,7 @@ def fetch(
         cancelled: polled during the download; True stops it and keeps what has arrived.
         say: called with messages for the user, one line each.
 
-    Returns:
-        A checkpoint of ours, or the published file where there is nothing to convert.
+    Returns a checkpoint of ours, or the published file where there is nothing to convert.
 
     Raises:
         FetchCancelled: ``cancelled`` returned True.
