@@ -15,6 +15,7 @@ from inpaint.batch.plan import Job
 from inpaint.batch.record import BatchReport, FileResult
 from inpaint.errors import InpaintError
 from inpaint.images import MAX_PIXELS, ImageFile, read_file, read_masks, write_file
+from inpaint.images.read import first_line
 
 Inpaint = Callable[[Any, Image.Image], Any]
 """``(image, mask) -> filled image``, as a pipeline: images are Pillow's or arrays of their own depth."""
@@ -161,8 +162,9 @@ def _write(attempt: _Attempt, options: FileOptions) -> FileResult:
             notes = write_file(
                 attempt.file, job.output, quality=options.quality, strip=options.strip_metadata
             )
-    if attempt.error is not None:
-        return job.result("failed", seconds=attempt.seconds, reason=_one_line(attempt.error))
+    if (error := attempt.error) is not None:
+        kind = "" if isinstance(error, InpaintError) else f"{type(error).__name__}: "
+        return job.result("failed", seconds=attempt.seconds, reason=kind + first_line(error))
     return job.result("done", seconds=attempt.seconds, notes=tuple(notes))
 
 
@@ -173,10 +175,3 @@ def _fitted(masks: Sequence[Image.Image], file: ImageFile) -> Iterator[Image.Ima
             file.notes.append(f"the mask was scaled from {width} x {height} pixels")
             mask = mask.resize(file.size, Image.Resampling.BILINEAR)
         yield mask
-
-
-def _one_line(error: Exception) -> str:
-    lines = str(error).strip().splitlines() or [""]
-    if isinstance(error, InpaintError):
-        return " ".join(line.strip() for line in lines)
-    return f"{type(error).__name__}: {lines[0]}".rstrip(": ")

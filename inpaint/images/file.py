@@ -7,18 +7,10 @@ from typing import Any
 
 from PIL import Image
 
+import inpaint.images.modes as modes
 from inpaint.errors import InpaintError, MaskError, collect_notes
 from inpaint.images.masks import hole_from_mask
 from inpaint.images.metadata import Metadata
-from inpaint.images.modes import (
-    Native,
-    count_invisible,
-    size_of,
-    take_fill,
-    to_view,
-    turn_back,
-    turn_upright,
-)
 from inpaint.images.tiff import TiffPages
 
 
@@ -43,31 +35,31 @@ class ImageFile:
     path: Path
     format: str
     data: bytes
-    load: Callable[[int], Native]
+    load: Callable[[int], modes.Native]
     frames: int = 1
     orientations: Sequence[int] = (1,)
     metadata: Metadata = field(default_factory=dict)
     options: dict[str, Any] = field(default_factory=dict)
     notes: list[str] = field(default_factory=list)
     tiff: TiffPages | None = None
-    filled: dict[int, Native] = field(default_factory=dict)
+    filled: dict[int, modes.Native] = field(default_factory=dict)
 
-    def native(self, frame: int = 0) -> Native:
+    def native(self, frame: int = 0) -> modes.Native:
         """The frame with its fill, as it lies in the file."""
         return self.filled[frame] if frame in self.filled else self.load(frame)
 
-    def upright(self, frame: int = 0) -> Native:
+    def upright(self, frame: int = 0) -> modes.Native:
         """The frame with its fill in its own mode, upright."""
-        return turn_upright(self.native(frame), self.orientations[frame])
+        return modes.turn_upright(self.native(frame), self.orientations[frame])
 
     def image(self, frame: int = 0) -> Any:
         """What a pipeline takes: a Pillow image in mode RGB, RGBA, L or LA, or an array of its own depth."""
-        return to_view(self.upright(frame))
+        return modes.to_view(self.upright(frame))
 
     @property
     def size(self) -> tuple[int, int]:
         """``(width, height)`` of the first frame, upright."""
-        return size_of(self.upright())
+        return modes.size_of(self.upright())
 
     def check_masks(self, masks: Sequence[Image.Image]) -> None:
         """Raise MaskError unless there is one mask for all frames, or one for each."""
@@ -94,15 +86,15 @@ class ImageFile:
             if not hole.any() and any(one.any() for one in holes):
                 continue
             native, turn = self.load(frame), self.orientations[frame]
-            shown = to_view(turn_upright(native, turn))
+            shown = modes.to_view(modes.turn_upright(native, turn))
             try:
                 with collect_notes(self.notes):
                     done = fill(shown, mask)
             except InpaintError as error:
                 where = f"page or frame {frame + 1} of {self.frames}: " if self.frames > 1 else ""
                 raise type(error)(f"{where}{error}") from error
-            filled = take_fill(native, turn_back(shown, turn), turn_back(done, turn))
+            filled = modes.take_fill(native, modes.turn_back(shown, turn), modes.turn_back(done, turn))
             self.filled[frame] = filled
-            invisible += count_invisible(filled, turn_back(hole, turn))
+            invisible += modes.count_invisible(filled, modes.turn_back(hole, turn))
         if invisible:
             self.notes.append(f"{invisible:,} filled pixels cannot be seen: alpha is kept, and it is 0 there")

@@ -6,17 +6,9 @@ import zlib
 from collections.abc import Iterator, Sequence
 from typing import Any
 
+import inpaint.images.tags as tags
 from inpaint.errors import note
 from inpaint.images.jpeg import APP0, APP1, APP2, APP11, APP13, APP14, JpegParts, Segment, join
-from inpaint.images.tags import (
-    JPEG_START,
-    clean_exif,
-    exif_of_orientation,
-    note_left_out,
-    orientation_of,
-    read_header,
-    read_ifd,
-)
 
 EXIF_START, _XMP = b"Exif\0\0", b"http://ns.adobe.com/xap/1.0/\0"
 _NUMBER_OF_PICTURES, _PICTURES = 0xB001, 0xB002
@@ -34,7 +26,7 @@ def clean_metadata(metadata: Metadata, *, upright: bool = True) -> Metadata:
     xmp = clean_xmp(metadata.get("xmp", b""))
     if upright:
         xmp = re.sub(rb"(tiff:Orientation\s*(?:=\s*[\"']|>)\s*)[2-8]", rb"\g<1>1", xmp)
-    exif = clean_exif(metadata.get("exif", b"").removeprefix(EXIF_START), upright=upright)
+    exif = tags.clean_exif(metadata.get("exif", b"").removeprefix(EXIF_START), upright=upright)
     cleaned = {**metadata, "exif": exif and EXIF_START + exif, "xmp": xmp}
     return {key: value for key, value in cleaned.items() if value}
 
@@ -43,7 +35,7 @@ def clean_xmp(xmp: bytes) -> bytes:
     """Overwrite thumbnails with spaces."""
     pattern = re.compile(rb"<(\w+:Thumbnails)\b.*?</\1>", re.DOTALL)
     if pattern.search(xmp):
-        note_left_out("XMP thumbnail")
+        tags.note_left_out("XMP thumbnail")
     return pattern.sub(lambda found: b" " * len(found[0]), xmp)
 
 
@@ -53,7 +45,7 @@ def clean_photoshop(resources: bytes) -> bytes:
     for found in re.finditer(rb"8BIM\x04[\x09\x0c]\0\0(....)", resources, re.DOTALL):
         size = int.from_bytes(found[1], "big")
         data[found.end() : found.end() + size] = bytes(len(data[found.end() : found.end() + size]))
-        note_left_out("Photoshop thumbnail")
+        tags.note_left_out("Photoshop thumbnail")
     return bytes(data)
 
 
@@ -63,14 +55,14 @@ def clean_jpeg(parts: JpegParts, *, strip: bool) -> list[Segment]:
     for marker, payload in parts.metadata:
         if marker == APP0 and payload[:5] == b"JFIF\0":
             if len(payload) > 14:
-                note_left_out("JFIF thumbnail")
+                tags.note_left_out("JFIF thumbnail")
             payload = payload[:12] + b"\0\0"
         elif marker == APP0 and payload.startswith(b"JFXX"):
-            note_left_out("JFIF thumbnail")
+            tags.note_left_out("JFIF thumbnail")
             continue
         elif marker == APP1 and payload.startswith(EXIF_START):
             exif = payload[6:]
-            exif = exif_of_orientation(orientation_of(exif)) if strip else clean_exif(exif)
+            exif = tags.exif_of_orientation(tags.orientation_of(exif)) if strip else tags.clean_exif(exif)
             if not exif:
                 continue
             payload = EXIF_START + exif
@@ -79,10 +71,10 @@ def clean_jpeg(parts: JpegParts, *, strip: bool) -> list[Segment]:
         elif marker == APP1 and payload.startswith(_XMP):
             payload = clean_xmp(payload)
         elif marker == APP1 and re.search(rb"xmp/extension/.*(GImage:Data|/9j/|xmpGImg)", payload, re.DOTALL):
-            note_left_out("original in extended XMP")
+            tags.note_left_out("original in extended XMP")
             continue
         elif marker == APP11 and b"c2pa" in payload:
-            note_left_out("content credentials")
+            tags.note_left_out("content credentials")
             continue
         elif marker == APP13:
             payload = clean_photoshop(payload)
@@ -110,7 +102,7 @@ def join_with_second_pictures(segments: list[Segment], coded: bytes, parts: Jpeg
             pictures = []
         if not pictures:
             del segments[place]
-    elif parts.trailer.startswith(JPEG_START) and any(b"hdrgm:" in segment.payload for segment in segments):
+    elif parts.trailer.startswith(tags.JPEG_START) and any(b"hdrgm:" in s.payload for s in segments):
         pictures = [parts.trailer]
     if (left := len(parts.trailer.strip(b"\0")) - sum(map(len, pictures))) > 0:
         note(f"left out: {left:,} bytes after the image (a preview, a video or the like)")
@@ -123,8 +115,8 @@ def _renew_index(
     old: bytes, data: bytes, old_base: int, new_base: int, end: int
 ) -> tuple[bytes, list[bytes]]:
     """The payload of the MPF segment for a first picture that ends at ``end``, and the pictures behind it."""
-    order, _, first = read_header(old[4:])
-    ifd = read_ifd(old[4:], order, first)[0]
+    order, _, first = tags.read_header(old[4:])
+    ifd = tags.read_ifd(old[4:], order, first)[0]
     payload, pictures, table = bytearray(old), [], ifd[_PICTURES]
     struct.pack_into(order + "II", payload, table.place + 8, end, 0)
     for position in range(table.place + 20, table.place + 4 + table.count, 16):
@@ -186,7 +178,7 @@ def jp2_with_boxes_of(encoded: bytes, source: bytes, icc: bytes, *, strip: bool)
         if kind == b"jp2c" and not strip:
             for name, text in old:
                 if name == b"uuid" and text[16:18] in (b"II", b"MM"):
-                    text = text[:16] + clean_exif(text[16:])
+                    text = text[:16] + tags.clean_exif(text[16:])
                 if name in (b"uuid", b"xml "):
                     joined.append(box(name, clean_xmp(text)))
         joined.append(box(kind, content))
@@ -218,12 +210,12 @@ def png_with_chunks_of(encoded: bytes, source: bytes, *, strip: bool) -> bytes:
         if kind in _PNG_COLOUR:
             colour.append((kind, content))
         elif kind == b"eXIf":
-            turned = orientation_of(content)
-            kept = exif_of_orientation(turned) if turned > 1 else b""
-            if exif := kept if strip else clean_exif(content):
+            turned = tags.orientation_of(content)
+            kept = tags.exif_of_orientation(turned) if turned > 1 else b""
+            if exif := kept if strip else tags.clean_exif(content):
                 other.append((kind, exif))
         elif kind == b"caBX":
-            note_left_out("content credentials")
+            tags.note_left_out("content credentials")
         elif kind not in _PNG_PICTURE and (not strip or kind == b"pHYs"):
             other.append((kind, clean_xmp(content) if kind == b"iTXt" else content))
     written = [chunk for chunk in png_chunks(encoded) if chunk[0] in _PNG_PICTURE]

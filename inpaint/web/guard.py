@@ -100,12 +100,6 @@ class Guard:
     def _is_own_host(self, host: str) -> bool:
         try:
             name = urlsplit(f"//{host}").hostname or ""
-        except ValueError:
+            return name in self._hosts or ipaddress.ip_address(name) is not None
+        except ValueError:  # neither a name of ours nor an address
             return False
-        if name in self._hosts:
-            return True
-        try:
-            ipaddress.ip_address(name)
-        except ValueError:
-            return False
-        return True

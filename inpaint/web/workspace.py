@@ -68,13 +68,10 @@ class Workspace:
     def _free_memory(self) -> None:
         """Keep the photos used last decoded; the last one may be larger than all the room there is."""
         room = _DECODED_BYTES
-        in_memory = [
-            (photo, photo.decoded.nbytes) for photo in self._photos.values() if photo.decoded is not None
-        ]
-        in_memory.sort(key=lambda item: -item[0].used)
-        for number, (photo, size) in enumerate(in_memory):
-            room -= size
-            if room < 0 and number > 0:
+        last, *others = sorted(self._photos.values(), key=lambda photo: -photo.used)
+        for photo in (last, *others):
+            room -= 0 if photo.decoded is None else photo.decoded.nbytes
+            if room < 0 and photo is not last:
                 photo.decoded = None
 
     def charge(self, visitor: str, size: int) -> None:
