@@ -163,7 +163,7 @@ def _write(attempt: _Attempt, options: FileOptions) -> FileResult:
                 attempt.file, job.output, quality=options.quality, strip=options.strip_metadata
             )
     if (error := attempt.error) is not None:
-        kind = "" if isinstance(error, InpaintError) else f"{type(error).__name__}: "
+        kind = f"{type(error).__name__}: " if str(error) and not isinstance(error, InpaintError) else ""
         return job.result("failed", seconds=attempt.seconds, reason=kind + first_line(error))
     return job.result("done", seconds=attempt.seconds, notes=tuple(notes))
 
