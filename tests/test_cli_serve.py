@@ -19,24 +19,24 @@ def run(capsys: pytest.CaptureFixture[str], *arguments: str) -> tuple[int, str]:
 
 
 def test_a_login_needs_both_parts(capsys: pytest.CaptureFixture[str]) -> None:
-    pytest.importorskip("fastapi")
+    pytest.importorskip("gradio")
     for wrong in ("ann", "ann:", ":secret"):
         code, told = run(capsys, "--login", wrong)
         assert code == 2 and "expected NAME:PASSWORD" in told
 
 
-def test_without_its_extra_it_says_what_to_install(
+def test_without_gradio_it_says_what_to_install(
     capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     real = builtins.__import__
 
     def without(name: str, *arguments: Any, **named: Any) -> Any:
-        if name.split(".")[0] == "fastapi":
-            raise ModuleNotFoundError("No module named 'fastapi'", name="fastapi")
+        if name.split(".")[0] == "gradio":
+            raise ModuleNotFoundError("No module named 'gradio'", name="gradio")
         return real(name, *arguments, **named)
 
     monkeypatch.setattr(builtins, "__import__", without)
-    for module in [name for name in sys.modules if name.startswith(("inpaint.web", "fastapi"))]:
+    for module in [name for name in sys.modules if name.startswith(("inpaint.web", "gradio"))]:
         monkeypatch.delitem(sys.modules, module)
     code, told = run(capsys)
     assert code == 2 and "pip install 'mae-acr-inpaint[app]'" in told

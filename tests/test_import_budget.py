@@ -7,7 +7,7 @@ import sys
 
 import pytest
 
-HEAVY = ("torch", "torchvision", "cv2", "kornia", "fastapi", "numpy", "scipy", "timm", "ray")
+HEAVY = ("torch", "torchvision", "cv2", "kornia", "gradio", "numpy", "scipy", "timm", "ray")
 
 
 @pytest.mark.parametrize("module", ["inpaint", "inpaint.errors", "inpaint.cli"])

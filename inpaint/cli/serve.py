@@ -43,10 +43,10 @@ def serve(login: str | None, max_mb: int, max_megapixels: int, open_browser: boo
         from inpaint.web.photos import Limits
         from inpaint.web.server import serve as build_server
     except ModuleNotFoundError as error:
-        if error.name not in ("fastapi", "uvicorn"):
+        if error.name not in ("gradio", "fastapi", "uvicorn", "pydantic"):
             raise
         raise InpaintError(
-            f"the page needs {error.name}, which is not installed: pip install 'mae-acr-inpaint[app]'"
+            "the page needs Gradio, which is not installed: pip install 'mae-acr-inpaint[app]'"
         ) from None
     name, _, password = (login or "").partition(":")
     limits = Limits(file_bytes=max_mb * 2**20, pixels=max_megapixels * 1_000_000)

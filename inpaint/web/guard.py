@@ -16,7 +16,7 @@ from inpaint.errors import ImageError
 from inpaint.web.photos import Limits
 
 _MOST_JSON = 8 * 2**20
-_UPLOADS = re.compile(r"/api/photos|/api/photos/[^/]+/masks|/api/erase")
+_UPLOADS = re.compile(r"/api/photos|/api/photos/[^/]+/masks|/api/erase|/gradio_api/upload")
 _HEADERS = {
     "content-security-policy": "default-src 'self'; img-src 'self' blob: data:; base-uri 'none'; "
     "style-src 'self' 'unsafe-inline'; frame-ancestors 'none'; form-action 'self'",

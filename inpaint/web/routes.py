@@ -44,12 +44,17 @@ Work = Callable[[Job], Answer]
 router = APIRouter(prefix="/api", include_in_schema=False)
 
 
+def visitor_of(request: Any) -> str:
+    """The address that a request of FastAPI or Gradio comes from."""
+    return request.client.host if request.client else "?"
+
+
 class Caller:
     """The service, and who asks: an address."""
 
     def __init__(self, request: Request) -> None:
         self.service: Service = request.app.state.service
-        self.visitor = request.client.host if request.client else "?"
+        self.visitor = visitor_of(request)
 
     def start(self, owner: str, work: Work, queue: Queue = "fill") -> Answer:
         """Queue work, and describe its job."""

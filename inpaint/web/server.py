@@ -1,19 +1,30 @@
-"""Start the page on this machine, with its public endpoint: image and mask file in, result file out."""
+"""Start the page on this machine, with its public endpoint ``erase``: image and mask file in, result out.
+
+The endpoint is there twice: for ``gradio_client`` at ``/erase`` of the Gradio API, and as the form
+``POST /api/erase``.
+"""
+
+# No `from __future__ import annotations`: Gradio and FastAPI read types that are made here at run time.
 
 import atexit
+import os
 import shutil
 import signal
 import socket
 import sys
 import threading
+from importlib import resources
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
+import gradio as gr
 import uvicorn
 from fastapi import FastAPI, File, Form, Request, UploadFile
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import FileResponse, JSONResponse
 from fastapi.staticfiles import StaticFiles
+from gradio import FileData
+from pydantic import ValidationError
 
 from inpaint import __version__
 from inpaint.errors import InpaintError
@@ -25,7 +36,7 @@ from inpaint.web.masks import Growth
 from inpaint.web.photos import GoneError, Limits, QuotaError, safe_name
 from inpaint.web.service import DownloadAs, Service
 
-_STATIC = Path(__file__).with_name("static")
+_PARALLEL = 16  # requests that wait inside; the service's own queue orders and bounds them
 
 
 class Server:
@@ -70,13 +81,20 @@ def build_app(service: Service, *, hosts: tuple[str, ...] = (), login: tuple[str
         Exception, _answer_with(500, "something went wrong on the server; its log says what")
     )
     app.include_router(routes.router)
-    add_erase(app, service)
-    app.mount("/static", StaticFiles(directory=_STATIC), name="static")
+    models = [choice.key for choice in service.fills.choices() if choice.here]
+    add_form_api(app, service, models)
+    static = resources.files("inpaint.web").joinpath("static")
+    app.mount("/static", StaticFiles(directory=str(static)), name="static")
 
     @app.get("/", include_in_schema=False)
     def page() -> FileResponse:
-        return FileResponse(_STATIC / "index.html", headers={"Cache-Control": "no-cache"})
+        return FileResponse(str(static.joinpath("index.html")), headers={"Cache-Control": "no-cache"})
 
+    os.environ["GRADIO_TEMP_DIR"] = str(service.workspace.uploads)  # so that the timer finds what it stores
+    app = gr.mount_gradio_app(
+        app, build_gradio_api(service, models), path="/", footer_links=[], run_history=False, ssr_mode=False,
+        show_error=False, max_file_size=service.limits.file_bytes,
+    )  # fmt: skip
     return Guard(app, limits=service.limits, charge=service.workspace.charge, hosts=hosts, login=login)
 
 
@@ -99,9 +117,43 @@ def serve(
     return Server(service, build_app(service, hosts=hosts, login=login), host, port)
 
 
-def add_erase(app: FastAPI, service: Service) -> None:
-    """The public endpoint, a form: ``curl -F image=@photo.jpg -F mask=@mask.png``."""
-    models = [choice.key for choice in service.fills.choices() if choice.here]
+def build_gradio_api(service: Service, models: list[str]) -> gr.Blocks:
+    """An app of Gradio without widgets, which has the one endpoint."""
+
+    def erase(
+        request: gr.Request,
+        image: FileData,
+        mask: FileData,
+        model: Literal[tuple(models)] = models[0],  # type: ignore
+        grow: int | None = None,
+        download_as: DownloadAs = "same",
+    ) -> FileData:
+        """Fill the white parts of a mask in an image.
+
+        The mask has the image's size. The result has the image's format, or is a PNG. ``grow`` is in pixels,
+        -200 to 200; None grows thick holes by a little, as the command line does.
+        """
+        try:
+            # Values and files come as they were sent; Gradio has checked that files lie in its folder.
+            image, mask = map(FileData.model_validate, (image, mask))
+            more = {"grow": grow, "download_as": download_as, "visitor": routes.visitor_of(request)}
+            path, _ = service.erase_files(Path(image.path), Path(mask.path), model, **more)
+        except ValidationError as error:
+            raise gr.Error(tell_bounds(error.errors()[0]), print_exception=False) from error
+        except InpaintError as error:
+            raise gr.Error(str(error), print_exception=False) from error
+        return FileData(path=str(path), orig_name=path.name)
+
+    keep = service.limits.keep_seconds
+    with gr.Blocks(title="Inpaint", analytics_enabled=False, delete_cache=(keep // 4 or 1, keep)) as app:
+        endpoint = gr.api  # type: ignore  (documented, but not in __all__)
+        endpoint(erase, api_name="erase", concurrency_limit=_PARALLEL)
+    app.queue(max_size=service.limits.waiting)
+    return app
+
+
+def add_form_api(app: FastAPI, service: Service, models: list[str]) -> None:
+    """The same as a form: ``curl -F image=@photo.jpg -F mask=@mask.png``."""
 
     @app.post("/api/erase", response_class=FileResponse)
     def erase(
@@ -109,8 +161,8 @@ def add_erase(app: FastAPI, service: Service) -> None:
         image: Annotated[UploadFile, File(description="The image.")],
         mask: Annotated[UploadFile, File(description="Of the image's size; white is filled.")],
         model: Annotated[str, Form(json_schema_extra={"enum": models})] = models[0],
-        grow: Annotated[Growth | None, Form(description="Pixels.")] = None,
-        download_as: Annotated[DownloadAs, Form(description="The image's format, or PNG.")] = "same",
+        grow: Annotated[Growth | None, Form()] = None,
+        download_as: Annotated[DownloadAs, Form()] = "same",
     ) -> FileResponse:
         """Fill the white parts of a mask in an image."""
         folder = service.workspace.new_path()
@@ -118,20 +170,28 @@ def add_erase(app: FastAPI, service: Service) -> None:
         for file, path in zip((image, mask), paths, strict=True):
             with path.open("wb") as target:
                 shutil.copyfileobj(file.file, target)
-        path, notes = service.erase_files(*paths, model, asking.visitor, grow=grow, download_as=download_as)
+        path, notes = service.erase_files(
+            *paths, model, grow=grow, download_as=download_as, visitor=asking.visitor
+        )
         told = {"X-Inpaint-Notes": "; ".join(notes).encode("ascii", "replace").decode()} if notes else None
         return FileResponse(path, filename=path.name, headers=told)
 
 
-def _refuse_values(_: Request, error: Exception) -> JSONResponse:
-    """Say what was got and what was expected, without repeating a long value."""
-    assert isinstance(error, RequestValidationError)
-    wrong = error.errors()[0]
-    name = ".".join(map(str, wrong["loc"][1:])) or "the request"  # without the part of the request it is in
+def tell_bounds(wrong: Any) -> str:
+    """What was got and what was expected, of an error of pydantic's, without repeating a long value."""
+    name = ".".join(map(str, wrong["loc"])) or "the request"
+    if wrong["type"] == "missing":
+        return f"{name} is missing"
     got = repr(wrong["input"])
     got = got if len(got) < 60 else got[:60] + "..."
-    told = f"{name}: got {got}; {wrong['msg'][0].lower()}{wrong['msg'][1:]}"
-    return JSONResponse({"error": f"{name} is missing" if wrong["type"] == "missing" else told}, 422)
+    return f"{name}: got {got}; {wrong['msg'][0].lower()}{wrong['msg'][1:]}"
+
+
+def _refuse_values(_: Request, error: Exception) -> JSONResponse:
+    assert isinstance(error, RequestValidationError)
+    first = error.errors()[0]
+    told = tell_bounds({**first, "loc": first["loc"][1:]})  # without the part of the request it is in
+    return JSONResponse({"error": told}, 422)
 
 
 def _answer_with(status: int, told: str = "") -> Any:

@@ -7,13 +7,15 @@ from functools import partial
 from pathlib import Path
 from typing import Any, Literal
 
+from pydantic import validate_call
+
 from inpaint.errors import InpaintError
 from inpaint.fills.holes import find_hole
 from inpaint.images import write_file
 from inpaint.web import masks
 from inpaint.web.fills import Fills
 from inpaint.web.jobs import Job, Jobs
-from inpaint.web.masks import Drawing, Holes, Placing
+from inpaint.web.masks import Drawing, Growth, Holes, Placing
 from inpaint.web.photos import Limits, Photo, read_upload, result_name, suffix_of
 from inpaint.web.workspace import Workspace
 
@@ -72,19 +74,22 @@ class Service:
             job.outcome = {"results": dict(results)}
         return job.outcome
 
+    @validate_call
     def erase_files(
         self,
         image: Path,
         mask: Path,
         model: str,
-        visitor: str,
         *,
-        grow: int | None = None,
+        grow: Growth | None = None,
         download_as: DownloadAs = "same",
+        visitor: str = "",
     ) -> tuple[Path, list[str]]:
-        """Fill an image file by a mask file of its size, as ``inpaint run`` does; gives the result and notes.
+        """Fill an image file by a mask file of its size, as ``inpaint run`` does: the result, and notes.
 
-        Raises InpaintError if a file cannot be used, or the model is not here.
+        Raises:
+            ValidationError: a value is out of bounds.
+            InpaintError: a file cannot be used, or the model is not here.
         """
         self.fills.require(model)
         file = read_upload(image, self.limits)
@@ -92,7 +97,8 @@ class Service:
         if grow is not None and grow < 0:
             pages = [masks.mask_image(masks.grow(find_hole(page, 0), grow)) for page in pages]
         dilate = None if grow is None else max(0, grow)
-        path = image.with_name(result_name(image.name, ".png" if download_as == "png" else suffix_of(file)))
+        folder = self.workspace.new_path()
+        path = folder / result_name(image.name, ".png" if download_as == "png" else suffix_of(file))
 
         def work(_: Job) -> dict[str, Any]:
             pipeline = self.fills.pipeline(model)
@@ -102,7 +108,7 @@ class Service:
             self.workspace.charge(visitor, path.stat().st_size)
             return {"notes": notes}
 
-        job = self.jobs.submit(f"upload {image.parent.name}", visitor, work)
+        job = self.jobs.submit(folder.name, visitor, work)
         job.over.wait()
         if job.state != "done":
             raise InpaintError(job.error or "the request was cancelled")

@@ -25,6 +25,8 @@ class Workspace:
     def __init__(self, limits: Limits) -> None:
         self.limits = limits
         self.folder = Path(tempfile.mkdtemp(prefix=PREFIX))
+        self.uploads = self.folder / "api"
+        self.uploads.mkdir()
         self._photos: dict[str, Photo] = {}
         self._stored: defaultdict[str, deque[tuple[float, int]]] = defaultdict(deque)
         self._lock = threading.RLock()
@@ -102,8 +104,8 @@ class Workspace:
             known = set(self._photos)
         for photo in old:
             shutil.rmtree(photo.folder, ignore_errors=True)
-        for entry in self.folder.iterdir():  # also what came to the public endpoint
-            if entry.name not in known and _age(entry) > self.limits.keep_seconds:
+        for entry in [*self.folder.iterdir(), *self.uploads.iterdir()]:  # batches, files for the API
+            if entry.name not in known and entry != self.uploads and _age(entry) > self.limits.keep_seconds:
                 shutil.rmtree(entry, ignore_errors=True)
         os.utime(self.folder)  # a sign of life
         for sibling in self.folder.parent.glob(f"{PREFIX}*"):
