@@ -1,20 +1,14 @@
 """What a scoring run measured, as plain data: the scorer writes it, every report reads it.
 
-Nothing here computes. A report has every image's values, so that tables, intervals, bins and galleries can be
-made again without scoring again.
+Nothing here computes. A report has every image's values, so that whoever reads its JSON can make tables,
+intervals and bins of their own.
 """
 
 import dataclasses
-import json
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any, Literal
-
-import cattrs
-
-from inpaint.errors import DataError
 
 FORMAT = 3
 RowKind = Literal["baseline", "model", "files"]
@@ -130,31 +124,7 @@ def plain(value: Any) -> Any:
     if dataclasses.is_dataclass(value) and not isinstance(value, type):
         return plain(dataclasses.asdict(value))
     if isinstance(value, float) and not math.isfinite(value):
-        return str(value)  # "inf", "-inf", "nan": float() reads them back
+        return str(value)  # "inf", "-inf", "nan"
     if isinstance(value, Mapping):
         return {key: plain(entry) for key, entry in value.items()}
     return [plain(entry) for entry in value] if isinstance(value, (list, tuple)) else value
-
-
-def from_plain(values: Mapping[str, Any]) -> Report:
-    """The inverse of :func:`to_plain`; DataError if it is no report, or one of another format."""
-    if values.get("format") != FORMAT:
-        raise DataError(f"got a report of format {values.get('format')!r}; expected {FORMAT}")
-    try:
-        return _CONVERTER.structure({k: v for k, v in values.items() if k != "format"}, Report)
-    except Exception as error:  # cattrs passes on whatever a value of another kind raises
-        raise DataError(f"this is no whole report ({error}); write it again with --out NAME.json") from None
-
-
-def read_report(path: Path | str) -> Report:
-    """Read the JSON form; DataError if the file is missing or is no report."""
-    try:
-        values = json.loads(Path(path).read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        raise DataError(f"{path}: cannot be read as a report ({error})") from None
-    if not isinstance(values, dict):
-        raise DataError(f"{path}: got no report; expected the JSON that --out NAME.json writes")
-    return from_plain(values)
-
-
-_CONVERTER = cattrs.Converter(detailed_validation=False, forbid_extra_keys=True)

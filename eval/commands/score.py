@@ -28,7 +28,7 @@ from eval.commands.options import (
 )
 from eval.published import read_published
 from inpaint.cli.options import device_option, stack
-from inpaint.errors import DataError, InpaintError
+from inpaint.errors import InpaintError
 
 if TYPE_CHECKING:
     from eval.results import Report
@@ -85,21 +85,9 @@ def validate(
 
 @click.command()
 @click.argument("name", type=click.Choice(tuple(read_published())))
-@click.option("--data", type=PATH, help="Folder with gt/, mask/ and pred/METHOD/ in it.")
-@predictions_option
-@models_option
-@click.option(
-    "--report", "earlier", type=PATH, multiple=True, help="Not --data: JSON of score or run, one a protocol."
-)
-@stack(*RUN_OPTIONS)
-def table(
-    name: str,
-    data: Path | None,
-    predictions: Sequence[tuple[str, Path]],
-    models: tuple[str, ...],
-    earlier: tuple[Path, ...],
-    **options: Any,
-) -> None:
+@click.option("--data", type=PATH, required=True, help="Folder with gt/, mask/ and pred/METHOD/ in it.")
+@stack(predictions_option, models_option, *RUN_OPTIONS)
+def table(name: str, data: Path, predictions: Sequence[tuple[str, Path]], **options: Any) -> None:
     """Print our rows beside those of a published table.
 
     DATA/gt and DATA/mask hold images and masks of equal names, DATA/pred/METHOD what a method made of them.
@@ -107,20 +95,15 @@ def table(
     the four fills without a network are always among the rows. What was not measured is a dash, with the
     reason; nothing is copied from the print.
     """
-    from eval.report.comparison import Comparison, comparison_document
+    from eval.report.comparison import comparison_document
 
     published = read_published()[name]
-    protocols = tuple(dict.fromkeys(("standard", published.protocol.scored_as)))
-    if earlier and not (data or predictions or models):
-        reports = _read_reports(earlier, protocols)
-    elif data and not earlier:
-        inside = sorted(p for p in (data / "pred").glob("*") if p.is_dir() and p.name[0] != ".")
-        options["predictions"] = [*((path.name, path) for path in inside), *predictions]
-        options |= {"images": data / "gt", "masks": data / "mask", "size": published.size, "models": models}
-        reports = {protocol: _score_for_table(protocol, **options) for protocol in protocols}
-    else:
-        raise InpaintError("got nothing to score, or too much; give --data ROOT, or only --report FILE.json")
-    write_and_print(comparison_document(Comparison(published, reports)), options["reports"])
+    inside = sorted(p for p in (data / "pred").glob("*") if p.is_dir() and p.name[0] != ".")
+    options["predictions"] = [*((path.name, path) for path in inside), *predictions]
+    options |= {"images": data / "gt", "masks": data / "mask", "size": published.size}
+    protocols = dict.fromkeys(("standard", published.protocol.scored_as))
+    reports = {protocol: _score_for_table(protocol, **options) for protocol in protocols}
+    write_and_print(comparison_document(published, reports), options["reports"])
 
 
 @click.command()
@@ -188,24 +171,6 @@ def _score_for_table(protocol: str, *, cache_dir: Path | None, **options: Any) -
     shown = protocol == "standard" and any(path.suffix == ".html" for path in options["reports"])
     where = {"cache_dir": root and root / protocol, "save": root / "images" if root and shown else None}
     return _score(protocol=protocol, baselines=True, **where, **options)
-
-
-def _read_reports(paths: Sequence[Path], protocols: Sequence[str]) -> dict[str, Report]:
-    """Earlier reports by protocol, of one set of images and masks."""
-    from eval.results import read_report
-
-    reports: dict[str, Report] = {}
-    for path in paths:
-        report = read_report(path)
-        if report.protocol not in protocols or report.protocol in reports:
-            got, expected = report.protocol, " and ".join(protocols)
-            raise DataError(f"{path} is a report by the {got} protocol; expected one each of {expected}")
-        reports[report.protocol] = report
-    if len({(report.images_hash, report.masks_hash) for report in reports.values()}) > 1:
-        raise DataError(
-            f"the reports {', '.join(map(str, paths))} are of other images or masks than each other"
-        )
-    return reports
 
 
 def _check_work(option: str, given: Sequence[Any], baselines: bool) -> None:

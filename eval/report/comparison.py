@@ -1,8 +1,7 @@
 """Our rows beside the printed ones of a paper's table, and what sets the two apart."""
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from functools import cached_property
 from typing import Any
 
 from eval.published import PublishedTable
@@ -19,7 +18,7 @@ from eval.report.tables import (
     text_line,
     value_cell,
 )
-from eval.results import Column, Report, Row, Value, to_plain
+from eval.results import Column, Report, Value, to_plain
 
 STANDARD = "standard"
 
@@ -36,64 +35,39 @@ class Facet:
     dashes: str  # why some values are not there; empty if all are
 
 
-@dataclass(frozen=True)
-class Comparison:
-    """A published table, and our reports on one set of images and masks, by protocol."""
-
-    table: PublishedTable
-    reports: Mapping[str, Report]
-
-    @property
-    def main(self) -> Report:
-        """The report of which images and details are shown."""
-        return self.reports.get(STANDARD) or next(iter(self.reports.values()))
-
-    @property
-    def rows(self) -> list[Row]:
-        """Ours, each once."""
-        found = {row.name: row for report in self.reports.values() for row in report.rows}
-        return list(({row.name: row for row in self.main.rows} | found).values())
-
-    @cached_property
-    def facets(self) -> list[Facet]:
-        """Each measure as printed and, where the print has a definition of its own, by the textbook's."""
-        facets = []
-        for name, measure in self.table.protocol.columns.items():
-            facets.append(self._facet(name, textbook=False))
-            if measure.own_definition:
-                facets.append(self._facet(name, textbook=True))
-        return facets
-
-    def _facet(self, name: str, textbook: bool) -> Facet:
-        measure = self.table.protocol.columns[name]
-        protocol = STANDARD if textbook else self.table.protocol.scored_as
-        report = self.reports.get(protocol)
-        ours, column, reasons = {}, None, []
-        if report is not None:
+def facets_of(table: PublishedTable, reports: Mapping[str, Report]) -> list[Facet]:
+    """Each measure as printed and, where the print has a definition of its own, by the textbook's."""
+    facets = []
+    for name, measure in table.protocol.columns.items():
+        for textbook in (False, True) if measure.own_definition else (False,):
+            report = reports[STANDARD if textbook else table.protocol.scored_as]
             ours = {row.name: row.values[name] for row in report.rows if name in row.values}
+            scores = {row.label: table.score(row, name, textbook=textbook) for row in table.rows}
+            printed = {label: str(score) for label, score in scores.items() if score is not None}
+            reasons = []
+            if len(ours) < len(report.rows):
+                reasons.append(report.unmeasured.get(measure.title, "not measured in all of ours"))
+            if len(printed) < len(scores):
+                reasons.append("no printed value can be converted" if textbook else "not printed")
+            definition = (" textbook" if textbook else " as printed") if measure.own_definition else ""
+            heading = f"{measure.title}{definition} {'↑' if measure.higher_is_better else '↓'}"
+            key = f"{name}_{'textbook' if textbook else 'printed'}"
             column = next((column for column in report.columns if column.key == name), None)
-        scores = {row.label: self.table.score(row, name, textbook=textbook) for row in self.table.rows}
-        printed = {label: str(score) for label, score in scores.items() if score is not None}
-        if report is None:
-            reasons.append(f"ours were not scored by the {protocol} protocol")
-        elif any(row.name not in ours for row in self.rows):
-            reasons.append(report.unmeasured.get(measure.title, "not measured in all of ours"))
-        if len(printed) < len(scores):
-            reasons.append("no printed value can be converted" if textbook else "not printed")
-        definition = (" textbook" if textbook else " as printed") if measure.own_definition else ""
-        heading = f"{measure.title}{definition} {'↑' if measure.higher_is_better else '↓'}"
-        key = f"{name}_{'textbook' if textbook else 'printed'}"
-        return Facet(key, heading, column, ours, printed, "; ".join(reasons))
+            facets.append(Facet(key, heading, column, ours, printed, "; ".join(reasons)))
+    return facets
 
 
-def comparison_document(comparison: Comparison) -> Document:
-    """The table, what sets our numbers apart, why cells are empty, traps, and our rows in full."""
-    table, main = comparison.table, comparison.main
+def comparison_document(table: PublishedTable, reports: Mapping[str, Report]) -> Document:
+    """The table, what sets our numbers apart, why cells are empty, traps, and our rows in full.
+
+    ``reports`` are of one scoring by protocol: by the standard one and by that of the print.
+    """
+    main, facets = reports[STANDARD], facets_of(table, reports)
     sections = [
-        Section(table.title, table=comparison_table(comparison)),
+        Section(table.title, table=comparison_table(table, main, facets)),
         Section("Not the same task", entries=tuple(_task_differences(table, main)), is_warning=True),
     ]
-    if reasons := [(facet.heading, facet.dashes) for facet in comparison.facets if facet.dashes]:
+    if reasons := [(facet.heading, facet.dashes) for facet in facets if facet.dashes]:
         sections.append(Section("Where there is a dash", entries=tuple(reasons)))
     traps = tuple(("", trap) for trap in (*table.protocol.traps, *table.traps))
     sections.append(Section("The printed numbers", text=f"{table.source}.", entries=traps))
@@ -105,36 +79,37 @@ def comparison_document(comparison: Comparison) -> Document:
         page = f" How to make its images: {method.page}" if method.page else ""
         entries.append((method.label, f"{method.name}. {method.paper}.{page}"))
     sections.append(Section("The printed methods", entries=tuple(entries)))
-    title, lines = f"{table.title}: ours beside the printed", list(comparison_lines(comparison))
+    title, lines = f"{table.title}: ours beside the printed", list(comparison_lines(table, main, facets))
     plain = {"format": 2, "table": table.key, "source": table.source, "rows": lines}
-    plain["reports"] = {name: to_plain(report) for name, report in comparison.reports.items()}
+    plain["reports"] = {name: to_plain(report) for name, report in reports.items()}
     return Document(title, sections, plain, lines, main)
 
 
-def comparison_table(comparison: Comparison) -> Table:
+def comparison_table(table: PublishedTable, report: Report, facets: Sequence[Facet]) -> Table:
     """Baselines and our rows with their intervals, then the published rows with the digits of the print."""
-    facets, lines = comparison.facets, []
-    for row in comparison.rows:
-        cells = (f.column and value_cell(f.ours.get(row.name), f.column) for f in facets)
-        count = Cell(str(images_of(row, comparison.main)))
-        lines.append(Line(row.name, remark_of(row), (count, *(cell or Cell(DASH) for cell in cells))))
-    n = "?" if comparison.table.n is None else str(comparison.table.n)
-    for row in comparison.table.rows:
+    lines = []
+    for row in report.rows:
+        cells = (value_cell(facet.ours.get(row.name), facet.column) for facet in facets)
+        lines.append(Line(row.name, remark_of(row), (Cell(str(images_of(row, report))), *cells)))
+    n = "?" if table.n is None else str(table.n)
+    for row in table.rows:
         texts = (n, *(facet.printed.get(row.label, DASH) for facet in facets))
         lines.append(text_line(row.label, texts, "published"))
     return Table(("method", "N", *(facet.heading for facet in facets)), tuple(lines))
 
 
-def comparison_lines(comparison: Comparison) -> Iterator[dict[str, Any]]:
+def comparison_lines(
+    table: PublishedTable, report: Report, facets: Sequence[Facet]
+) -> Iterator[dict[str, Any]]:
     """One line for each row, ours first, with intervals; printed values are text, with the print's digits."""
-    for row in comparison.rows:
-        line: dict[str, Any] = {"method": row.name, "kind": row.kind, "n": images_of(row, comparison.main)}
-        for facet in comparison.facets:
+    for row in report.rows:
+        line: dict[str, Any] = {"method": row.name, "kind": row.kind, "n": images_of(row, report)}
+        for facet in facets:
             line |= interval_fields(facet.key, facet.ours.get(row.name))
         yield line
-    for row in comparison.table.rows:
-        line = {"method": row.label, "kind": "published", "n": comparison.table.n}
-        for facet in comparison.facets:
+    for row in table.rows:
+        line = {"method": row.label, "kind": "published", "n": table.n}
+        for facet in facets:
             line |= interval_fields(facet.key, None) | {facet.key: facet.printed.get(row.label)}
         yield line
 

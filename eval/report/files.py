@@ -24,8 +24,7 @@ NOT_IN_HTML = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f\ud800-\udfff]")
 def write_document(document: Document, path: Path) -> None:
     """Write a document in the form of the file's suffix: ``.md``, ``.json``, ``.csv`` or ``.html``; atomic.
 
-    The JSON of a report holds everything, also each image's values, and ``eval.results.read_report`` reads it
-    back. InpaintError if the file cannot be written.
+    The JSON of a report holds each image's values, too. InpaintError if the file cannot be written.
     """
     match path.suffix.lower():
         case ".md":

@@ -1,11 +1,10 @@
-"""A report as a document: sections of words, tables and charts, which every form of it shares."""
+"""A report as a document: sections of words and tables, which every form of it shares."""
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from eval.measures.statistics import BETTER, INTERVAL, NOISE, WORSE, Difference, against_baselines
-from eval.report.charts import Chart, bin_charts
 from eval.report.tables import Table, bins_table, known_change_table, score_lines, scores_table, value_cell
 from eval.results import Report, to_plain
 
@@ -23,8 +22,8 @@ KNOWN_CHANGE_NOTE = (
 class Section:
     """A part of a report; what is empty is not printed.
 
-    ``entries`` are of a list, as (word in front, text); the word may be empty. A page shows ``charts`` in
-    place of the table. A warning is to be read before any number is trusted.
+    ``entries`` are of a list, as (word in front, text); the word may be empty. A warning is to be read before
+    any number is trusted.
     """
 
     title: str
@@ -32,7 +31,6 @@ class Section:
     text: str = ""
     entries: tuple[tuple[str, str], ...] = ()
     is_warning: bool = False
-    charts: tuple[Chart, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -94,7 +92,7 @@ def details_of(report: Report | None) -> list[Section]:
     if report.unmeasured:
         sections.append(Section("Not measured", entries=tuple(report.unmeasured.items())))
     if bins := bins_table(report):
-        sections.append(Section("By hole ratio", table=bins, charts=bin_charts(report)))
+        sections.append(Section("By hole ratio", table=bins))
     if known_change := known_change_table(report):
         sections.append(Section("Outside the hole", text=KNOWN_CHANGE_NOTE, table=known_change))
     small_networks = any(column.key in ("sqd", "fmd") for column in report.columns)

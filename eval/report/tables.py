@@ -92,9 +92,11 @@ def text_line(name: str, texts: Iterable[str], kind: str = "") -> Line:
     return Line(name, kind, tuple(map(Cell, texts)))
 
 
-def value_cell(value: Value | None, column: Column, *, best: bool = False, signed: bool = False) -> Cell:
-    """A value as tables print it, with ``[low, high]`` where it has an interval."""
-    if value is None:
+def value_cell(
+    value: Value | None, column: Column | None, *, best: bool = False, signed: bool = False
+) -> Cell:
+    """A value as tables print it, with ``[low, high]`` where it has an interval; a dash for none."""
+    if value is None or column is None:
         return Cell(DASH)
     text, interval = column.format(value.value, signed=signed), ""
     if not any(end is None or math.isnan(end) for end in (value.low, value.high)):

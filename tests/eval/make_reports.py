@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from PIL import Image
 
 from eval.measures.statistics import means_of
-from eval.results import Bin, Column, ImageScores, Report, Row, RowKind, Value
+from eval.results import FORMAT, Bin, Column, ImageScores, KnownChange, Report, Row, RowKind, Value
 
 PSNR = Column("psnr", "PSNR", 3, True)
 HOLE_PSNR = Column("hole_psnr", "hole PSNR", 3, True)
@@ -56,6 +58,35 @@ def make_report(*rows: Row, folder: Path | None = None, protocol: str = "standar
         images=None if folder is None else str(folder / "gt"),
         masks=None if folder is None else str(folder / "mask"),
     )
+
+
+def read_report(path: Path) -> Report:
+    """The report of a JSON file."""
+    return from_plain(json.loads(path.read_text(encoding="utf-8")))
+
+
+def from_plain(plain: Mapping[str, Any]) -> Report:
+    """The report of its JSON; a key that is missing or one too many is a TypeError."""
+    values = _with_numbers({key: value for key, value in plain.items() if key != "format"})
+    assert plain["format"] == FORMAT
+    rows = []
+    for row in values["rows"]:
+        row["values"] = {key: Value(**value) for key, value in row["values"].items()}
+        row["known_change"] = row["known_change"] and KnownChange(**row["known_change"])
+        row["bins"] = tuple(Bin(**each) for each in row["bins"])
+        row["images"] = tuple(ImageScores(**each) for each in row["images"])
+        rows.append(Row(**row))
+    columns = tuple(Column(**column) for column in values["columns"])
+    return Report(**values | {"rows": tuple(rows), "columns": columns})
+
+
+def _with_numbers(value: Any) -> Any:
+    """Text for what JSON has no number for as numbers, and lists as tuples."""
+    if isinstance(value, dict):
+        return {key: _with_numbers(each) for key, each in value.items()}
+    if isinstance(value, list):
+        return tuple(map(_with_numbers, value))
+    return float(value) if value in ("inf", "-inf", "nan") else value
 
 
 def write_pictures(folder: Path, predictions: Mapping[str, int], size: int = 8) -> None:

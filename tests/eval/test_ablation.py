@@ -16,7 +16,6 @@ import eval.studies.ablation
 from eval.__main__ import main
 from eval.report.files import write_document
 from eval.report.sections import to_markdown
-from eval.results import from_plain
 from eval.studies.ablation import BASE, REFERENCE, SECOND_SEED, TITLES, Cost, plan_ablation, train_ablation
 from eval.studies.ablation_report import ablation_document, compare, sentence
 from inpaint.checkpoint import read_notes
@@ -24,7 +23,7 @@ from inpaint.errors import CheckpointError, ConfigError
 from inpaint.models.presets import vary_preset
 from inpaint.train.config import AcrRunConfig, read_config
 from inpaint.train.monitor import Progress
-from tests.eval.make_reports import make_report, make_row
+from tests.eval.make_reports import from_plain, make_report, make_row
 
 SHIPPED = Path(__file__).parents[2] / "configs" / "ablation"
 COMMON = """

@@ -13,9 +13,9 @@ from click.testing import CliRunner, Result
 from PIL import Image
 
 from eval.__main__ import main
-from eval.results import read_report
 from eval.tasks.methods import BASELINES
 from eval.validation import find_validation_task
+from tests.eval.make_reports import read_report
 
 pytestmark = pytest.mark.usefixtures("any_weights")
 

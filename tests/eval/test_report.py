@@ -14,9 +14,9 @@ from eval.report.files import to_csv, write_document
 from eval.report.sections import report_document
 from eval.report.sections import to_markdown as document_to_markdown
 from eval.report.tables import score_lines
-from eval.results import Bin, KnownChange, Report, Value, read_report
+from eval.results import Bin, KnownChange, Report, Value
 from inpaint.errors import InpaintError
-from tests.eval.make_reports import COLUMNS, make_report, make_row
+from tests.eval.make_reports import COLUMNS, make_report, make_row, read_report
 
 SMOOTH = make_row(
     "push-pull", [20.0, 22.0, 24.0], l1=0.1, kind="baseline", bins=(Bin(0.2, 0.3, 3, {"psnr": 22.0}),)

@@ -15,11 +15,10 @@ import pytest
 from PIL import Image
 
 from eval.report import gallery
-from eval.report.charts import bin_charts
 from eval.report.files import to_html as document_to_html
 from eval.report.gallery import build_gallery, difference_map, image_uri, worst_first
 from eval.report.sections import report_document
-from eval.results import Bin, Report, Row
+from eval.results import Bin, Report
 from tests.eval.make_reports import make_report, make_row, write_pictures
 
 HOSTILE = "</td><script>alert('1')</script>\"&\x07"
@@ -79,11 +78,10 @@ def test_the_page_holds_the_numbers_the_facts_and_the_pictures(report: Report) -
     assert rows[1][0] == "baseline baseline" and rows[2][0] == "ours"
     assert rows[2][2] == "22.333 [21.000, 25.000]" and rows[2][5] == "50.00 (N 3) [40.00, 60.00]"
     text = words(root)
-    for part in ("biased upward", "LPIPS", "2" * 64, "by hand", "against the best baseline", "hole ratio, %"):
+    for part in ("biased upward", "LPIPS", "2" * 64, "by hand", "against the best baseline", "10-20 %"):
         assert part in text, part
     assert len(list(root.iter("article"))) == 3
     assert len(list(root.iter("img"))) == 3 * (2 + 2 * 2)
-    assert len(list(root.iter("polyline"))) == 2 * 2  # two measures were binned
 
 
 def test_every_name_is_escaped(report: Report) -> None:
@@ -212,36 +210,3 @@ def test_the_page_stays_small(report: Report, monkeypatch: pytest.MonkeyPatch) -
     shown = build_gallery(report)
     assert len(shown.cases) == 2
     assert shown.remarks == ("2 of 3 images are shown, so that the page stays small.",)
-
-
-def make_binned(values: dict[float, float], name: str = "ours") -> Row:
-    bins = tuple(Bin(low, low + 0.1, 2, {"psnr": value}) for low, value in values.items())
-    return dataclasses.replace(make_row(name, [20]), bins=bins)
-
-
-def test_charts_place_the_means(report: Report) -> None:
-    (chart,) = bin_charts(make_report(make_binned({0.1: 30.0, 0.2: 20.0, 0.3: 25.0})))
-    assert chart.title == "PSNR ↑" and [text for _, text in chart.across] == ["10-20", "20-30", "30-40"]
-    (series,) = chart.series
-    first, second, third = series.points
-    assert first[0] < second[0] < third[0] and first[1] > third[1] > second[1]
-    assert third[1] == pytest.approx((first[1] + second[1]) / 2)
-    assert first[2] == "ours, 10-20 %: 30.000"
-    heights = [float(text) for _, text in chart.up]
-    assert heights == [20, 22.5, 25, 27.5, 30]
-
-
-@pytest.mark.parametrize(
-    "values", [{0.1: 5.0, 0.2: 5.0}, {0.1: 0.0, 0.2: 0.0}, {0.1: -1e-9, 0.2: 1e6}, {0.1: 3.0, 0.2: math.inf}]
-)
-def test_charts_of_strange_values_stay_in_their_frame(values: dict[float, float]) -> None:
-    (chart,) = bin_charts(make_report(make_binned(values)))
-    assert [y for y, _ in chart.up] == [0, 0.25, 0.5, 0.75, 1]
-    for x, y, _ in chart.series[0].points:
-        assert 0 < x < 1 and -1e-6 <= y <= 1 + 1e-6
-
-
-def test_no_chart_of_a_single_bin_and_none_of_what_has_no_number() -> None:
-    assert bin_charts(make_report(make_binned({0.1: 5.0}))) == ()
-    assert bin_charts(make_report(make_binned({0.1: math.inf, 0.2: math.nan}))) == ()
-    assert bin_charts(make_report(make_row("a", [1]))) == ()

@@ -1,17 +1,13 @@
-"""The plain data of a report: through JSON and back, and nothing else taken for a report."""
+"""The plain data of a report: all of it is in its JSON."""
 
 from __future__ import annotations
 
 import dataclasses
 import json
 import math
-from pathlib import Path
 
-import pytest
-
-from eval.results import Bin, Column, KnownChange, Value, from_plain, read_report, to_plain
-from inpaint.errors import DataError
-from tests.eval.make_reports import make_report, make_row
+from eval.results import Bin, Column, KnownChange, Value, to_plain
+from tests.eval.make_reports import from_plain, make_report, make_row
 
 ROW = make_row("acr", [21.0, math.inf, 25.0], bins=(Bin(0.2, 0.3, 3, {"psnr": math.inf}),))
 FULL = make_report(
@@ -47,42 +43,6 @@ def test_not_a_number_stays_one() -> None:
 def test_a_missing_interval_stays_missing() -> None:
     row = dataclasses.replace(ROW, values={"psnr": Value(3)})
     assert from_plain(through_json(to_plain(make_report(row)))).rows[0].values["psnr"] == Value(3)
-
-
-def test_a_value_is_read_by_its_names_not_by_their_order() -> None:
-    plain = to_plain(make_report(dataclasses.replace(ROW, values={"psnr": Value(20.0, 19.0, 22.0)})))
-    plain["rows"][0]["values"]["psnr"] = {"high": 22.0, "low": 19.0, "value": 20.0}
-    assert from_plain(plain).rows[0].values["psnr"] == Value(20.0, 19.0, 22.0)
-
-
-@pytest.mark.parametrize(
-    ("change", "message"),
-    [
-        (lambda plain: plain.update(format=7), "format 7; expected 3"),
-        (lambda plain: plain.pop("columns"), "columns"),
-        (lambda plain: plain.update(extra=1), "extra"),
-        (lambda plain: plain["rows"][0].pop("kind"), "kind"),
-        (lambda plain: plain["columns"][0].update(colour="red"), "colour"),
-        (lambda plain: plain["rows"][0]["values"]["psnr"].update(mean=1.0), "mean"),
-        (lambda plain: plain["rows"][0]["images"][0]["values"].update(psnr="high"), "high"),
-        (lambda plain: plain["rows"].append("acr"), "no whole report"),
-        (lambda plain: plain.update(warnings=None), "no whole report"),
-    ],
-)
-def test_what_is_no_report_is_refused(change, message: str) -> None:
-    plain = to_plain(FULL)
-    change(plain)
-    with pytest.raises(DataError, match=message):
-        from_plain(plain)
-
-
-def test_a_file_that_is_no_report_costs_one_line(tmp_path: Path) -> None:
-    with pytest.raises(DataError, match=r"none\.json: cannot be read"):
-        read_report(tmp_path / "none.json")
-    for text in ("{", "[]", "3", '{"format": 3}', "\x80"):
-        (tmp_path / "r.json").write_bytes(text.encode("latin-1"))
-        with pytest.raises(DataError):
-            read_report(tmp_path / "r.json")
 
 
 def test_a_cell_has_the_digits_and_the_sign_of_its_column() -> None:

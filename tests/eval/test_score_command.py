@@ -20,9 +20,9 @@ from PIL import Image
 
 from eval.__main__ import main
 from eval.commands import options
-from eval.results import read_report
 from eval.tasks.methods import BASELINES
 from inpaint.mask_sets import hash_masks
+from tests.eval.make_reports import read_report
 
 ROOT = Path(__file__).resolve().parents[2]
 
