@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from eval.studies.recognition.task import LabelledPhoto, find_labelled, load_task
+from eval.studies.recognition.task import LabelledPhotos, find_labelled, load_task
 from inpaint.data.sources import PhotoIndex
 from inpaint.errors import ConfigError, DataError
 from tests.eval.recognition_files import CLASSES, write_classes, write_list, write_picture
@@ -27,18 +27,22 @@ green = ["cold", '.+']
 """
 
 
-def by_name(found: list[LabelledPhoto]) -> dict[str, tuple[str, str]]:
-    return {Path(each.photo.name(0)).name: (each.label, each.group) for each in found}
+def names_of(found: LabelledPhotos) -> list[str]:
+    return [found.index.name(number) for number in range(len(found.index))]
+
+
+def by_name(found: LabelledPhotos) -> dict[str, tuple[str, str]]:
+    named = zip(names_of(found), found.labels, found.groups, strict=True)
+    return {Path(name).name: (label, group) for name, label, group in named}
 
 
 def test_the_sub_folders_of_a_folder_are_its_classes(tmp_path):
     write_classes(tmp_path / "photos", count=2)
     write_picture(tmp_path / "photos/red/deeper/x.png", "red", 1)
     found = find_labelled(tmp_path / "photos")
-    labels = [each.label for each in found]
-    assert sorted(labels) == ["green", "green", "red", "red", "red", "striped", "striped"]
-    assert len({each.group for each in found}) == 7  # every photo is its own
-    assert all(f"/{each.label}/" in each.photo.name(0) for each in found)
+    assert sorted(found.labels) == ["green", "green", "red", "red", "red", "striped", "striped"]
+    assert len(set(found.groups)) == 7  # every photo is its own
+    assert all(f"/{label}/" in name for name, label in zip(names_of(found), found.labels, strict=True))
 
 
 def test_a_list_beside_photos_and_shards(tmp_path):
@@ -57,7 +61,7 @@ def test_a_list_beside_photos_and_shards(tmp_path):
         "a.png": ("green", "ann"),
         "b.png": ("green", "ann"),
     }
-    reads = {Path(each.photo.name(0)).name: each.photo.read(0) for each in found}
+    reads = {Path(name).name: found.index.read(number) for number, name in enumerate(names_of(found))}
     assert reads == {path.name: path.read_bytes() for path in (loose, *outside)}
     rows[0]["file"] = "b.png"
     with pytest.raises(DataError, match=re.escape("b.png: in more than one shard")):
@@ -101,9 +105,8 @@ def test_no_more_of_each_class_drawn_by_the_seed(tmp_path):
 
     def drawn(seed: int, per_class: int | None = 3) -> list[str]:
         found = find_labelled(tmp_path, per_class=per_class, seed=seed)
-        labels = [each.label for each in found]
-        assert all(labels.count(name) == (per_class or 5) for name in CLASSES)
-        return [each.photo.name(0) for each in found]
+        assert all(found.labels.count(name) == (per_class or 5) for name in CLASSES)
+        return names_of(found)
 
     assert drawn(1) == drawn(1) != drawn(2)
     assert set(drawn(1)) < set(drawn(1, per_class=None))
@@ -124,10 +127,8 @@ def test_no_group_straddles_the_split_and_every_class_is_in_each_fold(tmp_path_f
     groups = [number for number, size in enumerate(sizes) for _ in range(size)]
     for number in range(len(groups)):
         (folder / f"{number}.png").symlink_to(photo)
-    labelled = [
-        LabelledPhoto(PhotoIndex.of_files([str(folder / f"{number}.png")]), "ab"[group % 2], str(group))
-        for number, group in enumerate(groups)
-    ]
+    index = PhotoIndex.of_files(str(folder / f"{number}.png") for number in range(len(groups)))
+    labelled = LabelledPhotos(index, ["ab"[group % 2] for group in groups], list(map(str, groups)))
     task = load_task(labelled, 8, folds=folds, seed=seed, on_problem=pytest.fail)
     for group in np.unique(task.groups):
         assert len(np.unique(task.folds[task.groups == group])) == 1

@@ -29,7 +29,6 @@ from eval.studies.recognition.encoders import (
     IMAGES_AT_ONCE,
     Candidate,
     encode_images,
-    image_statistics,
     open_cache,
 )
 from eval.studies.recognition.outcomes import Outcome
@@ -47,11 +46,12 @@ MAX_ITERATIONS = 2000
 def probe_candidates(
     task: RecognitionTask, candidates: Sequence[Candidate], *, seeds: range, **where: Any
 ) -> list[Outcome]:
-    """Probe the baselines and every encoder; each image is tested once, by the probe of the other folds.
+    """Probe every encoder; each image is tested once, by the probe of the other folds.
 
-    Pre-trained encoders are probed once, random ones with every seed; ``where`` is of :func:`encode_images`.
+    Pre-trained encoders are probed once, random ones with every seed; the majority class stands before them.
+    ``where`` is of :func:`encode_images`.
     """
-    outcomes = baselines_of(task, np.ones(len(task), bool))
+    outcomes = [majority_class(task, np.ones(len(task), bool))]
     for candidate in candidates:
         predictions = [
             predict_by_fold(encode_images(task, candidate, seed, **where), task)
@@ -62,14 +62,11 @@ def probe_candidates(
     return outcomes
 
 
-def baselines_of(task: RecognitionTask, tested: NDArray[np.bool_]) -> list[Outcome]:
-    """The majority class, and a probe of colour and sharpness alone; ``tested`` ``(N,)`` images count."""
-    found = {
-        "majority class": majority_by_fold(task),
-        "colour and sharpness alone": predict_by_fold(image_statistics(task), task),
-    }
-    labels, groups = task.labels[tested], task.groups[tested]
-    return [Outcome(name, "baseline", each[None, tested], labels, groups) for name, each in found.items()]
+def majority_class(task: RecognitionTask, tested: NDArray[np.bool_]) -> Outcome:
+    """The baseline: the most frequent class of the other folds; ``tested`` ``(N,)`` images count."""
+    others = [np.bincount(task.labels[task.folds != fold]).argmax() for fold in range(task.fold_count)]
+    predicted = np.array(others)[task.folds][None, tested]
+    return Outcome("majority class", "baseline", predicted, task.labels[tested], task.groups[tested])
 
 
 def predict_by_fold(features: NDArray[np.float32], task: RecognitionTask) -> NDArray[np.int64]:
@@ -84,12 +81,6 @@ def predict_by_fold(features: NDArray[np.float32], task: RecognitionTask) -> NDA
         search.fit(features[learned], task.labels[learned])
         predicted[tested] = search.predict(features[tested])
     return predicted
-
-
-def majority_by_fold(task: RecognitionTask) -> NDArray[np.int64]:
-    """The most frequent class among the other folds, for each image, ``(N,)``."""
-    others = [np.bincount(task.labels[task.folds != fold]).argmax() for fold in range(task.fold_count)]
-    return np.array(others)[task.folds]
 
 
 @dataclass(frozen=True)
@@ -114,13 +105,13 @@ def fine_tune_candidates(
     device: torch.device,
     on_progress: OnProgress = no_progress,
 ) -> list[Outcome]:
-    """Fine-tune every encoder once for each seed, and test it on the first fold, beside the baselines.
+    """Fine-tune every encoder once for each seed, and test it on the first fold, beside the majority class.
 
     What finished runs predicted is kept in ``cache_dir`` and not done again. InpaintError if it cannot be, or
     if a run's numbers stop being finite. A CUDA device multiplies in bfloat16, others in float32.
     """
     tested = task.folds == HELD_OUT
-    outcomes = baselines_of(task, tested)
+    outcomes = [majority_class(task, tested)]
     for candidate in candidates:
         runs = []
         for seed in seeds:

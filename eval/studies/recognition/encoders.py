@@ -159,22 +159,3 @@ def open_cache(
     """A cache whose name tells what it is made of: other values lie in another file."""
     name = f"{what}-{hashlib.sha256(repr(made_of).encode()).hexdigest()[:16]}"
     return ResultCache(folder, name, made_of, feature_sizes)
-
-
-def image_statistics(task: RecognitionTask) -> NDArray[np.float32]:
-    """What a source of photos can give away without any content, ``(N, 8)``: colour, contrast, sharpness.
-
-    Mean and deviation of each colour, and the mean absolute difference of neighbours in brightness, at full
-    and at half size.
-    """
-    found = []
-    for photos in task.photos.photos.split(IMAGES_AT_ONCE):
-        image = photos.float() / 255
-        deviation, mean = torch.std_mean(image, dim=(2, 3))
-        grey = image.mean(dim=1, keepdim=True)
-        differences = [
-            level.diff(dim=2).abs().mean((1, 2, 3)) + level.diff(dim=3).abs().mean((1, 2, 3))
-            for level in (grey, F.avg_pool2d(grey, 2))
-        ]
-        found.append(torch.cat([mean, deviation, torch.stack(differences, dim=1)], dim=1))
-    return torch.cat(found).numpy()

@@ -96,7 +96,7 @@ def untrained_twin(outcome: Outcome, outcomes: Sequence[Outcome]) -> Outcome | N
 def recognition_document(
     title: str, outcomes: Sequence[Outcome], task: RecognitionTask, *, seed: int, facts: Mapping[str, str]
 ) -> Document:
-    """Outcomes of the same images, baselines first; pre-trained encoders compared with untrained ones."""
+    """Outcomes of the same images, the baseline first; pre-trained encoders compared with untrained ones."""
     values = [values_of(outcome, seed) for outcome in outcomes]
     best = {c.key: max(found[c.key].value for found in values) for c in COLUMNS}
     lines, scores, verdicts, differences = [], [], [], []

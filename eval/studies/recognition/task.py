@@ -37,12 +37,12 @@ class Row(NamedTuple):
     group: str
 
 
-class LabelledPhoto(NamedTuple):
-    """A photo that can be read, with its class and its group by name."""
+class LabelledPhotos(NamedTuple):
+    """Photos that can be read, with the class and the group of each by name."""
 
-    photo: PhotoIndex  # of this one
-    label: str
-    group: str
+    index: PhotoIndex
+    labels: list[str]
+    groups: list[str]
 
 
 @dataclass(frozen=True)
@@ -97,7 +97,7 @@ def find_labelled(
     group_column: str | None = None,
     per_class: int | None = None,
     seed: int = 0,
-) -> list[LabelledPhoto]:
+) -> LabelledPhotos:
     """List photos and their classes; no image is read.
 
     Args:
@@ -134,7 +134,7 @@ def find_labelled(
 
 
 def load_task(
-    labelled: Sequence[LabelledPhoto], size: int, *, folds: int, seed: int, on_problem: Callable[[str], None]
+    labelled: LabelledPhotos, size: int, *, folds: int, seed: int, on_problem: Callable[[str], None]
 ) -> RecognitionTask:
     """Read photos as centre squares and split them, each class in equal shares as far as groups allow.
 
@@ -144,14 +144,13 @@ def load_task(
     Raises:
         DataError: no photo can be read, there are fewer than two classes, or a class has too few groups.
     """
-    index = PhotoIndex.joined([each.photo for each in labelled])
-    photos = load_photos(index, size, on_problem=on_problem)
-    by_name = {each.photo.name(0): each for each in labelled}
-    kept = [by_name[name] for name in photos.names]
-    classes, labels = np.unique([each.label for each in kept], return_inverse=True)
-    _, groups = np.unique([each.group for each in kept], return_inverse=True)
+    photos = load_photos(labelled.index, size, on_problem=on_problem)
+    numbers = {labelled.index.name(number): number for number in range(len(labelled.index))}
+    kept = [numbers[name] for name in photos.names]
+    classes, labels = np.unique([labelled.labels[number] for number in kept], return_inverse=True)
+    _, groups = np.unique([labelled.groups[number] for number in kept], return_inverse=True)
     if len(classes) < 2:
-        raise DataError(f"got photos of one class only, {kept[0].label!r}; expected at least two classes")
+        raise DataError(f"got photos of one class only, {str(classes[0])!r}; expected at least two classes")
 
     def check_parts(parts: NDArray[np.int64]) -> None:
         """Refuse a class whose photos are in fewer different parts than there are folds."""
@@ -248,32 +247,28 @@ def _draw(rows: Sequence[Row], per_class: int | None, seed: int) -> list[Row]:
     return [rows[number] for number in sorted(kept)]
 
 
-def _locate(rows: Sequence[Row], folder: Path) -> list[LabelledPhoto]:
+def _locate(rows: Sequence[Row], folder: Path) -> LabelledPhotos:
     """Find each photo: as a file, or in a shard of the folder. Files come first, then shard by shard."""
-    found, elsewhere = list[LabelledPhoto](), list[Row]()
-    for row in rows:
-        if (folder / row.file).is_file():
-            found.append(LabelledPhoto(PhotoIndex.of_files([str(folder / row.file)]), row.label, row.group))
-        else:
-            elsewhere.append(row)
-    return found + (_find_in_shards(elsewhere, folder) if elsewhere else [])
-
-
-def _find_in_shards(rows: Sequence[Row], folder: Path) -> list[LabelledPhoto]:
-    paths = sorted(folder.glob("*.tar"))
-    shards = index_photos(paths) if paths else PhotoIndex.of_files(())
-    places: dict[str, list[int]] = defaultdict(list)
-    for number in range(len(shards)):
-        places[os.fsdecode(shards.names[number])].append(number)
-        places[shards.name(number)].append(number)
-    if lost := [row.file for row in rows if row.file not in places]:
-        raise DataError(
-            f"{len(lost)} photos are neither files in {folder} nor in its {len(paths)} shards: {few(lost)}"
-        )
-    if unclear := [row.file for row in rows if len(places[row.file]) > 1]:
-        raise DataError(f"{few(unclear)}: in more than one shard of {folder}; expected SHARD.tar/NAME there")
-    found = []
-    for row in sorted(rows, key=lambda row: shards.owners[places[row.file][0]]):
-        number = places[row.file][0]
-        found.append(LabelledPhoto(shards.take(slice(number, number + 1)), row.label, row.group))
-    return found
+    files = [row for row in rows if (folder / row.file).is_file()]
+    index = PhotoIndex.of_files(str(folder / row.file) for row in files)
+    elsewhere = [row for row in rows if not (folder / row.file).is_file()]
+    if elsewhere:
+        paths = sorted(folder.glob("*.tar"))
+        shards = index_photos(paths) if paths else PhotoIndex.of_files(())
+        places: dict[str, list[int]] = defaultdict(list)
+        for number in range(len(shards)):
+            places[os.fsdecode(shards.names[number])].append(number)
+            places[shards.name(number)].append(number)
+        if lost := [row.file for row in elsewhere if row.file not in places]:
+            raise DataError(
+                f"{len(lost)} photos are neither files in {folder} nor in its {len(paths)} shards: "
+                f"{few(lost)}"
+            )
+        if unclear := [row.file for row in elsewhere if len(places[row.file]) > 1]:
+            raise DataError(
+                f"{few(unclear)}: in more than one shard of {folder}; expected SHARD.tar/NAME there"
+            )
+        elsewhere.sort(key=lambda row: shards.owners[places[row.file][0]])
+        index = PhotoIndex.joined([index, shards.take(np.array([places[row.file][0] for row in elsewhere]))])
+    found = files + elsewhere
+    return LabelledPhotos(index, [row.label for row in found], [row.group for row in found])
