@@ -23,9 +23,9 @@ from eval.measures.statistics import bins_of, means_of
 from eval.results import ImageScores, KnownChange, Report, Row, Value
 from eval.tasks.cache import ResultCache
 from eval.tasks.methods import Method, check_names, fill_in_8_bits
-from eval.tasks.pairs import Pair, Predictions, Task, few
-from eval.tasks.stream import THREADS, Example, image_tensor, mask_tensor, read_ahead, read_batches
-from inpaint.errors import DataError, InpaintError
+from eval.tasks.pairs import Pair, Predictions, Task
+from eval.tasks.stream import THREADS, Example, image_tensor, mask_tensor, read_batches
+from inpaint.errors import DataError, InpaintError, few
 from inpaint.images import tensor_to_image, write_image
 from inpaint.mask import composite
 from inpaint.mask_sets import hash_masks
@@ -98,7 +98,7 @@ def score(
         size=" x ".join(map(str, shapes.pop())) if len(shapes) == 1 else "mixed",
         hole_ratio=math.fsum(entry["hole_ratio"] for entry in truth) / len(truth),
         images_hash=hashlib.sha256("".join(lines).encode()).hexdigest(),
-        masks_hash=hash_masks(read_ahead(masks, lambda mask: (mask.stem, mask.read_hole()))),
+        masks_hash=hash_masks((mask.stem, mask.read_hole()) for mask in masks),
         columns=measures.columns,
         unmeasured=measures.unmeasured,
         rows=tuple(rows),

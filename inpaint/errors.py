@@ -43,6 +43,12 @@ def collect_notes(notes: list[str]) -> abc.Iterator[None]:
         _collected.reset(token)
 
 
+def few(names: abc.Iterable[str]) -> str:
+    """The first three names, and how many more there are, for a message."""
+    told = list(names)
+    return ", ".join(told[:3]) + (f" and {len(told) - 3} more" if len(told) > 3 else "")
+
+
 class ShapeError(InpaintError, ValueError):
     """A tensor does not have the shape a function asks for."""
 

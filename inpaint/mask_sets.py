@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from inpaint.atomic import atomic_write
-from inpaint.errors import ConfigError, DataError
+from inpaint.errors import ConfigError, DataError, few
 from inpaint.images import hole_from_mask, read_mask, write_image
 from inpaint.random_masks import DRAWING_VERSION, ObjectShapes, default_limit, draw_candidates
 from inpaint.strict import read_table
@@ -174,10 +174,10 @@ def verify(folder: Path) -> Manifest:
         raise DataError(f"the set of masks in {folder} is unfinished; make it again with the same options")
     expected = {f"{mask.name}.png": mask for mask in manifest.masks}
     found = _files(folder)
-    if missing := expected.keys() - found:
-        raise DataError(f"{folder} misses {_some(missing)} of its {MANIFEST}; restore them")
-    if foreign := found - expected.keys():
-        raise DataError(f"{folder} holds {_some(foreign)} besides the masks of its {MANIFEST}; move it away")
+    if missing := sorted(expected.keys() - found):
+        raise DataError(f"{folder} misses {few(missing)} of its {MANIFEST}; restore them")
+    if foreign := sorted(found - expected.keys()):
+        raise DataError(f"{folder} holds {few(foreign)} besides the masks of its {MANIFEST}; move it away")
     changed = []
 
     def read_all() -> Iterator[tuple[str, NDArray[np.bool_]]]:
@@ -188,7 +188,7 @@ def verify(folder: Path) -> Manifest:
             yield mask.name, hole
 
     if hash_masks(read_all()) != manifest.hash:
-        which = _some(changed) if changed else "some mask, whose number of hole pixels is the same"
+        which = few(changed) if changed else "some mask, whose number of hole pixels is the same"
         raise DataError(f"the masks in {folder} do not have the hash of its {MANIFEST}: {which} changed")
     return manifest
 
@@ -274,12 +274,6 @@ def _is_there(folder: Path, plan: Manifest) -> bool:
 def _files(folder: Path) -> set[str]:
     names = {_normal_name(path.name) for path in folder.iterdir()}
     return {name for name in names if name != MANIFEST and not name.startswith(".")}
-
-
-def _some(names: Iterable[str]) -> str:
-    """A few names, and how many more there are."""
-    ordered = sorted(names)
-    return ", ".join(ordered[:3]) + (f" and {len(ordered) - 3} more" if len(ordered) > 3 else "")
 
 
 def _normal_name(name: str) -> str:

@@ -32,8 +32,8 @@ def road_to_markdown() -> str:
     sections = []
     for road, title in TITLES.items():
         stops = walk_road(road)
-        lines = (text_line(s.step.name, _cells(s), "" if s.step.kept else "tried") for s in stops)
-        doubts = tuple((stop.step.name, stop.doubt) for stop in stops if stop.doubt)
+        lines = (text_line(s.name, _cells(s), "" if s.kept else "tried") for s in stops)
+        doubts = tuple((stop.name, stop.doubt) for stop in stops if stop.doubt)
         sections.append(Section(title, table=Table(HEADINGS, tuple(lines)), entries=doubts))
     return sections_to_markdown([*sections, Section("", text=NOTE)])
 

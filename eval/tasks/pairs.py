@@ -17,10 +17,8 @@ from PIL import Image
 
 from inpaint.batch import READABLE_SUFFIXES
 from inpaint.batch.plan import find_images, normal_stem
-from inpaint.errors import DataError
+from inpaint.errors import DataError, few
 from inpaint.images import hole_from_mask, plain_image, read_image, read_mask
-
-_TOLD = 3  # names in a message; the count says how many there are
 
 
 @dataclass(frozen=True, slots=True)
@@ -219,12 +217,6 @@ def spread_evenly(count: int, limit: int | None) -> list[int]:
     """Numbers of so many of ``count`` things, evenly spread; of all without a limit."""
     chosen = count if limit is None else min(limit, count)
     return [index * count // chosen for index in range(chosen)]
-
-
-def few(names: Iterable[str]) -> str:
-    """The first few names, for a message."""
-    told = list(names)
-    return ", ".join(told[:_TOLD]) + (", ..." if len(told) > _TOLD else "")
 
 
 def _files_of_zip(path: Path) -> list[ImageFile]:

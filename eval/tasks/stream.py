@@ -2,9 +2,10 @@
 
 import os
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
-from typing import NamedTuple, TypeVar
+from itertools import groupby, islice
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -15,9 +16,6 @@ from eval.tasks.pairs import Pair, Predictions, Task
 
 THREADS = min(8, os.cpu_count() or 1)
 _BATCHES_AHEAD = 3
-
-Item = TypeVar("Item")
-Result = TypeVar("Result")
 
 
 class Example(NamedTuple):
@@ -34,62 +32,42 @@ class Example(NamedTuple):
         return float(self.hole.mean())
 
 
-def read_ahead(
-    items: Iterable[Item],
-    read: Callable[[Item], Result],
-    *,
-    size_of: Callable[[Item], int] = lambda item: 1,
-    budget: int = 2 * THREADS,
-) -> Iterator[Result]:
-    """Read items in threads, in order, ahead of who takes them.
-
-    An error of ``read`` is raised in the place of its result. Items are read until the sizes of those that
-    wait reach the budget, and at least one a thread.
-    """
-    waiting: deque[tuple[Future[Result], int]] = deque()
-    pool = ThreadPoolExecutor(THREADS)
-    try:
-        ahead = 0
-        for item in items:
-            waiting.append((pool.submit(read, item), size_of(item)))
-            ahead += size_of(item)
-            while ahead > budget and len(waiting) > THREADS:
-                result, size = waiting.popleft()
-                ahead -= size
-                yield result.result()
-        while waiting:
-            yield waiting.popleft()[0].result()
-    finally:
-        pool.shutdown(cancel_futures=True)
-
-
 def read_batches(
     task: Task, pairs: Iterable[Pair], predictions: Predictions | None, pixels_at_once: int
 ) -> Iterator[list[Example]]:
     """Read images of a task in order, with a method's files, in batches of neighbours of one shape.
 
-    A batch has no more than ``pixels_at_once``, unless one image alone does.
+    A batch has no more than ``pixels_at_once``, unless one image alone does. Threads read a few batches
+    ahead, and at least as many images as there are threads.
 
     Raises:
-        InpaintError: a file cannot be read, or has another size than its partner.
+        InpaintError: a file cannot be read, or has another size than its partner; in the place of its batch.
     """
 
     def read(pair: Pair) -> Example:
         image, hole = task.read(pair)
         return Example(pair, image, hole, None if predictions is None else predictions.read(pair, hole.shape))
 
-    def size_of(pair: Pair) -> int:
-        return pair.shape[0] * pair.shape[1]
+    waiting: deque[list[Future[Example]]] = deque()
+    pool = ThreadPoolExecutor(THREADS)
+    try:
+        for (height, width), alike in groupby(pairs, key=lambda pair: pair.shape):
+            count = max(1, pixels_at_once // (height * width))
+            while group := list(islice(alike, count)):
+                waiting.append([pool.submit(read, pair) for pair in group])
+                if len(waiting) > max(_BATCHES_AHEAD, THREADS // count):
+                    yield from _results(waiting.popleft())
+        while waiting:
+            yield from _results(waiting.popleft())
+    finally:
+        pool.shutdown(cancel_futures=True)
 
-    batch: list[Example] = []
-    for example in read_ahead(pairs, read, size_of=size_of, budget=_BATCHES_AHEAD * pixels_at_once):
-        full = (len(batch) + 1) * example.hole.size > pixels_at_once
-        if batch and (full or example.hole.shape != batch[0].hole.shape):
-            yield batch
-            batch = []
-        batch.append(example)
-    if batch:
-        yield batch
+
+def _results(group: Iterable[Future[Example]]) -> Iterator[list[Example]]:
+    """What was read, apart by shape: some photos lie on their side until they are read."""
+    examples = (each.result() for each in group)
+    for _, batch in groupby(examples, key=lambda example: example.hole.shape):
+        yield list(batch)
 
 
 def image_tensor(images: Iterable[NDArray[np.uint8]], device: torch.device) -> Tensor:

@@ -4,6 +4,7 @@ import pickle
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import NamedTuple
 
 import cv2
 import numpy as np
@@ -89,17 +90,15 @@ def count_network(build: Callable[[], nn.Module]) -> tuple[float, float]:
     return parameters / 1e6, counter.get_total_flops() / 2e9  # two operations a MAC
 
 
-@dataclass(frozen=True)
-class Sight:
-    """One image through one backbone."""
+class BackboneOutput(NamedTuple):
+    """What one backbone makes of one image."""
 
     guesses: list[tuple[str, float]]  # five class names with their probability; none for random weights
-    stages: list[Tensor]  # feature maps, (C, h, w)
-    collapse: list[float]  # of each stage, see channel_distance
+    stages: list[tuple[Tensor, float]]  # the feature maps of each, (C, h, w), and their channel_distance
 
 
 @torch.inference_mode()
-def look_at(loaded: LoadedBackbone, image: Image.Image) -> Sight:
+def run_backbone(loaded: LoadedBackbone, image: Image.Image) -> BackboneOutput:
     """Send an image of any size, made square by a centre crop and 224 pixels large, through a backbone."""
     side = min(image.size)
     left, top = (image.width - side) // 2, (image.height - side) // 2
@@ -110,15 +109,13 @@ def look_at(loaded: LoadedBackbone, image: Image.Image) -> Sight:
     pixels = (image_to_tensor(square) - mean) / std
     guesses = []
     if loaded.weights is not None:
-        chances = loaded.network(pixels).softmax(dim=1)[0]
-        classes = require_timm().data.ImageNetInfo()
-        guesses = [
-            (classes.index_to_description(int(index)), float(chances[index]))
-            for index in chances.topk(5).indices
-        ]
+        names = require_timm().data.ImageNetInfo()
+        best = loaded.network(pixels).softmax(dim=1)[0].topk(5)
+        classes = map(names.index_to_description, best.indices.tolist())
+        guesses = list(zip(classes, best.values.tolist(), strict=True))
     maps = loaded.network.forward_intermediates(pixels, intermediates_only=True)  # type: ignore[operator]
-    stages = [stage[0].float() for stage in _one_a_stage(maps)]
-    return Sight(guesses, stages, [channel_distance(stage) for stage in stages])
+    stages = [features[0].float() for features in _one_a_stage(maps)]
+    return BackboneOutput(guesses, [(features, channel_distance(features)) for features in stages])
 
 
 def channel_distance(features: Tensor) -> float:

@@ -7,7 +7,7 @@ Where the paper leaves a detail open, the reading is chosen whose MACs are the p
 import math
 import tomllib
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from functools import cache
 from itertools import pairwise
 from pathlib import Path
@@ -138,45 +138,26 @@ class Printed(NamedTuple):
     accuracy: float
 
 
-@dataclass(frozen=True)
-class Step:
-    """One line of the paper's tables."""
-
-    name: str
-    tiny: Printed  # in table 10, from ResNet-50 to ConvNeXt-T; the mean of three runs, but for the first
-    base: Printed  # in table 11, from ResNet-200 to ConvNeXt-B
-    change: Mapping[str, Any] = field(default_factory=dict)  # to the design of the last step that was kept
-    base_change: Mapping[str, Any] | None = None  # of the larger road, where it is something else
-    kept: bool = True  # whether the next step builds on it; otherwise it was only tried
-    doubt: str = ""  # why the MACs in table 10 cannot be this network's
-
-
 STARTS: dict[Road, Design] = {"tiny": Design(), "base": Design(depths=(3, 24, 36, 3))}
-
-
-def _read_step(row: dict[str, Any]) -> Step:
-    row |= {road: Printed(*row[road]) for road in STARTS}
-    for change in row.keys() & {"change", "base_change"}:
-        row[change] = {k: tuple(v) if isinstance(v, list) else v for k, v in row[change].items()}
-    return Step(**row)
-
-
-_TABLE = tomllib.loads(Path(__file__).with_name("roadmap.toml").read_text(encoding="utf-8"))
-STEPS = tuple(map(_read_step, _TABLE["steps"]))
+"""ResNet-50 of table 10, whose accuracies are means of three runs but for the first, and ResNet-200 of 11."""
+STEPS: Sequence[Mapping[str, Any]] = tomllib.loads(
+    Path(__file__).with_name("roadmap.toml").read_text(encoding="utf-8")
+)["steps"]
 
 
 @dataclass(frozen=True)
 class Stop:
     """A step on one of the two roads, built and counted."""
 
-    step: Step
-    change: Mapping[str, Any]
+    name: str
+    kept: bool  # whether the next step builds on it; otherwise it was only tried
+    change: Mapping[str, Any]  # to the design of the last step that was kept
     design: Design
     printed: Printed
     gain: float | None  # in points of accuracy over the last step that was kept; None for the first
     parameters: float  # millions
     gigamacs: float  # counted, as the printed ones are
-    doubt: str  # the step's, where it concerns this road
+    doubt: str  # why the printed MACs cannot be this network's
 
     @property
     def excess(self) -> float:
@@ -189,14 +170,17 @@ def walk_road(road: Road) -> tuple[Stop, ...]:
     """Build and count every step of a road: some seconds, the first time."""
     design, kept, stops = STARTS[road], None, []
     for step in STEPS:
-        printed = step.tiny if road == "tiny" else step.base
-        change = step.base_change if road == "base" and step.base_change else step.change
+        printed, is_kept = Printed(*step[road]), step.get("kept", True)
+        change = step.get("change", {})
+        if road == "base":
+            change = step.get("base_change", change)
+        change = {key: tuple(value) if isinstance(value, list) else value for key, value in change.items()}
         tried = replace(design, **change)
         gain = None if kept is None else round(printed.accuracy - kept.accuracy, 2)
-        doubt = step.doubt if road == "tiny" else ""
+        doubt = step.get("doubt", "") if road == "tiny" else ""
         counts = count_network(lambda tried=tried: build_design(tried).eval())
-        stops.append(Stop(step, change, tried, printed, gain, *counts, doubt))
-        if step.kept:
+        stops.append(Stop(step["name"], is_kept, change, tried, printed, gain, *counts, doubt))
+        if is_kept:
             design, kept = tried, printed
     return tuple(stops)
 

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     import torch
     from rich.console import Console
 
-    from inpaint.backbones.network import LoadedBackbone, Sight
+    from inpaint.backbones.network import BackboneOutput, LoadedBackbone
     from inpaint.backbones.registry import Backbone
     from inpaint.backbones.speed import Speed
 
@@ -150,39 +150,40 @@ def run(image: Path, backbone: str, weights: Path | None, output: Path | None) -
 
     photo = read_image(image)
 
-    from inpaint.backbones.network import load_backbone, look_at
+    from inpaint.backbones.network import load_backbone, run_backbone
 
     loaded = load_backbone(chosen, weights=weights)
-    sight = look_at(loaded, photo)
-    _tell(loaded, sight)
+    found = run_backbone(loaded, photo)
+    _tell(loaded, found)
     if output is not None:
         output.mkdir(exist_ok=True)
-        _write_maps(loaded, sight, sheets, output / f"{prefix}.npz")
+        _write_maps(loaded, found, sheets, output / f"{prefix}.npz")
 
 
-def _tell(loaded: LoadedBackbone, sight: Sight) -> None:
+def _tell(loaded: LoadedBackbone, found: BackboneOutput) -> None:
     """Guesses, or why there are none; then the stages."""
     backbone = loaded.backbone
     click.echo(f"{backbone.title} ({backbone.name}), weights: {loaded.weights or 'random'}")
     if loaded.missing:
         click.echo(f"no guesses: {loaded.missing}. Or name it with --weights.")
-    for name, probability in sight.guesses:
+    for name, probability in found.guesses:
         click.echo(f"{probability:7.1%}  {name}")
-    for number, (stage, distance) in enumerate(zip(sight.stages, sight.collapse, strict=True), 1):
+    for number, (stage, distance) in enumerate(found.stages, 1):
         channels, height, width = stage.shape
         size = f"{channels} channels of {height} x {width}"
         click.echo(f"stage {number}: {size}, channel distance {distance:.3f}")
 
 
-def _write_maps(loaded: LoadedBackbone, sight: Sight, sheets: list[Path], archive: Path) -> None:
+def _write_maps(loaded: LoadedBackbone, found: BackboneOutput, sheets: list[Path], archive: Path) -> None:
     """A sheet for each stage, and an archive of all channels that says whose they are."""
     import numpy as np
 
     from inpaint.backbones.network import feature_sheet
     from inpaint.images import write_image
 
-    arrays: dict[str, Any] = {"weights": loaded.weights or "random", "channel_distance": sight.collapse}
-    for number, (stage, path) in enumerate(zip(sight.stages, sheets, strict=True), 1):
+    distances = [distance for _, distance in found.stages]
+    arrays: dict[str, Any] = {"weights": loaded.weights or "random", "channel_distance": distances}
+    for number, ((stage, _), path) in enumerate(zip(found.stages, sheets, strict=True), 1):
         write_image(feature_sheet(stage), path)
         arrays[f"stage{number}"] = stage.numpy()
         click.echo(f"{click.format_filename(path)}: the first channels of stage {number}")

@@ -9,10 +9,9 @@ from typing import Any
 from torch import nn
 
 from inpaint.errors import CheckpointError, ConfigError, WeightsError
-from inpaint.layers.transfer import Alphas
 from inpaint.models.adapter import PriorAdapter
 from inpaint.models.fcmae import FcmaePreset, FullyConvolutionalAutoencoder
-from inpaint.models.generator import Attention, FourierGenerator
+from inpaint.models.generator import FourierGenerator
 from inpaint.models.inpainter import Inpainter, InpainterPreset
 from inpaint.models.mae import MaePreset, MaskedAutoencoder
 from inpaint.models.patch_autoencoder import PatchAutoencoder
@@ -79,40 +78,31 @@ def build_network(preset: InpainterPreset | MaePreset | FcmaePreset) -> Inpainte
     return build_mae(preset) if isinstance(preset, MaePreset) else build_fcmae(preset)
 
 
-def vary_preset(
-    preset: str | InpainterPreset,
-    *,
-    attention: Attention | None = None,
-    alphas: Alphas | None = None,
-    positional_encoding: bool | None = None,
-    hole_noise: float | None = None,
-    feature_layer: int | None = None,
-    prior_features: bool | None = None,
-) -> InpainterPreset:
+def vary_preset(preset: str | InpainterPreset, **choices: Any) -> InpainterPreset:
     """A preset with some of its choices changed, as a row of an ablation has it; None keeps the preset's.
+
+    ``choices`` are fields of the generator, ``prior_features``, and ``feature_layer`` of the prior.
 
     Raises:
         WeightsError: the name is unknown.
         ConfigError: the choices do not go together.
     """
     numbers: InpainterPreset = _look_up(preset, INPAINTER_PRESETS)
-    choices: dict[str, Any] = {"attention": attention, "alphas": alphas, "hole_noise": hole_noise}
-    choices["positional_encoding"] = positional_encoding
     choices = {key: choice for key, choice in choices.items() if choice is not None}
-    generator, prior = replace(numbers.generator, **choices), numbers.prior
-    features = numbers.prior_features if prior_features is None else prior_features
-    asked = {"attention": attention == "prior", "prior_features": prior_features is not None}
-    asked["feature_layer"] = feature_layer is not None
-    if prior is None and any(asked.values()):
-        wanted = ", ".join(name for name, is_asked in asked.items() if is_asked)
-        raise ConfigError(f"got {wanted} for preset {numbers.name}, which has no prior")
-    if feature_layer is not None:
-        if not isinstance(prior, MaePreset) or not 1 <= feature_layer <= prior.decoder_depth:
+    of_prior = [
+        key
+        for key, choice in choices.items()
+        if key in ("prior_features", "feature_layer") or choice == "prior"
+    ]
+    if (prior := numbers.prior) is None and of_prior:
+        raise ConfigError(f"got {', '.join(of_prior)} for preset {numbers.name}, which has no prior")
+    features = choices.pop("prior_features", numbers.prior_features)
+    if (layer := choices.pop("feature_layer", None)) is not None:
+        if not isinstance(prior, MaePreset) or not 1 <= layer <= prior.decoder_depth:
             layers = f"1 to {prior.decoder_depth}" if isinstance(prior, MaePreset) else "none to choose from"
-            raise ConfigError(
-                f"got feature_layer {feature_layer}; decoder layers of preset {numbers.name}: {layers}"
-            )
-        prior = replace(prior, feature_layer=feature_layer)
+            raise ConfigError(f"got feature_layer {layer}; decoder layers of preset {numbers.name}: {layers}")
+        prior = replace(prior, feature_layer=layer)
+    generator = replace(numbers.generator, **choices)
     if not features and generator.attention != "prior":
         raise ConfigError(
             f"got attention {generator.attention!r} and no prior features: nothing of the prior of preset "

@@ -1,47 +1,19 @@
 """How a step is computed: its precision, and what is compiled."""
 
 import contextlib
-import timeit
 
 import torch
-import torch.nn.functional as F
-from torch import nn
 
-from inpaint.device import explain_out_of_memory
+from inpaint.device import bf16_speedup, explain_out_of_memory
 from inpaint.train.config import Precision
 from inpaint.train.distributed import Processes
 
-_PROBED = 3  # timings of each precision; the fastest counts
 _WORTHWHILE = 1.15  # bfloat16 must be faster than float32 by this factor to be worth its rounding
 
 
 def autocast(device: torch.device, precision: Precision, *, enabled: bool = True) -> torch.autocast:
     """A ``with`` block in which networks compute in a precision; losses stay outside of it."""
     return torch.autocast(device.type, torch.bfloat16, enabled=enabled and precision == "bf16")
-
-
-def bf16_speedup(device: torch.device) -> float:
-    """How many times as fast as float32 a device is in bfloat16: a short convolution and matrix product.
-
-    Timed in the layout and on the number of threads that a run uses, forward and backward. CPUs without
-    bfloat16 instructions emulate it and are several times slower.
-    """
-    image = torch.randn(4, 64, 64, 64, device=device).to(memory_format=torch.channels_last)
-    convolution = nn.Conv2d(64, 64, 3, padding=1, device=device).to(memory_format=torch.channels_last)
-    linear = nn.Linear(64, 256, device=device)
-
-    def step() -> None:
-        features = F.relu(convolution(image))
-        linear(features.permute(0, 2, 3, 1)).float().sum().backward()
-        if device.type == "cuda":
-            torch.cuda.synchronize(device)
-
-    seconds = {}
-    for precision in ("float32", "bf16"):
-        with autocast(device, precision):
-            step()
-            seconds[precision] = min(timeit.repeat(step, number=1, repeat=_PROBED))
-    return seconds["float32"] / seconds["bf16"]
 
 
 def choose_precision(precision: Precision, processes: Processes) -> tuple[Precision, str]:

@@ -375,7 +375,7 @@ def _backbones(photo: ThePhoto, asking: Asking, wanted: BackboneRequest) -> Answ
             job.tell(f"Running {backbone.title}", index / len(wanted.names))
             loaded = network.load_backbone(backbone, fetch=service.allow_downloads)
             with service.computing:
-                columns.append(_look_at_backbone(photo, image, loaded))
+                columns.append(_describe_backbone(photo, image, loaded))
         return {"columns": columns}
 
     return asking.start(photo.id, work)
@@ -387,12 +387,12 @@ def _roadmap(asking: Asking) -> Answer:
         return {"chart": draw_road(walk_road("tiny"), "From ResNet-50 to ConvNeXt-T")}
 
 
-def _look_at_backbone(photo: Photo, image: Image.Image, loaded: LoadedBackbone) -> dict[str, Any]:
+def _describe_backbone(photo: Photo, image: Image.Image, loaded: LoadedBackbone) -> dict[str, Any]:
     """What one network sees, and its figures; its channels' distance beside that of random weights."""
     backbone = loaded.backbone
-    seen = network.look_at(loaded, image)
+    seen = network.run_backbone(loaded, image)
     (speed,) = measure_speeds([loaded.network])
-    random = network.look_at(_random_backbone(backbone), image).collapse
+    random = network.run_backbone(_random_backbone(backbone), image).stages
     parameters, gigamacs = network.count_backbone(backbone)
     facts = {
         "Parameters": f"{parameters:.1f} M",
@@ -408,7 +408,7 @@ def _look_at_backbone(photo: Photo, image: Image.Image, loaded: LoadedBackbone) 
             "distance": distance,
             "random_distance": of_random,
         }
-        for stage, distance, of_random in zip(seen.stages, seen.collapse, random, strict=True)
+        for (stage, distance), (_, of_random) in zip(seen.stages, random, strict=True)
     ]
     told = {"title": backbone.title, "weights": loaded.weights, "missing": loaded.missing}
     return {**told, "guesses": seen.guesses, "stages": stages, "facts": facts}

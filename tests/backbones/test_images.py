@@ -6,7 +6,7 @@ import torch
 from PIL import Image
 
 pytest.importorskip("timm")
-from inpaint.backbones.network import channel_distance, feature_sheet, load_backbone, look_at
+from inpaint.backbones.network import channel_distance, feature_sheet, load_backbone, run_backbone
 from inpaint.backbones.registry import find_backbone
 
 
@@ -33,13 +33,13 @@ def test_channel_distance_in_closed_form() -> None:
 def test_every_family_shows_its_stages(name: str) -> None:
     loaded = load_backbone(find_backbone(name), fetch=False)
     pixels = np.random.default_rng(0).integers(0, 256, (50, 90, 3), np.uint8)
-    sight = look_at(loaded, Image.fromarray(pixels))
-    assert sight.guesses == []  # random weights know no classes
-    assert len(sight.stages) == len(sight.collapse) == 4
-    sides = [stage.shape[-1] for stage in sight.stages]
+    found = run_backbone(loaded, Image.fromarray(pixels))
+    assert found.guesses == []  # random weights know no classes
+    assert len(found.stages) == 4
+    sides = [stage.shape[-1] for stage, _ in found.stages]
     assert sides == ([14] * 4 if "deit" in name or "isotropic" in name else [56, 28, 14, 7])
-    assert all(stage.shape[-2] == stage.shape[-1] for stage in sight.stages)
-    assert feature_sheet(sight.stages[0]).size == (396, 396)
+    assert all(stage.shape[-2] == stage.shape[-1] for stage, _ in found.stages)
+    assert feature_sheet(found.stages[0][0]).size == (396, 396)
 
 
 def test_guesses_where_there_are_weights(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -50,6 +50,6 @@ def test_guesses_where_there_are_weights(monkeypatch: pytest.MonkeyPatch) -> Non
     torch.nn.init.zeros_(head.weight)
     torch.nn.init.zeros_(head.bias)
     head.bias.data[207] = 5.0  # golden retriever
-    sight = look_at(dataclasses.replace(loaded, weights="test"), Image.new("RGB", (30, 30)))
-    assert "golden retriever" in sight.guesses[0][0]
-    assert sight.guesses[0][1] == pytest.approx(math.exp(5) / (math.exp(5) + 999))
+    found = run_backbone(dataclasses.replace(loaded, weights="test"), Image.new("RGB", (30, 30)))
+    assert "golden retriever" in found.guesses[0][0]
+    assert found.guesses[0][1] == pytest.approx(math.exp(5) / (math.exp(5) + 999))

@@ -129,7 +129,7 @@ def test_missing_files_are_counted_and_the_first_ones_named(root: Path) -> None:
     for stem in "defg":
         write(root / f"gt/{stem}.png")
     message = told(lambda: task_of(root))
-    assert "4 of 7 images have no mask" in message and "d, e, f, ..." in message
+    assert "4 of 7 images have no mask" in message and "d, e, f and 1 more" in message
     assert "--allow-missing" in message
     task = task_of(root, allow_missing=True)
     assert [pair.stem for pair in task.pairs] == ["a", "b", "c"] and task.missing == ("d", "e", "f", "g")

@@ -3,48 +3,60 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 
+import numpy as np
 import pytest
 import torch
 
-from eval.tasks.pairs import find_task
-from eval.tasks.stream import THREADS, image_tensor, mask_tensor, read_ahead, read_batches
+from eval.tasks.pairs import Pair, Task, find_task
+from eval.tasks.stream import THREADS, image_tensor, mask_tensor, read_batches
 from inpaint.errors import DataError
 
 
-def test_results_come_in_order_and_few_are_read_ahead() -> None:
-    read, lock, taken, most = 0, threading.Lock(), 0, 0
+@pytest.fixture
+def task(make_set: Callable) -> Task:
+    pictures = make_set(30)
+    return find_task(pictures.gt, pictures.masks)
 
-    def double(item: int) -> int:
-        nonlocal read, most
+
+def test_images_come_in_order_and_few_are_read_ahead(task: Task, monkeypatch: pytest.MonkeyPatch) -> None:
+    started, lock, taken, most = 0, threading.Lock(), 0, 0
+    read = Task.read
+
+    def counted(self: Task, pair: Pair) -> tuple[np.ndarray, np.ndarray]:
+        nonlocal started, most
         with lock:
-            read += 1
-            most = max(most, read - taken)
-        return 2 * item
+            started += 1
+            most = max(most, started - taken)
+        return read(self, pair)
 
-    results = []
-    for result in read_ahead(range(500), double, size_of=lambda item: 10, budget=200):
-        taken += 1
-        results.append(result)
-    assert results == [2 * item for item in range(500)]
-    assert most <= max(200 // 10, THREADS) + 2
+    monkeypatch.setattr(Task, "read", counted)
+    stems = []
+    for batch in read_batches(task, task.pairs, None, pixels_at_once=2 * 24 * 32):
+        taken += len(batch)
+        stems += [example.pair.stem for example in batch]
+    assert stems == [pair.stem for pair in task.pairs]
+    assert most <= max(THREADS, 2 * 3) + 2 * 2
 
 
-def test_an_error_comes_in_its_place_and_nothing_more_is_read() -> None:
-    read = []
+def test_an_error_comes_in_its_place_and_nothing_more_is_read(
+    task: Task, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seen, read = [], Task.read
 
-    def fail_at_three(item: int) -> int:
-        read.append(item)
-        if item == 3:
+    def fail_at_three(self: Task, pair: Pair) -> tuple[np.ndarray, np.ndarray]:
+        seen.append(pair.stem)
+        if pair.stem == "p03":
             raise DataError("third")
-        return item
+        return read(self, pair)
 
-    results: Iterator[int] = read_ahead(range(10_000), fail_at_three)
-    assert [next(results) for _ in range(3)] == [0, 1, 2]
+    monkeypatch.setattr(Task, "read", fail_at_three)
+    batches = read_batches(task, task.pairs, None, pixels_at_once=1)
+    assert [example.pair.stem for _ in range(3) for example in next(batches)] == ["p00", "p01", "p02"]
     with pytest.raises(DataError, match="third"):
-        next(results)
-    assert len(read) < 100
+        next(batches)
+    assert len(seen) < 30
 
 
 def test_batches_are_of_one_shape_and_of_a_few_pixels(make_set: Callable) -> None:

@@ -162,7 +162,7 @@ def test_a_varied_preset_differs_in_what_was_asked_alone():
     ("preset", "changes", "message"),
     [
         ("lama-tiny", {"attention": "prior"}, "attention for preset lama-tiny, which has no prior"),
-        ("lama-tiny", {"feature_layer": 1, "prior_features": True}, "prior_features, feature_layer"),
+        ("lama-tiny", {"feature_layer": 1, "prior_features": True}, "feature_layer, prior_features"),
         ("acr-tiny", {"feature_layer": 3}, "decoder layers of preset acr-tiny: 1 to 2"),
         ("acr-tiny-convnext", {"feature_layer": 1}, "acr-tiny-convnext: none"),
         ("acr-tiny", {"prior_features": False, "attention": "none"}, "nothing of the prior"),

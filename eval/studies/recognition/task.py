@@ -20,10 +20,9 @@ import numpy as np
 from numpy.typing import NDArray
 from sklearn.model_selection import StratifiedGroupKFold
 
-from eval.tasks.pairs import few
 from inpaint.data.memory import PhotoSet, load_photos
 from inpaint.data.sources import PhotoIndex, index_photos
-from inpaint.errors import ConfigError, DataError
+from inpaint.errors import ConfigError, DataError, few
 from inpaint.strict import read_table
 
 FEWEST_FOLDS = 3  # of those a probe learns from, one at a time chooses the penalty: at least two
