@@ -100,12 +100,12 @@ class Report:
     images_hash: str  # of the ground truth pixels; equal hashes, equal task
     masks_hash: str  # as `inpaint masks` prints it
     columns: tuple[Column, ...]  # in the table's order
+    images: str  # folder of the ground truth, for galleries
+    masks: str  # folder or zip of the masks, for galleries
     unmeasured: Mapping[str, str] = field(default_factory=dict)  # titles of what was not measured, and why
     rows: tuple[Row, ...] = ()  # in the order they were given
     warnings: tuple[str, ...] = ()  # what a reader must know before trusting a number
     notes: Mapping[str, str] = field(default_factory=dict)  # models, device, versions: how to repeat it
-    images: str | None = None  # folder of the ground truth, for galleries
-    masks: str | None = None  # folder or zip of the masks, for galleries
     resized_to: int | None = None  # side of the square everything was brought to, if it was
     cycled_masks: bool = False  # masks belong to images by order, not by name
 

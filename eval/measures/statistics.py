@@ -28,30 +28,20 @@ class Difference:
 
 
 def bootstrap_interval(values: ArrayLike, seed: int = 0) -> tuple[float, float]:
-    """95 % percentile interval of the mean of ``(N,)`` values; NaN without any or with one not finite."""
-    ((low, high),) = bootstrap_intervals(np.asarray(values, dtype=np.float64)[:, None], seed)
-    return float(low), float(high)
-
-
-def bootstrap_intervals(values: ArrayLike, seed: int = 0) -> NDArray[np.float64]:
-    """95 % percentile intervals ``(C, 2)`` of the means of columns ``(N, C)``; NaN if empty or not finite.
+    """95 % percentile interval of the mean of ``(N,)`` values; NaN without any or with one not finite.
 
     The same seed draws the same images for every measure and method of equal N. Memory stays at a few
     vectors of length N.
     """
-    table = np.asarray(values, dtype=np.float64)
-    count = len(table)
-    finite = np.isfinite(table).all(axis=0) & (count > 0)
-    intervals = np.full((table.shape[1], 2), math.nan)
-    if finite.any():
-        generator = np.random.default_rng(seed)
-        usable = np.ascontiguousarray(table[:, finite])
-        means = np.empty((RESAMPLES, usable.shape[1]))
-        for resample in means:
-            times_drawn = np.bincount(generator.integers(count, size=count), minlength=count)
-            resample[:] = times_drawn @ usable / count
-        intervals[finite] = np.percentile(means, [2.5, 97.5], axis=0).T
-    return intervals
+    vector = np.asarray(values, dtype=np.float64)
+    count = len(vector)
+    if not count or not np.isfinite(vector).all():
+        return math.nan, math.nan
+    generator = np.random.default_rng(seed)
+    drawn = (generator.integers(count, size=count) for _ in range(RESAMPLES))
+    means = [np.bincount(images, minlength=count) @ vector / count for images in drawn]
+    low, high = np.percentile(means, [2.5, 97.5])
+    return float(low), float(high)
 
 
 def means_of(images: Sequence[ImageScores], columns: Sequence[Column]) -> dict[str, Value]:
@@ -60,15 +50,11 @@ def means_of(images: Sequence[ImageScores], columns: Sequence[Column]) -> dict[s
     There is no interval where a value is infinite; the mean is NaN where no image has one.
     """
     means = {}
-    values = {column.key: _values(images, column) for column in columns if not column.of_set}
-    # Measures that all images have share their resamples: drawing them is the larger part of the work.
-    shared = [key for key, found in values.items() if len(found) == len(images)]
-    table = bootstrap_intervals(np.array([values[key] for key in shared]).reshape(len(shared), -1).T)
-    intervals = dict(zip(shared, table.tolist(), strict=True))
-    for key, found in values.items():
-        low, high = intervals[key] if key in intervals else bootstrap_interval(found)
-        mean = float(found.mean()) if len(found) else math.nan
-        means[key] = Value(mean) if math.isnan(low) else Value(mean, low, high)
+    for column in (column for column in columns if not column.of_set):
+        values = _values(images, column)
+        low, high = bootstrap_interval(values)
+        mean = float(values.mean()) if len(values) else math.nan
+        means[column.key] = Value(mean) if math.isnan(low) else Value(mean, low, high)
     return means
 
 

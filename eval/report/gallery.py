@@ -3,7 +3,7 @@
 import base64
 import io
 import math
-from collections.abc import Mapping
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import NamedTuple
 
@@ -13,14 +13,15 @@ from PIL import Image
 
 from eval.report.tables import remark_of
 from eval.results import Report
-from eval.tasks.pairs import Pair, Predictions, Task, find_predictions, find_task
-from inpaint.errors import DataError, InpaintError
+from eval.tasks.pairs import find_predictions, find_task
+from inpaint.errors import InpaintError
 
 RANKED_BY = ("hole_psnr", "psnr")  # the first that was measured; else the first measure of single images
 MOST_CASES = 24
 SIDE = 256  # larger images are shrunk to this, for the page only
 QUALITY = 82
 AMPLIFIED = 4
+HOLE_GREY = 214
 DIFFERENCE_NOTE = (
     f"Difference: absolute, mean of the three channels, {AMPLIFIED} times amplified, inside the hole only; "
     f"black is no error, white is {255 // AMPLIFIED + 1} of 255 levels or more."
@@ -32,21 +33,20 @@ class Result(NamedTuple):
 
     name: str
     kind: str
-    values: tuple[tuple[str, str], ...]
+    values: tuple[tuple[str, str], ...] = ()
     composite: str = ""
     difference: str = ""
     note: str = ""
 
 
 class Case(NamedTuple):
-    """One image with all methods, and why it stands where it does; ``note`` says why it is not shown."""
+    """One image with all methods, and why it stands where it does."""
 
     stem: str
     hole_ratio: float
     reason: str
     original: str = ""  # data URIs
     masked: str = ""
-    note: str = ""
     results: tuple[Result, ...] = ()
 
 
@@ -59,23 +59,16 @@ class Gallery(NamedTuple):
 
 
 def build_gallery(report: Report) -> Gallery:
-    """Read the images of the worst ``MOST_CASES``; whatever is missing on disk is said, not raised."""
+    """Read the images of the worst ``MOST_CASES``; where some are missing on disk, it is said, not raised."""
     rule, ranked = worst_first(report)
-    remarks, task, predictions = list[str](), None, dict[str, Predictions]()
+    cases = [case._replace(results=_results(report, case.stem)) for case in ranked[:MOST_CASES]]
+    remarks = []
     try:
-        task = _find_task(report)
-    except InpaintError as error:
-        remarks.append(f"Originals and masks are not shown: {error}.")
-    if task is not None:
-        for row in report.rows:
-            try:
-                if row.folder is not None:
-                    predictions[row.name] = find_predictions(Path(row.folder), task, allow_missing=True)
-            except InpaintError as error:
-                remarks.append(f"{row.name}: its images are not shown: {error}.")
-        if names := [row.name for row in report.rows if row.folder is None]:
-            remarks.append(f"Not kept, so not shown: the images of {', '.join(names)}.")
-    cases = [_with_images(case, report, task, predictions) for case in ranked[:MOST_CASES]]
+        cases = list(_with_images(cases, report))
+    except (InpaintError, KeyError) as error:
+        remarks.append(f"The images are not shown, as they are not those that were scored: {error}.")
+    if names := [row.name for row in report.rows if row.folder is None]:
+        remarks.append(f"Not kept, so not shown: the images of {', '.join(names)}.")
     if len(cases) < len(ranked):
         remarks.append(f"{len(cases)} of {len(ranked)} images are shown, so that the page stays small.")
     return Gallery(rule, tuple(cases), tuple(remarks))
@@ -143,64 +136,40 @@ def image_uri(pixels: NDArray[np.uint8]) -> str:
     return "data:image/webp;base64," + base64.b64encode(file.getvalue()).decode()
 
 
-def _with_images(
-    case: Case, report: Report, task: Task | None, predictions: Mapping[str, Predictions]
-) -> Case:
-    pair = next((pair for pair in task.pairs if pair.stem == case.stem), None) if task else None
-    truth = None
-    try:
-        if task is not None:
-            image, hole = truth = _read_truth(case, task, pair)
-            case = case._replace(original=image_uri(image), masked=image_uri(_hatched(image, hole)))
-    except InpaintError as error:
-        case = case._replace(note=str(error))
+def _results(report: Report, stem: str) -> tuple[Result, ...]:
+    """What was measured of every method on an image."""
     results = []
     for row in report.rows:
-        values = next((image.values for image in row.images if image.stem == case.stem), None)
-        texts = tuple(
-            (c.title, c.format(values.get(c.key))) for c in report.columns if values and not c.of_set
-        )
-        shown, files = {}, predictions.get(row.name)
+        values = next((image.values for image in row.images if image.stem == stem), None)
         if values is None:
-            shown = {"note": "no prediction"}
-        elif pair is not None and truth is not None and files is not None:
-            shown = _composite_and_difference(files, pair, *truth)
-        results.append(Result(row.name, remark_of(row), texts, **shown))
-    return case._replace(results=tuple(results))
+            results.append(Result(row.name, remark_of(row), note="no prediction"))
+        else:
+            columns = (column for column in report.columns if not column.of_set)
+            texts = tuple((column.title, column.format(values.get(column.key))) for column in columns)
+            results.append(Result(row.name, remark_of(row), texts))
+    return tuple(results)
 
 
-def _read_truth(case: Case, task: Task, pair: Pair | None) -> tuple[NDArray[np.uint8], NDArray[np.bool_]]:
-    if pair is None:
-        raise DataError("this image or its mask is no longer there")
-    image, hole = task.read(pair)
-    if abs(hole.mean() - case.hole_ratio) > 1e-6:
-        raise DataError("its mask is not the one that was scored")
-    return image, hole
-
-
-def _composite_and_difference(
-    predictions: Predictions, pair: Pair, image: NDArray[np.uint8], hole: NDArray[np.bool_]
-) -> dict[str, str]:
-    if pair.stem not in predictions.files:
-        return {"note": "its image is no longer there"}
-    try:
-        composite = np.where(hole[..., None], predictions.read(pair, hole.shape), image)
-    except InpaintError as error:
-        return {"note": str(error)}
-    difference = difference_map(composite, image, hole)
-    return {"composite": image_uri(composite), "difference": image_uri(difference)}
-
-
-def _find_task(report: Report) -> Task:
-    if report.images is None or report.masks is None:
-        raise DataError("the report does not say where they lie")
+def _with_images(cases: Iterable[Case], report: Report) -> Iterator[Case]:
+    """Cases with their images; InpaintError or KeyError where those are not there any more."""
     how = {"size": report.resized_to, "cycle_masks": report.cycled_masks, "allow_missing": True}
-    return find_task(Path(report.images), Path(report.masks), **how)
-
-
-def _hatched(image: NDArray[np.uint8], hole: NDArray[np.bool_]) -> NDArray[np.uint8]:
-    """The image with stripes in the hole: no photo has them, so they read as missing."""
-    rows, columns = np.indices(hole.shape)
-    width = max(4, min(hole.shape) // 32)
-    stripes = np.where((rows + columns) // width % 2, 244, 214).astype(np.uint8)
-    return np.where(hole[..., None], stripes[..., None], image)
+    task = find_task(Path(report.images), Path(report.masks), **how)
+    pairs = {pair.stem: pair for pair in task.pairs}
+    folders = {row.name: row.folder for row in report.rows}
+    predictions = {
+        name: find_predictions(Path(folder), task, allow_missing=True)
+        for name, folder in folders.items()
+        if folder is not None
+    }
+    for case in cases:
+        image, hole = task.read(pairs[case.stem])
+        results = []
+        for result in case.results:
+            if result.name in predictions and not result.note:
+                prediction = predictions[result.name].read(pairs[case.stem], hole.shape)
+                composite = np.where(hole[..., None], prediction, image)
+                difference = difference_map(composite, image, hole)
+                result = result._replace(composite=image_uri(composite), difference=image_uri(difference))
+            results.append(result)
+        masked = np.where(hole[..., None], HOLE_GREY, image).astype(np.uint8)
+        yield case._replace(original=image_uri(image), masked=image_uri(masked), results=tuple(results))

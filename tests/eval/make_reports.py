@@ -55,8 +55,8 @@ def make_report(*rows: Row, folder: Path | None = None, protocol: str = "standar
         rows=rows,
         warnings=("FID of 3 images is biased upward.",),
         notes={"device": "by hand"},
-        images=None if folder is None else str(folder / "gt"),
-        masks=None if folder is None else str(folder / "mask"),
+        images=str((folder or Path("nowhere")) / "gt"),
+        masks=str((folder or Path("nowhere")) / "mask"),
     )
 
 
