@@ -20,8 +20,6 @@ if TYPE_CHECKING:
     from eval.report.sections import Document
 
 PROTOCOLS = ("standard", "mae-far", "lama")
-ALIASES = {"floors": "baselines", "work": "cache-dir", "feature-networks": "weights", "to": "weights"}
-"""Options of the first version, which still work."""
 SECONDS_BETWEEN_LINES = 10.0
 SUFFIXES = (".md", ".json", ".csv", ".html")
 COUNT = click.IntRange(min=1)

@@ -64,7 +64,6 @@ class _File:
 
 _PATH = Path(__file__).with_name("measures.toml")
 _FILE: _File = read_table(tomllib.loads(_PATH.read_text(encoding="utf-8")), _File, _PATH.parent)
-_EXTRAS = tuple(_FILE.measures[name] for name in _FILE.extras)
 PROTOCOLS: Mapping[str, tuple[Definition, ...]] = {
     protocol: tuple(_FILE.measures[name] for name in names) for protocol, names in _FILE.protocols.items()
 }
@@ -72,30 +71,26 @@ PROTOCOLS: Mapping[str, tuple[Definition, ...]] = {
 
 def definitions_of(
     protocol: str, lpips: Sequence[str] = (), fid: Sequence[str] = ()
-) -> tuple[Definition, ...]:
-    """The measures of a protocol, in the order of its table; InpaintError if there is no such protocol.
+) -> tuple[tuple[Definition, ...], tuple[Definition, ...]]:
+    """The measures of a protocol in the order of its table, and more that are taken where their weights are.
 
     Networks of LPIPS and features of FID are in place of the protocol's own; P-IDS and U-IDS go with 2048.
+    InpaintError if there is no such protocol.
     """
     if protocol not in PROTOCOLS:
         raise InpaintError(f"got protocol {protocol!r}; expected {', '.join(PROTOCOLS)}")
     choices = {"lpips": lpips, "fid": fid}
-    found = [
+    own = [
         each
         for each in PROTOCOLS[protocol]
         if not choices.get(each.family) or each.choice in choices[each.family]
     ]
-    keys = {each.column.key for each in found}
+    keys = {each.column.key for each in own}
     asked = [f"lpips_{net}" for net in lpips] + ["fid" if dims == "2048" else f"fid_{dims}" for dims in fid]
-    found += [_FILE.measures[key] for key in asked if key not in keys]
-    return tuple(sorted(found, key=lambda each: get_args(Family).index(each.family)))
-
-
-def extras_of(protocol: str, lpips: Sequence[str] = (), fid: Sequence[str] = ()) -> tuple[Definition, ...]:
-    """Columns beyond the protocol's that are measured where their weights are; a choice leaves out others."""
-    keys = {each.column.key for each in definitions_of(protocol, lpips, fid)}
-    chosen = {family for family, choice in (("lpips", lpips), ("fid", fid)) if choice}
-    return tuple(each for each in _EXTRAS if each.column.key not in keys and each.family not in chosen)
+    own += [_FILE.measures[key] for key in asked if key not in keys]
+    own.sort(key=lambda each: get_args(Family).index(each.family))
+    more = [_FILE.measures[name] for name in _FILE.extras if name not in keys]
+    return tuple(own), tuple(each for each in more if not choices.get(each.family))
 
 
 def columns_of(network: str) -> list[str]:
@@ -217,11 +212,11 @@ def build_measures(
         InpaintError: no such protocol.
         CheckpointError: a file is not what its name says.
     """
-    own = definitions_of(protocol, lpips, fid)
+    own, more = definitions_of(protocol, lpips, fid)
     absent = {key: why_absent(network, weights) for key, network in NETWORKS.items()}
     measured, unmeasured = list[Definition](), dict[str, str]()
     users: dict[str, list[Definition]] = {}
-    for each in (*own, *extras_of(protocol, lpips, fid)):
+    for each in (*own, *more):
         here = next((key for key in each.networks if absent[key] is None), None)
         if here is not None:
             users.setdefault(here, []).append(each)

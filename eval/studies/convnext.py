@@ -5,9 +5,9 @@ Source:
     2023), section 3.2: mean pairwise cosine distance of channels, by layer, before and after GRN.
 """
 
-from collections import defaultdict
-from collections.abc import Iterable, Mapping, Sequence
-from typing import NamedTuple
+from collections.abc import Iterable, Mapping
+from functools import partial
+from statistics import fmean
 
 import torch
 from torch import Tensor
@@ -48,32 +48,29 @@ def _cells(stop: Stop) -> Iterable[str]:
     yield DASH if stop.gain is None else f"{stop.gain:+.2f}"
 
 
-class BlockDistance(NamedTuple):
-    """Mean over images of the channel distance in a block's wide layer, 0 to 1; near 0 all are alike.
-
-    ``name`` is stage and block, both from 1; ``after_grn`` is None for a network without GRN.
-    """
-
-    name: str
-    after_gelu: float
-    after_grn: float | None
+Distances = dict[str, dict[str, float]]
+"""Channel distances "after GELU" and "after GRN", by stage and block from 1, such as 2.1."""
 
 
 @torch.inference_mode()
-def measure_collapse(model: FullyConvolutionalAutoencoder, images: Iterable[Tensor]) -> list[BlockDistance]:
-    """Send images ``(1, 3, H, W)`` in [0, 1], nothing hidden, through an encoder; every block, in order.
+def measure_collapse(model: FullyConvolutionalAutoencoder, images: Iterable[Tensor]) -> Distances:
+    """Send images ``(1, 3, H, W)`` in [0, 1], nothing hidden, through an encoder; means over the images.
 
-    See :func:`inpaint.backbones.network.channel_distance`.
+    See :func:`inpaint.backbones.network.channel_distance`: near 0 all channels of a block's wide layer are
+    alike. Without GRN there is nothing after it.
     """
-    found: dict[str, list[float]] = defaultdict(list)
+    found: dict[str, dict[str, list[float]]] = {"after GELU": {}, "after GRN": {}}
+
+    def note(values: list[float], _module: object, _inputs: object, output: Tensor) -> None:
+        values.append(channel_distance(output[0].permute(2, 0, 1)))
+
     hooks = []
-    for name, module in model.encoder.named_modules():
-        if name.endswith((".mlp.act", ".mlp.grn")):
-
-            def note(_module: object, _inputs: object, output: Tensor, name: str = name) -> None:
-                found[name].append(channel_distance(output[0].permute(2, 0, 1)))
-
-            hooks.append(module.register_forward_hook(note))
+    for stage, blocks in enumerate((stage.blocks for stage in model.encoder.stages), 1):
+        for number, mlp in enumerate((block.mlp for block in blocks), 1):
+            for when, layer in (("after GELU", mlp.act), ("after GRN", mlp.grn)):
+                if layer is not None:
+                    values = found[when].setdefault(f"{stage}.{number}", [])
+                    hooks.append(layer.register_forward_hook(partial(note, values)))
     try:
         for image in images:
             square, _ = model.fit_square(image, torch.zeros_like(image[:, :1]))
@@ -81,26 +78,18 @@ def measure_collapse(model: FullyConvolutionalAutoencoder, images: Iterable[Tens
     finally:
         for hook in hooks:
             hook.remove()
-    means = {name: sum(values) / len(values) for name, values in found.items()}
-    blocks = []
-    for stage, depth in enumerate(model.preset.depths, 1):
-        for block in range(1, depth + 1):
-            mlp = f"stages.{stage - 1}.blocks.{block - 1}.mlp"
-            blocks.append(BlockDistance(f"{stage}.{block}", means[f"{mlp}.act"], means.get(f"{mlp}.grn")))
-    return blocks
+    return {when: {name: fmean(each) for name, each in blocks.items()} for when, blocks in found.items()}
 
 
-def collapse_table(measured: Mapping[str, Sequence[BlockDistance]]) -> Table:
+def collapse_table(measured: Mapping[str, Distances]) -> Table:
     """One line a block and one of their mean, two columns a model; blocks are those of each model by name."""
-    columns: dict[str, dict[str, float | None]] = {}
-    for name, blocks in measured.items():
-        columns[f"{name}, after GELU"] = {block.name: block.after_gelu for block in blocks}
-        columns[f"{name}, after GRN"] = {block.name: block.after_grn for block in blocks}
-    names = {name for column in columns.values() for name in column}
+    columns = {
+        f"{name}, {when}": blocks for name, layers in measured.items() for when, blocks in layers.items()
+    }
+    names = {name for blocks in columns.values() for name in blocks}
     in_order = sorted(names, key=lambda name: [int(part) for part in name.split(".")])
-    lines = [text_line(name, (_text(column.get(name)) for column in columns.values())) for name in in_order]
-    numbers = [[value for value in column.values() if value is not None] for column in columns.values()]
-    means = (_text(sum(found) / len(found) if found else None) for found in numbers)
+    lines = [text_line(name, (_text(blocks.get(name)) for blocks in columns.values())) for name in in_order]
+    means = (_text(fmean(blocks.values()) if blocks else None) for blocks in columns.values())
     return Table(("stage.block", *columns), (*lines, text_line("mean", means)))
 
 

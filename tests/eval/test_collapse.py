@@ -10,7 +10,7 @@ import torch
 from click.testing import CliRunner
 
 from eval.__main__ import main
-from eval.studies.convnext import BlockDistance, collapse_table, measure_collapse
+from eval.studies.convnext import collapse_table, measure_collapse
 from inpaint.checkpoint import save_checkpoint
 from inpaint.models.presets import FCMAE_PRESETS, build_fcmae, build_inpainter, build_mae
 from tests.eval.conftest import smooth_picture
@@ -28,24 +28,24 @@ def test_channels_that_are_one_and_channels_that_differ():
         first.fc1.bias.fill_(10.0)  # beyond the bend of GELU, every channel is the same sum
         second = model.encoder.stages[1].blocks[0].mlp
         second.fc1.weight.mul_(100.0)
-    blocks = measure_collapse(model, [image, image.flip(-1)])
-    assert [block.name for block in blocks] == ["1.1", "2.1", "3.1"]
-    assert blocks[0].after_gelu == pytest.approx(0, abs=1e-9)
-    assert blocks[1].after_gelu > 0.1
-    # GRN begins as the identity.
-    assert [b.after_grn for b in blocks] == pytest.approx([b.after_gelu for b in blocks])
+    found = measure_collapse(model, [image, image.flip(-1)])
+    blocks = found["after GELU"]
+    assert list(blocks) == ["1.1", "2.1", "3.1"]
+    assert blocks["1.1"] == pytest.approx(0, abs=1e-9)
+    assert blocks["2.1"] > 0.1
+    assert found["after GRN"] == pytest.approx(blocks)  # GRN begins as the identity
 
 
 def test_a_network_without_response_norm_has_nothing_after_it():
-    blocks = measure_collapse(build_fcmae(dataclasses.replace(TINY, grn=False)), [torch.rand(1, 3, 64, 64)])
-    assert [block.after_grn for block in blocks] == [None] * 3
+    found = measure_collapse(build_fcmae(dataclasses.replace(TINY, grn=False)), [torch.rand(1, 3, 64, 64)])
+    assert len(found["after GELU"]) == 3 and found["after GRN"] == {}
 
 
 def test_the_table():
     table = collapse_table(
         {
-            "with": [BlockDistance("1.1", 0.4, 0.5), BlockDistance("10.1", 0.2, 0.3)],
-            "without": [BlockDistance("1.1", 0.1, None), BlockDistance("2.1", 0.3, None)],
+            "with": {"after GELU": {"1.1": 0.4, "10.1": 0.2}, "after GRN": {"1.1": 0.5, "10.1": 0.3}},
+            "without": {"after GELU": {"1.1": 0.1, "2.1": 0.3}, "after GRN": {}},
         }
     )
     assert table.headings[1:3] == ("with, after GELU", "with, after GRN")

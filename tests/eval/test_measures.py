@@ -10,7 +10,7 @@ import pytest
 import torch
 
 from eval.measures.networks import NETWORKS as FILES
-from eval.measures.protocols import PROTOCOLS, Measures, build_measures, definitions_of, extras_of
+from eval.measures.protocols import PROTOCOLS, Measures, build_measures, definitions_of
 from inpaint import metrics
 from inpaint.errors import CheckpointError, InpaintError, ShapeError
 from inpaint.features.measures import MobileNetV2Features
@@ -201,8 +201,8 @@ def test_networks_that_are_here_add_columns_to_any_protocol(random_weights: Path
 
 def test_a_choice_of_lpips_and_fid_takes_the_place_of_the_protocols() -> None:
     def keys(protocol: str, **choice: list[str]) -> str:
-        chosen = (*definitions_of(protocol, **choice), *extras_of(protocol, **choice))
-        return " ".join(definition.column.key for definition in chosen)
+        own, more = definitions_of(protocol, **choice)
+        return " ".join(definition.column.key for definition in own + more)
 
     assert keys("lama", lpips=["alex"], fid=["64"]) == "ssim lpips_alex fid_64 sqd fmd"
     both = keys("validation", lpips=["vgg", "squeeze"], fid=["64", "2048"])

@@ -99,7 +99,7 @@ def test_the_small_networks_are_extra_columns(
     pictures: Any, data: Path, tmp_path: Path, any_weights: None
 ) -> None:
     result = call(
-        "run", *inputs(pictures), "--baselines", "--limit", 3, "--feature-networks", data / "metrics",
+        "run", *inputs(pictures), "--baselines", "--limit", 3, "--weights", data / "metrics",
         "--weights", tmp_path, "--out", tmp_path / "r.json",
     )  # fmt: skip
     assert result.exit_code == 0, result.output
@@ -159,7 +159,7 @@ MISTAKES = [
     (["score", *"--images gt --masks masks --pred a=masks --pred a=masks".split()], "two methods named 'a'"),
     (["run", *"--images gt --masks masks --model no-such-model".split()], "no-such-model"),
     (["run", *"--images gt --masks masks --baselines --out r.txt".split()], "r.txt"),
-    (["run", *"--images gt --masks masks --baselines --work gt/p00.png".split()], "cannot keep the results"),
+    (["run", *"--images gt --masks masks --baselines --cache-dir gt/p00.png".split()], "cannot keep the results"),
     (["run", *"--images gt --masks masks --baselines --size 8".split()], "at least 11 x 11"),
 ]
 
