@@ -17,8 +17,11 @@ class _Commands(click.Group):
         try:
             return super().invoke(ctx)
         except InpaintError as error:
-            click.echo(f"error: {error}", err=True)
-            sys.exit(2)
+            message = str(error)
+        except ModuleNotFoundError as error:
+            message = f"the package {error.name} is not installed; pip install -e '.[eval]'"
+        click.echo(f"error: {message}", err=True)
+        sys.exit(2)
 
 
 @click.group(cls=_Commands, context_settings={"help_option_names": ["-h", "--help"], "show_default": True})

@@ -33,13 +33,6 @@ _GREY = 0.5
 _HEAT_OPACITY = 0.85
 
 
-class PriorImages(NamedTuple):
-    """What the prior alone predicts, and known regions that the holes draw from (None without attention)."""
-
-    reconstruction: Image.Image
-    attention: Image.Image | None
-
-
 class AttentionView(NamedTuple):
     """Where one point attends: a heat map, and of its weights the share of known tokens and the largest."""
 
@@ -109,8 +102,11 @@ def overlay_heat(
 @torch.inference_mode()
 def prior_images(
     prior: nn.Module, image: Image.Image, hole: Holes, device: torch.device | str
-) -> PriorImages:
-    """Show what a prior makes of the whole image; where it is fully transparent it counts as hole."""
+) -> tuple[Image.Image, Image.Image | None]:
+    """What the prior alone predicts, and known regions that the holes draw from (None without attention).
+
+    Where the image is fully transparent it counts as hole.
+    """
     pixels = np.asarray(image.convert("RGB"))
     size = _fit(hole.shape, LARGEST_FOR_PRIOR)
     small, mask = _pair(image, hole, size, device)
@@ -118,10 +114,10 @@ def prior_images(
     reconstruction = tensor_to_image(predicted.cpu()).resize(image.size, Image.Resampling.BICUBIC)
     features, attention = prior(small, mask)
     if attention is None:
-        return PriorImages(reconstruction, None)
+        return reconstruction, None
     touched = shrink_to_grid(mask, features.shape[-2:])[0, 0].flatten() > 0
     heat = attention[0][touched].mean(0).reshape(features.shape[-2:]).float().cpu().numpy()
-    return PriorImages(reconstruction, Image.fromarray(overlay_heat(pixels, heat, hole=hole)))
+    return reconstruction, Image.fromarray(overlay_heat(pixels, heat, hole=hole))
 
 
 @torch.inference_mode()

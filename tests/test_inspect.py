@@ -69,12 +69,13 @@ def test_prior_images_show_where_the_holes_look() -> None:
             return torch.full((1, 3, 64, 64), 0.5)
 
     hole = hole_of(160, 160, (60, 60, 100, 100))
-    shown = inspect.prior_images(LooksRight(), Image.new("RGB", (160, 160), (40, 40, 40)), hole, "cpu")
-    assert shown.attention is not None
-    heat = np.asarray(shown.attention).astype(int).sum(-1)
+    photo = Image.new("RGB", (160, 160), (40, 40, 40))
+    reconstruction, attention = inspect.prior_images(LooksRight(), photo, hole, "cpu")
+    assert attention is not None
+    heat = np.asarray(attention).astype(int).sum(-1)
     assert heat[:, 155].min() > heat[:, 5].max() + 100
-    assert np.all(np.asarray(shown.attention)[60:100, 60:100] == 128)
-    assert shown.reconstruction.getpixel((80, 80)) == (128, 128, 128)
+    assert np.all(np.asarray(attention)[60:100, 60:100] == 128)
+    assert reconstruction.getpixel((80, 80)) == (128, 128, 128)
 
 
 def test_one_fill_with_and_without_the_prior(pipeline: InpaintPipeline) -> None:

@@ -13,17 +13,15 @@ from typing import TYPE_CHECKING, Any
 import click
 from click.core import ParameterSource
 
-from inpaint.cli.options import PATH, device_option
+from inpaint.cli.options import PATH
 from inpaint.errors import InpaintError
 
 if TYPE_CHECKING:
     from eval.report.sections import Document
 
-PROTOCOLS = ("standard", "mae-far", "lama")
 SECONDS_BETWEEN_LINES = 10.0
 SUFFIXES = (".md", ".json", ".csv", ".html")
 COUNT = click.IntRange(min=1)
-LPIPS, FID = click.Choice(("alex", "vgg", "squeeze")), click.Choice(("64", "192", "768", "2048"))
 
 
 def reports_option(*suffixes: str) -> Callable[..., Any]:
@@ -39,66 +37,9 @@ def reports_option(*suffixes: str) -> Callable[..., Any]:
     return click.option("--out", "reports", type=PATH, multiple=True, callback=check, help=text)
 
 
-def _names_and_folders(_context: Any, _parameter: Any, texts: tuple[str, ...]) -> list[tuple[str, Path]]:
-    pairs = []
-    for text in texts:
-        name, _, folder = text.partition("=")
-        if not (name and folder):
-            raise InpaintError(f"got --pred {text}; expected NAME=DIR, such as lama=results/lama")
-        pairs.append((name, Path(folder)))
-    return pairs
-
-
-baselines_option = click.option(
-    "--baselines", is_flag=True, help="Also score the four fills without a network."
-)
 limit_option = click.option("--limit", type=COUNT, metavar="N", help="Only N images, evenly spread.")
-models_option = click.option(
-    "--model", "models", multiple=True, help="Model name or checkpoint file (also an MAE alone); repeatable."
-)
-predictions_option = click.option(
-    "--pred",
-    "predictions",
-    metavar="NAME=DIR",
-    multiple=True,
-    callback=_names_and_folders,
-    help="A method's name in the table, and the folder of its predictions; repeatable.",
-)
-save_option = click.option(
-    "--save", type=PATH, help="Folder for the inpainted images as PNG, one folder a method."
-)
-weights_option = click.option(
-    "--weights", type=PATH, metavar="DIR", multiple=True, help="Folder of feature networks; repeatable."
-)
 cache_option = click.option(
     "--cache-dir", type=PATH, help="Directory for resuming. Default: REPORT.cache beside the first report."
-)
-MEASURES_OPTIONS = (
-    weights_option,
-    click.option("--lpips", type=LPIPS, multiple=True, help="Networks of LPIPS in place of the protocol's."),
-    click.option(
-        "--fid", type=FID, multiple=True, help="FID features in place of the protocol's (papers: 2048)."
-    ),
-)
-SET_OPTIONS = (
-    click.option("--images", type=PATH, required=True, help="Folder of the ground truth."),
-    click.option("--masks", type=PATH, required=True, help="Folder or zip of the masks: white = hole."),
-    click.option("--protocol", type=click.Choice(PROTOCOLS), default=PROTOCOLS[0]),
-    baselines_option,
-    click.option(
-        "--size", type=COUNT, metavar="N", help="Crop images and masks to centre squares and resize to N x N."
-    ),
-)
-RUN_OPTIONS = (
-    click.option(
-        "--cycle-masks", is_flag=True, help="Pair masks with images by order, in turn, not by name."
-    ),
-    click.option("--allow-missing", is_flag=True, help="Count missing masks and predictions; do not stop."),
-    limit_option,
-    *MEASURES_OPTIONS,
-    reports_option(*SUFFIXES),
-    cache_option,
-    device_option,
 )
 
 

@@ -9,29 +9,85 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from eval.commands.options import (
-    MEASURES_OPTIONS,
-    PATH,
-    RUN_OPTIONS,
-    SET_OPTIONS,
+    COUNT,
     SUFFIXES,
-    baselines_option,
     cache_folder,
+    cache_option,
     default_cache,
     limit_option,
-    models_option,
-    predictions_option,
     reports_option,
-    save_option,
     shown_progress,
-    weights_option,
     write_and_print,
 )
 from eval.published import read_published
-from inpaint.cli.options import device_option, stack
+from inpaint.cli.options import PATH, device_option, stack
 from inpaint.errors import InpaintError
 
 if TYPE_CHECKING:
     from eval.results import Report
+
+
+PROTOCOLS = ("standard", "mae-far", "lama")
+LPIPS, FID = click.Choice(("alex", "vgg", "squeeze")), click.Choice(("64", "192", "768", "2048"))
+
+
+def _names_and_folders(_context: Any, _parameter: Any, texts: tuple[str, ...]) -> list[tuple[str, Path]]:
+    pairs = []
+    for text in texts:
+        name, _, folder = text.partition("=")
+        if not (name and folder):
+            raise InpaintError(f"got --pred {text}; expected NAME=DIR, such as lama=results/lama")
+        pairs.append((name, Path(folder)))
+    return pairs
+
+
+baselines_option = click.option(
+    "--baselines", is_flag=True, help="Also score the four fills without a network."
+)
+models_option = click.option(
+    "--model", "models", multiple=True, help="Model name or checkpoint file (also an MAE alone); repeatable."
+)
+predictions_option = click.option(
+    "--pred",
+    "predictions",
+    metavar="NAME=DIR",
+    multiple=True,
+    callback=_names_and_folders,
+    help="A method's name in the table, and the folder of its predictions; repeatable.",
+)
+save_option = click.option(
+    "--save", type=PATH, help="Folder for the inpainted images as PNG, one folder a method."
+)
+weights_option = click.option(
+    "--weights", type=PATH, metavar="DIR", multiple=True, help="Folder of feature networks; repeatable."
+)
+MEASURES_OPTIONS = (
+    weights_option,
+    click.option("--lpips", type=LPIPS, multiple=True, help="Networks of LPIPS in place of the protocol's."),
+    click.option(
+        "--fid", type=FID, multiple=True, help="FID features in place of the protocol's (papers: 2048)."
+    ),
+)
+SET_OPTIONS = (
+    click.option("--images", type=PATH, required=True, help="Folder of the ground truth."),
+    click.option("--masks", type=PATH, required=True, help="Folder or zip of the masks: white = hole."),
+    click.option("--protocol", type=click.Choice(PROTOCOLS), default=PROTOCOLS[0]),
+    baselines_option,
+    click.option(
+        "--size", type=COUNT, metavar="N", help="Crop images and masks to centre squares and resize to N x N."
+    ),
+)
+RUN_OPTIONS = (
+    click.option(
+        "--cycle-masks", is_flag=True, help="Pair masks with images by order, in turn, not by name."
+    ),
+    click.option("--allow-missing", is_flag=True, help="Count missing masks and predictions; do not stop."),
+    limit_option,
+    *MEASURES_OPTIONS,
+    reports_option(*SUFFIXES),
+    cache_option,
+    device_option,
+)
 
 
 @click.command()
@@ -107,25 +163,19 @@ def table(name: str, data: Path, predictions: Sequence[tuple[str, Path]], **opti
 
 
 @click.command()
-@click.option("--fetch", is_flag=True, help="Download what is missing, as `inpaint models download` does.")
 @weights_option
-def weights(fetch: bool, weights: tuple[Path, ...]) -> None:
+def weights(weights: tuple[Path, ...]) -> None:
     """List the feature networks: columns, file, SHA-256, and where each file is."""
-    from eval.measures.networks import NETWORKS, fetch_file, find_file, missing_package
+    from eval.measures.networks import NETWORKS, find_file
     from eval.measures.protocols import columns_of
 
     for key, network in NETWORKS.items():
         click.echo(f"{network.title}: {', '.join(columns_of(key))}")
-        if (need := missing_package(network)) is not None:
-            click.echo(f"  {need}")
-        found = find_file(network, weights)
-        if found is None and fetch:
-            found = fetch_file(network)
-        if found is not None:
+        if (found := find_file(network, weights)) is not None:
             click.echo(f"  {found.path}\n  sha256 {found.check()}")
             continue
         for file in network.files:
-            where = f"{file.model} of `inpaint models`" if file.model else "comes with the training data"
+            where = f"inpaint models download {file.model}" if file.model else "comes with the training data"
             click.echo(f"  {file.name}: not here; {where}\n  sha256 {file.sha256}")
 
 

@@ -1,6 +1,5 @@
 """``python -m eval ablation``, ``collapse``, ``roadmap``, ``linear-probe`` and ``fine-tune``: studies."""
 
-import importlib.util
 import os
 from collections.abc import Callable, Mapping
 from functools import partial
@@ -155,7 +154,6 @@ def linear_probe(**options: Any) -> None:
     Every photo is tested once, by a probe that learned from the other folds. Features are kept: a run that
     was stopped resumes, and a new checkpoint beside old ones costs its own features only.
     """
-    _check_packages()
     from eval.studies.recognition.classifiers import probe_candidates
 
     facts = {
@@ -177,7 +175,6 @@ def fine_tune(steps: int, batch_size: int, learning_rate: float, **options: Any)
     Every encoder, pre-trained or random, gets the same steps, images and rates, once for each seed. A CUDA
     device multiplies in bfloat16. Finished runs are kept: a command that was stopped resumes.
     """
-    _check_packages()
     from eval.studies.recognition.classifiers import FineTuning, fine_tune_candidates
 
     facts = {
@@ -188,11 +185,6 @@ def fine_tune(steps: int, batch_size: int, learning_rate: float, **options: Any)
     }
     measure = partial(fine_tune_candidates, settings=FineTuning(steps, batch_size, learning_rate))
     _measure_and_report("Fine-tune", measure, facts, **options)
-
-
-def _check_packages() -> None:
-    if importlib.util.find_spec("sklearn") is None:
-        raise InpaintError("the package scikit-learn is not installed; pip install -e '.[eval]'")
 
 
 def _measure_and_report(

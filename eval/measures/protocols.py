@@ -232,7 +232,7 @@ def build_measures(
         dims = tuple(sorted({each.dims for each in definitions if each.dims}))
         networks[key] = load_network(key, found, dims).to(device)
         titles = ", ".join(each.column.title for each in definitions)
-        files[titles] = f"{found.file.name} ({digest})"
+        files[titles] = f"{found.name} ({digest})"
     return Measures(measured, unmeasured, networks, files, device)
 
 

@@ -64,14 +64,12 @@ def scores_table(report: Report) -> Table:
 def bins_table(report: Report) -> Table | None:
     """Means by hole ratio, methods below each other within a bin; None where no row has bins."""
     columns = [column for column in report.columns if not column.of_set]
+    entries = [(entry, row) for row in report.rows for entry in row.bins]
     lines = []
-    for low, high in bin_limits(report):
-        for row in report.rows:
-            for entry in row.bins:
-                if (entry.low, entry.high) == (low, high) and entry.n:
-                    values = (column.format(entry.values.get(column.key)) for column in columns)
-                    texts = (bin_name(low, high), str(entry.n), *values)
-                    lines.append(text_line(row.name, texts, remark_of(row)))
+    for entry, row in sorted(entries, key=lambda pair: pair[0].low):
+        values = (column.format(entry.values.get(column.key)) for column in columns)
+        texts = (f"{100 * entry.low:.0f}-{100 * entry.high:.0f} %", str(entry.n), *values)
+        lines.append(text_line(row.name, texts, remark_of(row)))
     headings = ("method", "hole ratio", "N", *(column.heading for column in columns))
     return Table(headings, tuple(lines)) if lines else None
 
@@ -113,16 +111,6 @@ def images_of(row: Row, report: Report) -> int:
 def remark_of(row: Row) -> str:
     """What stands behind a method's name in a table: baselines are marked, the rest is what they are for."""
     return "baseline" if row.kind == "baseline" else ""
-
-
-def bin_limits(report: Report) -> list[tuple[float, float]]:
-    """The bins of hole ratio that hold an image of any row, rising."""
-    return sorted({(entry.low, entry.high) for row in report.rows for entry in row.bins if entry.n})
-
-
-def bin_name(low: float, high: float) -> str:
-    """Such as ``20-30 %``."""
-    return f"{100 * low:.0f}-{100 * high:.0f} %"
 
 
 def score_lines(report: Report) -> list[dict[str, Any]]:

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from inpaint.batch import READABLE_SUFFIXES
-from inpaint.batch.plan import find_images, normal_stem
+from inpaint.batch.plan import find_images, group_files, normal_stem
 from inpaint.errors import DataError, few
 from inpaint.images import hole_from_mask, plain_image, read_image, read_mask
 
@@ -203,10 +203,8 @@ def list_images(source: Path, what: str, *, zips: bool = False) -> list[ImageFil
     if not files:
         expected = " ".join(READABLE_SUFFIXES)
         raise DataError(f"no {what} in {str(source)!r}; expected {expected} (subfolders are not searched)")
-    names: dict[str, list[str]] = {}
-    for file in files:
-        names.setdefault(file.stem, []).append(file.path.name)
-    if twins := [" and ".join(of_stem) for of_stem in names.values() if len(of_stem) > 1]:
+    groups = group_files(files, lambda file: file.stem).values()
+    if twins := [" and ".join(file.path.name for file in group) for group in groups if len(group) > 1]:
         raise DataError(
             f"{len(twins)} names twice among the {what} in {str(source)!r}: {few(twins)}; keep one of each"
         )

@@ -164,13 +164,9 @@ class MaskedAutoencoder(PatchAutoencoder):
     def _encode_all(
         self, normalised: Tensor, hidden: Tensor, mask: Tensor | None, visible: int | None = None
     ) -> Tensor:
+        """The decoder's input ``(B, N[+1], E)``, with ``partial_patches`` also of the pixels they show."""
         latent, places = self.encode(normalised, hidden, visible)
-        return self._blend_partial(self.decoder_input(latent, places, hidden), normalised, hidden, mask)
-
-    def _blend_partial(
-        self, tokens: Tensor, normalised: Tensor, hidden: Tensor, mask: Tensor | None
-    ) -> Tensor:
-        """Mix the known pixels of partly hidden patches into their tokens, if this network does so."""
+        tokens = self.decoder_input(latent, places, hidden)
         if self.partial_embed is None or mask is None:
             return tokens
         embedded = self.partial_embed(torch.cat([normalised * (1 - mask), mask], dim=1))

@@ -11,11 +11,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from inpaint.features.frozen import IMAGENET_MEAN, IMAGENET_STD
 from inpaint.mask import binarize, shrink_to_grid
 from inpaint.tokens import normalise_patches, patchify, token_masks, unpatchify
-
-IMAGENET_MEAN = (0.485, 0.456, 0.406)
-IMAGENET_STD = (0.229, 0.224, 0.225)
 
 
 class PriorFeatures(NamedTuple):

@@ -13,7 +13,7 @@ import pytest
 import torch
 from PIL import Image
 
-from eval.measures.networks import FoundFile
+from eval.measures.networks import WeightsFile
 from eval.validation import MASKS_FILE
 from tests.eval.random_weights import write_random_weights
 
@@ -107,7 +107,7 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture
 def any_weights(monkeypatch: pytest.MonkeyPatch) -> None:
     """Take random weights for the recorded files."""
-    monkeypatch.setattr(FoundFile, "check", lambda self: "not checked")
+    monkeypatch.setattr(WeightsFile, "check", lambda self: "not checked")
 
 
 @pytest.fixture(scope="session")

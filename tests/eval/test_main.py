@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -92,3 +93,13 @@ def test_an_absent_device_is_named(data: Path) -> None:
         pytest.skip("there is a CUDA device")
     result = run("--data", data, "--baselines", "--device", "cuda")
     assert result.exit_code == 2 and "'cuda' is not available" in result.stderr
+
+
+def test_a_missing_package_is_named(
+    data: Path, random_weights: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, "lpips", None)  # as if it were not installed
+    options = ("--weights", random_weights, "--lpips", "alex", "--device", "cpu")
+    result = run("--data", data, "--baselines", *options)
+    assert result.exit_code == 2
+    assert result.stderr == "error: the package lpips is not installed; pip install -e '.[eval]'\n"

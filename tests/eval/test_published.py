@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from eval.commands.options import PROTOCOLS
+from eval.commands.score import PROTOCOLS
 from eval.published import PUBLISHED, read_published
 from inpaint.errors import ConfigError
 

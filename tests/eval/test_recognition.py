@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.util
 import json
 from collections.abc import Callable
 from dataclasses import replace
@@ -400,12 +399,3 @@ def test_a_device_that_is_too_small_says_what_helps(photos, checkpoints, monkeyp
     result = run("linear-probe", "--data", photos, "--model", checkpoints / "mae.safetensors", "--folds", 3)
     assert result.exit_code == 2
     assert result.stderr.splitlines()[-1].startswith("error: out of memory on cpu; expected a smaller --size")
-
-
-def test_a_missing_package_is_named(photos, checkpoints, monkeypatch):
-    find = importlib.util.find_spec
-    monkeypatch.setattr(importlib.util, "find_spec", lambda name: None if name == "sklearn" else find(name))
-    result = run("linear-probe", "--data", photos, "--model", checkpoints / "mae.safetensors")
-    assert (
-        result.exit_code == 2 and "scikit-learn is not installed; pip install -e '.[eval]'" in result.stderr
-    )

@@ -159,7 +159,10 @@ MISTAKES = [
     (["score", *"--images gt --masks masks --pred a=masks --pred a=masks".split()], "two methods named 'a'"),
     (["run", *"--images gt --masks masks --model no-such-model".split()], "no-such-model"),
     (["run", *"--images gt --masks masks --baselines --out r.txt".split()], "r.txt"),
-    (["run", *"--images gt --masks masks --baselines --cache-dir gt/p00.png".split()], "cannot keep the results"),
+    (
+        ["run", *"--images gt --masks masks --baselines --cache-dir gt/p00.png".split()],
+        "cannot keep the results",
+    ),
     (["run", *"--images gt --masks masks --baselines --size 8".split()], "at least 11 x 11"),
 ]
 

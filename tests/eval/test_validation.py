@@ -13,7 +13,7 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from eval.measures.networks import FoundFile
+from eval.measures.networks import WeightsFile
 from eval.results import Report
 from eval.tasks.methods import BASELINES, Fill, Method
 from eval.tasks.pairs import Task
@@ -27,7 +27,7 @@ CPU = torch.device("cpu")
 @pytest.fixture(scope="module", autouse=True)
 def take_random_weights() -> Iterator[None]:
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(FoundFile, "check", lambda self: "not checked")
+        patch.setattr(WeightsFile, "check", lambda self: "not checked")
         yield
 
 

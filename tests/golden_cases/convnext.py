@@ -10,9 +10,9 @@ from torch import Tensor
 
 from inpaint.convert.names import Names, read_names, translate
 from inpaint.convert.networks import convert_fcmae, official_fcmae
+from inpaint.features.frozen import IMAGENET_MEAN, IMAGENET_STD
 from inpaint.layers.convnext import GlobalResponseNorm, build_block
 from inpaint.models.fcmae import FullyConvolutionalAutoencoder
-from inpaint.models.patch_autoencoder import IMAGENET_MEAN, IMAGENET_STD
 from inpaint.models.presets import build_fcmae
 from inpaint.tokens import top_up
 from inpaint.train.losses import masked_patch_mse
