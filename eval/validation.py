@@ -19,15 +19,12 @@ from eval.tasks.methods import Method
 from eval.tasks.pairs import Task, find_task
 
 PROTOCOL = "validation"
-SIZE = 256
-IMAGES_FOLDER = Path("val/images")
 MASKS_FILE = Path("masks/published-test-1000.zip")
-NETWORKS_FOLDER = Path("metrics")
 
 
 def find_validation_task(data: Path, limit: int | None = None) -> Task:
     """The images and masks of the protocol, of a training data folder; see :func:`find_task`."""
-    return find_task(data / IMAGES_FOLDER, data / MASKS_FILE, size=SIZE, cycle_masks=True, limit=limit)
+    return find_task(data / "val/images", data / MASKS_FILE, size=256, cycle_masks=True, limit=limit)
 
 
 def validate_methods(
@@ -46,7 +43,7 @@ def validate_methods(
     For the other options, and for errors, see :func:`find_task`, :func:`build_measures` and :func:`score`.
     """
     task = find_validation_task(data, limit)
-    folders = (*weights, data / NETWORKS_FOLDER)
+    folders = (*weights, data / "metrics")
     measures = build_measures(PROTOCOL, weights=folders, lpips=lpips, fid=fid, device=device)
     with tempfile.TemporaryDirectory() as temporary:
         cache_dir = Path(temporary)

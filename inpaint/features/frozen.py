@@ -28,11 +28,6 @@ class FrozenNetwork(nn.Module):
     mean: Tensor
     std: Tensor
 
-    @classmethod
-    def from_file(cls, path: Path | str, *args: Any) -> Self:
-        """Build the network from ``args`` and load its weights, see :meth:`load_weights`."""
-        return cls(*args).load_weights(path)
-
     def load_weights(self, path: Path | str) -> Self:
         """Load weights strictly, as float32, from a safetensors file or a PyTorch state dict.
 

@@ -161,7 +161,7 @@ def test_the_validation_protocol_is_what_it_was(data: Path, empty_hub: Path) -> 
     composite, target, mask = pictures(3)
     values = measures.per_image(composite, target, mask)
     squeezenet, mobilenet = (
-        network.from_file(data / "metrics" / FILES[key].files[0].name)
+        network().load_weights(data / "metrics" / FILES[key].files[0].name)
         for network, key in (
             (SqueezeNetFeatures, "squeezenet-caffe"),
             (MobileNetV2Features, "mobilenet-tensorflow"),

@@ -163,7 +163,7 @@ def test_every_block_of_fids_inception_agrees_with_pytorch_fid(
 
 def test_a_network_cut_short_reads_the_whole_file_and_gives_the_same(networks, random_weights: Path) -> None:
     path = random_weights / NETWORKS["inception-fid"].files[0].name
-    short = InceptionFeatures.from_file(path, "fid", (192,))
+    short = InceptionFeatures("fid", (192,)).load_weights(path)
     image = pictures(1)
     with torch.inference_mode():
         torch.testing.assert_close(short(image), {192: networks["inception-fid"](image)[192]})
@@ -247,6 +247,6 @@ def test_lpips_gives_gradients_to_images_only(networks) -> None:
 def test_weights_of_another_network_are_refused(random_weights: Path) -> None:
     alex, vgg = (random_weights / NETWORKS[key].files[0].name for key in ("lpips-alex", "lpips-vgg"))
     with pytest.raises(CheckpointError, match=rf"{vgg.name}: not the weights of the backbone of LPIPS"):
-        Lpips.from_file(vgg, "alex")
+        Lpips("alex").load_weights(vgg)
     with pytest.raises(CheckpointError, match=rf"{alex.name}: not the weights of Inception v3"):
-        InceptionFeatures.from_file(alex)
+        InceptionFeatures().load_weights(alex)

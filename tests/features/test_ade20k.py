@@ -53,14 +53,14 @@ def test_weights_are_read_strictly_and_the_message_says_where_they_are(network, 
     save_file(half, tmp_path / "good.safetensors")
     torch.save(half, tmp_path / "good.pth")
     for name in ("good.safetensors", "good.pth"):
-        loaded = SceneFeatures.from_file(tmp_path / name)
+        loaded = SceneFeatures().load_weights(tmp_path / name)
         weight = loaded.state_dict()["conv1.weight"]
         assert torch.allclose(weight, state["conv1.weight"], atol=1e-3)
     torch.save({"conv1.weight": state["conv1.weight"]}, tmp_path / "short.pth")
     (tmp_path / "text.pth").write_text("hello")
     for name in ("short.pth", "text.pth", "none.pth"):
         with pytest.raises(CheckpointError, match=r"encoder_epoch_20\.pth of .* CSAILVision/") as caught:
-            SceneFeatures.from_file(tmp_path / name)
+            SceneFeatures().load_weights(tmp_path / name)
         assert "\n" not in str(caught.value)
 
 

@@ -82,7 +82,7 @@ def test_loading_is_strict(tmp_path: Path, network: MobileNetV2Features) -> None
     state = {key: value.half() for key, value in network.state_dict().items()}
     path = tmp_path / "net.safetensors"
     save_file(state | {"c52.weight": torch.zeros(1001, 1280, 1, 1), "c52.bias": torch.zeros(1001)}, path)
-    loaded = MobileNetV2Features.from_file(path)
+    loaded = MobileNetV2Features().load_weights(path)
     assert torch.equal(loaded.state_dict()["c7.weight"], load_file(path)["c7.weight"].float())
     for wrong in (
         {key: value for key, value in state.items() if key != "c7.bias"},
@@ -91,7 +91,7 @@ def test_loading_is_strict(tmp_path: Path, network: MobileNetV2Features) -> None
     ):
         save_file(wrong, path)
         with pytest.raises(CheckpointError, match="not the weights of MobileNetV2"):
-            MobileNetV2Features.from_file(path)
+            MobileNetV2Features().load_weights(path)
     path.write_text("no tensors")
     with pytest.raises(CheckpointError, match="cannot be read"):
-        MobileNetV2Features.from_file(path)
+        MobileNetV2Features().load_weights(path)

@@ -71,18 +71,18 @@ def test_half_precision_files_load_and_foreign_files_are_refused(network, tmp_pa
     state = {key: value.half() for key, value in network.state_dict().items()}
     save_file({**state, "classifier.1.bias": torch.zeros(3)}, tmp_path / "good.safetensors")
     key = "features.0.weight"
-    loaded = SqueezeNetFeatures.from_file(tmp_path / "good.safetensors")
+    loaded = SqueezeNetFeatures().load_weights(tmp_path / "good.safetensors")
     assert all(p.dtype == torch.float32 for p in loaded.parameters())
     assert torch.allclose(loaded.get_parameter(key), network.get_parameter(key), atol=1e-3)
 
     state.pop("features.12.squeeze.bias")
     save_file(state, tmp_path / "short.safetensors")
     with pytest.raises(CheckpointError, match=r"not the weights of SqueezeNet.*features\.12\.squeeze\.bias"):
-        SqueezeNetFeatures.from_file(tmp_path / "short.safetensors")
+        SqueezeNetFeatures().load_weights(tmp_path / "short.safetensors")
     (tmp_path / "text.safetensors").write_text("hello")
     for name in ("text.safetensors", "nowhere.safetensors"):
         with pytest.raises(CheckpointError, match="cannot be read as weights"):
-            SqueezeNetFeatures.from_file(tmp_path / name)
+            SqueezeNetFeatures().load_weights(tmp_path / name)
 
 
 def test_wrong_shapes_are_told(network):

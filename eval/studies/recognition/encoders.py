@@ -18,6 +18,7 @@ from eval.scoring import OnProgress, no_progress
 from eval.studies.recognition.task import RecognitionTask
 from eval.tasks.cache import ResultCache
 from eval.tasks.methods import short_names
+from inpaint.batch.pairing import group_files
 from inpaint.checkpoint import load_autoencoder
 from inpaint.errors import CheckpointError
 from inpaint.models.mae import MaePreset, MaskedAutoencoder
@@ -101,9 +102,7 @@ def load_candidates(
         autoencoder = _resized(load_autoencoder(path).requires_grad_(True), size, path)
         architecture = json.dumps(describe_preset(autoencoder), sort_keys=True)
         candidates.append(Candidate(title, "pre-trained", architecture, digest_of(path), autoencoder))
-    alike: dict[str, list[Candidate]] = {}
-    for candidate in list(candidates) if random else ():
-        alike.setdefault(candidate.architecture, []).append(candidate)
+    alike = group_files(candidates if random else (), lambda candidate: candidate.architecture)
     for architecture, found in alike.items():
         name = f"random, as {' and '.join(candidate.name for candidate in found)}"
         candidates.append(Candidate(name, "random", architecture, architecture, found[0].autoencoder))

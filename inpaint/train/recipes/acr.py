@@ -67,7 +67,7 @@ class AcrRecipe:
             self.features.to(processes.device)
         self.blocks = None
         if config.mobilenet_weights is not None and config.weights.mobilenet + config.weights.mobilenet_means:
-            self.blocks = MobileNetPyramid.from_file(config.mobilenet_weights, (1, *MobileNetPyramid.TAPS))
+            self.blocks = MobileNetPyramid((1, *MobileNetPyramid.TAPS)).load_weights(config.mobilenet_weights)
             self.blocks.to(processes.device).to(memory_format=torch.channels_last)
         groups = _alphas_apart(self.network)
         self.optimizer = build_adam(groups, config.learning_rate, config.betas, processes.device)

@@ -162,7 +162,7 @@ class ProjectedAdversary(Adversary):
     def __init__(self, config: AcrRunConfig, processes: Processes) -> None:
         assert config.projected_weights is not None
         network = PYRAMIDS[config.projected_network]
-        self.features = network.from_file(config.projected_weights).to(processes.device)
+        self.features = network().load_weights(config.projected_weights).to(processes.device)
         if config.channels_last:
             self.features.to(memory_format=torch.channels_last)
         super().__init__(config, ProjectedDiscriminator(network.channels, config.projected_width), processes)

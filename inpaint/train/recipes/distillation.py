@@ -34,7 +34,7 @@ class FeatureDistillation:
     def __init__(self, autoencoder: PatchAutoencoder, weights: Path) -> None:
         device = autoencoder.mean.device
         self._grid = autoencoder.grid
-        self._network = MobileNetPyramid.from_file(weights, tuple(_TAPS)).to(device)
+        self._network = MobileNetPyramid(tuple(_TAPS)).load_weights(weights).to(device)
         self._network.to(memory_format=torch.channels_last)
         self.heads = nn.ModuleList(nn.Linear(autoencoder.feature_channels, c) for c in _TAPS.values())
         self.heads.to(device)

@@ -71,7 +71,7 @@ def load_perceptual(network: PerceptualNetwork, path: Path | str) -> TapNetwork:
         return MaeFeatures(load_autoencoder(path, MaskedAutoencoder))
     if Path(path).name == network and not Path(path).is_file():
         path = fetch_in_terminal(network)
-    return {"squeezenet": SqueezeNetFeatures, "ade20k": SceneFeatures}[network].from_file(path)
+    return {"squeezenet": SqueezeNetFeatures, "ade20k": SceneFeatures}[network]().load_weights(path)
 
 
 def _take_shared(network: Inpainter, path: Path) -> str:
