@@ -48,7 +48,6 @@ _RECOGNITION_OPTIONS = (
     click.option("--seeds", type=COUNT, default=3, help="Runs of whatever is random."),
     click.option("--seed", type=click.IntRange(min=0), default=0, help="Seed for the split and the runs."),
     reports_option(".md", ".json"),
-    cache_option,
     device_option,
 )
 
@@ -147,8 +146,8 @@ def roadmap(chart: Path | None) -> None:
 
 
 @click.command("linear-probe")
-@stack(*_RECOGNITION_OPTIONS)
-def linear_probe(**options: Any) -> None:
+@stack(*_RECOGNITION_OPTIONS, cache_option)
+def linear_probe(cache_dir: Path | None, **options: Any) -> None:
     """Tell the classes of photos by logistic regression on an encoder's frozen features.
 
     Every photo is tested once, by a probe that learned from the other folds. Features are kept: a run that
@@ -161,7 +160,8 @@ def linear_probe(**options: Any) -> None:
         "cross-validation on the training folds; every photo tested once, by a probe of the other folds",
         "Runs": "a pre-trained encoder is frozen and probed once, a random one with every seed",
     }
-    _measure_and_report("Linear probe", probe_candidates, facts, **options)
+    with cache_folder(cache_dir, options["reports"]) as kept:
+        _measure_and_report("Linear probe", partial(probe_candidates, cache_dir=kept), facts, **options)
 
 
 @click.command("fine-tune")
@@ -173,7 +173,7 @@ def fine_tune(steps: int, batch_size: int, learning_rate: float, **options: Any)
     """Train the whole encoder on the classes of photos for a few steps, and test it on the first fold.
 
     Every encoder, pre-trained or random, gets the same steps, images and rates, once for each seed. A CUDA
-    device multiplies in bfloat16. Finished runs are kept: a command that was stopped resumes.
+    device multiplies in bfloat16.
     """
     from eval.studies.recognition.classifiers import FineTuning, fine_tune_candidates
 
@@ -200,7 +200,6 @@ def _measure_and_report(
     seeds: int,
     seed: int,
     reports: tuple[Path, ...],
-    cache_dir: Path | None,
     device: str,
     **selection: Any,
 ) -> None:
@@ -220,9 +219,9 @@ def _measure_and_report(
     tell = partial(click.echo, err=True)
     task = load_task(labelled, side, folds=folds, seed=seed, on_problem=tell)
     try:
-        with cache_folder(cache_dir, reports) as kept, shown_progress() as on_progress:
-            how = {"seeds": range(seed, seed + seeds), "cache_dir": kept, "device": place}
-            outcomes = measure(task, candidates, **how, on_progress=on_progress)
+        with shown_progress() as on_progress:
+            how = {"seeds": range(seed, seed + seeds), "device": place, "on_progress": on_progress}
+            outcomes = measure(task, candidates, **how)
     except torch.OutOfMemoryError as error:
         raise InpaintError(
             f"out of memory on {place}; expected a smaller --size or --batch-size, or --device cpu"

@@ -10,8 +10,7 @@ their size, which a short run would hardly come to see.
 """
 
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
-from pathlib import Path
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -25,12 +24,7 @@ from sklearn.preprocessing import StandardScaler
 from torch import nn
 
 from eval.scoring import OnProgress, no_progress
-from eval.studies.recognition.encoders import (
-    IMAGES_AT_ONCE,
-    Candidate,
-    encode_images,
-    open_cache,
-)
+from eval.studies.recognition.encoders import IMAGES_AT_ONCE, Candidate, encode_images
 from eval.studies.recognition.outcomes import Outcome
 from eval.studies.recognition.task import RecognitionTask
 from inpaint.data.crops import random_boxes
@@ -101,33 +95,16 @@ def fine_tune_candidates(
     *,
     settings: FineTuning,
     seeds: range,
-    cache_dir: Path,
-    device: torch.device,
-    on_progress: OnProgress = no_progress,
+    **where: Any,
 ) -> list[Outcome]:
     """Fine-tune every encoder once for each seed, and test it on the first fold, beside the majority class.
 
-    What finished runs predicted is kept in ``cache_dir`` and not done again. InpaintError if it cannot be, or
-    if a run's numbers stop being finite. A CUDA device multiplies in bfloat16, others in float32.
+    ``where`` is of :func:`fine_tune`.
     """
     tested = task.folds == HELD_OUT
     outcomes = [majority_class(task, tested)]
     for candidate in candidates:
-        runs = []
-        for seed in seeds:
-            made_of = {
-                "encoder": candidate.identity,
-                "architecture": candidate.architecture,
-                "images": task.images_hash,
-                "split": task.split_hash,
-                "settings": f"{asdict(settings)} seed {seed} {device.type}",
-            }
-            cache = open_cache(cache_dir, "fine-tune", made_of, {})
-            if not len(cache):
-                predicted = fine_tune(task, candidate, settings, seed, device, on_progress)
-                cache.append([{"predicted": predicted.tolist()}], {})
-            (entry,) = cache
-            runs.append(np.array(entry["predicted"], np.int64))
+        runs = [fine_tune(task, candidate, settings, seed, **where) for seed in seeds]
         truth = (task.labels[tested], task.groups[tested], candidate.architecture)
         outcomes.append(Outcome(candidate.name, candidate.kind, np.stack(runs), *truth))
     return outcomes
@@ -141,7 +118,10 @@ def fine_tune(
     device: torch.device,
     on_progress: OnProgress = no_progress,
 ) -> NDArray[np.int64]:
-    """Fine-tune one encoder; the class it gives each image held out, ``(T,)``."""
+    """Fine-tune one encoder; the class it gives each image held out, ``(T,)``.
+
+    A CUDA device multiplies in bfloat16, others in float32. InpaintError if numbers stop being finite.
+    """
     encoder = candidate.build(seed).train()
     head = nn.Linear(encoder.width, len(task.classes))
     nn.init.trunc_normal_(head.weight, std=0.02, generator=make_generator(seed, "head", 0))

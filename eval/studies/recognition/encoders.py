@@ -3,7 +3,7 @@
 import copy
 import hashlib
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
@@ -142,7 +142,8 @@ def encode_images(
         "architecture": candidate.architecture,
         "images": task.images_hash,
     }
-    cache = open_cache(cache_dir, "features", made_of, {"features": encoder.width})
+    name = f"features-{hashlib.sha256(repr(made_of).encode()).hexdigest()[:16]}"
+    cache = ResultCache(cache_dir, name, made_of, {"features": encoder.width})
     for start in range(len(cache), len(task), IMAGES_AT_ONCE):
         on_progress(f"features of {candidate.name}, seed {seed}", start, len(task))
         part = slice(start, start + IMAGES_AT_ONCE)
@@ -150,11 +151,3 @@ def encode_images(
         cache.append([{"image": name} for name in task.photos.names[part]], {"features": features})
     on_progress(f"features of {candidate.name}, seed {seed}", len(task), len(task))
     return np.array(cache.features()["features"])
-
-
-def open_cache(
-    folder: Path, what: str, made_of: Mapping[str, str], feature_sizes: Mapping[str, int]
-) -> ResultCache:
-    """A cache whose name tells what it is made of: other values lie in another file."""
-    name = f"{what}-{hashlib.sha256(repr(made_of).encode()).hexdigest()[:16]}"
-    return ResultCache(folder, name, made_of, feature_sizes)
