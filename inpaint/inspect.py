@@ -124,11 +124,7 @@ def prior_images(
 def inspect_fill(
     network: nn.Module, image: Image.Image, hole: Holes, device: torch.device | str
 ) -> Inspection:
-    """Run one fill with and without the prior.
-
-    Raises:
-        InpaintError: the network has no prior.
-    """
+    """Run one fill with and without the prior; InpaintError if the network has none."""
     prior = require_prior(network)
     assert isinstance(network, Inpainter)
     image_tensor, mask = _pair(image, hole, _fit(hole.shape, LARGEST_SIDE), device)
@@ -224,11 +220,7 @@ def reconstruct_hidden(
 
 
 def require_prior(network: nn.Module) -> PatchAutoencoder:
-    """The network's prior.
-
-    Raises:
-        InpaintError: it has none.
-    """
+    """The network's prior; InpaintError if it has none."""
     prior: Any = getattr(network, "prior", None)
     if prior is None:
         name = getattr(network.preset, "name", "")

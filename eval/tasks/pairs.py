@@ -87,13 +87,10 @@ class Task:
         return {"images": f"{len(self.pairs)} of {self.chosen_from}{spread}; {size}", "masks": masks}
 
     def read(self, pair: Pair) -> tuple[NDArray[np.uint8], NDArray[np.bool_]]:
-        """Read an image and its hole as they are scored: with a size, cropped to the centre and resized.
+        """Read an image ``(H, W, 3)`` RGB and its hole ``(H, W)``, True = hole, as they are scored.
 
-        Returns:
-            ``(H, W, 3)`` RGB and ``(H, W)``, True = hole.
-
-        Raises:
-            ImageError, MaskError, DataError: a file cannot be read, or their sizes differ.
+        With a size they are cropped to the centre and resized. ImageError, MaskError or DataError if a file
+        cannot be read, or their sizes differ.
         """
         image, hole = pair.image.read(), pair.mask.read_hole()
         if self.size is not None:

@@ -51,11 +51,7 @@ BACKBONES: tuple[Backbone, ...] = tuple(
 
 
 def find_backbone(name: str) -> Backbone:
-    """Look up by name, with or without its tag.
-
-    Raises:
-        WeightsError: an unknown name.
-    """
+    """Look up by name, with or without its tag; WeightsError for an unknown name."""
     for backbone in BACKBONES:
         if name in (backbone.name, backbone.pretrained):
             return backbone

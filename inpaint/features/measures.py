@@ -143,8 +143,7 @@ class Lpips(FrozenNetwork):
     def forward(self, prediction: Tensor, target: Tensor) -> Tensor:
         """The distance ``(B,)`` float32 of each pair of images ``(B, 3, H, W)`` RGB in [0, 1].
 
-        Raises:
-            ShapeError: images smaller than the network takes.
+        ShapeError for images smaller than the network takes.
         """
         check_images(prediction, self._smallest)
         with full_precision(prediction):

@@ -221,8 +221,5 @@ class InceptionPyramid(InceptionFeatures):
         return run_taps(self.named_children(), image * 2 - 1, self.TAPS)
 
 
-PYRAMIDS: dict[str, type[MobileNetPyramid | InceptionPyramid]] = {
-    "mobilenet": MobileNetPyramid,
-    "inception": InceptionPyramid,
-}
+PYRAMIDS = {"mobilenet": MobileNetPyramid, "inception": InceptionPyramid}
 """By their names in a config."""

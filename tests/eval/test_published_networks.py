@@ -133,7 +133,7 @@ def test_fid_on_the_real_file_agrees_with_pytorch_fid(dims: int, two_folders, mo
 def test_lpips_squeeze_on_the_real_file_is_the_published_one(empty_hub) -> None:
     """The example in torchmetrics' documentation, and the package called directly."""
     file = find_file(NETWORKS["lpips-squeeze"], [Path(str(REAL))])
-    assert file is not None and file.check() == file.file.sha256
+    assert file is not None and file.check() == file.sha256
     network = load_network("lpips-squeeze", file)
     generator = torch.Generator().manual_seed(42)
     a, b = (torch.rand(10, 3, 100, 100, generator=generator) for _ in range(2))
