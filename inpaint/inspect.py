@@ -158,8 +158,7 @@ def inspect_fill(
 def view_attention(inspection: Inspection, x: int, y: int, layer: int | None = None) -> AttentionView:
     """Show where one point of ``inspection.masked`` attends: in one layer (from 0), or averaged over all.
 
-    Raises:
-        InpaintError: the prior has no attention, or not this layer.
+    InpaintError if the prior has no attention, or not this layer.
     """
     if inspection.attention is None:
         raise InpaintError("this prior has no attention to show")
@@ -192,10 +191,7 @@ def reconstruct_hidden(
     """Hide patches of the image, brought to the prior's square, and predict them.
 
     ``random`` hides a share of the patches, ``mixed`` a training mask topped up with random patches, and
-    ``hole`` the patches that the hole touches.
-
-    Raises:
-        InpaintError: the hole is needed and empty.
+    ``hole`` the patches that the hole touches; InpaintError if it is empty.
     """
     side = prior.image_size
     empty = np.zeros((image.height, image.width), np.bool_)

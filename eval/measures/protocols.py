@@ -164,15 +164,12 @@ class Measures:
         return {key: features.cpu() for key, features in found.items()}
 
     def of_sets(
-        self, composites: Mapping[str, ArrayLike], targets: Mapping[str, ArrayLike], seed: int = 0
+        self, composites: Mapping[str, ArrayLike], targets: Mapping[str, ArrayLike]
     ) -> dict[str, Value]:
         """Measure all composites against all originals, by their features ``(N, D)``, see ``feature_sizes``.
 
-        Both sides are of the same images in the same order; ``seed`` is of the resampling behind intervals.
-        Values are NaN for fewer than two images.
-
-        Raises:
-            ShapeError, DataError: the two sides are unequal in shape, or a feature is not finite.
+        Both sides are of the same images in the same order; values are NaN for fewer than two. ShapeError or
+        DataError if the sides are unequal in shape, or a feature is not finite.
         """
         wanted = {column.key for column in self.columns if column.of_set}
         has_doubles = torch.device(self.device).type != "mps"
@@ -183,10 +180,10 @@ class Measures:
             if len(pair[0]) < 2:
                 values |= dict.fromkeys({key} | svm_columns, Value(math.nan))
                 continue
-            values[key] = _value(frechet_shares(*pair), seed)
+            values[key] = _value(frechet_shares(*pair))
             if svm_columns:
                 paired, unpaired = discernibility_shares(*pair)
-                values |= {"p_ids": _value(paired, seed), "u_ids": _value(unpaired, seed)}
+                values |= {"p_ids": _value(paired), "u_ids": _value(unpaired)}
         return values
 
     def _network(self, definition: Definition) -> FrozenNetwork:
@@ -236,6 +233,6 @@ def build_measures(
     return Measures(measured, unmeasured, networks, files, device)
 
 
-def _value(shares: NDArray, seed: int) -> Value:
+def _value(shares: NDArray) -> Value:
     """The mean of the images' shares, which is negative by rounding only."""
-    return Value(*np.clip([shares.mean(), *bootstrap_interval(shares, seed)], 0, None).tolist())
+    return Value(*np.clip([shares.mean(), *bootstrap_interval(shares)], 0, None).tolist())

@@ -38,10 +38,8 @@ def read_batches(
     """Read images of a task in order, with a method's files, in batches of neighbours of one shape.
 
     A batch has no more than ``pixels_at_once``, unless one image alone does. Threads read a few batches
-    ahead, and at least as many images as there are threads.
-
-    Raises:
-        InpaintError: a file cannot be read, or has another size than its partner; in the place of its batch.
+    ahead, and at least as many images as there are threads. InpaintError if a file cannot be read, or has
+    another size than its partner.
     """
 
     def read(pair: Pair) -> Example:

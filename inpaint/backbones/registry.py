@@ -77,8 +77,7 @@ def find_weights(backbone: Backbone) -> WeightsFile | None:
 def locate_weights(backbone: Backbone, *, ask_hub: bool) -> WeightsFile:
     """The weights on this machine, or else, if ``ask_hub``, from where they are published.
 
-    Raises:
-        WeightsError: they are not here and not to be had, saying why and where to put them.
+    WeightsError says why they are not to be had, and where to put them.
     """
     found = find_weights(backbone)
     if found and found.origin != PUBLISHED:

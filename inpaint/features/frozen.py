@@ -31,8 +31,7 @@ class FrozenNetwork(nn.Module):
     def load_weights(self, path: Path | str) -> Self:
         """Load weights strictly, as float32, from a safetensors file or a PyTorch state dict.
 
-        Raises:
-            CheckpointError: the file is missing, unreadable or does not fit the network.
+        CheckpointError if the file is missing, unreadable or does not fit the network.
         """
         try:
             if Path(path).suffix == ".safetensors":

@@ -44,7 +44,7 @@ class MeanColours:
     def features(self, image: Tensor) -> dict[str, Tensor]:
         return {"fid": image.mean(dim=(2, 3)).cpu()}
 
-    def of_sets(self, composites: Any, targets: Any, seed: int = 0) -> dict[str, Value]:
+    def of_sets(self, composites: Any, targets: Any) -> dict[str, Value]:
         return {"fid": Value(float(np.abs(composites["fid"] - targets["fid"]).max()))}
 
 

@@ -138,10 +138,8 @@ def load_task(
     """Read photos as centre squares and split them, each class in equal shares as far as groups allow.
 
     ``size`` is in pixels; ``folds``, at least 3, and ``seed`` are of the split; ``on_problem`` is called with
-    one line for each photo that cannot be read, which is left out.
-
-    Raises:
-        DataError: no photo can be read, there are fewer than two classes, or a class has too few groups.
+    one line for each photo that cannot be read, which is left out. DataError if no photo can be read, there
+    are fewer than two classes, or a class has too few groups.
     """
     photos = load_photos(labelled.index, size, on_problem=on_problem)
     numbers = {labelled.index.name(number): number for number in range(len(labelled.index))}
