@@ -18,7 +18,7 @@ from eval.scoring import OnProgress, no_progress
 from eval.studies.recognition.task import RecognitionTask
 from eval.tasks.cache import ResultCache
 from eval.tasks.methods import short_names
-from inpaint.batch.pairing import group_files
+from inpaint.batch.plan import group_files
 from inpaint.checkpoint import load_autoencoder
 from inpaint.errors import CheckpointError
 from inpaint.models.mae import MaePreset, MaskedAutoencoder
