@@ -49,7 +49,14 @@ def run_on_cluster(
     waiting = deque(number for number, job in enumerate(jobs) if not job.skip)
     if waiting:
         with _cluster(address) as ray, suppress(KeyboardInterrupt):
-            crew = _start_workers(ray, workers, use_gpus, len(waiting), (build_inpaint, options))
+            resources = ray.cluster_resources()
+            gpus = int(resources.get("GPU", 0)) if use_gpus else 0
+            count = min(workers or gpus or max(1, int(resources.get("CPU", 1))), len(waiting))
+            needs = {"num_gpus": min(1.0, gpus / count), "num_cpus": 0} if gpus else {"num_cpus": 1}
+            # Ray starts a worker that ends again, and repeats what it was doing.
+            tries = {"max_restarts": _TRIES * len(waiting), "max_task_retries": _TRIES - 1}
+            worker = ray.remote(**needs, **tries)(_Worker)
+            crew = [worker.remote(build_inpaint, options) for _ in range(count)]
             for number, result in _results(ray, crew, jobs, waiting):
                 finish(number, result)
     return BatchReport(results_of(jobs, done))
@@ -66,18 +73,6 @@ class _Worker:
 
     def run(self, job: Job) -> FileResult:
         return run_job(job, self._inpaint, self._options)
-
-
-def _start_workers(
-    ray: Any, workers: int | None, use_gpus: bool, jobs: int, arguments: tuple[Any, ...]
-) -> list[Any]:
-    """One for each GPU or core; Ray starts a worker that ends again, and repeats what it was doing."""
-    resources = ray.cluster_resources()
-    gpus = int(resources.get("GPU", 0)) if use_gpus else 0
-    count = min(workers or gpus or max(1, int(resources.get("CPU", 1))), jobs)
-    needs = {"num_gpus": min(1.0, gpus / count), "num_cpus": 0} if gpus else {"num_cpus": 1}
-    worker = ray.remote(**needs, max_restarts=_TRIES * jobs, max_task_retries=_TRIES - 1)(_Worker)
-    return [worker.remote(*arguments) for _ in range(count)]
 
 
 def _results(

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import numpy as np
-from fastapi import APIRouter, Depends, Query, Request, Response
+from fastapi import APIRouter, Body, Depends, Query, Request, Response
 from fastapi.responses import FileResponse
 from PIL import Image
 from pydantic import Field
@@ -66,6 +66,9 @@ Asking = Annotated[Caller, Depends(Caller)]
 Name = Annotated[str, Query(max_length=300)]
 Side = Annotated[int, Query(ge=1, le=4096)]
 Pixel = Annotated[int, Query(ge=0, le=1_000_000)]
+Results = Annotated[list[tuple[Key, Key]], Body(embed=True, min_length=1, max_length=1000)]
+"""Pairs of a photo and a fill of it."""
+Networks = Annotated[list[Key], Body(embed=True, min_length=1, max_length=2)]
 
 
 def _find_photo(photo: str, asking: Asking) -> Photo:
@@ -93,12 +96,6 @@ class BatchRequest(Strict):
     model: Key
 
 
-class ZipRequest(Strict):
-    """Results to pack: pairs of a photo and a fill of it."""
-
-    results: list[tuple[Key, Key]] = Field(min_length=1, max_length=1000)
-
-
 class InspectRequest(Strict):
     """Which fill to look at, with which model."""
 
@@ -106,12 +103,6 @@ class InspectRequest(Strict):
     fill: Key | None = None
     hiding: Hiding = "random"
     seed: int = Field(default=0, ge=0, le=2**31 - 1)
-
-
-class BackboneRequest(Strict):
-    """Which networks to compare."""
-
-    names: list[Key] = Field(min_length=1, max_length=2)
 
 
 async def _receive(request: Request, path: Path) -> Path:
@@ -220,13 +211,13 @@ def _forget_fill(photo: ThePhoto, key: str) -> Answer:
 
 
 @router.post("/zip")
-def _zip(asking: Asking, wanted: ZipRequest) -> Answer:
+def _zip(asking: Asking, results: Results) -> Answer:
     """Results of several photos, those of one name numbered, in one file; gives its path on this server."""
     workspace, taken = asking.service.workspace, Counter[str]()
-    first = workspace.find(wanted.results[0][0])
+    first = workspace.find(results[0][0])
     key_of_zip, path = first.new_file(".zip")
     with zipfile.ZipFile(path, "w", zipfile.ZIP_STORED) as packed:  # they are compressed already
-        for photo, key in wanted.results:
+        for photo, key in results:
             file, _ = workspace.find(photo).download(key, lossless=False)
             taken[file.name] += 1
             number = taken[file.name]
@@ -364,15 +355,15 @@ def _patches(photo: ThePhoto, asking: Asking, wanted: InspectRequest) -> Answer:
 
 
 @router.post("/photos/{photo}/backbones")
-def _backbones(photo: ThePhoto, asking: Asking, wanted: BackboneRequest) -> Answer:
+def _backbones(photo: ThePhoto, asking: Asking, names: Networks) -> Answer:
     """One or two classification networks on the photo, side by side."""
     service = asking.service
 
     def work(job: Job) -> Answer:
         image, _ = _small(photo, None)
         columns = []
-        for index, backbone in enumerate(map(find_backbone, wanted.names)):
-            job.tell(f"Running {backbone.title}", index / len(wanted.names))
+        for index, backbone in enumerate(map(find_backbone, names)):
+            job.tell(f"Running {backbone.title}", index / len(names))
             loaded = network.load_backbone(backbone, fetch=service.allow_downloads)
             with service.computing:
                 columns.append(_describe_backbone(photo, image, loaded))
