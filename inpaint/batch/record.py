@@ -66,11 +66,7 @@ class BatchReport:
 
 
 def write_record(report: BatchReport, path: Path) -> None:
-    """Write a row for each result, whole or not at all; an existing file is replaced.
-
-    Args:
-        report: of the batch.
-        path: its suffix decides the format, one of ``RECORD_FORMATS``; its folder must exist.
+    """Write a row for each result, whole or not at all; the suffix, one of ``RECORD_FORMATS``, decides how.
 
     Raises:
         DataError: the file cannot be written, or has another suffix.

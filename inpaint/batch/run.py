@@ -72,19 +72,12 @@ def run_batch(
     """Inpaint one image after the other. A failure costs its own image, never the batch.
 
     One thread reads ahead and one writes while ``inpaint`` works in this one. At most two images, or
-    ``together``, are read but not inpainted, and as many inpainted but not written.
+    ``together``, are read but not inpainted, and as many inpainted but not written. What ``inpaint`` raises
+    is a result's reason. ``on_result`` is called here after each job, in the order they are done.
+    ``fill_all`` inpaints ``together`` images at once, as :meth:`inpaint.batch.passes.SharedPasses.map`.
 
-    Args:
-        jobs: what ``plan_batch`` planned.
-        inpaint: for one image. What it raises is the reason.
-        on_result: called here after each job, in the order they are done.
-        options: how files are read and written.
-        together: images that are inpainted at once, by ``fill_all``.
-        fill_all: calls a function with each of them, as :meth:`inpaint.batch.passes.SharedPasses.map`.
-
-    Returns:
-        A report with a result for each job. Ctrl-C ends the batch early, but not with an exception: what is
-        done is kept, the rest is ``unfinished``.
+    Returns a report with a result for each job. Ctrl-C ends the batch early, but not with an exception: what
+    is done is kept, the rest is ``unfinished``.
     """
     done: dict[int, FileResult] = {}
     begun, busy = time.perf_counter(), 0.0
