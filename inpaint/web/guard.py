@@ -50,8 +50,10 @@ class Guard:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Pass a request on, or answer it with one line."""
-        if scope["type"] != "http":  # there are no web sockets: the application closes them
+        if scope["type"] == "lifespan":
             return await self._app(scope, receive, send)
+        if scope["type"] != "http":  # the page has no web sockets
+            return await send({"type": "websocket.close", "code": 1008})
         refused = self._refuse(scope, Headers(scope=scope))
         if refused is not None:
             status, told = refused
