@@ -4,7 +4,6 @@ import tomllib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from importlib import import_module
-from importlib.util import find_spec
 from pathlib import Path
 
 from PIL import Image
@@ -23,7 +22,6 @@ class Format:
     suffixes: Sequence[str] = ()
     modes: Sequence[str] = ()
     deep: Sequence[str] = ()
-    deep_by: str = ""
     metadata: Sequence[str] = ()
     frames: bool = False
     lossless: bool = True
@@ -59,12 +57,6 @@ def sniff(head: bytes) -> str:
     if head[:1] == b"P" and head[1:2] in b"123456Ff" and head[2:3].isspace():
         return "PPM"
     return next((name for name, kind in FORMATS.items() if text.startswith(tuple(kind.starts))), "")
-
-
-def deep_types(name: str) -> Sequence[str]:
-    """Types of deep arrays that can be written in a format here; ``any`` for all."""
-    kind = FORMATS[name]
-    return kind.deep if not kind.deep_by or find_spec(kind.deep_by) else ()
 
 
 def require_plug_in(name: str) -> None:

@@ -3,7 +3,7 @@
 import re
 import struct
 import zlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from typing import Any
 
 import inpaint.images.tags as tags
@@ -195,14 +195,6 @@ def webp_chunks(data: bytes) -> set[bytes]:
     return kinds
 
 
-def png_of_chunks(chunks: Sequence[Chunk]) -> bytes:
-    """A PNG file."""
-    return PNG_START + b"".join(
-        struct.pack(">I", len(content)) + kind + content + struct.pack(">I", zlib.crc32(kind + content))
-        for kind, content in chunks
-    )
-
-
 def png_with_chunks_of(encoded: bytes, source: bytes, *, strip: bool) -> bytes:
     """Give an encoded PNG the ancillary chunks of another; ``strip`` as for :func:`clean_jpeg`."""
     colour, other = [], []
@@ -221,4 +213,7 @@ def png_with_chunks_of(encoded: bytes, source: bytes, *, strip: bool) -> bytes:
     written = [chunk for chunk in png_chunks(encoded) if chunk[0] in _PNG_PICTURE]
     first = next(i for i, (kind, _) in enumerate(written) if kind in (b"IDAT", b"acTL"))
     # bKGD and hIST speak of PLTE and follow it; text, EXIF and time may stand anywhere.
-    return png_of_chunks([written[0], *colour, *written[1:first], *other, *written[first:]])
+    return PNG_START + b"".join(
+        struct.pack(">I", len(content)) + kind + content + struct.pack(">I", zlib.crc32(kind + content))
+        for kind, content in (written[0], *colour, *written[1:first], *other, *written[first:])
+    )

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import cv2
+import imagecodecs
 import numpy as np
 from PIL import Image, ImageSequence, UnidentifiedImageError
 
@@ -174,7 +175,7 @@ def _depth_of(name: str, data: bytes) -> int:
 
 
 def _read_deep(path: Path, name: str, data: bytes, max_pixels: int) -> ImageFile | None:
-    """Formats of which Pillow loses the depth; None where it does not, or no other library is here."""
+    """Formats of which Pillow loses the depth; None where it does not."""
     metadata, turn, frames, key = Metadata(), 1, 1, None
     if name == "PPM":  # Pillow does not know all of them
         width, height = map(int, _netpbm_header(data)[1:3])
@@ -185,15 +186,12 @@ def _read_deep(path: Path, name: str, data: bytes, max_pixels: int) -> ImageFile
             _check_size(opened.size, max_pixels)
             metadata, turn = _metadata(opened, data)
             frames, key = getattr(opened, "n_frames", 1), opened.info.get("transparency")
-    if name in ("PNG", "PPM"):  # by OpenCV, which is here anyway
+    if name == "PPM":
         # In text the last number may end the file, which OpenCV does not expect.
-        end = b"\n" if name == "PPM" else b""
-        pixels = cv2.imdecode(np.frombuffer(data + end, np.uint8), cv2.IMREAD_UNCHANGED)
+        pixels = cv2.imdecode(np.frombuffer(data + b"\n", np.uint8), cv2.IMREAD_UNCHANGED)
         if pixels is None:
             raise ValueError("it cannot be decoded")
-        if pixels.ndim == 3:
-            grey = name == "PNG" and data[25] == 4  # grey and alpha, which OpenCV makes colour
-            pixels = pixels[..., [0, -1] if grey else [2, 1, 0, 3][: pixels.shape[2]]]
+        pixels = pixels[..., ::-1] if pixels.ndim == 3 else pixels
     elif (pixels := _decode_deep(name, data)) is None or (frames > 1 and name == "AVIF"):
         return None
     elif name == "JXL" and pixels.shape[:2] != (height, width):
@@ -213,17 +211,13 @@ def _read_deep(path: Path, name: str, data: bytes, max_pixels: int) -> ImageFile
 
 
 def _decode_deep(name: str, data: bytes) -> Pixels | None:
-    """Pixels of more than 8 bits; AVIF and HEIC, which are lossy anyway, fill 16."""
+    """Pixels of more than 8 bits, or None; AVIF and HEIC, which are lossy anyway, fill 16."""
     if name == "HEIF":
         import pillow_heif
 
         opened = pillow_heif.open_heif(io.BytesIO(data), convert_hdr_to_8bit=False)
         return np.asarray(opened) if opened.mode.endswith(";16") else None
-    try:
-        import imagecodecs
-    except ImportError:
-        return None
-    codec = {"JPEG2000": "jpeg2k", "JXL": "jpegxl", "AVIF": "avif"}[name]
+    codec = {"PNG": "png", "JPEG2000": "jpeg2k", "JXL": "jpegxl", "AVIF": "avif"}[name]
     pixels = getattr(imagecodecs, f"{codec}_decode")(data)
     if name == "AVIF":
         pixels = np.rint(pixels * (65535 / (2 ** _depth_of(name, data) - 1))).astype(np.uint16)

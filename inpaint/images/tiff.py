@@ -1,15 +1,13 @@
 """TIFF page by page: tags and untouched pages are copied as they are, compressed data and all.
 
 Neither Pillow nor tifffile keeps all tags, EXIF beside compression, and untouched data. Pillow codes pages of
-up to 8 bits; tifffile deeper ones (it knows all kinds, in pure Python), and OpenCV decodes those that it
-would need imagecodecs for.
+up to 8 bits; tifffile deeper ones, of all kinds.
 """
 
 import io
 from dataclasses import dataclass, field
 from typing import Any
 
-import cv2
 import numpy as np
 import tifffile
 from PIL import Image, ImageChops
@@ -99,19 +97,12 @@ def read_page(tiff: TiffPages, page: int) -> Native:
         with Image.open(io.BytesIO(data), formats=["TIFF"]) as image:
             image.load()
             return image.copy()
-    try:
-        with tifffile.TiffFile(io.BytesIO(tiff.data)) as opened:
-            first = (tiff.ifds[index].get(tags.TILES) or tiff.ifds[index][tags.STRIPS]).numbers()[0]
-            found: Any = next(one for one in opened.pages if one.dataoffsets[:1] == (first,))
-            pixels = found.asarray()
-            if found.planarconfig == 2 and pixels.ndim == 3:
-                pixels = np.moveaxis(pixels, 0, -1)
-    except (ValueError, ImportError, tifffile.TiffFileError):
-        _, images = cv2.imdecodemulti(np.frombuffer(tiff.data, np.uint8), cv2.IMREAD_UNCHANGED)
-        if len(images) <= index:
-            raise
-        pixels = np.asarray(images[index])
-        pixels = pixels if pixels.ndim == 2 else pixels[..., [2, 1, 0, 3][: pixels.shape[2]]]
+    with tifffile.TiffFile(io.BytesIO(tiff.data)) as opened:
+        first = (tiff.ifds[index].get(tags.TILES) or tiff.ifds[index][tags.STRIPS]).numbers()[0]
+        found: Any = next(one for one in opened.pages if one.dataoffsets[:1] == (first,))
+        pixels = found.asarray()
+        if found.planarconfig == 2 and pixels.ndim == 3:
+            pixels = np.moveaxis(pixels, 0, -1)
     pixels = pixels[..., 0] if pixels.ndim == 3 and pixels.shape[2] == 1 else pixels
     pixels = _inverted(pixels) if photometric == 0 else np.ascontiguousarray(pixels)
     return Image.fromarray(pixels) if is_plain else pixels
@@ -192,7 +183,7 @@ def _encode(native: Native, tiff: TiffPages, page: int) -> tuple[Ifd, list[bytes
             try:
                 tifffile.imwrite(buffer := io.BytesIO(), pixels, **options)
                 break
-            except (ValueError, ImportError, NotImplementedError):  # without imagecodecs, or not by it
+            except (ValueError, NotImplementedError):  # a type that this compression does not take
                 known = False
     if not known:
         note(f"page {page + 1} is compressed without loss (deflate) instead of TIFF compression {code}")

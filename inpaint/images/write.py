@@ -2,13 +2,11 @@
 
 import io
 import os
-import struct
 import tempfile
-import zlib
 from pathlib import Path
 from typing import Any
 
-import cv2
+import imagecodecs
 import numpy as np
 from PIL import Image, PngImagePlugin
 
@@ -16,7 +14,7 @@ from inpaint.atomic import atomic_write
 from inpaint.errors import ImageError, InpaintError, collect_notes, note
 from inpaint.images.depth import Pixels, find_range
 from inpaint.images.file import ImageFile
-from inpaint.images.formats import FORMATS, WRITABLE_FORMATS, deep_types, require_plug_in
+from inpaint.images.formats import FORMATS, WRITABLE_FORMATS, require_plug_in
 from inpaint.images.jpeg import APP14, UnfitError, encode_changed_blocks, join, split
 from inpaint.images.metadata import (
     EXIF_START,
@@ -26,7 +24,6 @@ from inpaint.images.metadata import (
     clean_metadata,
     join_with_second_pictures,
     jp2_with_boxes_of,
-    png_of_chunks,
     png_with_chunks_of,
 )
 from inpaint.images.modes import Native, changes, fits_profile, size_of, to_8_bit, to_palette, to_plain
@@ -38,9 +35,7 @@ QUALITY = 95
 # Filters matter more than effort: level 2 takes a third of the time of Pillow's 6, for about the same size.
 _PNG_LEVEL = 2
 # Runs alone are sought: on photos and drawings smaller files than Pillow's in three quarters of the time.
-_PNG_OPTIONS = [cv2.IMWRITE_PNG_COMPRESSION, _PNG_LEVEL]
-_PNG_OPTIONS += [cv2.IMWRITE_PNG_STRATEGY, cv2.IMWRITE_PNG_STRATEGY_RLE]
-_PLAIN = {"L": None, "RGB": cv2.COLOR_RGB2BGR, "RGBA": cv2.COLOR_RGBA2BGRA}
+_PNG_STRATEGY = imagecodecs.PNG.STRATEGY.RLE
 _LARGEST_SEGMENT = 65_500  # bytes of EXIF or XMP that one JPEG segment holds
 _LABELS = {"icc_profile": "ICC profile", "exif": "EXIF", "xmp": "XMP", "dpi": "resolution", "text": "text",
            "comment": "comment"}  # fmt: skip
@@ -153,7 +148,7 @@ def _encode(
     bits = options.pop("bits", 0)
     if not isinstance(first, Image.Image):
         return _encode_deep(first, target, mode, kept, quality, bits)
-    if target == "PNG" and len(images) == 1 and mode in _PLAIN and "transparency" not in first.info:
+    if target == "PNG" and len(images) == 1 and mode not in ("1", "P") and "transparency" not in first.info:
         return _encode_png(np.asarray(first), mode, kept)
     options = {key: value for key, value in options.items() if value is not None}
     if target == "PNG":
@@ -189,13 +184,13 @@ def _why_one_frame(natives: list[Native], target: str) -> str:
         return ""
     if len(set(map(size_of, natives))) > 1:
         return "the pages differ in size"
-    deep = deep_types(target) and not isinstance(natives[0], Image.Image)
+    deep = FORMATS[target].deep and not isinstance(natives[0], Image.Image)
     return f"{called} holds one deep frame" if deep else ""
 
 
 def _fit(native: Native, target: str) -> Native:
     """Change mode and depth to what a format holds, and say so."""
-    kind, called, deep = FORMATS[target], FORMATS[target].called, deep_types(target)
+    kind, called, deep = FORMATS[target], FORMATS[target].called, FORMATS[target].deep
     if "float" in deep:
         return _to_float(native)
     if not isinstance(native, Image.Image):
@@ -278,19 +273,9 @@ def _encode_jpeg(file: ImageFile, strip: bool) -> bytes:
 
 
 def _encode_png(pixels: Pixels, mode: str, metadata: dict[str, Any]) -> bytes:
-    """A PNG of 8 or 16 bits by OpenCV; 16-bit grey with alpha, which it does not write, by hand."""
-    if pixels.ndim == 2 or pixels.shape[2] > 2:
-        to_bgr = None if pixels.ndim == 2 else _PLAIN["RGB" if pixels.shape[2] == 3 else "RGBA"]
-        colours = pixels if to_bgr is None else cv2.cvtColor(pixels, to_bgr)
-        encoded = cv2.imencode(".png", colours, _PNG_OPTIONS)[1].tobytes()
-    else:
-        height, width = pixels.shape[:2]
-        rows = pixels.astype(">u2").view(np.uint8).reshape(height, -1)
-        rows = np.concatenate([rows[:1], rows[1:] - rows[:-1]])  # filter 2: the difference to the row above
-        filtered = np.concatenate([np.full((height, 1), 2, np.uint8), rows], axis=1).tobytes()
-        header = struct.pack(">2I5B", width, height, 16, 4, 0, 0, 0)
-        chunks = [(b"IHDR", header), (b"IDAT", zlib.compress(filtered, _PNG_LEVEL)), (b"IEND", b"")]
-        encoded = png_of_chunks(chunks)
+    """A PNG of 8 or 16 bits."""
+    pixels = np.ascontiguousarray(pixels)
+    encoded = bytes(imagecodecs.png_encode(pixels, level=_PNG_LEVEL, strategy=_PNG_STRATEGY))
     carrier = io.BytesIO()  # of the chunks that Pillow writes
     Image.new(mode, (1, 1)).save(carrier, "PNG", **metadata)
     return png_with_chunks_of(encoded, carrier.getvalue(), strip=False)
@@ -303,8 +288,6 @@ def _encode_deep(
     if target == "PNG":
         return _encode_png(pixels, mode, metadata)
     if target == "JPEG2000":
-        import imagecodecs
-
         lossless: dict[str, Any] = {"codecformat": "jp2", "level": 0, "reversible": True}
         return bytes(imagecodecs.jpeg2k_encode(pixels, bitspersample=bits or None, **lossless))
     import pillow_heif
@@ -321,10 +304,6 @@ def _encode_deep(
 
 def _encode_jxl(pixels: Pixels, metadata: Metadata) -> bytes:
     """JPEG XL without loss, by imagecodecs or, with a profile of its own, by OpenImageIO."""
-    if not deep_types("JXL"):
-        raise ImageError("needs imagecodecs, which is not installed: pip install 'mae-acr-inpaint[formats]'")
-    import imagecodecs
-
     icc, colours = metadata.get("icc_profile"), pixels.ndim == 3 and pixels.shape[2] > 2
     lossless: dict[str, Any] = {"lossless": True, "usecontainer": True}
     encoded = bytes(imagecodecs.jpegxl_encode(np.ascontiguousarray(pixels), **lossless))
