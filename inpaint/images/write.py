@@ -32,10 +32,10 @@ from inpaint.images.tags import exif_of_orientation
 from inpaint.images.tiff import new_tiff, write_pages
 
 QUALITY = 95
-# Filters matter more than effort: level 2 takes a third of the time of Pillow's 6, for about the same size.
+# One filter and runs alone: a quarter of the time of Pillow's way, for about the same size. To choose among
+# all filters row by row takes twice as long, and saves 0 to 6 % of the bytes.
 _PNG_LEVEL = 2
-# Runs alone are sought: on photos and drawings smaller files than Pillow's in three quarters of the time.
-_PNG_STRATEGY = imagecodecs.PNG.STRATEGY.RLE
+_PNG_OPTIONS = {"strategy": imagecodecs.PNG.STRATEGY.RLE, "filter": imagecodecs.PNG.FILTER.PAETH}
 _LARGEST_SEGMENT = 65_500  # bytes of EXIF or XMP that one JPEG segment holds
 _LABELS = {"icc_profile": "ICC profile", "exif": "EXIF", "xmp": "XMP", "dpi": "resolution", "text": "text",
            "comment": "comment"}  # fmt: skip
@@ -275,7 +275,7 @@ def _encode_jpeg(file: ImageFile, strip: bool) -> bytes:
 def _encode_png(pixels: Pixels, mode: str, metadata: dict[str, Any]) -> bytes:
     """A PNG of 8 or 16 bits."""
     pixels = np.ascontiguousarray(pixels)
-    encoded = bytes(imagecodecs.png_encode(pixels, level=_PNG_LEVEL, strategy=_PNG_STRATEGY))
+    encoded = bytes(imagecodecs.png_encode(pixels, level=_PNG_LEVEL, **_PNG_OPTIONS))
     carrier = io.BytesIO()  # of the chunks that Pillow writes
     Image.new(mode, (1, 1)).save(carrier, "PNG", **metadata)
     return png_with_chunks_of(encoded, carrier.getvalue(), strip=False)
