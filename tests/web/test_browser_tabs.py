@@ -111,14 +111,15 @@ def test_a_model_and_the_selecting_network_are_fetched_by_a_click(
     monkeypatch.setenv("INPAINT_CACHE", str(tmp_path / "cache"))
     with WeightsServer() as weights:
         entries = []
-        for name, kind, path in (
-            ("published", "inpainter", tmp_path / "published.safetensors"),
-            ("efficientsam-ti", "selector", selector),
+        for name, kind, title, path in (
+            ("published", "inpainter", "", tmp_path / "published.safetensors"),
+            ("efficientsam-ti", "selector", "Selecting by a click", selector),
         ):
             content = weights.files[path.name] = path.read_bytes()
             digest = hashlib.sha256(content).hexdigest()
             file = PublishedFile(path.name, (weights.url(path.name),), digest, len(content))
-            entries.append(ModelEntry(name, kind, name, "MIT", 5, ((path.name,),), files=(file,)))
+            choices = ((path.name,),)
+            entries.append(ModelEntry(name, kind, name, "MIT", 5, choices, files=(file,), title=title))
         read = catalogue._read_catalogue
         monkeypatch.setattr(
             catalogue, "_read_catalogue", lambda path: entries if path == catalogue.CATALOGUE else read(path)
