@@ -142,7 +142,8 @@ def thick_holes(hole: NDArray[np.bool_], thickness: float) -> list[ThickHole]:
         distance = _distance(part)
         core = distance > thickness / 2
         if core.any():
-            part &= _distance(~core) <= thickness  # the corners of a square lie further out than its sides
+            # The corners of a square lie further out than its sides.
+            part &= cv2.distanceTransform((~core).view(np.uint8), cv2.DIST_L2, cv2.DIST_MASK_5) <= thickness
             tight = tight_box(part, Box(0, 0, *part.shape)) or box
             top, left = box.top + tight.top, box.left + tight.left
             moved = Box(top, left, top + tight.shape[0], left + tight.shape[1])
@@ -169,19 +170,28 @@ def _groups(
     of specks cheap. With ``covered`` only groups that cover at least one whole cell.
     """
     height, width = hole.shape
-    rows, columns = -(-height // cell), -(-width // cell)
-    padded = np.zeros((rows * cell, columns * cell), np.uint8)
-    np.multiply(hole, np.uint8(255), out=padded[:height, :width])
+    if (area := tight_box(hole, Box(0, 0, height, width))) is None:
+        return
+    # Cells near holes; the rest of a large image is not looked at.
+    cells = Box(area.top // cell, area.left // cell, -(-area.bottom // cell), -(-area.right // cell))
+    everywhere = (-(-height // cell), -(-width // cell))
+    cells = cells.grown(reach, everywhere)
+    cut = hole[cells.top * cell : cells.bottom * cell, cells.left * cell : cells.right * cell]
+    padded = np.zeros((cells.shape[0] * cell, cells.shape[1] * cell), np.uint8)
+    np.multiply(cut, np.uint8(255), out=padded[: cut.shape[0], : cut.shape[1]])
     # The mean of a cell: 0 where nothing is hole (one pixel of 256 still rounds to 1), 255 where all is.
-    mean = cv2.resize(padded, (columns, rows), interpolation=cv2.INTER_AREA)
+    mean = cv2.resize(padded, cells.shape[::-1], interpolation=cv2.INTER_AREA)
     touched = cv2.dilate((mean > 0).astype(np.uint8), np.ones((2 * reach + 1,) * 2, np.uint8))
-    count, labels, stats, _ = cv2.connectedComponentsWithStats(touched, connectivity=8)
-    chosen = np.unique(labels[mean == 255]) if covered else range(1, count)
+    count, found, stats, _ = cv2.connectedComponentsWithStats(touched, connectivity=8)
+    labels = np.zeros(everywhere, np.int32)
+    labels[cells.slices] = found
+    chosen = np.unique(found[mean == 255]) if covered else range(1, count)
     for label in chosen:
         left, top, across, down = (int(value) * cell for value in stats[label, :4])
+        left, top = left + cells.left * cell, top + cells.top * cell
         box = tight_box(hole, Box(top, left, min(top + down, height), min(left + across, width)))
         if label and box is not None:
-            yield box, np.asarray(labels, np.int32), int(label)
+            yield box, labels, int(label)
 
 
 def tight_box(hole: NDArray[np.bool_], box: Box) -> Box | None:

@@ -129,10 +129,10 @@ class _Fourier(nn.Module):
         self.squeeze, self.squeeze_bias = nn.Buffer(weight), nn.Buffer(bias[:, None])
         weight, bias = _fold(spectral.widen.weight.flatten(1), None, layer.norm_global)
         self.widen, self.widen_bias = nn.Buffer(weight), nn.Buffer(bias)
-        # Real parts of all channels first, then imaginary parts: two plain copies of the spectrum.
+        # It reads real parts of all channels first, then imaginary parts: two plain copies of the spectrum.
         weight, bias = _fold(spectral.fourier.convolution.weight.flatten(1), None, spectral.fourier.norm)
         order = torch.arange(len(bias)).view(-1, 2).T.flatten()
-        self.mix, self.mix_bias = nn.Buffer(weight[order][:, order]), nn.Buffer(bias[order][:, None])
+        self.mix, self.mix_bias = nn.Buffer(weight[:, order]), nn.Buffer(bias)
 
     def forward(self, features: Tensor) -> Tensor:
         """Map channels-last ``(B, C, H, W)``, local channels first, to the same."""
@@ -156,9 +156,11 @@ class _Fourier(nn.Module):
         """The Fourier unit, ``(B, C, H, W)`` float32, contiguous, to the same."""
         spectrum = torch.fft.rfft2(features, norm="ortho")
         parts = torch.cat([spectrum.real, spectrum.imag], dim=1).flatten(2)
-        mixed = torch.matmul(self.mix, parts).add_(self.mix_bias).relu_()
-        real, imaginary = mixed.unflatten(2, spectrum.shape[-2:]).chunk(2, dim=1)
-        return torch.fft.irfft2(torch.complex(real, imaginary), s=features.shape[-2:], norm="ortho")
+        # Channels last: their inverse transform takes half the time.
+        mixed = F.linear(parts.transpose(1, 2), self.mix, self.mix_bias).relu_()
+        mixed = torch.view_as_complex(mixed.unflatten(2, (-1, 2))).transpose(1, 2)
+        mixed = mixed.unflatten(2, spectrum.shape[-2:])
+        return torch.fft.irfft2(mixed, s=features.shape[-2:], norm="ortho")
 
 
 class _Residual(nn.Sequential):
@@ -212,7 +214,9 @@ class _Gated(nn.Module):
         """Up-sample rows of ``(B, C, H + 2, W)``, which begins and ends in zeros, to twice as many."""
         piece = features[:, :, start : stop + 2].to(self.weight.dtype)
         both = F.conv_transpose2d(piece, self.weight, self.bias, 2, (3, 1)).float()
-        return F.glu(both, dim=1).add_(self.shift)
+        # As F.glu does, which is three times as slow where channels are last.
+        values, gates = both.chunk(2, dim=1)[0], both.sigmoid().chunk(2, dim=1)[1]
+        return (values * gates).add_(self.shift)
 
 
 class _Adapter(nn.Module):

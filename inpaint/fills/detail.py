@@ -19,9 +19,9 @@ BLOCK = 4
 """Side of the blocks that take their detail from one place, in pixels of the small image."""
 ENERGY = 0.25
 """Weight of a residual's energy against the difference of patches: of two alike the calmer one is taken."""
-MOST_SOURCES = 16_384
+MOST_SOURCES = 8192
 """Places that are compared with every block."""
-_AT_ONCE, _STRIP = 1024, 64  # blocks, and rows of pixels
+_AT_ONCE, _STRIP = 128, 64  # blocks, and rows of pixels: small enough to stay in the cache
 
 
 class Enlarged:
@@ -45,12 +45,27 @@ class Enlarged:
 
     def read(self, box: Box) -> Colours:
         """The colours of a part of the box."""
+        colours = np.empty((*box.shape, 3), np.float32)
+        for top in range(0, box.shape[0], _STRIP):
+            bottom = min(top + _STRIP, box.shape[0])
+            strip = Box(box.top + top, box.left, box.top + bottom, box.right)
+            torch.mm(*self._factors(strip), out=torch.from_numpy(colours[top:bottom]).flatten(1))
+        return colours
+
+    def residual(self, colours: Colours, box: Box) -> Colours:
+        """What enlarging loses of the colours of a part of the box, a few rows high."""
+        lost = torch.addmm(torch.from_numpy(colours).flatten(1), *self._factors(box), alpha=-1)
+        return lost.view(colours.shape).numpy()
+
+    def _factors(self, box: Box) -> tuple[torch.Tensor, torch.Tensor]:
+        """Matrices whose product, by torch's threads, not numpy's, are the rows of a part of the box."""
         rows, columns = box.within(self.box)
-        taps, first = self._taps[rows], self._taps[rows.start, 0]
-        weights = np.zeros((len(taps), taps[-1, -1] + 1 - first), np.float32)
+        taps = self._taps[rows]
+        first, last = taps[0, 0], taps[-1, -1] + 1
+        weights = np.zeros((len(taps), last - first), np.float32)
         weights[np.arange(len(taps))[:, None], taps - first] = self._weights[rows]
-        near = self._wide[first : taps[-1, -1] + 1, 3 * columns.start : 3 * columns.stop]
-        return (weights @ near).reshape(*box.shape, 3)
+        near = self._wide[first:last, 3 * columns.start : 3 * columns.stop]
+        return torch.from_numpy(weights), torch.from_numpy(near)
 
 
 def add_detail(
@@ -92,7 +107,7 @@ def add_detail(
     moves = np.rint((sources[nearest] - targets) * scale).astype(int)
     for (top, left, bottom, right), (down, across) in zip(blocks.tolist(), moves.tolist(), strict=True):
         source = Box(top + down, left + across, bottom + down, right + across)
-        fill[Box(top, left, bottom, right).within(where)] += read(source) - enlarged.read(source)
+        fill[Box(top, left, bottom, right).within(where)] += enlarged.residual(read(source), source)
     return fill
 
 
@@ -100,11 +115,10 @@ def _residual_energy(enlarged: Enlarged, read: Callable[[Box], Colours]) -> NDAr
     """Squares of what enlarging loses, averaged over the block of cells that begins at each ``(h, w)``."""
     box, (height, width) = enlarged.box, enlarged.small.shape[:2]
     strips = []
-    for top in range(box.top, box.bottom, _STRIP):  # small enough to stay in the cache
+    for top in range(box.top, box.bottom, _STRIP):
         strip = Box(top, box.left, min(top + _STRIP, box.bottom), box.right)
-        residual = read(strip)
-        residual -= enlarged.read(strip)
-        energy = np.einsum("hwc,hwc->hw", residual, residual)
+        residual = enlarged.residual(read(strip), strip)
+        energy = cv2.transform(np.square(residual, out=residual), np.ones((1, 3)))
         strips.append(cv2.resize(energy, (width, len(energy)), interpolation=cv2.INTER_AREA))
     energy = cv2.resize(np.concatenate(strips), (width, height), interpolation=cv2.INTER_AREA)
     energy = cv2.boxFilter(energy, -1, (BLOCK, BLOCK), anchor=(0, 0)) * (ENERGY * PATCH**2)
@@ -143,10 +157,10 @@ def _nearest(
         chosen = windows[places[:, 0], places[:, 1]].reshape(len(places), -1)
         return torch.from_numpy(np.ascontiguousarray(chosen))
 
-    theirs = patches(sources)
+    theirs, ours = patches(sources), patches(targets)
     square = (theirs**2).sum(1) + torch.from_numpy(penalty)
-    found = [
-        (square - 2 * patches(part) @ theirs.T).argmin(1)
-        for part in np.array_split(targets, -(-len(targets) // _AT_ONCE))
-    ]
-    return torch.cat(found).numpy()
+    found = []
+    for part in ours.split(_AT_ONCE):
+        distances = torch.addmm(square, part, theirs.T, alpha=-2)
+        found.append(distances.numpy().argmin(1))  # ten times as fast as torch's
+    return np.concatenate(found)

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from inpaint.errors import ImageError, MaskError
+from inpaint.framing import Box, tight_box
 from inpaint.images import HOLE, mask_from_image
 
 MODES = ("RGB", "RGBA", "L", "LA")
@@ -69,16 +70,19 @@ def find_hole(mask: Image.Image, dilate: int | None = None) -> Hole:
     if dilate is not None and dilate < 0:
         raise MaskError(f"got dilate {dilate}, expected 0 or more pixels")
     coverage = np.asarray(mask_from_image(mask))
-    hole = coverage >= HOLE
-    if not hole.any():
+    whole = np.zeros(coverage.shape, np.bool_)
+    box = tight_box(coverage >= FAINTEST_RIM, Box(0, 0, *coverage.shape[:2]))
+    if box is None or coverage[box.slices].max() < HOLE:
         raise MaskError("the mask is empty: nothing is marked as a hole; paint white what should be filled")
-    hole = _with_rim(hole, coverage >= FAINTEST_RIM)
-    if dilate is None:
-        dilate = default_dilation(hole.shape)
-        side = _THICKNESS_PER_GROWTH * dilate + 1
-        thick = _square(cv2.dilate, _square(cv2.erode, hole, side), side) if dilate else hole
-        return hole | _square(cv2.dilate, thick, 2 * dilate + 1)
-    return _square(cv2.dilate, hole, 2 * min(dilate, max(hole.shape)) + 1)
+    growth = default_dilation(whole.shape) if dilate is None else min(dilate, max(whole.shape))
+    area = box.grown(growth + 1, whole.shape).slices  # a known pixel on each side, but not beyond the border
+    hole = _with_rim(coverage[area] >= HOLE, coverage[area] >= FAINTEST_RIM)
+    thick = hole
+    if dilate is None and growth:
+        side = _THICKNESS_PER_GROWTH * growth + 1
+        thick = _square(cv2.dilate, _square(cv2.erode, hole, side), side)
+    whole[area] = hole | _square(cv2.dilate, thick, 2 * growth + 1)
+    return whole
 
 
 def default_dilation(shape: tuple[int, ...]) -> int:
@@ -86,16 +90,20 @@ def default_dilation(shape: tuple[int, ...]) -> int:
     return min(MOST_GROWTH, round(max(shape) / PIXELS_PER_GROWTH))
 
 
-def faint_rim(mask: Image.Image, hole: Hole) -> Hole:
+def faint_rim(coverage: Coverage, hole: Hole) -> Hole:
     """Pixels beside the hole that the mask covers a little: not filled, but no evidence either."""
-    coverage = np.asarray(mask_from_image(mask))
-    faint = (coverage > 0) & ~hole
-    return faint & _square(cv2.dilate, hole, 2 * _FAINT_REACH + 1) if faint.any() else faint
+    faint = np.zeros(hole.shape, np.bool_)
+    if box := tight_box(hole, Box(0, 0, *hole.shape)):
+        area = box.grown(_FAINT_REACH, hole.shape).slices
+        faint[area] = (coverage[area] > 0) & ~hole[area]
+        if faint[area].any():
+            faint[area] &= _square(cv2.dilate, hole[area], 2 * _FAINT_REACH + 1)
+    return faint
 
 
-def doubt_mask(image: Image.Image | NDArray[Any], mask: Image.Image, hole: Hole) -> str | None:
-    """Say what is implausible about a mask with its soft levels, if anything; what to do is for who asks."""
-    likeness = _likeness(np.asarray(image), np.asarray(mask_from_image(mask)))
+def doubt_mask(image: Image.Image | NDArray[Any], coverage: Coverage, hole: Hole) -> str | None:
+    """Say what is implausible about a mask, if anything; what to do is for who asks."""
+    likeness = _likeness(np.asarray(image), coverage)
     share = np.count_nonzero(hole) / hole.size
     if abs(likeness) > _ALIKE:
         what = "a negative of the photo" if likeness < 0 else "the photo itself"

@@ -42,14 +42,17 @@ class ValueRange:
 
     def from_unit(self, unit: NDArray[np.float32], dtype: np.dtype) -> Pixels:
         """A fill in [0, 1] to values of the image: rounded for integers, clipped to the range."""
-        exact = np.clip(unit, 0, 1).astype(np.float64)
+        deep = dtype.kind == "f" or dtype.itemsize > 2  # float32 holds more than 16 bits
+        exact = np.clip(unit, 0, 1).astype(np.float64 if deep else np.float32, copy=False)
         if self.scale is not None:
             ratio = self.high / self.scale
             exact = np.expm1(exact * np.log1p(ratio)) / ratio
-        exact = self.low + exact * (self.high - self.low)
+        exact *= self.high - self.low
+        exact += self.low
         if np.issubdtype(dtype, np.integer):
             # float64 cannot hold the last of 64 bits
-            exact = np.rint(np.clip(exact, np.iinfo(dtype).min, np.nextafter(float(np.iinfo(dtype).max), 0)))
+            low, high = np.iinfo(dtype).min, np.nextafter(float(np.iinfo(dtype).max), 0)
+            np.rint(np.clip(exact, low, high, out=exact), out=exact)
         return exact.astype(dtype)
 
 

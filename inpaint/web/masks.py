@@ -16,7 +16,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from inpaint.errors import MaskError
 from inpaint.fills.holes import doubt_mask, find_hole
-from inpaint.images import read_masks
+from inpaint.images import mask_from_image, read_masks
 
 MOST_GROWTH = 200
 _SHIFT = 4  # OpenCV draws at sixteenths of a pixel
@@ -130,7 +130,7 @@ def read_masks_of(path: Path, size: tuple[int, int], max_pixels: int) -> list[Im
 
 def tell_doubt(image: NDArray[np.generic], mask: Image.Image, holes: Holes) -> str:
     """What is implausible about a mask, and what to do about it on the page; empty if nothing is."""
-    doubt = doubt_mask(image, mask, holes)
+    doubt = doubt_mask(image, np.asarray(mask_from_image(mask)), holes)
     return f"{doubt}; if its white is what should stay, invert it" if doubt else ""
 
 

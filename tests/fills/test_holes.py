@@ -11,7 +11,7 @@ from PIL import Image, ImageDraw, ImageFilter
 
 from inpaint.errors import MaskError
 from inpaint.fills.holes import FAINTEST_RIM, default_dilation, doubt_mask, faint_rim, find_hole
-from inpaint.images import HOLE
+from inpaint.images import HOLE, mask_from_image
 
 
 def row(*levels: int) -> Image.Image:
@@ -32,14 +32,14 @@ def photo(side: int = 200, seed: int = 0) -> Image.Image:
 def test_a_soft_rim_belongs_to_the_hole_it_hangs_together_with() -> None:
     hole = find_hole(row(0, 5, 60, 127, 200, 255, 90, 8, 7, 0, 90, 90, 0), 0)
     assert "".join(".#"[int(value)] for value in hole[0]) == "..######....."
-    assert faint_rim(row(0, 5, 60, 255, 0, 0), find_hole(row(0, 5, 60, 255, 0, 0), 0)).tolist() == [
-        [False, True, False, False, False, False]
-    ]
+    assert faint_rim(
+        np.asarray(row(0, 5, 60, 255, 0, 0)), find_hole(row(0, 5, 60, 255, 0, 0), 0)
+    ).tolist() == [[False, True, False, False, False, False]]
 
 
 def test_a_faint_mark_far_from_holes_is_noise() -> None:
     mask = row(255, *[0] * 20, 5, 0)
-    assert not faint_rim(mask, find_hole(mask, 0)).any()
+    assert not faint_rim(np.asarray(mask), find_hole(mask, 0)).any()
 
 
 @settings(max_examples=60)
@@ -96,7 +96,7 @@ def erased(image: Image.Image) -> Image.Image:
     ids=["inverted", "the photo", "in grey", "its negative", "rubbed out"],
 )
 def test_implausible_masks_are_doubted(mask: Image.Image, told: str) -> None:
-    doubt = doubt_mask(photo(), mask, find_hole(mask))
+    doubt = doubt_mask(photo(), np.asarray(mask_from_image(mask)), find_hole(mask))
     assert doubt is not None and told in doubt and "\n" not in doubt
 
 
@@ -104,8 +104,8 @@ def test_implausible_masks_are_doubted(mask: Image.Image, told: str) -> None:
 def test_plausible_masks_are_believed(mask: Image.Image) -> None:
     hole = find_hole(mask, 0)
     if hole.mean() <= 0.8:
-        assert doubt_mask(photo(), mask, hole) is None
+        assert doubt_mask(photo(), np.asarray(mask_from_image(mask)), hole) is None
     smooth = Image.linear_gradient("L").resize((200, 200))
-    assert doubt_mask(smooth, disc(blur=20), find_hole(disc(blur=20))) is None
+    assert doubt_mask(smooth, np.asarray(disc(blur=20)), find_hole(disc(blur=20))) is None
     black_and_white = photo().convert("L").point([0] * 129 + [255] * 127)  # a scan is its own mask
-    assert doubt_mask(black_and_white, black_and_white, find_hole(black_and_white, 0)) is None
+    assert doubt_mask(black_and_white, np.asarray(black_and_white), find_hole(black_and_white, 0)) is None
