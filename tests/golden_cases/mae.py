@@ -72,8 +72,7 @@ def _score_all_keys(model: MaskedAutoencoder, image: Tensor, mask: Tensor) -> tu
     """Features and attention scored over every key (``mask_decoder=False``), which the prior never uses."""
     hidden = token_masks(mask, model.preset.patch_size).any
     normalised = model.normalise(image)
-    latent, places = model.encode(normalised, hidden)
-    tokens = model._blend_partial(model.decoder_input(latent, places, hidden), normalised, hidden, mask)
+    tokens = model._encode_all(normalised, hidden, mask)
     features, attention = model.decode(tokens, score_keys=torch.ones_like(hidden))
     assert attention is not None
     return features.transpose(1, 2).unflatten(2, model.grid), attention
