@@ -5,6 +5,7 @@ from typing import Any
 
 import click
 
+from eval.commands.options import ALIASES
 from eval.commands.score import run, score, table, validate, weights
 from eval.commands.studies import ablation, collapse, fine_tune, linear_probe, roadmap
 from inpaint.errors import InpaintError
@@ -24,7 +25,14 @@ class _Commands(click.Group):
         sys.exit(2)
 
 
-@click.group(cls=_Commands, context_settings={"help_option_names": ["-h", "--help"], "show_default": True})
+@click.group(
+    cls=_Commands,
+    context_settings={
+        "help_option_names": ["-h", "--help"],
+        "show_default": True,
+        "token_normalize_func": lambda name: ALIASES.get(name, name),
+    },
+)
 def main() -> None:
     """Score fills and models on images whose truth is known."""
 

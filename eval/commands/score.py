@@ -163,19 +163,23 @@ def table(name: str, data: Path, predictions: Sequence[tuple[str, Path]], **opti
 
 
 @click.command()
+@click.option("--fetch", is_flag=True, help="Download what is missing, as `inpaint models download` does.")
 @weights_option
-def weights(weights: tuple[Path, ...]) -> None:
+def weights(fetch: bool, weights: tuple[Path, ...]) -> None:
     """List the feature networks: columns, file, SHA-256, and where each file is."""
-    from eval.measures.networks import NETWORKS, find_file
+    from eval.measures.networks import NETWORKS, fetch_file, find_file
     from eval.measures.protocols import columns_of
 
     for key, network in NETWORKS.items():
         click.echo(f"{network.title}: {', '.join(columns_of(key))}")
-        if (found := find_file(network, weights)) is not None:
+        found = find_file(network, weights)
+        if found is None and fetch:
+            found = fetch_file(network)
+        if found is not None:
             click.echo(f"  {found.path}\n  sha256 {found.check()}")
             continue
         for file in network.files:
-            where = f"inpaint models download {file.model}" if file.model else "comes with the training data"
+            where = f"{file.model} of `inpaint models`" if file.model else "comes with the training data"
             click.echo(f"  {file.name}: not here; {where}\n  sha256 {file.sha256}")
 
 

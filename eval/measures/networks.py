@@ -19,6 +19,7 @@ from inpaint.features.perceptual import SqueezeNetFeatures
 from inpaint.strict import read_table
 from inpaint.weights import cache_folder
 from inpaint.weights.store import digest_of
+from inpaint.weights.terminal import fetch_in_terminal
 
 _BUILDERS: Mapping[str, Callable[[tuple[int, ...]], FrozenNetwork]] = {
     "lpips-alex": lambda dims: Lpips("alex"),
@@ -80,10 +81,15 @@ def why_absent(network: Network, folders: Sequence[Path]) -> str | None:
     if find_file(network, folders) is not None:
         return None
     missing = f"{network.files[0].name} is not in {' or '.join([*map(str, folders), 'torch.hub'])}"
-    model = next((file.model for file in network.files if file.model), None)
-    if model is None:
+    if not any(file.model for file in network.files):
         return f"{missing}; name the folder that has it with --weights DIR"
-    return f"{missing}; get it with `inpaint models download {model}`"
+    return f"{missing}; get it with `python -m eval weights --fetch`"
+
+
+def fetch_file(network: Network) -> WeightsFile | None:
+    """Fetch a network's weights by name, as ``inpaint models download`` does; None if they have no name."""
+    file = next((file for file in network.files if file.model), None)
+    return file and replace(file, path=fetch_in_terminal(file.model))
 
 
 def load_network(key: str, found: WeightsFile, dims: tuple[int, ...] = ()) -> FrozenNetwork:

@@ -66,7 +66,7 @@ def test_without_weights_pixels_are_measured_and_the_rest_is_told(
     titles = {d.column.key: d.column.title for d in PROTOCOLS[protocol]}
     assert list(measures.unmeasured) == [titles[key] for key in NETWORKS[protocol]]
     for why in measures.unmeasured.values():
-        assert ".pth is not in" in why and "inpaint models download" in why
+        assert ".pth is not in" in why and "eval weights --fetch" in why
     assert list(measures.per_image(*pictures(2))) == PIXELS[protocol]
     assert measures.feature_sizes == {} and measures.features(pictures(1)[0]) == {}
     assert measures.of_sets({}, {}) == {}
@@ -213,7 +213,7 @@ def test_a_choice_of_lpips_and_fid_takes_the_place_of_the_protocols() -> None:
 
 def test_a_choice_without_weights_is_told(data: Path, empty_hub: Path) -> None:
     measures = build_measures("validation", weights=[data / "metrics"], lpips=["alex"], check_hash=False)
-    assert "inpaint models download alexnet" in measures.unmeasured["LPIPS (alex)"]
+    assert "--fetch" in measures.unmeasured["LPIPS (alex)"]
 
 
 def test_files_are_checked_and_named(data: Path, random_weights: Path, empty_hub: Path) -> None:
