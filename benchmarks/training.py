@@ -40,9 +40,9 @@ from inpaint.errors import InpaintError
 from inpaint.features.perceptual import SceneFeatures, SqueezeNetFeatures
 from inpaint.models.mae import MaePreset
 from inpaint.models.presets import INPAINTER_PRESETS, build_mae
-from inpaint.train.compute import choose_precision, uncompiled
 from inpaint.train.config import AcrRunConfig, Precision, RunConfig, read_config
 from inpaint.train.distributed import Processes, join_processes
+from inpaint.train.optimise import choose_precision, uncompiled
 from inpaint.train.recipes import build_recipe
 
 ROOT = Path(__file__).resolve().parents[1]

@@ -141,9 +141,7 @@ def fit_state(model: nn.Module, tensors: Mapping[str, Tensor], source: str) -> N
 
 
 def describe_misfit(
-    tensors: Mapping[str, Tensor],
-    shapes: Mapping[str, tuple[int, ...]],
-    name_of: Callable[[str], str] = str,
+    tensors: Mapping[str, Tensor], shapes: Mapping[str, tuple[int, ...]], name_of: Callable[[str], str] = str
 ) -> str:
     """Which tensors a network of these shapes cannot take, named by ``name_of`` their keys; empty if none."""
     unfit = [
@@ -182,19 +180,17 @@ def average_checkpoints(paths: Sequence[Path], out: Path) -> None:
         raise CheckpointError(f"got {len(paths)} checkpoint, expected two or more to average")
     if any(out.exists() and out.samefile(path) for path in paths):
         raise CheckpointError(f"{out} is one of the checkpoints and would be replaced: choose another name")
-    network = load_checkpoint(paths[0])
-    own, description = network.state_dict(), describe_preset(network)
-    sums = {key: tensor.double() for key, tensor in own.items()}
-    for path in paths[1:]:
-        other = load_checkpoint(path)
+    networks = {path: load_checkpoint(path) for path in paths}
+    network, description = networks[paths[0]], describe_preset(networks[paths[0]])
+    for path, other in networks.items():
         if describe_preset(other) != description:
             raise CheckpointError(
                 f"{path} holds another architecture than {paths[0]}, expected networks that were "
                 "trained from the same one"
             )
-        for key, tensor in other.state_dict().items():
-            sums[key] += tensor.double()
-    network.load_state_dict({key: (total / len(paths)).to(own[key].dtype) for key, total in sums.items()})
+    states = {path: other.state_dict() for path, other in networks.items()}
+    for key, tensor in network.state_dict().items():
+        tensor.copy_(torch.stack([states[path][key].double() for path in paths]).mean(0))
     parts = Counter(paths)
     seen = [read_notes(path).get("images_seen") for path in parts]
     notes = {"mean_of": ", ".join(f"{n} x {path.name}" if n > 1 else path.name for path, n in parts.items())}

@@ -2,6 +2,8 @@
 
 import contextlib
 import contextvars
+import importlib
+import types
 import warnings
 from collections import abc
 
@@ -67,3 +69,13 @@ class ConfigError(InpaintError):
 
 class DataError(InpaintError):
     """Training or evaluation data is missing, empty or broken."""
+
+
+def require(module: str, work: str, extra: str, name: str = "") -> types.ModuleType:
+    """Import what only ``work`` needs; InpaintError says which extra brings it where it is not installed."""
+    try:
+        return importlib.import_module(module)
+    except ImportError:
+        raise InpaintError(
+            f"{work} needs {name or module}, which is not installed: pip install 'mae-acr-inpaint[{extra}]'"
+        ) from None

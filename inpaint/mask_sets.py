@@ -260,14 +260,12 @@ def _is_there(folder: Path, plan: Manifest) -> bool:
             return False
         raise DataError(f"{folder} holds other files; expected a new or empty folder: name another")
     found = read_manifest(folder)
-    for field in ("version", "kind", "seed", "hole_ratios", "shapes"):
-        here, asked = getattr(found, field), getattr(plan, field)
+    unmeasured = tuple(replace(mask, hole_ratio=None) for mask in found.masks)
+    for field, asked in vars(plan).items():
+        here = getattr(replace(found, masks=unmeasured, hash=None), field)
         if here != asked:
-            raise DataError(
-                f"{folder} holds another set of masks ({field} {here}, not {asked}); name another"
-            )
-    if tuple(replace(mask, hole_ratio=None) for mask in found.masks) != plan.masks:
-        raise DataError(f"{folder} holds another set of masks (other names or sizes); name another folder")
+            told = "other names or sizes" if field == "masks" else f"{field} {here}, not {asked}"
+            raise DataError(f"{folder} holds another set of masks ({told}); name another folder")
     return found.hash is not None
 
 

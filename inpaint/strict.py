@@ -138,13 +138,10 @@ def _choose(value: Any, options: Sequence[Any], key: str) -> Any:
 
 
 def _expand(text: str, key: str) -> str:
-    def value_of(match: re.Match[str]) -> str:
-        name = match[1]
+    for name in re.findall(r"\$\{(\w+)\}", text):
         if not os.environ.get(name):
             raise ConfigError(f"{key} is {text!r} and {name} is not set; run: export {name}=FOLDER")
-        return os.environ[name]
-
-    return re.sub(r"\$\{(\w+)\}", value_of, text)
+    return os.path.expandvars(text)
 
 
 def describe_type(hint: Any, limits: Mapping[str, Any]) -> str:

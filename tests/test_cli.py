@@ -353,7 +353,7 @@ def test_a_network_that_needs_timm_says_what_to_install(desk: Path, monkeypatch:
     result = call("run", "photo.png", "mask.png", "-o", "out.png", "--model", "acr-small-convnext")
     assert (result.exit_code, result.stdout, Path("out.png").exists()) == (2, "", False)
     assert result.stderr == (
-        "error: ConvNeXt and other backbones need timm, which is not installed: "
+        "error: a backbone such as ConvNeXt needs timm, which is not installed: "
         "pip install 'mae-acr-inpaint[backbones]'\n"
     )
 

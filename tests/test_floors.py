@@ -45,7 +45,6 @@ FLOORS = {
     "inpaint.train.sample_grid": 6,
     "inpaint.train.state": 6,
     "inpaint.train.distributed": 6,
-    "inpaint.train.compute": 6.1,
     "inpaint.train.optimise": 6.1,
     "inpaint.train.recipes": 6.2,
     "inpaint.train.monitor": 6.2,

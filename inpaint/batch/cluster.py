@@ -11,7 +11,7 @@ from typing import Any
 from inpaint.batch.plan import Job
 from inpaint.batch.record import BatchReport, FileResult
 from inpaint.batch.run import PLAIN_FILES, FileOptions, Inpaint, results_of, run_job
-from inpaint.errors import InpaintError
+from inpaint.errors import InpaintError, require
 
 HERE = "here"
 _TRIES = 2  # of an image whose worker ends: out of memory, or with its machine
@@ -111,12 +111,7 @@ def _results(
 def _cluster(address: str) -> Iterator[Any]:
     """Join a cluster, or start one of this machine's CPUs, without Ray's own logs and reports."""
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")  # nothing is sent anywhere
-    try:
-        import ray
-    except ImportError:
-        raise InpaintError(
-            "a batch on many CPUs needs Ray, which is not installed; run: pip install 'mae-acr-inpaint[dist]'"
-        ) from None
+    ray = require("ray", "a batch on many CPUs", "dist", "Ray")
     options: dict[str, Any] = {"log_to_driver": False, "logging_level": logging.ERROR}
     if address == HERE:
         options["include_dashboard"] = False

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from inpaint.cli.options import MASK_ADVICE, PATH, inpainting_options, progress_bar
+from inpaint.cli.options import FILE, MASK_ADVICE, PATH, inpainting_options, progress_bar
 from inpaint.weights.terminal import locate_in_terminal
 
 if TYPE_CHECKING:
@@ -48,20 +48,12 @@ def _check_record(_ctx: click.Context, _option: click.Parameter, path: Path | No
     "and MASKS may be one folder.",
 )
 @click.option("--fit-mask", is_flag=True, help="Scale a mask to images of another size.")
-@click.option(
-    "--overwrite", is_flag=True, help="Inpaint every image, also where an up-to-date result exists."
-)
+@click.option("--overwrite", is_flag=True, help="Inpaint all images, also where an up-to-date result exists.")
 @click.option("--skip-existing", is_flag=True, hidden=True)  # the default since 0.1.0
 @click.option("--dry-run", is_flag=True, help="Print which files belong together; change nothing.")
 @click.option("--watch", is_flag=True, help="Wait for new images until Ctrl-C.")
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object per image as it is finished.")
-@click.option(
-    "--record",
-    type=PATH,
-    metavar="FILE",
-    callback=_check_record,
-    help="Also write all results to a .csv or .json.",
-)
+@click.option("--record", type=FILE, callback=_check_record, help="Also write results to a .csv or .json.")
 @click.option(
     "--cluster",
     metavar="ADDRESS",
@@ -72,10 +64,7 @@ def _check_record(_ctx: click.Context, _option: click.Parameter, path: Path | No
     "--workers", type=click.IntRange(1), metavar="N", help="For --cluster; by default one per GPU or core."
 )
 @click.option(
-    "--batch-size",
-    type=click.IntRange(1),
-    metavar="N",
-    help="Images per pass; by default 8 on a GPU, 1 on a CPU.",
+    "--batch-size", type=click.IntRange(1), metavar="N", help="Images per pass; 8 on GPUs by default, else 1."
 )
 @inpainting_options
 @click.pass_context

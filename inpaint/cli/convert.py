@@ -40,7 +40,7 @@ def convert(foreign: tuple[Path, ...], out: Path, official: bool) -> None:
 def _write_official(ours: tuple[Path, ...], out: Path) -> None:
     """Write weights of ours, or timm's, as they are published."""
     from inpaint.checkpoint import FORMAT, load_checkpoint, read_tensors, write_tensors
-    from inpaint.convert import official_classifier, official_fcmae
+    from inpaint.convert.networks import official_classifier, official_fcmae
     from inpaint.models.fcmae import FullyConvolutionalAutoencoder
 
     if len(ours) != 1:

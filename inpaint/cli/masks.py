@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from inpaint.cli.options import PATH, progress_bar
+from inpaint.cli.options import DIR, PATH, progress_bar
 
 if TYPE_CHECKING:
     from inpaint.mask_sets import Manifest
@@ -44,26 +44,16 @@ def _read_range(_: click.Context, __: click.Parameter, value: str | None) -> tup
 
 @click.command(short_help="Make a test set of masks, or check one.")
 @click.argument("out", type=click.Path(path_type=Path, file_okay=False))
-@click.option(
-    "--kind", type=click.Choice(KINDS), default="mixed", show_default=True, help="Kind of the holes."
-)
+@click.option("--kind", type=click.Choice(KINDS), default="mixed", help="Kind of the holes.")
 @click.option("--count", type=click.IntRange(min=1), help="Number of masks.  [default: 1000]")
 @click.option("--size", callback=_read_size, help="Side, or HEIGHTxWIDTH, in pixels.  [default: 256]")
-@click.option("--seed", type=click.IntRange(min=0), default=0, show_default=True, help="Seed of the set.")
+@click.option("--seed", type=click.IntRange(min=0), default=0, help="Seed of the set.")
 @click.option("--shapes", type=PATH, help="Zip or folder of PNGs for object-shaped holes.")
 @click.option(
-    "--hole-ratio",
-    callback=_read_range,
-    metavar="LOW-HIGH",
-    help="Share of holes in per cent, such as 10-20.",
+    "--hole-ratio", callback=_read_range, metavar="LOW-HIGH", help="Share of holes in per cent, as in 10-20."
 )
 @click.option("--bins", is_flag=True, help="Equal numbers of masks with 1-10, 10-20, ... 50-60 % holes.")
-@click.option(
-    "--like",
-    type=PATH,
-    metavar="FOLDER",
-    help="One mask for each image in FOLDER, with its stem and size.",
-)
+@click.option("--like", type=DIR, help="One mask for each image in the folder DIR, with its stem and size.")
 @click.option("--check", is_flag=True, help="Only check that OUT still matches its manifest.")
 def masks(
     out: Path,

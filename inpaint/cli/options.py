@@ -11,7 +11,8 @@ import click
 
 from inpaint.errors import ImageError
 
-PATH = click.Path(path_type=Path)
+PATH, FILE, DIR = (click.Path(path_type=Path) for _ in range(3))
+FILE.name, DIR.name = "file", "dir"  # what the help calls them
 
 
 class _DeviceType(click.ParamType):
@@ -39,9 +40,7 @@ MASK_ADVICE = "white must be the hole; if white is what should stay, use --inver
 device_option = click.option(
     "--device",
     type=DEVICE,
-    metavar="DEVICE",
     default="auto",
-    show_default=True,
     help="auto, cpu, cuda, cuda:N or mps; auto takes CUDA, then MPS, then the CPU.",
 )
 accept_licence_option = click.option(
@@ -62,9 +61,7 @@ inpainting_options = stack(
         "by up to 4 pixels, depending on the size of the image.",
     ),
     click.option(
-        "--harmonise/--no-harmonise",
-        default=True,
-        help="Match colour at the rim and grain to the surroundings.",
+        "--harmonise/--no-harmonise", default=True, help="Match colour and grain to the surroundings."
     ),
     click.option("--strict", is_flag=True, help="An implausible mask is an error, not a warning."),
     click.option(

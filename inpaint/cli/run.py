@@ -8,29 +8,19 @@ from typing import Any
 
 import click
 
-from inpaint.cli.options import MASK_ADVICE, PATH, check_output, inpainting_options, plan_folder
+from inpaint.cli.options import DIR, FILE, MASK_ADVICE, PATH, check_output, inpainting_options, plan_folder
 
 
 @click.command()
 @click.argument("image", type=PATH)
 @click.argument("mask", type=PATH)
 @click.option(
-    "-o",
-    "--output",
-    type=PATH,
-    required=True,
-    help="Image to write; .png and .tif keep known pixels exactly.",
+    "-o", "--output", type=FILE, required=True, help="The result; .png and .tif keep known pixels exactly."
 )
 @inpainting_options
-@click.option(
-    "--refine", is_flag=True, help="Refine large holes from coarse to fine; smoother, about 40 times slower."
-)
-@click.option(
-    "--save-mask", type=PATH, metavar="FILE", help="Also write what was filled as a mask, white = hole."
-)
-@click.option(
-    "--save-prior", type=PATH, metavar="DIR", help="Also write the prior's reconstruction and attention."
-)
+@click.option("--refine", is_flag=True, help="Refine large holes coarse to fine; smoother, 40 times slower.")
+@click.option("--save-mask", type=FILE, help="Also write what was filled as a mask, white = hole.")
+@click.option("--save-prior", type=DIR, help="Also write the prior's reconstruction and attention.")
 def run(
     image: Path,
     mask: Path,

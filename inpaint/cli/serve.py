@@ -10,16 +10,11 @@ from inpaint.errors import InpaintError
 
 
 @click.command(short_help="Open the web page on this machine.")
-@click.option(
-    "--host", default="127.0.0.1", help="Address to listen on; 0.0.0.0 lets other machines in: use --login."
-)
+@click.option("--host", default="127.0.0.1", help="Listening address; 0.0.0.0 lets others in: use --login.")
 @click.option("--port", type=click.IntRange(0, 65535), default=7860, help="0 takes a free one.")
 @device_option
 @click.option(
-    "--login",
-    metavar="NAME:PASSWORD",
-    envvar="INPAINT_LOGIN",
-    help="Ask visitors for these (or INPAINT_LOGIN).",
+    "--login", metavar="NAME:PASSWORD", envvar="INPAINT_LOGIN", help="Ask visitors for it (or INPAINT_LOGIN)."
 )
 @click.option("--max-mb", type=click.IntRange(min=1), default=200, help="Largest upload.")
 @click.option("--max-megapixels", type=click.IntRange(min=1), default=100, help="Largest photo.")

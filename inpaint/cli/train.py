@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from inpaint.cli.options import DEVICE, PATH, progress_bar
+from inpaint.cli.options import DEVICE, DIR, PATH, progress_bar
 
 if TYPE_CHECKING:
     from inpaint.train.config import Kind, RunConfig
@@ -54,7 +54,7 @@ def average(checkpoints: tuple[Path, ...], output: Path) -> None:
 
 def _print_keys(context: click.Context, _: click.Parameter, wanted: bool) -> None:
     if wanted:
-        from inpaint.cli.config_reference import config_reference
+        from inpaint.train.config import config_reference
 
         click.echo(config_reference(), nl=False)
         context.exit()
@@ -66,7 +66,7 @@ def _print_keys(context: click.Context, _: click.Parameter, wanted: bool) -> Non
     epilog="To average the weights of several checkpoints: inpaint train average --help",
 )
 @click.argument("config", type=PATH)
-@click.option("--out", type=PATH, metavar="DIR", help="Folder of the run, instead of the config's.")
+@click.option("--out", type=DIR, help="Folder of the run, instead of the config's.")
 @click.option(
     "--images",
     type=click.IntRange(1),
@@ -79,13 +79,9 @@ def _print_keys(context: click.Context, _: click.Parameter, wanted: bool) -> Non
     metavar="M",
     help="Time budget: steps are timed first, and length and schedule of the run set to fit.",
 )
+@click.option("--device", type=DEVICE, help="Where to compute, instead of the config's choice.")
 @click.option(
-    "--device", type=DEVICE, metavar="DEVICE", help="Where to compute, instead of the config's choice."
-)
-@click.option(
-    "--dry-run",
-    is_flag=True,
-    help="Build everything, try a step on random images, print what the run needs, and stop.",
+    "--dry-run", is_flag=True, help="Try one step on random images, print what the run needs, and stop."
 )
 @click.option(
     "--keys",
@@ -120,9 +116,9 @@ def train(
     if images is not None and minutes is not None:
         raise click.UsageError(f"got --images {images} and --minutes {minutes:g}, expected one of them")
     from inpaint.device import choose_device
-    from inpaint.train.compute import choose_precision
     from inpaint.train.config import read_config
     from inpaint.train.distributed import join_processes
+    from inpaint.train.optimise import choose_precision
 
     run = read_config(config, kind, lambda line: click.echo(f"warning: {line}", err=True))
     where = str(choose_device(device or run.device))
@@ -160,23 +156,22 @@ def _dry_run(run: RunConfig, processes: Processes) -> None:
     from inpaint.data.batches import Batches
     from inpaint.device import GIB
     from inpaint.train.state import list_states
-    from inpaint.train.trial import dry_run
+    from inpaint.train.trial import trial_step
 
-    found = dry_run(run, processes)
+    found = trial_step(run, processes)
     problems: list[str] = []
     photos = len(Batches(run, processes.device, problems.append, processes.rows(run.batch_size)))
     states = list_states(run.out)
     values = "  ".join(f"{name} {value:.4g}" for name, value in found.values.items())
+    memory = f"{found.peak_bytes / GIB:.2f} GiB" if found.peak_bytes else "unknown"
     for line in (
         f"networks  {found.parameters:,} parameters, {found.trained:,} trained",
         f"photos    {photos:,} of {run.size} pixels; problems: {len(problems)}",
         *(f"          {problem}" for problem in problems[:PROBLEMS_SHOWN]),
         f"run       {run.images:,} images, {-(-run.images // run.batch_size):,} steps of {run.batch_size}, "
         f"{run.images / photos:.1f} epochs",
-        f"one step  with 2 images in {found.seconds:.1f} s on {run.device}, {run.precision}: {values}",
-        f"memory    about {found.bytes / GIB:.2f} GiB for each of {processes.count} processes: "
-        f"{found.fixed_bytes / GIB:.2f} for networks and optimizers, "
-        f"{found.bytes_per_image / GIB:.3f} for each of {found.images_at_once} images at once",
+        f"one step  {found.images} images, {found.seconds:.1f} s on {run.device}, {run.precision}: {values}",
+        f"memory    {memory} at the peak of that step",
         f"out       {run.out}: " + (f"resumes from {states[-1].name}" if states else "a new run"),
     ):
         click.echo(line)
@@ -202,6 +197,7 @@ def _shown_progress(name: str, images: int, is_main: bool) -> Iterator[Callable[
 
 
 def _describe(name: str, progress: Progress) -> str:
-    left = timedelta(seconds=round(progress.seconds_left))
+    seconds = (progress.images - progress.images_seen) / max(progress.images_per_second, 1e-9)
+    left = timedelta(seconds=round(seconds))
     values = "  ".join(f"{what} {value:.4g}" for what, value in progress.values.items())
     return f"{name}  {progress.images_per_second:.1f} images/s  {left} left  {values}".strip()

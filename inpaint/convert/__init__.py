@@ -10,7 +10,7 @@ What a file is, is found out from its keys:
     mae                 patch_embed.* with cls_token              MaskedAutoencoder
     lama                generator.model.*                         Inpainter without a prior
     fcmae               encoder.downsample_layers.*               FullyConvolutionalAutoencoder
-    convnextv2          downsample_layers.*                       timm's classifier, see convert_classifier
+    convnextv2          downsample_layers.*                       timm's classifier, by its name
 
 Conversion is strict: a tensor that is missing, unknown or of another shape is an error. Only the parts in
 ``IGNORED``, which training needs and inpainting does not, are dropped by name. Constants that our networks
@@ -22,22 +22,18 @@ from typing import Any
 
 from torch import Tensor
 
-from inpaint.convert.names import TABLES
 from inpaint.convert.networks import (
+    TABLES,
     convert_acr,
     convert_classifier,
     convert_fcmae,
     convert_lama,
     convert_mae,
-    official_classifier,
-    official_fcmae,
 )
 from inpaint.errors import CheckpointError
 from inpaint.models.fcmae import FcmaePreset
 from inpaint.models.inpainter import InpainterPreset
 from inpaint.models.mae import MaePreset
-
-__all__ = ["convert_classifier", "convert_state", "detect_layout", "official_classifier", "official_fcmae"]
 
 IGNORED = (
     "D.", "discriminator.", "acr_ema.", "loss_", "val_evaluator.", "test_evaluator.", "extra_evaluators.",
@@ -57,22 +53,22 @@ def detect_layout(*contents: Mapping[str, Any]) -> str:
     Raises:
         CheckpointError: the keys are of no known layout, or two files hold the same part.
     """
-    return _layout_of(split_parts(*contents))
+    return _layout_of(_split_parts(*contents))
 
 
 def convert_state(
     *contents: Mapping[str, Any],
-) -> tuple[InpainterPreset | MaePreset | FcmaePreset, dict[str, Tensor]]:
-    """Turn published weights into the preset to build and the float32 tensors that fit it, all of them.
+) -> tuple[InpainterPreset | MaePreset | FcmaePreset | str, dict[str, Tensor]]:
+    """Turn published weights into the preset to build, or a classifier's name, and all its float32 tensors.
 
     Args:
         contents: as for :func:`detect_layout`; the three MAE-FAR parts may come in any order.
 
     Raises:
-        CheckpointError: a part or a tensor is missing, unknown or of another shape, a stored constant is not
-            the one our network uses, or the file holds a classifier.
+        CheckpointError: a part or a tensor is missing, unknown or of another shape, or a stored constant is
+            not the one our network uses.
     """
-    parts = split_parts(*contents)
+    parts = _split_parts(*contents)
     match _layout_of(parts):
         case "mae" | "mae-far-mae":
             return convert_mae(parts["mae"])
@@ -81,9 +77,7 @@ def convert_state(
         case "fcmae":
             return convert_fcmae(parts["fcmae"])
         case "convnextv2":
-            raise CheckpointError(
-                "got a classifier of ConvNeXt V2, no network of ours; see convert_classifier"
-            )
+            return convert_classifier(parts["convnextv2"])
         case "mae-far":
             mae, prior = convert_mae(parts["mae"])
             preset, rest = convert_acr(parts["G"], parts["GCs"], mae)
@@ -97,7 +91,7 @@ def convert_state(
             )
 
 
-def split_parts(*contents: Mapping[str, Any]) -> Parts:
+def _split_parts(*contents: Mapping[str, Any]) -> Parts:
     """The tensors of each part that files hold together, by the part's name and the keys it has alone."""
     parts: Parts = {}
     for content in contents:

@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 
 from inpaint.checkpoint import FORMAT, fit_state, read_tensors, save_checkpoint, write_tensors
-from inpaint.convert import convert_classifier, convert_state, detect_layout, split_parts
+from inpaint.convert import convert_state, detect_layout
 from inpaint.errors import CheckpointError
 from inpaint.models.inpainter import InpainterPreset
 from inpaint.models.presets import build_network
@@ -79,13 +79,11 @@ def write_converted(
     Raises:
         CheckpointError: the contents are not one whole network, or ``out`` cannot be written.
     """
-    layout = detect_layout(*contents)
-    sources = f"{sources} ({layout})"
-    if layout == "convnextv2":
-        name, tensors = convert_classifier(split_parts(*contents)[layout])
-        write_tensors(out, tensors, {"format": "pt", "converted from": sources})
-        return f"timm's {name}, from {sources}; to use it, name it {name}.TAG.safetensors"
+    sources = f"{sources} ({detect_layout(*contents)})"
     preset, state = convert_state(*contents)
+    if isinstance(preset, str):
+        write_tensors(out, state, {"format": "pt", "converted from": sources})
+        return f"timm's {preset}, from {sources}; to use it, name it {preset}.TAG.safetensors"
     what = "masked autoencoder"
     if isinstance(preset, InpainterPreset):
         preset = replace(preset, working_size=working_size or preset.working_size)

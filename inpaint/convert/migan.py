@@ -5,21 +5,14 @@ authors' ``migan_pipeline_v2.onnx``, which crops, scales to 512 pixels and blend
 """
 
 from pathlib import Path
-from typing import NamedTuple
+from types import SimpleNamespace
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
-from inpaint.errors import CheckpointError, InpaintError
+from inpaint.errors import CheckpointError, require
 from inpaint.mask import check_pair
-
-
-class MiganPreset(NamedTuple):
-    """What the pipeline asks of a network."""
-
-    name: str = "migan"
-    working_size: int = 512
 
 
 class Migan(nn.Module):
@@ -30,16 +23,11 @@ class Migan(nn.Module):
         CheckpointError: the file cannot be read, or does not take an image and a mask.
     """
 
-    preset = MiganPreset()
+    preset = SimpleNamespace(name="migan", working_size=512)
 
     def __init__(self, path: Path) -> None:
         super().__init__()
-        try:
-            import onnxruntime
-        except ImportError as error:
-            raise InpaintError(
-                "migan needs ONNX Runtime, which is not installed: pip install 'mae-acr-inpaint[onnx]'"
-            ) from error
+        onnxruntime = require("onnxruntime", "migan", "onnx", "ONNX Runtime")
         try:
             self._session = onnxruntime.InferenceSession(path, providers=["CPUExecutionProvider"])
         except Exception as error:  # ONNX Runtime has no common base class of its errors

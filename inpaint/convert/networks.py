@@ -1,5 +1,7 @@
 """Published networks to ours, each by its keys and shapes; those of ConvNeXt V2 also back.
 
+Names are translated by the tables of `keys.toml`; exactly the expected tensors are accepted.
+
 The published autoencoder of ConvNeXt V2 is sparse: linear layers and norms carry an extra word, biases of
 convolutions an extra dimension, and a kernel of ``k x k`` is a list of ``k * k`` positions in which the row
 runs fastest. Its classifiers are dense and become what timm calls them, since timm runs them here; timm's own
@@ -7,22 +9,17 @@ reading of them has no way back.
 """
 
 import math
-from collections.abc import Iterable
+import re
+import tomllib
+from collections.abc import Iterable, Mapping
 from dataclasses import replace
+from functools import cache
+from pathlib import Path
 
 import torch
 from torch import Tensor
 
-from inpaint.convert.names import (
-    State,
-    count_modules,
-    nest_names,
-    read_names,
-    rename,
-    rename_back,
-    shape_of,
-    shapes_of,
-)
+from inpaint.checkpoint import describe_misfit
 from inpaint.errors import CheckpointError
 from inpaint.layers.convnext import require_timm
 from inpaint.layers.position import sinusoid_table
@@ -31,9 +28,13 @@ from inpaint.models.fcmae import FcmaePreset
 from inpaint.models.generator import GeneratorPreset
 from inpaint.models.inpainter import InpainterPreset
 from inpaint.models.mae import MaePreset
-from inpaint.models.presets import CONVNEXT_V2, INPAINTER_PRESETS
+from inpaint.models.presets import CONVNEXT_V2, INPAINTER_PRESETS, build_network
 from inpaint.tokens import sincos_positions
 
+State = Mapping[str, Tensor]
+Names = Mapping[str, str]
+Shapes = Mapping[str, tuple[int, ...]]
+TABLES = tomllib.loads(Path(__file__).with_name("keys.toml").read_text(encoding="utf-8"))
 # The number of heads cannot be read off a tensor's shape: it follows from the published widths.
 HEADS = {768: 12, 1024: 16, 1280: 16}
 DECODER_HEADS = {512: 16}
@@ -172,6 +173,94 @@ def official_classifier(state: State) -> dict[str, Tensor]:
         elif ".pwconv" in key and tensor.ndim == 4:
             official[key] = tensor.flatten(1)
     return official
+
+
+def read_names(table: str) -> Names:
+    """Published names of modules or whole tensors to ours, by a table of ``keys.toml``; ``*`` is a number."""
+    names: dict[str, str] = {}
+    for theirs, ours in TABLES[table].items():
+        names |= {theirs: ours} if isinstance(ours, str) else nest_names(theirs, *ours)
+    return names
+
+
+def nest_names(theirs: str, ours: str, table: str) -> Names:
+    """The names of a table inside a module, given the module's published name and ours."""
+    return {f"{theirs}.{inner}": f"{ours}.{name}" for inner, name in read_names(table).items()}
+
+
+def reverse(names: Names) -> Names:
+    """Our names to the published ones."""
+    return {ours: theirs for theirs, ours in names.items()}
+
+
+def translate(key: str, names: Names) -> str:
+    """A tensor's name after the first of the names that fits; an empty string if none does."""
+    for old, new in names.items():
+        if match := _pattern(old).fullmatch(key):
+            *numbers, leaf = match.groups(default="")
+            return new.replace("*", "{}").format(*numbers) + leaf
+    return ""
+
+
+@cache
+def _pattern(name: str) -> re.Pattern[str]:
+    return re.compile(re.escape(name).replace(r"\*", r"(\d+)") + r"(\.\w+)?")
+
+
+def rename(state: State, names: Names, shapes: Shapes, what: str) -> dict[str, Tensor]:
+    """Rename tensors to ours, floats as float32, and insist on exactly the expected keys and shapes.
+
+    Args:
+        state: published keys.
+        names: published to our names, see :func:`read_names`.
+        shapes: our keys and their shapes.
+        what: the network's name, for the message.
+
+    Raises:
+        CheckpointError: naming the first few keys, as the file has them, that are unknown, missing or unfit.
+    """
+    # With the mark, a name that only ours has does not pass for a published one.
+    renamed = {translate(key, names) or f"?{key}": tensor for key, tensor in state.items()}
+    back = reverse(names)
+    if told := describe_misfit(renamed, shapes, lambda key: translate(key, back) or key.removeprefix("?")):
+        raise CheckpointError(f"got weights that are not one whole {what} network; tensors {told}")
+    return {key: tensor.float() if tensor.is_floating_point() else tensor for key, tensor in renamed.items()}
+
+
+def rename_back(state: State, table: str) -> dict[str, Tensor]:
+    """Give our tensors the published names of a table; an error if one has none."""
+    names = reverse(read_names(table))
+    renamed = {translate(key, names): tensor for key, tensor in state.items()}
+    nameless = [key for key in state if not translate(key, names)]
+    if nameless:
+        raise CheckpointError(
+            f"got {len(nameless)} tensors without a published name (first: {nameless[0]}), "
+            "expected a ConvNeXt V2"
+        )
+    return renamed
+
+
+def shapes_of(preset: InpainterPreset | MaePreset | FcmaePreset) -> dict[str, tuple[int, ...]]:
+    """Keys and shapes of the network a preset stands for, without allocating it."""
+    with torch.device("meta"):
+        model = build_network(preset)
+    return {key: tuple(tensor.shape) for key, tensor in model.state_dict().items()}
+
+
+def shape_of(state: State, key: str, dims: int, what: str) -> tuple[int, ...]:
+    """The shape of a tensor that tells a network's size."""
+    if key not in state:
+        raise CheckpointError(
+            f"got {what} weights without {key}; expected the whole network, not only an encoder or a part"
+        )
+    if state[key].ndim != dims:
+        raise CheckpointError(f"got {key} of shape {tuple(state[key].shape)}, expected {dims} dimensions")
+    return tuple(state[key].shape)
+
+
+def count_modules(keys: Iterable[str], prefix: str) -> int:
+    """How many numbers stand behind a prefix in the keys, as in ``PREFIX.0.weight``."""
+    return len({match[1] for key in keys if (match := re.match(rf"{re.escape(prefix)}\.(\d+)\.", key))})
 
 
 def _take_constant(state: dict[str, Tensor], key: str, ours: Tensor) -> None:

@@ -18,7 +18,7 @@ from torch import Tensor
 
 from inpaint.atomic import atomic_write
 from inpaint.baselines import GREY
-from inpaint.errors import CheckpointError, InpaintError
+from inpaint.errors import CheckpointError, require
 from inpaint.layers.ffc import FourierUnit
 from inpaint.layers.transfer import AttentionTransfer
 from inpaint.mask import hole_fields
@@ -49,10 +49,7 @@ def export_onnx(model: Inpainter, path: Path) -> None:
         )
     if not isinstance(model.prior, MaskedAutoencoder | None):
         raise CheckpointError(f"model {model.preset.name} has a convolutional prior; export one without it")
-    try:
-        import onnx  # noqa: F401
-    except ModuleNotFoundError:
-        raise InpaintError("export needs onnx: pip install 'mae-acr-inpaint[onnx]'") from None
+    require("onnx", "export", "onnx")
     traceable = make_traceable(model)
     side = 16 * 2**preset.downsamplings
     example = torch.rand(1, 3, side, 2 * side), torch.ones(1, 1, side, 2 * side)

@@ -5,7 +5,6 @@ process or the worker it is made in.
 """
 
 import functools
-import importlib
 import math
 import os
 import random
@@ -19,7 +18,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from inpaint.data.config import Augment
-from inpaint.errors import InpaintError
+from inpaint.errors import require
 
 DISTORTION_DRAWS = 14  # random numbers a distortion needs: angle, zoom, four corners (x, y), four colours
 
@@ -31,18 +30,11 @@ def distort(image: Tensor, draws: NDArray[np.float64], settings: Augment) -> Ten
     What comes in from outside the image is its reflection. `draws` are (B, `DISTORTION_DRAWS`) in [0, 1),
     `settings` how far each distortion goes at most.
     """
-    try:
-        from kornia import enhance
-        from kornia.geometry.transform import warp_perspective
-    except ImportError:
-        raise InpaintError(
-            "rotate, zoom, perspective and colour augmentations need kornia; run: "
-            "pip install 'mae-acr-inpaint[train]'"
-        ) from None
-
+    kornia = require("kornia", "a run that rotates, zooms, tilts or recolours images", "train")
+    enhance, warp_perspective = kornia.enhance, kornia.geometry.transform.warp_perspective
     spread = torch.from_numpy(2 * draws - 1)  # (B, 14) in [-1, 1)
     with torch.autocast(image.device.type, enabled=False):
-        if settings.moves:
+        if settings.rotate or settings.zoom or settings.perspective:
             matrix = _movements(spread, image.shape[-1], settings).float().to(image.device)
             size = (image.shape[-2], image.shape[-1])
             image = warp_perspective(image, matrix, size, padding_mode="reflection")
@@ -58,15 +50,10 @@ def distort(image: Tensor, draws: NDArray[np.float64], settings: Augment) -> Ten
     return image.clamp(0, 1)
 
 
-def require_albumentations() -> None:
-    """Find the library that :func:`distort_as_lama` needs; InpaintError if it is not installed."""
+def require_albumentations() -> Any:
+    """Import the library that :func:`distort_as_lama` needs; InpaintError if it is not installed."""
     os.environ.setdefault("NO_ALBUMENTATIONS_UPDATE", "1")  # else importing it asks the network for news
-    try:
-        importlib.import_module("albumentations")
-    except ImportError:
-        raise InpaintError(
-            "augment.kind = 'lama' needs albumentations; run: pip install 'mae-acr-inpaint[train]'"
-        ) from None
+    return require("albumentations", "augment.kind = 'lama'", "train")
 
 
 def distort_as_lama(photo: NDArray[np.uint8], size: int, seed: int) -> NDArray[np.uint8]:
@@ -86,9 +73,7 @@ def distort_as_lama(photo: NDArray[np.uint8], size: int, seed: int) -> NDArray[n
 
 @functools.lru_cache(maxsize=64)  # sizes may cycle
 def _lama_pipeline(size: int, thread: int) -> Any:
-    import albumentations as A
-
-    mirror = cv2.BORDER_REFLECT_101
+    A, mirror = require_albumentations(), cv2.BORDER_REFLECT_101
     return A.Compose(
         [
             A.Perspective(scale=(0.0, 0.06), border_mode=mirror),

@@ -15,9 +15,8 @@ from torch import Tensor
 from inpaint.data.augment import DISTORTION_DRAWS, distort
 from inpaint.data.config import DataConfig
 from inpaint.data.crops import choose_crops
-from inpaint.data.memory import PhotoSet, load_photos
 from inpaint.data.randomness import draw_masks, random_rows
-from inpaint.data.sources import PhotoIndex, describe_broken, index_photos
+from inpaint.data.sources import PhotoIndex, PhotoSet, describe_broken, index_photos, load_photos
 from inpaint.data.stream import Order, PhotoStream
 from inpaint.device import to_device
 from inpaint.errors import DataError
@@ -78,8 +77,7 @@ class Batches:
             self._photos = load_photos(index, config.kept_size, squeeze=squeeze, on_problem=on_problem)
             self._photos = self._photos.to(device)
         else:
-            draw = self._draw_masks if device.type == "cpu" else None
-            self._photos = PhotoStream(config, index, self._rows, device, draw, on_problem)
+            self._photos = PhotoStream(config, index, self._rows, device, self._draw_masks, on_problem)
         # On the network's own stream a batch would wait for whole steps of the network.
         self._stream = torch.cuda.Stream(device, priority=-1) if device.type == "cuda" else None
         self._prefetcher = Prefetcher[Batch](config.batch_size, config.images)
@@ -108,16 +106,13 @@ class Batches:
                 side = self._photos.photos.shape[-1]
                 crops = choose_crops(config, first, len(order.photos), side, side, order.size)
                 image = self._photos.crop(order.photos, *crops, size=order.size, device=self._device)
-                mask = None
+                # Drawn with OpenCV also for a GPU: there every attempt at a mask would have to be waited for,
+                # and an H100 made fewer of them than one processor core.
+                mask = self._draw_masks(first, len(image), order.size)
+                mask = to_device(mask.byte(), self._device).float()
             if config.augment.distorts:
                 draws = random_rows(config.seed, "distortions", first, len(image), DISTORTION_DRAWS)
                 image = distort(image, draws, config.augment)
-            if mask is None:
-                mask = self._draw_masks(first, len(image), image.shape[-1])
-                # Drawn with OpenCV also for a GPU: there every attempt at a mask would have to be waited for,
-                # and an H100 made fewer of them than one processor core.
-                on_cpu = self._device.type == "cpu"
-                mask = mask if on_cpu else to_device(mask.byte(), self._device).float()
         if self._stream is not None:
             self._stream.synchronize()
         return Batch(image, mask, images_seen, self._rows)

@@ -8,8 +8,6 @@ from typing import Literal
 from inpaint.errors import ConfigError
 from inpaint.strict import at_least, between
 
-Keep = Literal["memory", "disk"]
-MaskKind = Literal["mixed", "train", "thin", "medium", "thick", "boxes", "objects"]
 SIZE_STEP = 16  # pixels between sizes that cycle: one token of the prior
 
 
@@ -42,14 +40,9 @@ class Augment:
     hue: float = between(0, 0.5, default=0.0)
 
     @property
-    def moves(self) -> bool:
-        """Does anything change its place on the device?"""
-        return bool(self.rotate or self.zoom or self.perspective)
-
-    @property
     def distorts(self) -> bool:
         """Is there anything to do on the device?"""
-        return self.moves or bool(self.brightness or self.contrast or self.saturation or self.hue)
+        return self != Augment(kind=self.kind)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -86,7 +79,7 @@ class DataConfig:
 
     photos: tuple[Path, ...]
     photo_limit: int | None = at_least(1, default=None)
-    keep: Keep = "memory"
+    keep: Literal["memory", "disk"] = "memory"
     photo_size: int | None = at_least(16, default=None)
     workers: int | None = at_least(0, default=None)
     size: int = at_least(16, default=256)
@@ -97,7 +90,7 @@ class DataConfig:
     min_scale: float = between(0.01, 1, default=0.5)
     max_upscale: float | None = at_least(0.01, default=None)
     augment: Augment = field(default_factory=Augment)
-    masks: MaskKind = "mixed"
+    masks: Literal["mixed", "train", "thin", "medium", "thick", "boxes", "objects"] = "mixed"
     shapes: Path | None = None
     batch_size: int = at_least(1)
     images: int = at_least(1)
@@ -110,10 +103,10 @@ class DataConfig:
         return self.photo_size or max(self.size, 256)
 
     def __post_init__(self) -> None:
-        for fault in self.contradictions():
+        for fault in self._contradictions():
             raise ConfigError(fault)
 
-    def contradictions(self) -> Iterator[str]:
+    def _contradictions(self) -> Iterator[str]:
         """What one value alone cannot show, a line for each fault: such a config cannot be made."""
         kind, smallest = self.augment.kind, self.smallest_size
         if not self.photos:

@@ -49,16 +49,15 @@ class Order(NamedTuple):
 
 
 class Made(NamedTuple):
-    """What a worker made: uint8, `(B, 3, S, S)` and `(B, 1, S, S)`, no mask where the device draws it."""
+    """What a worker made: uint8, `(B, 3, S, S)` and `(B, 1, S, S)`."""
 
     image: Tensor
-    mask: Tensor | None
+    mask: Tensor
     broken: dict[str, str]  # name and line of each photo that could not be read and was replaced
-    failure: str  # why nothing could be made; empty if all is well
 
 
 class PhotoStream:
-    """A run's images, and its holes if it is given how to draw them, made by worker processes."""
+    """A run's images and holes, made by worker processes."""
 
     def __init__(
         self,
@@ -66,7 +65,7 @@ class PhotoStream:
         index: PhotoIndex,
         rows: slice,
         device: torch.device,
-        draw_masks: DrawMasks | None,
+        draw_masks: DrawMasks,
         on_problem: Callable[[str], None],
     ) -> None:
         self._batch_size, self._index, self._device = config.batch_size, index, device
@@ -84,12 +83,12 @@ class PhotoStream:
             worker_init_fn=_begin_worker,
         )
         with _signals_kept():  # workers start here: in the main thread, and before there are others
-            self._made: Iterator[Made] = iter(self._loader)
+            self._made: Iterator[Made | str] = iter(self._loader)
 
     def __len__(self) -> int:
         return len(self._index)
 
-    def batch_at(self, images_seen: int) -> tuple[Tensor, Tensor | None]:
+    def batch_at(self, images_seen: int) -> tuple[Tensor, Tensor]:
         """Images (B, 3, S, S) in [0, 1] and holes of the next batch; DataError if no photo can be read."""
         try:
             if images_seen != self._next:
@@ -105,14 +104,14 @@ class PhotoStream:
                 f"a process that reads photos ended ({reason}); expected enough memory and shared memory for "
                 "all of them: lower workers, or start the container with a larger --shm-size"
             ) from None
-        if made.failure:
-            raise DataError(made.failure)
+        if isinstance(made, str):
+            raise DataError(made)
         for name, line in made.broken.items():
             if name not in self._told:
                 self._told.add(name)
                 self._on_problem(line)
-        image = made.image.to(self._device, non_blocking=True).float().div_(255)
-        return image, None if made.mask is None else made.mask.to(self._device).float()
+        image, mask = (one.to(self._device, non_blocking=True).float() for one in (made.image, made.mask))
+        return image.div_(255), mask
 
 
 class _Plan:
@@ -129,27 +128,27 @@ class _Plan:
             yield Order.at(images_seen, self._config, self._photos, self._rows)
 
 
-class _Maker(Dataset[Made]):
+class _Maker(Dataset[Made | str]):
     """Makes what is ordered; a copy of it lives in every worker."""
 
-    def __init__(self, config: DataConfig, index: PhotoIndex, draw_masks: DrawMasks | None) -> None:
+    def __init__(self, config: DataConfig, index: PhotoIndex, draw_masks: DrawMasks) -> None:
         self._config, self._index, self._draw_masks = config, index, draw_masks
         if config.augment.kind == "lama":
             require_albumentations()
 
-    def __getitem__(self, order: Order) -> Made:
+    def __getitem__(self, order: Order) -> Made | str:
+        """What is ordered, or why it cannot be made: an error would come with the worker's traceback."""
         crops = []
         broken: dict[str, str] = {}
         for row, number in enumerate(order.photos):
             photo = self._read(number, broken)
             if photo is None:
                 last = list(broken.values())[-1]
-                failure = f"{_TRIES} photos in a row cannot be read, the last one: {last}"
-                return Made(torch.empty(0), None, broken, failure)
+                return f"{_TRIES} photos in a row cannot be read, the last one: {last}"
             crops.append(self._crop(photo, order.first + row, order.size))
         image = torch.from_numpy(np.ascontiguousarray(np.stack(crops).transpose(0, 3, 1, 2)))
-        mask = self._draw_masks(order.first, len(crops), order.size).byte() if self._draw_masks else None
-        return Made(image, mask, broken, "")
+        mask = self._draw_masks(order.first, len(crops), order.size)
+        return Made(image, mask.byte(), broken)
 
     def _read(self, number: int, broken: dict[str, str]) -> Image.Image | None:
         """A photo, or the next one that can be read."""

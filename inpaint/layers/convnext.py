@@ -17,7 +17,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from inpaint.errors import ConfigError, InpaintError
+from inpaint.errors import ConfigError, require
 
 STEM = 4
 """Pixels a side that the first convolution makes one position of."""
@@ -29,14 +29,7 @@ Normalisation = Literal["divisive", "standardised", "none"]
 
 def require_timm() -> Any:
     """Import timm; an InpaintError names the extra where it is not installed."""
-    try:
-        import timm
-    except ModuleNotFoundError:
-        raise InpaintError(
-            "ConvNeXt and other backbones need timm, which is not installed: "
-            "pip install 'mae-acr-inpaint[backbones]'"
-        ) from None
-    return timm
+    return require("timm", "a backbone such as ConvNeXt", "backbones")
 
 
 class GlobalResponseNorm(nn.Module):

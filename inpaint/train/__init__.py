@@ -1,1 +1,1 @@
-"""Learning: configs, photos, losses, schedules, states, and the two training loops."""
+"""Training: configs, losses, schedules, states, and one loop for every kind of network."""

@@ -7,6 +7,7 @@ folder names that one as `base` and says only what differs.
 """
 
 import dataclasses
+import inspect
 import json
 import re
 import tomllib
@@ -14,11 +15,11 @@ import warnings
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, get_type_hints
 
-from inpaint.data.config import DataConfig
+from inpaint.data.config import Augment, DataConfig
 from inpaint.errors import ConfigError
-from inpaint.strict import at_least, between, formerly, read_table
+from inpaint.strict import at_least, between, describe_type, formerly, read_table
 
 Kind = Literal["mae", "fcmae", "acr"]
 Precision = Literal["auto", "float32", "bf16"]
@@ -80,8 +81,7 @@ class RunConfig(DataConfig):
     compile: bool = False
     tensorboard: bool = False
 
-    def contradictions(self) -> Iterator[str]:
-        """See `DataConfig.contradictions`."""
+    def _contradictions(self) -> Iterator[str]:
         milestones = list(self.milestones)
         if self.warmup_images > self.images:
             yield f"warmup_images is {self.warmup_images}, expected at most images ({self.images})"
@@ -92,14 +92,9 @@ class RunConfig(DataConfig):
                 f"milestones is {milestones} with schedule {self.schedule!r}, "
                 "expected milestones together with schedule = 'milestones' and only then"
             )
-        yield from super().contradictions()
+        yield from super()._contradictions()
         if not re.fullmatch(r"auto|cpu|mps|cuda(:\d+)?", self.device):
             yield f"device is {self.device!r}, expected auto, cpu, mps, cuda or cuda:N"
-
-    @property
-    def step_numbers(self) -> str:
-        """What decides about the memory of a step, in words."""
-        return f"batch_size {self.batch_size}, accumulate {self.accumulate}, size {self.size}"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -127,9 +122,8 @@ class MaeRunConfig(RunConfig):
     betas: tuple[float, float] = between(0, 0.999999, default=(0.9, 0.95))
     clip_gradient: float = at_least(1e-6, default=1.0)
 
-    def contradictions(self) -> Iterator[str]:
-        """See `DataConfig.contradictions`."""
-        yield from super().contradictions()
+    def _contradictions(self) -> Iterator[str]:
+        yield from super()._contradictions()
         if self.distillation and self.mobilenet_weights is None:
             yield _misses_file("distillation", self.distillation, "mobilenet_weights", "mobilenet")
 
@@ -258,9 +252,8 @@ class AcrRunConfig(RunConfig):
     mobilenet_weights: Path | None = None
     channels_last: bool = False
 
-    def contradictions(self) -> Iterator[str]:
-        """See `DataConfig.contradictions`."""
-        yield from super().contradictions()
+    def _contradictions(self) -> Iterator[str]:
+        yield from super()._contradictions()
         weights = self.weights
         for loss, file, network in (
             ("perceptual", "perceptual_weights", self.perceptual_network),
@@ -362,3 +355,45 @@ def _read_file(path: Path, above: tuple[str, ...] = ()) -> dict[str, Any]:
         theirs = whole.get(key)
         whole[key] = theirs | value if isinstance(theirs, dict) and isinstance(value, dict) else value
     return whole
+
+
+_HEADER = """# Config keys
+
+Every key of the TOML files that `inpaint train` reads; [DATA.md](DATA.md) says more about those of the data.
+A key without a default must be given, by the file itself or by its `base`. Paths are relative to the file and
+may contain environment variables as `${DATA}`.
+This page is generated: `inpaint train --keys > docs/CONFIG.md`.
+"""
+_TABLE_HEAD = ("| key | type | default | meaning |", "| --- | --- | --- | --- |")
+_SECTIONS: dict[str, type[Any]] = {
+    "Every run": RunConfig,
+    "Data": DataConfig,
+    "`[augment]`": Augment,
+    '`kind = "mae"`': MaeRunConfig,
+    '`kind = "fcmae"`': FcmaeRunConfig,
+    '`kind = "acr"`': AcrRunConfig,
+    "`[weights]`": LossWeights,
+    "`[variant]`": Variant,
+}
+
+
+def config_reference() -> str:
+    """All keys with type, default and meaning, as Markdown."""
+    page = [_HEADER]
+    for title, kind in _SECTIONS.items():
+        about, _, meanings = (inspect.getdoc(kind) or "").partition("\n\nAttributes:\n")
+        page += [f"## {title}", "", " ".join(about.split()), "", *_TABLE_HEAD, *_rows(kind, meanings), ""]
+    return "\n".join(page)
+
+
+def _rows(kind: type[Any], meanings: str) -> Iterator[str]:
+    """The keys that a class adds to those of its bases, or changes: those its docstring says something of."""
+    hints, fields = get_type_hints(kind), {item.name: item for item in dataclasses.fields(kind)}
+    for name, meaning in re.findall(r"^    (\w+): (.*(?:\n        .*)*)", meanings, flags=re.MULTILINE):
+        item, default = fields[name], "required"
+        if dataclasses.is_dataclass(hints[name]):
+            default = "see below"
+        elif item.default is not dataclasses.MISSING:  # TOML writes values as JSON does
+            default = "-" if item.default in (None, ()) else f"`{json.dumps(item.default)}`"
+        type_, text = describe_type(hints[name], item.metadata), " ".join(meaning.split()).rstrip(".")
+        yield f"| `{name}` | {type_} | {default} | {text} |"

@@ -16,9 +16,7 @@ from torch import Tensor, nn
 from torch.distributed.nn.functional import all_reduce
 
 from inpaint.device import choose_device
-from inpaint.errors import ConfigError, InpaintError
-
-_BUCKET_VALUES = 8_000_000  # gradients sent at once: few messages, little memory beside the gradients
+from inpaint.errors import ConfigError, InpaintError, require
 
 
 @dataclass(frozen=True)
@@ -55,21 +53,14 @@ class Processes:
     @torch.no_grad()
     def average_(self, tensors: Iterable[Tensor]) -> None:
         """Replace each tensor by its mean over the processes; every process must give the same shapes."""
-        if self.count == 1:
+        tensors = list(tensors)
+        if self.count == 1 or not tensors:
             return
-        buckets, size = list[list[Tensor]](), _BUCKET_VALUES
-        for tensor in tensors:
-            if size >= _BUCKET_VALUES:
-                buckets.append([])
-                size = 0
-            buckets[-1].append(tensor)
-            size += tensor.numel()
-        for bucket in buckets:
-            flat = torch.cat([tensor.reshape(-1) for tensor in bucket])
-            torch.distributed.all_reduce(flat)
-            parts = (flat / self.count).split([tensor.numel() for tensor in bucket])
-            for tensor, part in zip(bucket, parts, strict=True):
-                tensor.copy_(part.view(tensor.shape))
+        flat = torch.cat([tensor.reshape(-1) for tensor in tensors])  # one message instead of hundreds
+        torch.distributed.all_reduce(flat)
+        parts = flat.div_(self.count).split([tensor.numel() for tensor in tensors])
+        for tensor, part in zip(tensors, parts, strict=True):
+            tensor.copy_(part.view(tensor.shape))
 
     def average_gradients(self, parameters: Iterable[nn.Parameter]) -> None:
         """Give every process the gradient of the mean loss over all processes."""
@@ -124,14 +115,8 @@ def join_processes(device: str, threads: int | None = None) -> Processes:
     if device not in ("auto", "cpu", "cuda"):
         raise ConfigError(f"device is {device!r} with {count} processes, expected auto, cpu or cuda")
     chosen = choose_device(device)
-    try:
-        from accelerate import PartialState
-    except ImportError:
-        raise InpaintError(
-            "several processes need the package accelerate; run: pip install 'mae-acr-inpaint[train]'"
-        ) from None
-    state = PartialState(cpu=chosen.type == "cpu")
-    assert state.device is not None
+    accelerate = require("accelerate", "training in several processes", "train")
+    state = accelerate.PartialState(cpu=chosen.type == "cpu")
     if state.device.type == "cuda":
         torch.cuda.set_device(state.device)
     host_group = torch.distributed.new_group(backend="gloo")
@@ -148,6 +133,8 @@ class SharedBatchNorm2d(nn.BatchNorm2d):
         """Normalise ``(B, C, H, W)`` by the mean and variance over this batch in every process."""
         if not self.training:
             return super().forward(input)
+        assert self.running_mean is not None and self.running_var is not None and self.momentum is not None
+        assert self.num_batches_tracked is not None
         with torch.autocast(input.device.type, enabled=False):
             features = input.to(torch.promote_types(input.dtype, torch.float32))
             variance, mean = torch.var_mean(features, dim=(0, 2, 3), correction=0)
@@ -155,21 +142,16 @@ class SharedBatchNorm2d(nn.BatchNorm2d):
             means, variances = _gather(torch.stack([mean, variance])).unbind(1)
             mean = means.mean(0)
             variance = (variances + (means - mean).square()).mean(0)
-            self._remember(mean, variance, len(means) * features[:, 0].numel())
+            with torch.no_grad():  # as in the plain BatchNorm: the running variance is the unbiased one
+                count = len(means) * features[:, 0].numel()
+                self.num_batches_tracked.add_(1)
+                self.running_mean.lerp_(mean.to(self.running_mean.dtype), self.momentum)
+                unbiased = variance * (count / max(count - 1, 1))
+                self.running_var.lerp_(unbiased.to(self.running_var.dtype), self.momentum)
             scale = self.weight * (variance + self.eps).rsqrt()
             shift = self.bias - mean * scale
             normalised = features * scale[:, None, None] + shift[:, None, None]
         return normalised.to(input.dtype)
-
-    @torch.no_grad()
-    def _remember(self, mean: Tensor, variance: Tensor, count: int) -> None:
-        """Move the running statistics as the plain BatchNorm does: with the unbiased variance."""
-        assert self.running_mean is not None and self.running_var is not None and self.momentum is not None
-        assert self.num_batches_tracked is not None
-        self.num_batches_tracked.add_(1)
-        self.running_mean.lerp_(mean.to(self.running_mean.dtype), self.momentum)
-        unbiased = variance * (count / max(count - 1, 1))
-        self.running_var.lerp_(unbiased.to(self.running_var.dtype), self.momentum)
 
 
 @torch.compiler.disable()

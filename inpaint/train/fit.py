@@ -6,12 +6,12 @@ from functools import partial
 from pathlib import Path
 
 from inpaint.data.batches import Batches
-from inpaint.train.compute import choose_precision, explain_step_memory
-from inpaint.train.config import RunConfig, plain_config
-from inpaint.train.distributed import Processes, join_processes
+from inpaint.train.config import RunConfig
+from inpaint.train.distributed import join_processes
 from inpaint.train.monitor import Monitor, Progress
+from inpaint.train.optimise import choose_precision, explain_step_memory
 from inpaint.train.recipes import build_recipe
-from inpaint.train.trial import probe_memory
+from inpaint.train.trial import trial_step
 
 
 def fit(config: RunConfig, on_progress: Callable[[Progress], None] | None = None) -> Path:
@@ -34,15 +34,15 @@ def fit(config: RunConfig, on_progress: Callable[[Progress], None] | None = None
     precision, _ = choose_precision(config.precision, processes)
     config = replace(config, precision=precision)
     rows = processes.rows(config.batch_size, config.accumulate)
-    monitor = open_monitor(config, processes, on_progress)
+    monitor = Monitor(config, processes, on_progress)
     if processes.device.type == "cuda":
-        probe_memory(config, processes)
+        trial_step(config, processes)
     recipe = build_recipe(config, processes)
     batches = Batches(config, processes.device, monitor.report_problem, rows)
     save = partial(monitor.save, recipe.stateful(), recipe.ema.module, started_from=recipe.started_from)
 
     images_seen = monitor.resume(recipe.stateful())
-    with monitor.running(images_seen), explain_step_memory(processes.device, config.step_numbers):
+    with monitor.running(images_seen), explain_step_memory(processes.device, config):
         while monitor.is_unfinished():
             batch = batches.batch_at(images_seen)
             values = recipe.step(batch)
@@ -56,21 +56,3 @@ def fit(config: RunConfig, on_progress: Callable[[Progress], None] | None = None
     processes.leave()
     monitor.raise_if_stopped()
     return checkpoint
-
-
-def open_monitor(
-    config: RunConfig, processes: Processes, on_progress: Callable[[Progress], None] | None = None
-) -> Monitor:
-    """The monitor of this run, which makes its folder; errors are those of :class:`Monitor`."""
-    return Monitor(
-        config.out,
-        processes,
-        plain_config(config),
-        name=config.name,
-        images=config.images,
-        batch_size=config.batch_size,
-        log_every=config.log_every,
-        every_s={"sample": config.sample_every_s, "save": config.save_every_s},
-        tensorboard=config.tensorboard,
-        on_progress=on_progress,
-    )

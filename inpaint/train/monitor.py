@@ -13,8 +13,9 @@ from torch import Tensor, nn
 
 from inpaint.atomic import atomic_write
 from inpaint.checkpoint import save_checkpoint
-from inpaint.errors import ConfigError, DataError, InpaintError
+from inpaint.errors import DataError, InpaintError, require
 from inpaint.train import state
+from inpaint.train.config import RunConfig, plain_config
 from inpaint.train.distributed import Processes
 from inpaint.train.sample_grid import write_sample_grid
 
@@ -26,11 +27,6 @@ class Progress(NamedTuple):
     images: int
     images_per_second: float
     values: Mapping[str, float]
-
-    @property
-    def seconds_left(self) -> float:
-        """At the present speed."""
-        return (self.images - self.images_seen) / max(self.images_per_second, 1e-9)
 
 
 class Stopped(InpaintError):
@@ -48,52 +44,35 @@ class Monitor:
     asked for, ``tensorboard/``.
 
     Args:
-        folder: of the run; made if missing.
+        config: of the run, as ``config.json`` records it.
         processes: this process among those of the run.
-        settings: what ``config.json`` records.
-        name: of the checkpoint, ``NAME.safetensors``.
-        images: length of the run.
-        batch_size: images in a step.
-        log_every: steps between log lines.
-        every_s: seconds between what is ``due``, by its name.
-        tensorboard: also write curves and sample grids for TensorBoard.
         on_progress: called after each log line.
 
     Raises:
         DataError: the folder cannot be written.
-        ConfigError: TensorBoard is wanted, but not installed.
+        InpaintError: TensorBoard is wanted, but not installed.
     """
 
     def __init__(
-        self,
-        folder: Path,
-        processes: Processes,
-        settings: Mapping[str, Any],
-        *,
-        name: str,
-        images: int,
-        batch_size: int,
-        log_every: int,
-        every_s: Mapping[str, float],
-        tensorboard: bool = False,
-        on_progress: Callable[[Progress], None] | None = None,
+        self, config: RunConfig, processes: Processes, on_progress: Callable[[Progress], None] | None = None
     ) -> None:
-        self.folder, self._name, self._processes, self._on_progress = folder, name, processes, on_progress
-        self._images, self._batch_size, self._log_every = images, batch_size, log_every
+        self._config, self._processes, self._on_progress = config, processes, on_progress
+        self.folder = config.out
         self._images_seen = self._last_images = self._signal = 0
         self._window: dict[str, tuple[Tensor, int]] = {}  # since the last log line: sums and counts
         self._noted: set[str] = set()
-        self._every_s = every_s
-        self._due = dict.fromkeys([*every_s, "stop"], False)
-        self._last = dict.fromkeys([*every_s, "log"], time.monotonic())
+        self._every_s = {"sample": config.sample_every_s, "save": config.save_every_s}
+        self._due = dict.fromkeys([*self._every_s, "stop"], False)
+        self._last = dict.fromkeys([*self._every_s, "log"], time.monotonic())
         self._board = None
-        self._board_kind = _tensorboard() if tensorboard else None
+        if config.tensorboard:
+            require("tensorboard", "tensorboard = true", "train")
         if not processes.is_main:
             return
         try:
             self.folder.mkdir(parents=True, exist_ok=True)
             with atomic_write(self.folder / "config.json") as file:
-                file.write((json.dumps(settings, indent=2) + "\n").encode())
+                file.write((json.dumps(plain_config(config), indent=2) + "\n").encode())
             self._noted = {record["problem"] for record in state.read_stats(self.folder / "problems.jsonl")}
         except OSError as error:
             raise DataError(f"cannot write into the run's folder {self.folder}: {error.strerror}") from error
@@ -116,13 +95,13 @@ class Monitor:
     def save(self, parts: Mapping[str, state.Stateful], network: nn.Module, **notes: str) -> Path:
         """Write a state and the checkpoint; nothing, but an InpaintError, if something is not finite."""
         window = self._average_window()
-        path = self.folder / f"{self._name}.safetensors"
+        path = self.folder / f"{self._config.name}.safetensors"
         states = {name: part.state_dict() for name, part in parts.items()}
         self._require_finite({name: total for name, (total, _) in window.items()} | states)
         if self._processes.is_main:
             states["window"] = {name: [total.cpu(), count] for name, (total, count) in window.items()}
             state.save_state(self.folder, self._images_seen, states)
-            notes |= {"run": self._name, "images_seen": str(self._images_seen)}
+            notes |= {"run": self._config.name, "images_seen": str(self._images_seen)}
             save_checkpoint(path, network, {**notes, "processes": str(self._processes.count)})
         return path
 
@@ -133,8 +112,10 @@ class Monitor:
         self._last = dict.fromkeys(self._last, time.monotonic())
         if self._processes.is_main:
             state.trim_stats(self.folder / "stats.jsonl", images_seen)
-            if self._board_kind is not None:
-                self._board = self._board_kind(self.folder / "tensorboard", purge_step=images_seen + 1)
+            if self._config.tensorboard:
+                from torch.utils.tensorboard import SummaryWriter
+
+                self._board = SummaryWriter(self.folder / "tensorboard", purge_step=images_seen + 1)
         try:
             with _handling_signals(lambda number: setattr(self, "_signal", number)):
                 yield
@@ -144,12 +125,12 @@ class Monitor:
 
     def raise_if_stopped(self) -> None:
         """Raise Stopped if the run was asked to stop before its last image."""
-        if self._due["stop"] and self._images_seen < self._images:
-            raise Stopped(self._images_seen, self._images, self._signal or signal.SIGTERM)
+        if self._due["stop"] and self._images_seen < self._config.images:
+            raise Stopped(self._images_seen, self._config.images, self._signal or signal.SIGTERM)
 
     def is_unfinished(self) -> bool:
         """Are there images left, and nobody asked to stop?"""
-        return self._images_seen < self._images and not self._due["stop"]
+        return self._images_seen < self._config.images and not self._due["stop"]
 
     def step(self, images_seen: int, values: Mapping[str, Tensor]) -> None:
         """Take in one step's values; every ``log_every`` steps their means are logged, if they are finite."""
@@ -157,7 +138,8 @@ class Monitor:
         for name, value in values.items():
             total, count = self._window.get(name, (0.0, 0))
             self._window[name] = (total + value.detach().float(), count + 1)
-        if images_seen // self._batch_size % self._log_every == 0 or images_seen >= self._images:
+        config = self._config
+        if images_seen // config.batch_size % config.log_every == 0 or images_seen >= config.images:
             self._log()
         self._agree_what_is_due()
 
@@ -191,7 +173,7 @@ class Monitor:
             for name, value in record.items():
                 self._board.add_scalar(name, value, self._images_seen)
         if self._on_progress is not None:
-            self._on_progress(Progress(self._images_seen, self._images, rate, means))
+            self._on_progress(Progress(self._images_seen, self._config.images, rate, means))
 
     def _average_window(self) -> dict[str, tuple[Tensor, int]]:
         """Bring what was summed up since the last log line to its mean over the processes."""
@@ -235,14 +217,3 @@ def _handling_signals(on_signal: Callable[[int], None]) -> Iterator[None]:
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)
-
-
-def _tensorboard() -> Any:
-    """The class that writes TensorBoard's files."""
-    try:
-        from torch.utils.tensorboard import SummaryWriter
-    except ImportError:
-        raise ConfigError(
-            "tensorboard is true, but the package is not installed; run: pip install tensorboard"
-        ) from None
-    return SummaryWriter

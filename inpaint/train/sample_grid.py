@@ -15,6 +15,7 @@ from inpaint.inspect import overlay_heat
 from inpaint.mask import composite
 from inpaint.models.patch_autoencoder import PatchAutoencoder
 
+_ROWS = 8  # images that are shown of a batch
 _GAP = 4  # pixels between the images of a grid
 _TOP = 14 + _GAP  # of the first row, below the titles
 
@@ -24,6 +25,7 @@ def columns_of(
     image: Tensor, mask: Tensor, prior: PatchAutoencoder | None, network: nn.Module | None = None
 ) -> dict[str, Tensor]:
     """The stages of inpainting a batch, by their titles: what prior and network, if any, make of it."""
+    image, mask = image[:_ROWS], mask[:_ROWS]
     columns = {"input": torch.where(mask > 0, 0.5, image), "mask": mask}
     if prior is not None:
         columns["prior"] = prior.reconstruct(image, mask)

@@ -3,7 +3,7 @@
 import json
 import os
 import re
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -18,18 +18,15 @@ STATES_KEPT = 2
 STATE_FORMAT = 2  # 1, without a number: before 0.1.0, with averaged weights of another form
 _STATE_NAME = re.compile(r"state-\d{9,}\.pt")
 
-
 Stateful = nn.Module | torch.optim.Optimizer
 """A part of a run whose state is saved: a network, an optimizer, averaged weights."""
 
 
-def save_state(folder: Path | str, images_seen: int, payload: Mapping[str, Any]) -> Path:
+def save_state(folder: Path, images_seen: int, payload: Mapping[str, Any]) -> Path:
     """Write `state-000012345.pt`, atomically, and delete all but the last two states.
 
     The payload is state dicts and plain values: what `torch.load(weights_only=True)` accepts.
     """
-    folder = Path(folder)
-    folder.mkdir(parents=True, exist_ok=True)
     path = folder / f"state-{images_seen:09d}.pt"
     with atomic_write(path) as file:
         torch.save({**payload, "images_seen": images_seen, "format": STATE_FORMAT}, file)
@@ -40,24 +37,17 @@ def save_state(folder: Path | str, images_seen: int, payload: Mapping[str, Any])
     return path
 
 
-def walk(payload: Any, name: str = "") -> Iterator[tuple[str, Any]]:
-    """All that is in nested mappings and sequences, with its name there."""
-    if not isinstance(payload, Mapping | list | tuple):
-        yield name, payload
-        return
-    for key, value in payload.items() if isinstance(payload, Mapping) else enumerate(payload):
-        yield from walk(value, f"{name}.{key}" if name else str(key))
-
-
-def find_not_finite(payload: Any) -> str | None:
+def find_not_finite(payload: Any, name: str = "") -> str | None:
     """Name the first tensor or number in nested mappings and sequences that holds NaN or infinity."""
-    for name, value in walk(payload):
-        if isinstance(value, Tensor | float) and not torch.as_tensor(value).isfinite().all():
-            return name
-    return None
+    if isinstance(payload, Mapping | list | tuple):
+        items = payload.items() if isinstance(payload, Mapping) else enumerate(payload)
+        inside = (find_not_finite(value, f"{name}.{key}" if name else str(key)) for key, value in items)
+        return next(filter(None, inside), None)
+    is_number = isinstance(payload, Tensor | float)
+    return name if is_number and not torch.as_tensor(payload).isfinite().all() else None
 
 
-def restore(parts: Mapping[str, Stateful], saved: Mapping[str, Any], folder: Path | str) -> None:
+def restore(parts: Mapping[str, Stateful], saved: Mapping[str, Any], folder: Path) -> None:
     """Bring a run's parts to a state that was loaded; CheckpointError if it is of other networks or older."""
     if saved.get("format") != STATE_FORMAT:
         raise CheckpointError(
@@ -77,7 +67,7 @@ def restore(parts: Mapping[str, Stateful], saved: Mapping[str, Any], folder: Pat
 
 
 def load_latest_state(
-    folder: Path | str, on_problem: Callable[[str], None] | None = None
+    folder: Path, on_problem: Callable[[str], None] = lambda _: None
 ) -> dict[str, Any] | None:
     """Read the newest state that is whole, onto the CPU; None if the run has no state yet.
 
@@ -90,8 +80,7 @@ def load_latest_state(
             return torch.load(path, map_location="cpu", weights_only=True)
         except Exception as problem:  # a truncated file raises many kinds of errors
             reason = (str(problem).strip() or type(problem).__name__).splitlines()[0]
-            if on_problem is not None:
-                on_problem(f"{path.name}: cannot be read, trying the state before it ({reason})")
+            on_problem(f"{path.name}: cannot be read, trying the state before it ({reason})")
     if states:
         raise CheckpointError(
             f"none of {len(states)} states in {folder} can be read; delete state-*.pt there to start over"
@@ -99,30 +88,29 @@ def load_latest_state(
     return None
 
 
-def list_states(folder: Path | str) -> list[Path]:
+def list_states(folder: Path) -> list[Path]:
     """List the states of a run, oldest first."""
-    found = [path for path in Path(folder).glob("state-*.pt") if _STATE_NAME.fullmatch(path.name)]
+    found = [path for path in folder.glob("state-*.pt") if _STATE_NAME.fullmatch(path.name)]
     return sorted(found, key=lambda path: int(path.stem.removeprefix("state-")))
 
 
-def append_stats(path: Path | str, record: Mapping[str, Any]) -> None:
+def append_stats(path: Path, record: Mapping[str, Any]) -> None:
     """Add one line of JSON."""
-    with Path(path).open("a", encoding="utf-8") as file:
+    with path.open("a", encoding="utf-8") as file:
         file.write(json.dumps(record) + "\n")
 
 
-def read_stats(path: Path | str) -> list[dict[str, Any]]:
+def read_stats(path: Path) -> list[dict[str, Any]]:
     """Read what `append_stats` wrote; a last line that was cut off is passed over. No file: no records."""
-    path, records = Path(path), []
+    records = []
     for line in path.read_text(encoding="utf-8").splitlines() if path.exists() else ():
         with suppress(json.JSONDecodeError):
             records.append(json.loads(line))
     return records
 
 
-def trim_stats(path: Path | str, images_seen: int) -> None:
+def trim_stats(path: Path, images_seen: int) -> None:
     """Drop lines beyond `images_seen`, so that a resumed run does not tell the same images twice."""
-    path = Path(path)
     kept = [record for record in read_stats(path) if record.get("images_seen", 0) <= images_seen]
     if path.exists():
         with atomic_write(path) as file:

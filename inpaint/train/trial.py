@@ -1,29 +1,25 @@
-"""Trial steps: the dry run, the memory probe, and the length of a run that fits a time budget."""
+"""Trial steps: what a run needs, and the length of a run that fits a time budget."""
 
 import dataclasses
+import itertools
 import json
 import math
+import sys
 import time
-import weakref
-from collections import Counter
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from pathlib import Path
-from types import SimpleNamespace
-from typing import Any, TypeVar
+from typing import Any, NamedTuple, TypeVar
 
 import torch
-from torch import Tensor
+from torch import nn
 
 from inpaint.data.batches import Batch, Batches
 from inpaint.errors import ConfigError, DataError
-from inpaint.train.compute import explain_step_memory
 from inpaint.train.config import AcrRunConfig, RunConfig, config_from_table
 from inpaint.train.distributed import Processes
+from inpaint.train.optimise import explain_step_memory
 from inpaint.train.recipes import Recipe, build_recipe
-from inpaint.train.state import list_states, walk
+from inpaint.train.state import list_states
 
-_IMAGES_TRIED = 2  # in a dry run; BatchNorm wants more than one
 _TIMED_STEPS, _TIMED_SECONDS = 3, 2.0
 _RESERVE = 0.05  # of the time: sample grids, states, and steps that are slower than those measured
 _LEAST_STEPS = 20
@@ -34,68 +30,52 @@ _SCALED = ("images", "warmup_images", "ema_decay", "milestones", *_SCALED_OF_ACR
 AnyConfig = TypeVar("AnyConfig", bound=RunConfig)
 
 
-@dataclasses.dataclass(frozen=True)
-class DryRun:
-    """What a dry run found out, for one process."""
+class TrialStep(NamedTuple):
+    """What a step has shown of a run, for one process."""
 
     parameters: int  # of all networks that are saved, the averaged copy left out
     trained: int  # those of them that are trained
-    fixed_bytes: int  # weights, gradients, optimizers, averages and copies, whatever the batch
-    bytes_per_image: int  # kept from the forward for the backward pass, at its peak
-    images_at_once: int  # of this process in one pass
-    seconds: float  # of the step with two images
-    values: dict[str, float]  # of that step
-
-    @property
-    def bytes(self) -> int:
-        """An estimate of the whole: temporary buffers and photos come on top."""
-        return self.fixed_bytes + self.images_at_once * self.bytes_per_image
+    images: int
+    seconds: float  # compiling included
+    peak_bytes: int | None  # of the GPU's memory or of this process's; None where the system does not tell
+    values: dict[str, float]
 
 
-def probe_memory(config: RunConfig, processes: Processes) -> None:
-    """Take one full step with every loss at the largest size: a run must not die of it hours later."""
-    rows = processes.rows(config.batch_size, config.accumulate)
-    with explain_step_memory(processes.device, config.step_numbers):
-        recipe = build_recipe(_with_every_loss(config), processes)
-        recipe.step(_random_batch(rows.stop - rows.start, config.size, processes.device))
-    if processes.device.type == "cuda":
-        torch.cuda.empty_cache()
+def trial_step(config: RunConfig, processes: Processes) -> TrialStep:
+    """Take a step with every loss on random images of the largest size: a run must not die of it hours later.
 
-
-def dry_run(config: RunConfig, processes: Processes) -> DryRun:
-    """Take a step with four random images and one with two, with every loss, and measure them.
-
-    What the first keeps more is what images need; the rest is there whatever the batch.
+    With all images of this process's share on a GPU, elsewhere with two, which take seconds.
 
     Raises:
-        InpaintError: not even that fits into memory.
+        InpaintError: the step does not fit into memory.
     """
-    rows = processes.rows(config.batch_size, config.accumulate)
-    trial = dataclasses.replace(_with_every_loss(config), accumulate=1, compile=False)
-    kept = []
-    with explain_step_memory(processes.device, config.step_numbers):
-        for count in (2 * _IMAGES_TRIED, _IMAGES_TRIED):
-            recipe = build_recipe(dataclasses.replace(trial, batch_size=count), processes)
-            batch = _random_batch(count, config.size, processes.device)
-            begun = time.monotonic()
-            with saved_for_backward(recipe) as saved:
-                values = recipe.step(batch)
-            numbers = {name: float(value) for name, value in values.items()}
-            seconds = time.monotonic() - begun
-            kept.append(saved.peak)
-    bytes_per_image = max(kept[0] - kept[1], 0) // _IMAGES_TRIED
-    parameters = [p for module in _networks(recipe) for p in module.parameters()]
-    trained = [p for p in parameters if p.requires_grad]
-    fixed_bytes = sum(_storages(recipe).values()) + sum(p.nbytes for p in trained)
-    return DryRun(
-        parameters=sum(p.numel() for p in parameters),
-        trained=sum(p.numel() for p in trained),
-        fixed_bytes=fixed_bytes + max(kept[1] - _IMAGES_TRIED * bytes_per_image, 0),
-        bytes_per_image=bytes_per_image,
-        images_at_once=(rows.stop - rows.start) // config.accumulate,
-        seconds=seconds,
-        values=numbers,
-    )
+    rows, tried = processes.rows(config.batch_size, config.accumulate), _with_every_loss(config)
+    count, device = rows.stop - rows.start, processes.device
+    if device.type != "cuda":
+        count, tried = 2, dataclasses.replace(tried, batch_size=2, accumulate=1, compile=False)
+    with explain_step_memory(device, config):
+        recipe = build_recipe(tried, processes)
+        begun = time.monotonic()
+        values = recipe.step(_random_batch(count, config.size, device))
+        numbers = {name: float(value) for name, value in values.items()}
+        seconds = time.monotonic() - begun
+    if device.type == "cuda":
+        torch.cuda.empty_cache()
+    parts = [part for part in recipe.stateful().values() if isinstance(part, nn.Module)]
+    parameters = [p for part in parts if part is not recipe.ema for p in part.parameters()]
+    trained = sum(p.numel() for p in parameters if p.requires_grad)
+    total = sum(p.numel() for p in parameters)
+    return TrialStep(total, trained, count, seconds, _peak_bytes(device), numbers)
+
+
+def _peak_bytes(device: torch.device) -> int | None:
+    if device.type == "cuda":
+        return torch.cuda.max_memory_allocated(device)
+    try:
+        import resource
+    except ImportError:  # on Windows
+        return None
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else 1024)
 
 
 def _with_every_loss(config: AnyConfig) -> AnyConfig:
@@ -105,58 +85,12 @@ def _with_every_loss(config: AnyConfig) -> AnyConfig:
     return config
 
 
-@contextmanager
-def saved_for_backward(recipe: Recipe) -> Iterator[Any]:
-    """Count the bytes that forward passes keep for backward passes: what is yielded has the most as ``peak``.
-
-    That is most of what an image needs. Tensors of the networks themselves are not counted.
-    """
-    count, known, times_kept = SimpleNamespace(now=0, peak=0), set(_storages(recipe)), Counter[int]()
-
-    def keep(tensor: Tensor) -> Callable[[], Tensor]:
-        storage = tensor.untyped_storage()
-        key, size = storage.data_ptr(), storage.nbytes()
-
-        def kept() -> Tensor:
-            return tensor
-
-        if key not in known:
-            if times_kept[key] == 0:
-                count.now += size
-                count.peak = max(count.peak, count.now)
-            times_kept[key] += 1
-            weakref.finalize(kept, let_go, key, size)
-        return kept
-
-    def let_go(key: int, size: int) -> None:
-        times_kept[key] -= 1
-        if times_kept[key] == 0:
-            count.now -= size
-
-    with torch.autograd.graph.saved_tensors_hooks(keep, lambda kept: kept()):
-        yield count
-
-
 def _random_batch(count: int, side: int, device: torch.device) -> Batch:
     """Images of noise with a box for a hole."""
     image = torch.rand(count, 3, side, side, generator=torch.Generator().manual_seed(0)).to(device)
     mask = torch.zeros(count, 1, side, side, device=device)
     mask[..., side // 4 : side // 2, side // 4 : side // 2] = 1
     return Batch(image, mask, 0, slice(0, count))
-
-
-def _networks(recipe: Recipe) -> list[torch.nn.Module]:
-    parts = recipe.stateful().values()
-    return [part for part in parts if isinstance(part, torch.nn.Module) and part is not recipe.ema]
-
-
-def _storages(recipe: Recipe) -> dict[int, int]:
-    """Address and bytes of all memory that a recipe holds."""
-    states = [part.state_dict() for part in recipe.stateful().values()]
-    tensors = [leaf for _, leaf in walk(states) if isinstance(leaf, Tensor)]
-    tensors += [buffer for network in _networks(recipe) for buffer in network.buffers()]
-    storages = [tensor.untyped_storage() for tensor in tensors]
-    return {storage.data_ptr(): storage.nbytes() for storage in storages}
 
 
 def fit_to_time(config: AnyConfig, minutes: float, processes: Processes) -> AnyConfig:
@@ -176,14 +110,13 @@ def fit_to_time(config: AnyConfig, minutes: float, processes: Processes) -> AnyC
     if list_states(config.out):
         return dataclasses.replace(config, **_recorded_length(config.out))
     begun = time.monotonic()
-    with explain_step_memory(processes.device, config.step_numbers):
+    with explain_step_memory(processes.device, config):
         batches = Batches(config, processes.device, lambda _: None, processes.rows(config.batch_size))
         recipe = build_recipe(_with_every_loss(config), processes)
         again = time.monotonic() - begun  # the run loads, builds and compiles once more
         per_step = 0.0
-        every = config.r1_every if isinstance(config, AcrRunConfig) else 1
         for share, first in _phases(config):
-            seconds, first_ones = _time_steps(recipe, batches, first, config.batch_size, every, processes)
+            seconds, first_ones = _time_steps(recipe, batches, first, config, processes)
             per_step += share * seconds
             again += first_ones
     per_step, again, spent = _agreed(processes, per_step, again, time.monotonic() - begun)
@@ -235,32 +168,31 @@ def _phases(config: RunConfig) -> list[tuple[float, int]]:
 
 
 def _time_steps(
-    recipe: Recipe, batches: Batches, first: int, batch_size: int, r1_every: int, processes: Processes
+    recipe: Recipe, batches: Batches, first: int, config: RunConfig, processes: Processes
 ) -> tuple[float, float]:
     """Seconds of a step in the mean, and of the very first ones, which compile and allocate.
 
     Steps follow on ``first`` images; one with R1 counts as often as it comes. A GPU is waited for at the end
     of each timing only.
     """
-    following = first
+    positions = itertools.count(first, config.batch_size)
 
     def seconds(count: int, *, with_r1: bool) -> float:
-        nonlocal following
         begun = time.monotonic()
-        for _ in range(count):
-            batch = batches.batch_at(following)
-            recipe.step(batch._replace(images_seen=0 if with_r1 else batch_size))
-            following += batch_size
+        for images_seen in itertools.islice(positions, count):
+            batch = batches.batch_at(images_seen)
+            recipe.step(batch._replace(images_seen=0 if with_r1 else config.batch_size))
         if processes.device.type == "cuda":
             torch.cuda.synchronize(processes.device)
         return time.monotonic() - begun
 
+    every = config.r1_every if isinstance(config, AcrRunConfig) else 1
     first_ones = seconds(1, with_r1=True) + seconds(1, with_r1=False)
     (one,) = _agreed(processes, seconds(1, with_r1=False))  # all take equally many steps
     count = max(_TIMED_STEPS, round(_TIMED_SECONDS / max(one, 1e-9)))
     plain = seconds(count, with_r1=False) / count
-    penalised = seconds(1, with_r1=True) if r1_every > 1 else plain
-    return (penalised + (r1_every - 1) * plain) / r1_every, first_ones
+    penalised = seconds(1, with_r1=True) if every > 1 else plain
+    return (penalised + (every - 1) * plain) / every, first_ones
 
 
 def _agreed(processes: Processes, *seconds: float) -> list[float]:

@@ -160,6 +160,6 @@ def test_timm_missing(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "timm", None)
     with pytest.raises(
         InpaintError,
-        match=r"ConvNeXt and other backbones need timm, .*: pip install 'mae-acr-inpaint\[backbones\]'",
+        match=r"a backbone such as ConvNeXt needs timm, .*: pip install 'mae-acr-inpaint\[backbones\]'",
     ):
         build_network(ATTO)

@@ -123,5 +123,5 @@ def test_a_photo_smaller_than_the_crop_is_mirrored_at_its_edges():
 
 def test_a_missing_library_is_named(monkeypatch):
     monkeypatch.setitem(sys.modules, "albumentations", None)
-    with pytest.raises(InpaintError, match=r"needs albumentations; run: pip install .*\[train\]"):
+    with pytest.raises(InpaintError, match=r"needs albumentations, .*: pip install .*\[train\]"):
         require_albumentations()

@@ -9,8 +9,7 @@ import pytest
 import torch
 from PIL import Image
 
-from inpaint.data.memory import PhotoSet, load_photos
-from inpaint.data.sources import index_photos
+from inpaint.data.sources import PhotoSet, index_photos, load_photos
 from inpaint.errors import DataError
 from tests.train.photo_files import write_photo, write_photos, write_shard
 

@@ -101,6 +101,7 @@ def test_what_workers_do_can_be_sent_to_them_where_processes_are_not_forked(tmp_
     maker = stream._Maker(config, index_photos(tmp_path / "photos"), draw)
     order = stream.Order(4, [2, 0], 32)
     here, there = maker[order], pickle.loads(pickle.dumps(maker))[order]
+    assert isinstance(here, stream.Made) and isinstance(there, stream.Made)
     assert torch.equal(here.image, there.image) and torch.equal(here.mask, there.mask)
 
 

@@ -8,8 +8,7 @@ import torch
 from timm.models.convnext import ConvNeXt
 from torch import Tensor
 
-from inpaint.convert.names import Names, read_names, translate
-from inpaint.convert.networks import convert_fcmae, official_fcmae
+from inpaint.convert.networks import Names, convert_fcmae, official_fcmae, read_names, translate
 from inpaint.features.frozen import IMAGENET_MEAN, IMAGENET_STD
 from inpaint.layers.convnext import GlobalResponseNorm, build_block
 from inpaint.models.fcmae import FullyConvolutionalAutoencoder

@@ -102,3 +102,14 @@ def test_decay_zero_copies():
         network[0].weight.mul_(3)  # type: ignore[union-attr]
     ema.update_parameters(network)
     assert torch.allclose(ema.module.state_dict()["0.weight"], network.state_dict()["0.weight"])
+
+
+def test_an_average_shares_what_is_frozen():
+    trained, frozen = torch.nn.Linear(2, 2), torch.nn.Linear(2, 2).requires_grad_(False)
+    begun = trained.weight.detach().clone()
+    ema = Ema(torch.nn.Sequential(trained, frozen), 0.5)
+    with torch.no_grad():
+        trained.weight += 1
+    ema.update_parameters(torch.nn.Sequential(trained, frozen))
+    assert ema.module.get_parameter("1.weight").data_ptr() == frozen.weight.data_ptr()
+    assert torch.allclose(ema.module.get_parameter("0.weight"), begun + 0.5)

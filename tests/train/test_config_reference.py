@@ -8,9 +8,8 @@ from pathlib import Path
 import pytest
 
 from inpaint.cli import main
-from inpaint.cli.config_reference import config_reference
 from inpaint.data.config import Augment
-from inpaint.train.config import CONFIGS, LossWeights, Variant
+from inpaint.train.config import CONFIGS, LossWeights, Variant, config_reference
 
 PAGE = Path(__file__).parents[2] / "docs" / "CONFIG.md"
 

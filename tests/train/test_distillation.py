@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from inpaint.models.presets import build_mae
-from inpaint.train.recipes.distillation import FeatureDistillation
+from inpaint.train.recipes.prior import FeatureDistillation
 
 
 def test_the_loss_compares_standardised_features_of_hidden_tokens_above_all(mobilenet_weights):

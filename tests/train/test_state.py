@@ -25,18 +25,16 @@ def test_states_come_back_whole_and_two_are_kept(tmp_path):
     optimizer.step()
     for images_seen in (8, 16, 1_000_000_000):
         payload = {"model": model.state_dict(), "optimizer": optimizer.state_dict(), "loss": 0.5}
-        save_state(tmp_path / "run", images_seen, payload)
-    assert [path.name for path in list_states(tmp_path / "run")] == [
+        save_state(tmp_path, images_seen, payload)
+    assert [path.name for path in list_states(tmp_path)] == [
         "state-000000016.pt",
         "state-1000000000.pt",
     ]
-    state = load_latest_state(tmp_path / "run")
+    state = load_latest_state(tmp_path)
     assert state is not None and state["images_seen"] == 1_000_000_000 and state["loss"] == 0.5
     assert torch.equal(state["model"]["weight"], model.weight)
     optimizer.load_state_dict(state["optimizer"])
-    assert sorted(path.name for path in (tmp_path / "run").iterdir()) == [
-        p.name for p in list_states(tmp_path / "run")
-    ]
+    assert sorted(path.name for path in (tmp_path).iterdir()) == [p.name for p in list_states(tmp_path)]
 
 
 def test_no_state_yet(tmp_path):

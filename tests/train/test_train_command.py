@@ -27,7 +27,7 @@ def test_a_dry_run_tells_what_a_run_needs_and_leaves_nothing(photos, tmp_path, c
     assert run(write_config(tmp_path / "run.toml", config), "--dry-run") == 0
     said = capsys.readouterr().out
     for part in ("parameters", "5 of 64 pixels; problems: 1", "broken.png", "1,000 images, 125 steps of 8",
-                 "200.0 epochs", "each of 4 images at once", "GiB", "a new run", "loss"):  # fmt: skip
+                 "200.0 epochs", "one step  2 images, ", "GiB", "a new run", "loss"):  # fmt: skip
         assert part in said, said
     assert not (tmp_path / "out").exists()
 

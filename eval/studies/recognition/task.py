@@ -20,8 +20,7 @@ import numpy as np
 from numpy.typing import NDArray
 from sklearn.model_selection import StratifiedGroupKFold
 
-from inpaint.data.memory import PhotoSet, load_photos
-from inpaint.data.sources import PhotoIndex, index_photos
+from inpaint.data.sources import PhotoIndex, PhotoSet, index_photos, load_photos
 from inpaint.errors import ConfigError, DataError, few
 from inpaint.strict import read_table
 
@@ -254,7 +253,7 @@ def _locate(rows: Sequence[Row], folder: Path) -> LabelledPhotos:
         shards = index_photos(paths) if paths else PhotoIndex.of_files(())
         places: dict[str, list[int]] = defaultdict(list)
         for number in range(len(shards)):
-            places[os.fsdecode(shards.names[number])].append(number)
+            places[os.fsdecode(shards.photos["name"][number])].append(number)
             places[shards.name(number)].append(number)
         if lost := [row.file for row in elsewhere if row.file not in places]:
             raise DataError(
@@ -265,7 +264,7 @@ def _locate(rows: Sequence[Row], folder: Path) -> LabelledPhotos:
             raise DataError(
                 f"{few(unclear)}: in more than one shard of {folder}; expected SHARD.tar/NAME there"
             )
-        elsewhere.sort(key=lambda row: shards.owners[places[row.file][0]])
+        elsewhere.sort(key=lambda row: shards.photos["shard"][places[row.file][0]])
         index = PhotoIndex.joined([index, shards.take(np.array([places[row.file][0] for row in elsewhere]))])
     found = files + elsewhere
     return LabelledPhotos(index, [row.label for row in found], [row.group for row in found])

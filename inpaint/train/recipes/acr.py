@@ -18,17 +18,14 @@ from inpaint.features.perceptual import MobileNetPyramid
 from inpaint.mask import composite
 from inpaint.models.inpainter import Inpainter
 from inpaint.models.presets import vary_preset
-from inpaint.train.compute import autocast
 from inpaint.train.config import AcrRunConfig
 from inpaint.train.distributed import Processes
 from inpaint.train.losses import add_means, block_losses, style_loss, weighted_l1
-from inpaint.train.optimise import Ema, build_adam, learning_rate_factor
+from inpaint.train.optimise import Ema, autocast, build_adam, learning_rate_factor
 from inpaint.train.recipes.adversary import Adversary, PatchAdversary, ProjectedAdversary
 from inpaint.train.recipes.initialise import initialise_inpainter, load_perceptual
 from inpaint.train.sample_grid import columns_of
 from inpaint.train.state import Stateful
-
-_SAMPLES = 8  # rows of a sample grid
 
 
 class AcrRecipe:
@@ -150,7 +147,7 @@ class AcrRecipe:
 
     def sample_columns(self, batch: Batch) -> Mapping[str, Tensor]:
         """The columns of a sample grid, each ``(B, C, H, W)`` in [0, 1]."""
-        network, image, mask = self.ema.module, batch.image[:_SAMPLES], batch.mask[:_SAMPLES]
+        network, image, mask = self.ema.module, batch.image, batch.mask
         assert isinstance(network, Inpainter)
         if self.config.prior and network.prior is not None:
             return columns_of(image, mask, network.prior, network)

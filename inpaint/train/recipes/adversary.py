@@ -10,7 +10,7 @@ Source:
 
 from abc import ABC, abstractmethod
 from collections.abc import Iterator
-from contextlib import contextmanager, nullcontext
+from contextlib import contextmanager
 from typing import NamedTuple
 
 import torch
@@ -18,7 +18,6 @@ from torch import Tensor, nn
 
 from inpaint.features.perceptual import PYRAMIDS
 from inpaint.models.discriminator import PatchDiscriminator, ProjectedDiscriminator
-from inpaint.train.compute import autocast, uncompiled
 from inpaint.train.config import AcrRunConfig
 from inpaint.train.distributed import Processes
 from inpaint.train.losses import (
@@ -30,7 +29,7 @@ from inpaint.train.losses import (
     r1_of,
     scale_mask,
 )
-from inpaint.train.optimise import build_adam
+from inpaint.train.optimise import autocast, build_adam, uncompiled
 
 _LARGEST_SHIFT = 1 / 8  # of the side
 _CUT_OUT = 1 / 2  # of the side
@@ -109,7 +108,7 @@ class PatchAdversary(Adversary):
         # The penalty is of the very pass that sees the real images, so that BatchNorm counts them once; that
         # pass stays in float32, as a gradient of a gradient needs.
         real = image.detach().requires_grad_(penalised)
-        with uncompiled(config.compile) if penalised else nullcontext():
+        with uncompiled(penalised and config.compile):
             with autocast(image.device, config.precision, enabled=not penalised):
                 real_logits, _ = self.discriminator(real)
             with autocast(image.device, config.precision):

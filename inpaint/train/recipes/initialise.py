@@ -89,8 +89,7 @@ def _take_shared(network: Inpainter, path: Path) -> str:
         "adapter": theirs.prior != ours.prior,
         "prior": not _same_weights(theirs.prior, ours.prior),
     }
-    state = begun.state_dict()
-    own = network.state_dict()
+    state, own = begun.state_dict(), network.state_dict()
     taken = {key: state[key] for key in own.keys() & state.keys() if not fresh.get(_part(key), False)}
     if theirs.generator.alphas != ours.generator.alphas:
         taken = {key: tensor for key, tensor in taken.items() if "alpha" not in key}

@@ -2,34 +2,37 @@
 
 Source:
     He et al., MAE (CVPR 2022), section 3 and appendix A, which Woo et al., ConvNeXt V2 (CVPR 2023), follow;
-    mixed masks and global pixel targets after Cao et al. (ECCV 2022).
+    mixed masks and global pixel targets after Cao et al. (ECCV 2022). Predicting features of hidden patches
+    is MaskFeat's idea (Wei et al., CVPR 2022); network, layers and weights of the distillation are ours.
 """
 
 from collections.abc import Mapping
+from pathlib import Path
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
 from inpaint.data.batches import Batch
 from inpaint.data.randomness import random_rows
 from inpaint.device import to_device
 from inpaint.errors import ConfigError
+from inpaint.features.perceptual import MobileNetPyramid
 from inpaint.layers.convnext import MaskedBlock
 from inpaint.layers.transformer import TransformerBlock
 from inpaint.models.patch_autoencoder import PatchAutoencoder
 from inpaint.models.presets import build_fcmae, build_mae
 from inpaint.tokens import token_masks, top_up, visible_tokens
-from inpaint.train.compute import autocast
 from inpaint.train.config import FcmaeRunConfig, MaeRunConfig
 from inpaint.train.distributed import Processes
 from inpaint.train.losses import add_means, masked_patch_mse
-from inpaint.train.optimise import Ema, build_adam, decay_groups, learning_rate_factor
-from inpaint.train.recipes.distillation import FeatureDistillation
+from inpaint.train.optimise import Ema, autocast, build_adam, decay_groups, learning_rate_factor
 from inpaint.train.recipes.initialise import load_prior
 from inpaint.train.sample_grid import columns_of
 from inpaint.train.state import Stateful
 
-_SAMPLES = 6  # rows of a sample grid
+_TAPS = {13: 96, 17: 320}  # blocks of MobileNetV2, 1/16 and 1/32 of the resolution: their channels
+_VISIBLE = 0.25  # what a visible token counts, a hidden one being 1
 
 
 class PriorRecipe:
@@ -112,7 +115,7 @@ class PriorRecipe:
         """
         prior = self.ema.module
         assert isinstance(prior, PatchAutoencoder)
-        return columns_of(batch.image[:_SAMPLES], batch.mask[:_SAMPLES], prior)
+        return columns_of(batch.image, batch.mask, prior)
 
 
 def hide_tokens(batch: Batch, patch_size: int, *, seed: int, ratio: float, mixed: bool) -> Tensor:
@@ -123,3 +126,53 @@ def hide_tokens(batch: Batch, patch_size: int, *, seed: int, ratio: float, mixed
     first = batch.images_seen + batch.rows.start
     noise = torch.from_numpy(random_rows(seed, "tokens", first, *under_mask.shape)).float()
     return top_up(under_mask, ratio, to_device(noise, under_mask.device))
+
+
+class FeatureDistillation:
+    """Predict MobileNetV2's features of every token from what the decoder of an autoencoder gives.
+
+    The heads are needed in training only: the autoencoder's weights, keys and outputs stay what they are.
+
+    Args:
+        autoencoder: on the device it is trained on.
+        weights: MobileNetV2 with torchvision's key names.
+
+    Raises:
+        CheckpointError: ``weights`` is something else.
+    """
+
+    def __init__(self, autoencoder: PatchAutoencoder, weights: Path) -> None:
+        device = autoencoder.mean.device
+        self._grid = autoencoder.grid
+        self._network = MobileNetPyramid(tuple(_TAPS)).load_weights(weights).to(device)
+        self._network.to(memory_format=torch.channels_last)
+        self.heads = nn.ModuleList(nn.Linear(autoencoder.feature_channels, c) for c in _TAPS.values())
+        self.heads.to(device)
+        autoencoder.get_submodule("to_pixels").register_forward_pre_hook(self._keep_decoded)
+
+    def loss(self, image: Tensor, hidden: Tensor) -> Tensor:
+        """Compare what was decoded last with the features of ``image`` in [0, 1].
+
+        Smooth L1 of features standardised by channel over the batch, mean over a token's channels, then over
+        the tokens of ``hidden`` ``(B, N)``, 1 = hidden; the sum over both blocks.
+        """
+        weights, total = hidden + _VISIBLE * (1 - hidden), hidden.new_zeros(())
+        for head, target in zip(self.heads, self._targets(image), strict=True):
+            errors = F.smooth_l1_loss(head(self._decoded).float(), target, reduction="none").mean(2)
+            total = total + (errors * weights).sum() / hidden.sum().clamp(min=1)
+        return total
+
+    @torch.no_grad()
+    def _targets(self, image: Tensor) -> list[Tensor]:
+        """Standardised features ``(B, N, C)`` of each block."""
+        maps = self._network(image.contiguous(memory_format=torch.channels_last))
+        maps = [F.interpolate(one.float(), self._grid, mode="bilinear") for one in maps]
+        # Clamped: these features have heavy tails, which would rule the loss.
+        return [F.batch_norm(one, None, None, training=True).clamp(-5, 5).flatten(2).mT for one in maps]
+
+    def _keep_decoded(self, _: nn.Module, inputs: tuple[Tensor]) -> None:
+        """Keep the decoder's output as tokens ``(B, N, E)``; a convolutional one is ``(B, E, h, w)``."""
+        (decoded,) = inputs
+        if decoded.ndim == 4:
+            decoded = F.adaptive_avg_pool2d(decoded, self._grid).flatten(2).mT
+        self._decoded = decoded
