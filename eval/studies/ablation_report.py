@@ -1,6 +1,6 @@
-"""The report of an ablation: scores, every row against two others in plain words, and what it cost."""
+"""The report of an ablation: scores, every row against the reference in plain words, and what it cost."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from decimal import Decimal
 
@@ -9,7 +9,7 @@ from eval.published import read_published
 from eval.report.sections import Document, Section, in_words, warnings_of
 from eval.report.tables import Line, Table, score_lines, scores_table, text_line, value_cell
 from eval.results import Report, Row, Value, to_plain
-from eval.studies.ablation import BASE, REFERENCE, SECOND_SEED, TITLES, Cost
+from eval.studies.ablation import REFERENCE, SECOND_SEED, TITLES, Cost
 
 CHANCE, NO_INTERVAL = "within seed variation", "no interval"
 SEED_NOTE = (
@@ -39,25 +39,20 @@ def ablation_document(report: Report, costs: Sequence[Cost]) -> Document:
         *warnings_of(report),
         Section("The rows", entries=tuple((name, TITLES[name]) for name in names if name in TITLES)),
     ]
-    comparisons = []
-    for other in (REFERENCE, BASE):
-        if other in names and len(names) > 1:
-            firsts = [name for name in names if name != other and not _is_second_seed(report, name)]
-            compared = {name: compare(report, name, other) for name in firsts}
-            sections.append(_against(report, other, compared))
-            comparisons += [
-                {"row": name, "other": other, "differences": found} for name, found in compared.items()
-            ]
-    if len(names) > 1 and REFERENCE in names:
+    compared = {}
+    if REFERENCE in names and len(names) > 1:
+        others = [name for name in names if name != REFERENCE and not _is_second_seed(report, name)]
+        compared = {name: compare(report, name) for name in others}
+        sections.append(_differences_table(report, compared))
         text = f"{PUBLISHED_NOTE} Source: {read_published()['ablation'].source}."
         sections.append(Section("The published ablation", text=text, table=_published_differences()))
     sections.append(_costs(costs, rows=names))
-    plain = {"report": to_plain(report), "comparisons": comparisons, "costs": costs}
+    plain = {"report": to_plain(report), f"against {REFERENCE}": compared, "costs": costs}
     return Document("Ablation", sections, plain, score_lines(report), report)
 
 
-def compare(report: Report, row: str, other: str) -> list[Difference]:
-    """``row`` minus ``other`` in every measure both have, each the mean of its two seeds where it has them.
+def compare(report: Report, row: str) -> list[Difference]:
+    """``row`` minus the reference in every measure both have, each the mean of its two seeds if it has them.
 
     Beside the usual verdicts there are no interval (a measure of the whole set), and within seed variation:
     no larger than the largest difference between two runs of one row.
@@ -67,7 +62,7 @@ def compare(report: Report, row: str, other: str) -> list[Difference]:
         for found in _differences(report, report.row(name), report.row(name.removesuffix(SECOND_SEED))):
             seeds[found.column.key] = max(seeds.get(found.column.key, 0.0), abs(found.value.value))
     differences = []
-    for found in _differences(report, _mean_of_seeds(report, row), _mean_of_seeds(report, other)):
+    for found in _differences(report, _mean_of_seeds(report, row), _mean_of_seeds(report, REFERENCE)):
         if found.verdict != NOISE and abs(found.value.value) <= seeds.get(found.column.key, 0.0):
             found = replace(found, verdict=CHANCE)
         elif found.value.low is None:
@@ -100,22 +95,23 @@ def _differences(report: Report, row: Row, other: Row) -> list[Difference]:
     return [each for each in found if each is not None]
 
 
-def sentence(row: str, other: str, differences: Sequence[Difference]) -> str:
-    """In words, such as "layer6 against base: better in SSIM; within sampling error in PSNR, sqd"."""
-    return f"{row} against {other}: {in_words(differences, (BETTER, WORSE, NOISE, CHANCE, NO_INTERVAL))}."
+def sentence(row: str, differences: Sequence[Difference]) -> str:
+    """In words, such as "layer6: better in SSIM; within sampling error in PSNR, sqd"."""
+    return f"{row}: {in_words(differences, (BETTER, WORSE, NOISE, CHANCE, NO_INTERVAL))}."
 
 
-def _against(report: Report, other: str, compared: dict[str, list[Difference]]) -> Section:
-    lines, sentences = [], []
-    for name, differences in compared.items():
-        cells = (
-            value_cell(found.value, found.column, signed=True, best=found.verdict == BETTER)
-            for found in differences
+def _differences_table(report: Report, compared: Mapping[str, list[Difference]]) -> Section:
+    lines = [
+        Line(
+            row,
+            "",
+            tuple(value_cell(d.value, d.column, signed=True, best=d.verdict == BETTER) for d in found),
         )
-        lines.append(Line(name, "", tuple(cells)))
-        sentences.append(("", sentence(name, other, differences)))
-    headings = ("row minus " + other, *(column.heading for column in report.columns))
-    return Section(f"Against {other}", table=Table(headings, tuple(lines)), entries=tuple(sentences))
+        for row, found in compared.items()
+    ]
+    table = Table(("row", *(column.heading for column in report.columns)), tuple(lines))
+    sentences = tuple(("", sentence(row, found)) for row, found in compared.items())
+    return Section(f"Differences from {REFERENCE}", table=table, entries=sentences)
 
 
 def _published_differences() -> Table:
