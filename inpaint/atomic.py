@@ -16,9 +16,7 @@ def atomic_write(path: Path) -> Iterator[IO[bytes]]:
     """Open a file that takes the place of ``path`` once it is whole, and otherwise leaves no trace.
 
     Until then its name is hidden: nobody who reads the folder, even after a power cut, takes it for a result.
-
-    Raises:
-        OSError: the file cannot be written.
+    OSError if the file cannot be written.
     """
     temporary = path.with_name(TEMPORARY_FILES.replace("*", secrets.token_hex(8)))
     try:

@@ -93,8 +93,7 @@ def load_autoencoder(
 ) -> Autoencoder:
     """Read a masked autoencoder from its own checkpoint, or from that of an inpainter whose prior it is.
 
-    Raises:
-        CheckpointError: as :func:`load_checkpoint`, or the file holds no autoencoder of this kind.
+    CheckpointError as for :func:`load_checkpoint`, or if the file holds no autoencoder of this kind.
     """
     model = load_checkpoint(path, device)
     found = model.prior if isinstance(model, Inpainter) else model
@@ -131,8 +130,7 @@ def read_tensors(
 def fit_state(model: nn.Module, tensors: Mapping[str, Tensor], source: str) -> None:
     """Load tensors into a model, strictly, and refuse weights that are not finite.
 
-    Raises:
-        CheckpointError: naming the first few keys that are missing, unknown, unfit or not finite.
+    CheckpointError names the first few keys that are missing, unknown, unfit or not finite.
     """
     shapes = {key: tuple(tensor.shape) for key, tensor in model.state_dict().items()}
     if told := describe_misfit(tensors, shapes):

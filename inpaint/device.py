@@ -16,8 +16,7 @@ GIB = 2**30
 def choose_device(name: str | torch.device = "auto") -> torch.device:
     """The device called ``name``; ``auto`` takes CUDA, then MPS, then the CPU.
 
-    Raises:
-        InpaintError: the name is unknown or this machine has no such device.
+    InpaintError if the name is unknown, or this machine has no such device.
     """
     cuda_count = torch.cuda.device_count() if torch.cuda.is_available() else 0
     if str(name) == "auto":

@@ -166,8 +166,7 @@ def make_mask_set(
 def verify(folder: Path) -> Manifest:
     """Check that a folder holds exactly the masks of its manifest.
 
-    Raises:
-        DataError: there is no manifest, the set is unfinished, or a mask is missing, changed or one too many.
+    DataError if there is no manifest, the set is unfinished, or a mask is missing, changed or one too many.
     """
     manifest = read_manifest(folder)
     if manifest.hash is None:
@@ -194,11 +193,7 @@ def verify(folder: Path) -> Manifest:
 
 
 def read_manifest(folder: Path) -> Manifest:
-    """Read the manifest of a set of masks.
-
-    Raises:
-        DataError: there is none, or it is not one of ours.
-    """
+    """Read the manifest of a set of masks. DataError if there is none, or it is not one of ours."""
     path = folder / MANIFEST
     try:
         content = json.loads(path.read_text(encoding="utf-8"))

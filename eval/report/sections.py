@@ -8,10 +8,6 @@ from eval.measures.statistics import BETTER, INTERVAL, NOISE, WORSE, Difference,
 from eval.report.tables import Table, bins_table, known_change_table, score_lines, scores_table, value_cell
 from eval.results import Report, to_plain
 
-SMALL_NETWORKS_NOTE = (
-    "sqd: SqueezeNet feature distance. fmd: Frechet distance on MobileNetV2 features, biased upward at small "
-    "N: compare only at equal N. Neither is LPIPS or FID."
-)
 KNOWN_CHANGE_NOTE = (
     "What each method changed where the image was known. The scores do not see it: a prediction is "
     "composited, so that outside the hole it is the original."
@@ -95,12 +91,10 @@ def details_of(report: Report | None) -> list[Section]:
         sections.append(Section("By hole ratio", table=bins))
     if known_change := known_change_table(report):
         sections.append(Section("Outside the hole", text=KNOWN_CHANGE_NOTE, table=known_change))
-    small_networks = any(column.key in ("sqd", "fmd") for column in report.columns)
     facts = {
         "Protocol": f"{report.protocol}, {report.size}, N = {report.n}, mean hole ratio "
         f"{100 * report.hole_ratio:.1f} %",
         "Definitions": report.definition,
-        "Small networks": SMALL_NETWORKS_NOTE if small_networks else "",
         "Intervals": f"{INTERVAL}; differences are paired by image",
         "Hash of the images": report.images_hash,
         "Hash of the masks": report.masks_hash,

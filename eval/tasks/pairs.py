@@ -163,7 +163,7 @@ def find_task(
         mask, shape = mask_of[image.stem], shapes[image.path]
         if size is not None:
             shape = (size, size)
-        elif not _may_be_equal(mask_shapes[mask.path], shape):
+        elif sorted(mask_shapes[mask.path]) != sorted(shape):  # EXIF may still turn one of them on its side
             raise _size_error(f"mask {mask.path.name}", mask_shapes[mask.path], shape)
         pairs.append(Pair(image.stem, image, mask, shape))
     pairs.sort(key=lambda pair: (pair.shape, pair.stem))
@@ -179,7 +179,7 @@ def find_predictions(folder: Path, task: Task, *, allow_missing: bool = False) -
     shapes, jpegs = _read_headers(files.values(), "predictions")
     for pair in task.pairs:
         file = files.get(pair.stem)
-        if file is not None and not _may_be_equal(shapes[file.path], pair.shape):
+        if file is not None and sorted(shapes[file.path]) != sorted(pair.shape):
             raise _size_error(f"prediction {str(file.path)!r}", shapes[file.path], pair.shape)
     return Predictions(folder, files, tuple(sorted(missing)), jpegs)
 
@@ -276,11 +276,6 @@ def _centre_square(
     left, top = (image.width - side) // 2, (image.height - side) // 2
     image = image.crop((left, top, left + side, top + side))
     return np.array(image if side == size else image.resize((size, size), method))
-
-
-def _may_be_equal(one: Sequence[int], other: Sequence[int]) -> bool:
-    """Whether two headers may give images of one shape: EXIF may still turn one of them on its side."""
-    return sorted(one) == sorted(other)
 
 
 def _size_error(what: str, got: Sequence[int], expected: Sequence[int]) -> DataError:

@@ -32,10 +32,8 @@ def run_on_cluster(
     Each of the ``workers`` (by default one for each GPU of the cluster, unless ``use_gpus`` is False, or for
     each core) calls ``build_inpaint``, which must be picklable, once. ``address`` is "here" for this machine,
     "auto" for the Ray cluster it belongs to, or HOST:PORT of one, whose machines must see inputs and outputs
-    under the same paths. An image whose worker ends is tried once more.
-
-    Raises:
-        InpaintError: Ray is not installed, there is no such cluster, or no worker can start.
+    under the same paths. An image whose worker ends is tried once more. InpaintError if Ray is not installed,
+    there is no such cluster, or no worker can start.
     """
     done: dict[int, FileResult] = {}
 
@@ -78,11 +76,7 @@ class _Worker:
 def _results(
     ray: Any, crew: Sequence[Any], jobs: Sequence[Job], waiting: deque[int]
 ) -> Iterator[tuple[int, FileResult]]:
-    """Give jobs to whoever is free, and results as they come.
-
-    Raises:
-        InpaintError: no worker can start.
-    """
+    """Give jobs to whoever is free, and results as they come. InpaintError if no worker can start."""
     doing: dict[Any, tuple[Any, int | None]] = {worker.is_ready.remote(): (worker, None) for worker in crew}
     while doing:
         (ready, *_), _ = ray.wait(list(doing), num_returns=1)

@@ -205,8 +205,7 @@ def plan_batch(
 def claim_folder(output: Path, jobs: Sequence[Job]) -> Iterator[None]:
     """Make the output folder and keep other batches out of it; remove what a killed one left half written.
 
-    Raises:
-        InpaintError: another batch works in the folder, or it cannot be made or written to.
+    InpaintError if another batch works in the folder, or it cannot be made or written to.
     """
     lock = FileLock(output / _LOCK, timeout=0)
     try:

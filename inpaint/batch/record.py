@@ -68,8 +68,7 @@ class BatchReport:
 def write_record(report: BatchReport, path: Path) -> None:
     """Write a row for each result, whole or not at all; the suffix, one of ``RECORD_FORMATS``, decides how.
 
-    Raises:
-        DataError: the file cannot be written, or has another suffix.
+    DataError if the file cannot be written, or has another suffix.
     """
     rows = [result.row() for result in report.results]
     if path.suffix.lower() == ".csv":

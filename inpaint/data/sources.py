@@ -167,8 +167,7 @@ def load_photos(
 ) -> PhotoSet:
     """Decode photos into memory, as squares of side `size`: the middle, or the whole photo squeezed.
 
-    Raises:
-        DataError: no photo could be read, or there are more than the machine's memory holds.
+    DataError if no photo could be read, or there are more than the machine's memory holds.
     """
     needed = len(index) * 3 * size * size
     if hasattr(os, "sysconf"):  # not on Windows

@@ -38,8 +38,7 @@ UNREADABLE_SUFFIXES = tuple(_TABLES["unreadable"]["suffixes"])
 def sniff(head: bytes) -> str:
     """The format of a file by its first 32 bytes; empty where they do not tell.
 
-    Raises:
-        ImageError: of a known kind that is no image for this program; the message names it.
+    ImageError for a known kind that is no image for this program; the message names it.
     """
     text = head.decode("latin-1")
     if head[4:8] == b"ftyp":
@@ -62,8 +61,7 @@ def sniff(head: bytes) -> str:
 def require_plug_in(name: str) -> None:
     """Make a format's decoder and encoder available.
 
-    Raises:
-        ImageError: it is not installed; the message says how to install it.
+    ImageError if it is not installed; the message says how to install it.
     """
     kind = FORMATS.get(name)
     if kind is None or not kind.needs or (name in Image.OPEN and name in Image.SAVE):

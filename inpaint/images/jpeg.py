@@ -76,8 +76,7 @@ class UnfitError(Exception):
 def split(data: bytes) -> JpegParts:
     """Take a JPEG file apart; a missing end mark is added.
 
-    Raises:
-        ValueError: this is not the structure of a JPEG file.
+    ValueError if this is not the structure of a JPEG file.
     """
     if not data.startswith(SOI):
         raise ValueError("no JPEG start mark")
@@ -129,9 +128,7 @@ def encode_changed_blocks(parts: JpegParts, filled: NDArray[np.uint8], changed: 
         changed: ``(H, W)``, True where ``filled`` is to be taken.
 
     Returns a coded image like ``parts.coded``: tables, sampling and progression stay, Huffman tables do not.
-
-    Raises:
-        UnfitError: arithmetic coding, lossless, CMYK, odd sampling, or coefficients out of range.
+    UnfitError for arithmetic coding, lossless, CMYK, odd sampling, or coefficients out of range.
     """
     if parts.frame not in (0xC0, 0xC1, 0xC2):
         raise UnfitError(f"JPEG process {parts.frame - 0xC0} (arithmetic or lossless)")

@@ -24,9 +24,7 @@ def mask_from_image(image: Native, *, invert: bool = False) -> Image.Image:
     """Make a mask (``L``, 0 = known to 255 = hole) from an image of any mode or depth by the rule at the top.
 
     The image is taken as it stands (EXIF orientation is not looked at); ``invert`` exchanges hole and known.
-
-    Raises:
-        MaskError: many values, all below half of the range: nothing tells what they mean.
+    MaskError for many values, all below half of the range: nothing tells what they mean.
     """
     if isinstance(image, Image.Image) and image.mode != "F" and not image.mode.startswith("I"):
         image = to_plain(image)

@@ -50,9 +50,7 @@ def to_plain(image: Image.Image) -> Image.Image:
     """Convert to 8-bit ``RGB``, ``RGBA``, ``L`` or ``LA``; a plain image is returned as it is.
 
     CMYK goes through its profile where it has one. 16- and 32-bit grey and floats are scaled by their range.
-
-    Raises:
-        ImageError: floats whose range cannot be understood.
+    ImageError for floats whose range cannot be understood.
     """
     mode, transparent = image.mode, image.has_transparency_data
     if mode in ("RGBA", "LA") or (mode in ("RGB", "L") and not transparent):
@@ -179,8 +177,7 @@ def image_to_tensor(image: Image.Image) -> Tensor:
 def tensor_to_image(tensor: Tensor) -> Image.Image:
     """Turn ``(1, 3, H, W)`` or ``(3, H, W)`` float in [0, 1] into an ``RGB`` image, clamped and rounded.
 
-    Raises:
-        ShapeError: any other shape.
+    ShapeError for any other shape.
     """
     single = tensor[0] if tensor.ndim == 4 and len(tensor) == 1 else tensor
     if single.ndim != 3 or len(single) != 3:

@@ -61,10 +61,8 @@ def read_mask(
     """Read a mask file, of several frames the first, upright, by the rule of :mod:`inpaint.images.masks`.
 
     ``invert`` exchanges hole and known. Gives mode ``L``, 0 (known) to 255 (hole), perhaps without any hole;
-    after lossy compression, levels within ``COMPRESSION_NOISE`` of black and white become that.
-
-    Raises:
-        MaskError: the file cannot be read, or its values not understood; the message says why.
+    after lossy compression, levels within ``COMPRESSION_NOISE`` of black and white become that. MaskError
+    says why, if the file cannot be read or its values not understood.
     """
     return read_masks(path, invert=invert, max_pixels=max_pixels, frames=1)[0]
 
@@ -350,8 +348,7 @@ def _info(metadata: Metadata, mode: str, source: str | None) -> dict[Any, Any]:
 def plain_image(image: Image.Image) -> Image.Image:
     """A new image with the modes and ``info`` that ``read_image`` promises, from a Pillow image of any mode.
 
-    Raises:
-        ImageError: a float image whose values cannot be understood.
+    ImageError for a float image whose values cannot be understood.
     """
     image.load()  # first: PNG may carry EXIF after its pixels, and TIFF is turned by Pillow itself here
     plain = to_plain(turn_upright(image, image.getexif().get(ORIENTATION, 1))).copy()

@@ -62,8 +62,7 @@ class ObjectShapes:
 def read_shapes(path: str | Path) -> ObjectShapes:
     """Read object shapes from every PNG of a folder or of a zip file, white = object.
 
-    Raises:
-        DataError: the path is missing, neither folder nor zip, holds no shape, or an image cannot be read.
+    DataError if the path is missing, neither folder nor zip, holds no shape, or an image cannot be read.
     """
     path = Path(path)
     try:

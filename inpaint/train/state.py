@@ -71,8 +71,7 @@ def load_latest_state(
 ) -> dict[str, Any] | None:
     """Read the newest state that is whole, onto the CPU; None if the run has no state yet.
 
-    Raises:
-        CheckpointError: there are states, but none can be read: better to stop than to start over silently.
+    CheckpointError if there are states, but none can be read: better to stop than to start over silently.
     """
     states = list_states(folder)
     for path in reversed(states):

@@ -44,10 +44,8 @@ class TrialStep(NamedTuple):
 def trial_step(config: RunConfig, processes: Processes) -> TrialStep:
     """Take a step with every loss on random images of the largest size: a run must not die of it hours later.
 
-    With all images of this process's share on a GPU, elsewhere with two, which take seconds.
-
-    Raises:
-        InpaintError: the step does not fit into memory.
+    With all images of this process's share on a GPU, elsewhere with two, which take seconds. InpaintError if
+    the step does not fit into memory.
     """
     rows, tried = processes.rows(config.batch_size, config.accumulate), _with_every_loss(config)
     count, device = rows.stop - rows.start, processes.device

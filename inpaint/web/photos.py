@@ -65,8 +65,7 @@ class Fill:
 class Photo:
     """One photo that somebody works on, in a folder of its own, which is named by the photo's id.
 
-    Raises:
-        ImageError: the file is too large, damaged or not an image.
+    ImageError if the file is too large, damaged or not an image.
     """
 
     def __init__(self, path: Path, limits: Limits) -> None:

@@ -57,8 +57,7 @@ def find_model_file(entry: ModelEntry) -> Path | None:
 def check_model(entry: ModelEntry) -> Path | None:
     """The same file, if its content is that of the catalogue, or what was written after the conversion.
 
-    Raises:
-        WeightsError: the content is different, or cannot be read.
+    WeightsError if the content is different, or cannot be read.
     """
     if (path := find_model_file(entry)) is None:
         return None
