@@ -82,11 +82,6 @@ def test_markdown_says_what_a_reader_needs() -> None:
         "| push-pull (baseline) | 20-30 % | 3 | 22.000 | - | - |",
     ):
         assert part in text, part
-    assert "Neither is LPIPS or FID" not in text
-    sqd = dataclasses.replace(COLUMNS[2], key="sqd", title="sqd")
-    assert "compare only at equal N. Neither is LPIPS or FID." in to_markdown(
-        dataclasses.replace(REPORT, columns=(*COLUMNS, sqd))
-    )
 
 
 def test_what_a_method_known_change_is_told() -> None:

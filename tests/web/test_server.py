@@ -280,7 +280,7 @@ with serving() as server:
 """
     told = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=300)
     refused, filled = told.stdout.splitlines()[:2]
-    assert refused.endswith("need timm, which is not installed: pip install 'mae-acr-inpaint[backbones]'")
+    assert refused.endswith("needs timm, which is not installed: pip install 'mae-acr-inpaint[backbones]'")
     assert filled.endswith("photo-0-filled.png")
     assert "Traceback" not in told.stderr
 
