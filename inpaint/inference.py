@@ -39,8 +39,8 @@ class InferenceInpainter(nn.Module):
 
     Args:
         model: whose weights to copy; in float32 the prior is shared, not copied.
-        dtype: of the prior's linear layers, the adapter and the transposed convolutions; all else is computed
-            in float32, where bfloat16 costs more accuracy than it saves time.
+        dtype: of the prior's linear layers, the adapter, the transposed convolutions and the products behind
+            Fourier transforms; all else is in float32: bfloat16 costs more accuracy than it saves time.
     """
 
     def __init__(self, model: Inpainter, dtype: torch.dtype = torch.float32) -> None:
@@ -111,7 +111,7 @@ class _Convolution(nn.Module):
 class _Fourier(nn.Module):
     """:class:`FourierConvolution` without a local Fourier unit, on all channels in one tensor."""
 
-    def __init__(self, layer: FourierConvolution) -> None:
+    def __init__(self, layer: FourierConvolution, dtype: torch.dtype) -> None:
         super().__init__()
         self.local = layer.norm_local.num_features
         to_local = torch.cat([layer.local_to_local.weight, layer.global_to_local.weight], dim=1)
@@ -128,11 +128,11 @@ class _Fourier(nn.Module):
         weight, bias = _fold(spectral.squeeze.weight.flatten(1), None, spectral.norm)
         self.squeeze, self.squeeze_bias = nn.Buffer(weight), nn.Buffer(bias[:, None])
         weight, bias = _fold(spectral.widen.weight.flatten(1), None, layer.norm_global)
-        self.widen, self.widen_bias = nn.Buffer(weight), nn.Buffer(bias)
+        self.widen, self.widen_bias = nn.Buffer(weight.to(dtype)), nn.Buffer(bias.to(dtype))
         # It reads real parts of all channels first, then imaginary parts: two plain copies of the spectrum.
         weight, bias = _fold(spectral.fourier.convolution.weight.flatten(1), None, spectral.fourier.norm)
         order = torch.arange(len(bias)).view(-1, 2).T.flatten()
-        self.mix, self.mix_bias = nn.Buffer(weight[:, order]), nn.Buffer(bias)
+        self.mix, self.mix_bias = nn.Buffer(weight[:, order].to(dtype)), nn.Buffer(bias.to(dtype))
 
     def forward(self, features: Tensor) -> Tensor:
         """Map channels-last ``(B, C, H, W)``, local channels first, to the same."""
@@ -140,7 +140,7 @@ class _Fourier(nn.Module):
         rows = features[:, self.local :].permute(0, 2, 3, 1).flatten(1, 2)
         squeezed = torch.matmul(self.squeeze, rows.transpose(1, 2)).add_(self.squeeze_bias).relu_()
         total = self.transform(squeezed.unflatten(2, size)).flatten(2).add_(squeezed)
-        widened = F.linear(total.transpose(1, 2), self.widen, self.widen_bias)
+        widened = F.linear(total.transpose(1, 2).to(self.widen.dtype), self.widen, self.widen_bias)
         output = self.convolve(features)
         output[:, self.local :].add_(widened.unflatten(1, size).permute(0, 3, 1, 2))
         return output.relu_()
@@ -157,8 +157,8 @@ class _Fourier(nn.Module):
         spectrum = torch.fft.rfft2(features, norm="ortho")
         parts = torch.cat([spectrum.real, spectrum.imag], dim=1).flatten(2)
         # Channels last: their inverse transform takes half the time.
-        mixed = F.linear(parts.transpose(1, 2), self.mix, self.mix_bias).relu_()
-        mixed = torch.view_as_complex(mixed.unflatten(2, (-1, 2))).transpose(1, 2)
+        mixed = F.linear(parts.transpose(1, 2).to(self.mix.dtype), self.mix, self.mix_bias).relu_()
+        mixed = torch.view_as_complex(mixed.float().unflatten(2, (-1, 2))).transpose(1, 2)
         mixed = mixed.unflatten(2, spectrum.shape[-2:])
         return torch.fft.irfft2(mixed, s=features.shape[-2:], norm="ortho")
 
@@ -270,7 +270,8 @@ class _Generator(nn.Module):
         self.blocks = generator.blocks
         if not self.preset.local_fourier:
             self.blocks = nn.ModuleList(
-                _Residual(_Fourier(block.first), _Fourier(block.second)) for block in generator.blocks
+                _Residual(_Fourier(block.first, dtype), _Fourier(block.second, dtype))
+                for block in generator.blocks
             )
         centred = generator.preset.initial_fill != "zeros"
         self.ups: Any = nn.ModuleList(
