@@ -83,18 +83,18 @@ def add_grain(fill: Colours, image: Colours, known: Bools, hole: Bools, *, seed:
     # Where the hole is and what is measured; the rest of a large photo is not looked at.
     window = box.grown(AROUND, hole.shape).slices
     known, near = known[window], _near(known[window], hole[window])
-    fine = _fine(cv2.copyTo(image[window], known.view(np.uint8), fill[window].copy()))
-    theirs, channels, correlation = _measure_grain(fine, near)
+    fine = fine_part(cv2.copyTo(image[window], known.view(np.uint8), fill[window].copy()))
+    theirs, channels, correlation = measure_grain(fine, near)
     if not LEAST_GRAIN < theirs.mean() < MOST_GRAIN or correlation > _TEXTURE:
         return fill
-    ours, *_ = _measure_grain(fine, hole[window])
+    ours, *_ = measure_grain(fine, hole[window])
     missing = np.sqrt(np.maximum(theirs**2 - ours**2, 0))
     # A symmetric kernel (a, 1, a) in both directions gives neighbours a correlation of 2a / (1 + 2a^2).
     a = (1 - np.sqrt(1 - 2 * correlation**2)) / (2 * correlation) if correlation > 0.01 else 0.0
     kernel = np.array([a, 1, a], np.float32)
     dot = np.zeros((33, 33), np.float32)
     dot[16, 16] = 1
-    one = _fine(cv2.sepFilter2D(dot, -1, kernel, kernel))  # of one pixel's noise, as grain is measured
+    one = fine_part(cv2.sepFilter2D(dot, -1, kernel, kernel))  # of one pixel's noise, as grain is measured
     inner = box.grown(1, hole.shape)
     noise = torch.randn(*inner.shape, 3, generator=torch.Generator().manual_seed(seed)).numpy()
     mix = np.linalg.cholesky(channels + 1e-4 * np.eye(3)) * (missing / np.sqrt(np.square(one).sum()))[:, None]
@@ -105,17 +105,12 @@ def add_grain(fill: Colours, image: Colours, known: Bools, hole: Bools, *, seed:
     return grained
 
 
-def measure_grain(image: Colours, where: Bools) -> tuple[NDArray[np.float32], NDArray[np.float64], float]:
+def measure_grain(fine: Colours, where: Bools) -> tuple[NDArray[np.float32], NDArray[np.float64], float]:
     """Grain of an image: standard deviation per channel, correlations of channels and of neighbouring pixels.
 
-    They are medians (of channels: the whole) over the calmest blocks that lie wholly in ``where``; the
-    standard deviation is zero where there are too few.
+    They are medians (of channels: the whole) over the calmest blocks of its :func:`fine_part` that lie wholly
+    in ``where``; the standard deviation is zero where there are too few.
     """
-    return _measure_grain(_fine(np.where(where[..., None], image, 0)), where)
-
-
-def _measure_grain(fine: Colours, where: Bools) -> tuple[NDArray[np.float32], NDArray[np.float64], float]:
-    """:func:`measure_grain` of what :func:`_fine` gives."""
     rows, columns = (side // _BLOCK for side in where.shape)
     if rows * columns < _FEWEST_BLOCKS:
         return np.zeros(3, np.float32), np.eye(3), 0.0
@@ -140,7 +135,7 @@ def _measure_grain(fine: Colours, where: Bools) -> tuple[NDArray[np.float32], ND
     return np.sqrt(np.median(power[calm], axis=0)).astype(np.float32), channels, float(np.median(beside))
 
 
-def _fine(image: Any) -> Any:
+def fine_part(image: Any) -> Any:
     """What a small blur takes away."""
     blurred = cv2.GaussianBlur(image, (0, 0), 2)
     return np.subtract(image, blurred, out=blurred)
