@@ -28,20 +28,25 @@ class Difference:
 
 
 def bootstrap_interval(values: ArrayLike, seed: int = 0) -> tuple[float, float]:
-    """95 % percentile interval of the mean of ``(N,)`` values; NaN without any or with one not finite.
+    """95 % percentile interval of the mean of ``(N,)`` values; NaN without any or with one not finite."""
+    return bootstrap_intervals([values], seed)[0]
 
-    The same seed draws the same images for every measure and method of equal N. Memory stays at a few
-    vectors of length N.
+
+def bootstrap_intervals(rows: Sequence[ArrayLike], seed: int = 0) -> list[tuple[float, float]]:
+    """:func:`bootstrap_interval` of rows of equal N at once: drawing images is the larger part of the work.
+
+    The same seed draws the same images for every measure and method of equal N. Memory stays at a few times
+    that of the rows.
     """
-    vector = np.asarray(values, dtype=np.float64)
-    count = len(vector)
-    if not count or not np.isfinite(vector).all():
-        return math.nan, math.nan
+    table = np.asarray(rows, dtype=np.float64)
+    count = table.shape[1]
+    if not count:
+        return [(math.nan, math.nan)] * len(table)
+    usable = np.where(np.isfinite(table).all(axis=1, keepdims=True), table, math.nan)
     generator = np.random.default_rng(seed)
     drawn = (generator.integers(count, size=count) for _ in range(RESAMPLES))
-    means = [np.bincount(images, minlength=count) @ vector / count for images in drawn]
-    low, high = np.percentile(means, [2.5, 97.5])
-    return float(low), float(high)
+    means = [usable @ np.bincount(images, minlength=count) / count for images in drawn]
+    return [tuple(interval) for interval in np.percentile(means, [2.5, 97.5], axis=0).T.tolist()]
 
 
 def means_of(images: Sequence[ImageScores], columns: Sequence[Column]) -> dict[str, Value]:
@@ -49,12 +54,14 @@ def means_of(images: Sequence[ImageScores], columns: Sequence[Column]) -> dict[s
 
     There is no interval where a value is infinite; the mean is NaN where no image has one.
     """
-    means = {}
-    for column in (column for column in columns if not column.of_set):
-        values = _values(images, column)
-        low, high = bootstrap_interval(values)
-        mean = float(values.mean()) if len(values) else math.nan
-        means[column.key] = Value(mean) if math.isnan(low) else Value(mean, low, high)
+    means, values = {}, {column.key: _values(images, column) for column in columns if not column.of_set}
+    for count in {len(found) for found in values.values()}:
+        alike = {key: found for key, found in values.items() if len(found) == count}
+        for (key, found), (low, high) in zip(
+            alike.items(), bootstrap_intervals([*alike.values()]), strict=True
+        ):
+            mean = float(found.mean()) if count else math.nan
+            means[key] = Value(mean) if math.isnan(low) else Value(mean, low, high)
     return means
 
 
