@@ -41,8 +41,7 @@ def push_pull(image: Tensor, mask: Tensor) -> Tensor:
         colour, weight = level[:, :-1], level[:, -1:]
         if level is not pyramid[-1]:
             # Twice the size, cut to the finer level: cell i covers exactly pixels 2i and 2i + 1.
-            height, width = filled.shape[-2:]
-            size = (2 * height, 2 * width)
+            size = [2 * side for side in filled.shape[-2:]]
             filled = F.interpolate(filled, size=size, mode="bilinear", align_corners=False)
             filled = filled[..., : level.shape[-2], : level.shape[-1]]
         filled = torch.where(weight > 0, colour / weight.clamp_min(_SMALLEST_WEIGHT), filled)

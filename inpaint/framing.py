@@ -139,7 +139,9 @@ def thick_holes(hole: NDArray[np.bool_], thickness: float) -> list[ThickHole]:
         box = group.grown(1, hole.shape)  # a known pixel on each side, but not beyond the border
         rows, columns = (np.arange(a, b) // cell for a, b in ((box.top, box.bottom), (box.left, box.right)))
         part = hole[box.slices] & (labels[np.ix_(rows, columns)] == label)
-        distance = _distance(part)
+        distance = np.full(part.shape, max(part.shape), np.float32)  # where nothing is known
+        if not part.all():
+            cv2.distanceTransform(part.view(np.uint8), cv2.DIST_L2, cv2.DIST_MASK_PRECISE, distance)
         core = distance > thickness / 2
         if core.any():
             # The corners of a square lie further out than its sides.
@@ -202,15 +204,6 @@ def tight_box(hole: NDArray[np.bool_], box: Box) -> Box | None:
         return None
     top, left = box.top + int(rows[0]), box.left + int(columns[0])
     return Box(top, left, box.top + int(rows[-1]) + 1, box.left + int(columns[-1]) + 1)
-
-
-def _distance(hole: NDArray[np.bool_]) -> NDArray[np.float32]:
-    """Distance of each hole pixel to the nearest known one; everywhere the longer side if none is known."""
-    if hole.all():
-        return np.full(hole.shape, max(hole.shape), np.float32)
-    return np.asarray(
-        cv2.distanceTransform(hole.astype(np.uint8), cv2.DIST_L2, cv2.DIST_MASK_PRECISE), np.float32
-    )
 
 
 def _widen(start: int, stop: int, length: int, limit: int) -> tuple[int, int]:
