@@ -18,7 +18,9 @@ from numpy.typing import NDArray
 SOI, EOI = b"\xff\xd8", b"\xff\xd9"
 APP0, APP1, APP2, APP11, APP13, APP14, COM = 0xE0, 0xE1, 0xE2, 0xEB, 0xED, 0xEE, 0xFE
 _DQT_SOS = 0xDA
+BASELINE, EXTENDED, PROGRESSIVE = 0xC0, 0xC1, 0xC2  # kinds of frames
 _MARKER = re.compile(rb"\xff+[^\x00\xff\xd0-\xd7]")  # but not stuffed bytes and restarts
+_USUAL_CODES = bytes([0, 2, 1, 3, 3, 2, 4, 3, 5, 5, 4, 4, 0, 0, 1, 125])  # of ITU-T T.81, by length
 _LARGEST = 1023  # quantised coefficient that every Huffman coder accepts
 _lock = threading.Lock()
 
@@ -51,7 +53,7 @@ class JpegParts:
         metadata: APPn and COM segments before the first scan, in order.
         coded: all the rest from tables to the last scan, as a file of its own with SOI and EOI.
         trailer: what follows the end mark: gain maps, second images, motion photos.
-        frame: the SOF marker: 0xC0 baseline, 0xC1 extended, 0xC2 progressive; others are rare.
+        frame: the SOF marker: ``BASELINE``, ``EXTENDED``, ``PROGRESSIVE``; others are rare.
         depth: bits per channel.
         has_end: whether the file had its end mark.
     """
@@ -62,11 +64,6 @@ class JpegParts:
     frame: int = 0
     depth: int = 8
     has_end: bool = False
-
-    @property
-    def is_progressive(self) -> bool:
-        """Whether the image comes in several scans of growing detail."""
-        return self.frame == 0xC2
 
 
 class UnfitError(Exception):
@@ -130,7 +127,7 @@ def encode_changed_blocks(parts: JpegParts, filled: NDArray[np.uint8], changed: 
     Returns a coded image like ``parts.coded``: tables, sampling and progression stay, Huffman tables do not.
     UnfitError for arithmetic coding, lossless, CMYK, odd sampling, or coefficients out of range.
     """
-    if parts.frame not in (0xC0, 0xC1, 0xC2):
+    if parts.frame not in (BASELINE, EXTENDED, PROGRESSIVE):
         raise UnfitError(f"JPEG process {parts.frame - 0xC0} (arithmetic or lossless)")
     try:
         import jpeglib
@@ -140,7 +137,7 @@ def encode_changed_blocks(parts: JpegParts, filled: NDArray[np.uint8], changed: 
         source, result = Path(folder) / "source.jpg", Path(folder) / "result.jpg"
         source.write_bytes(parts.coded)
         # mozjpeg writes progressive scans; the others write sequential ones whatever they are given.
-        with jpeglib.version("mozjpeg403" if parts.is_progressive else "turbo210"):
+        with jpeglib.version("mozjpeg403" if parts.frame == PROGRESSIVE else "turbo210"):
             jpeg = jpeglib.read_dct(str(source))
             space = jpeg.jpeg_color_space.name
             jpeg.load()
@@ -150,7 +147,7 @@ def encode_changed_blocks(parts: JpegParts, filled: NDArray[np.uint8], changed: 
             factors = np.array(jpeg.samp_factor) if filled.ndim == 3 else np.ones((1, 2), int)
             if (factors.max(axis=0) % factors).any() or not jpeg.qt.all():
                 raise UnfitError(f"sampling {factors.tolist()} or a step of 0")
-            places = np.nonzero(changed)
+            places = np.divmod(np.flatnonzero(changed), changed.shape[1])
             for index, colour in enumerate(_COLOURS[space]):
                 offset = 128 if index and space == "JCS_YCbCr" else 0
                 step = tuple(factors.max(axis=0) // factors[index])
@@ -159,7 +156,11 @@ def encode_changed_blocks(parts: JpegParts, filled: NDArray[np.uint8], changed: 
                 _encode_component(blocks, table, step, filled, changed, places, colour, offset)
                 if blocks.max() > _LARGEST or blocks.min() < -_LARGEST:  # libjpeg would end the process
                     raise UnfitError("coefficients out of range")
-            jpeg.write_dct(str(result), flags=["+OPTIMIZE_CODING"])
+            # Own Huffman tables take a second pass: not where the source does without them.
+            usual = (
+                _USUAL_CODES in parts.coded[: parts.coded.find(b"\xff\xda")] and parts.frame != PROGRESSIVE
+            )
+            jpeg.write_dct(str(result), flags=[f"{'-' if usual else '+'}OPTIMIZE_CODING"])
         return result.read_bytes()
 
 

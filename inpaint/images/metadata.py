@@ -4,6 +4,7 @@ import re
 import struct
 import zlib
 from collections.abc import Iterator
+from itertools import takewhile
 from typing import Any
 
 import inpaint.images.tags as tags
@@ -134,11 +135,12 @@ def _renew_index(
 
 
 def png_chunks(data: bytes) -> Iterator[Chunk]:
-    """``(type, content)`` of each chunk of a PNG file."""
-    position = len(PNG_START)
+    """``(type, content)`` of each chunk of a PNG file, that of pictures as a view: it may be large."""
+    position, view = len(PNG_START), memoryview(data)
     while position + 8 <= len(data):
         (length,) = struct.unpack_from(">I", data, position)
-        yield data[position + 4 : position + 8], data[position + 8 : position + 8 + length]
+        kind, content = data[position + 4 : position + 8], view[position + 8 : position + 8 + length]
+        yield kind, content if kind in _PNG_PICTURE else bytes(content)  # type: ignore[misc]
         position += 12 + length
 
 
@@ -210,10 +212,11 @@ def png_with_chunks_of(encoded: bytes, source: bytes, *, strip: bool) -> bytes:
             tags.note_left_out("content credentials")
         elif kind not in _PNG_PICTURE and (not strip or kind == b"pHYs"):
             other.append((kind, clean_xmp(content) if kind == b"iTXt" else content))
-    written = [chunk for chunk in png_chunks(encoded) if chunk[0] in _PNG_PICTURE]
-    first = next(i for i, (kind, _) in enumerate(written) if kind in (b"IDAT", b"acTL"))
+    first = list(takewhile(lambda chunk: chunk[0] not in (b"IDAT", b"acTL"), png_chunks(encoded)))
+    rest = len(PNG_START) + sum(12 + len(content) for _, content in first)
     # bKGD and hIST speak of PLTE and follow it; text, EXIF and time may stand anywhere.
-    return PNG_START + b"".join(
+    chunks = (
         struct.pack(">I", len(content)) + kind + content + struct.pack(">I", zlib.crc32(kind + content))
-        for kind, content in (written[0], *colour, *written[1:first], *other, *written[first:])
+        for kind, content in (first[0], *colour, *first[1:], *other)
     )
+    return b"".join((PNG_START, *chunks, memoryview(encoded)[rest:]))

@@ -265,7 +265,7 @@ def _read_by_pillow(path: Path, name: str, data: bytes, max_pixels: int) -> Imag
         for image in ImageSequence.Iterator(opened) if frames > 1 else [opened]:
             _check_size(image.size, max_pixels, frames)  # a damaged GIF's frame may reach far out
             image.load()  # PNG may carry EXIF after its pixels
-            natives.append(image.copy())
+            natives.append(image if frames == 1 else image.copy())
             timing.append(image.info.get("duration", 0))
             if name == "GIF" and frames > 1:  # a palette of its own for each frame, if its colours fit
                 plain = to_plain(image)

@@ -12,10 +12,10 @@ from PIL import Image, PngImagePlugin
 
 from inpaint.atomic import atomic_write
 from inpaint.errors import ImageError, InpaintError, collect_notes, note
-from inpaint.images.depth import Pixels, find_range
+from inpaint.images.depth import Pixels, find_range, to_array
 from inpaint.images.file import ImageFile
 from inpaint.images.formats import FORMATS, WRITABLE_FORMATS, require_plug_in
-from inpaint.images.jpeg import APP14, UnfitError, encode_changed_blocks, join, split
+from inpaint.images.jpeg import APP14, PROGRESSIVE, UnfitError, encode_changed_blocks, join, split
 from inpaint.images.metadata import (
     EXIF_START,
     Metadata,
@@ -149,7 +149,7 @@ def _encode(
     if not isinstance(first, Image.Image):
         return _encode_deep(first, target, mode, kept, quality, bits)
     if target == "PNG" and len(images) == 1 and mode not in ("1", "P") and "transparency" not in first.info:
-        return _encode_png(np.asarray(first), mode, kept)
+        return _encode_png(to_array(first), mode, kept)
     options = {key: value for key, value in options.items() if value is not None}
     if target == "PNG":
         options = {"compress_level": _PNG_LEVEL, **options}
@@ -254,7 +254,7 @@ def _encode_jpeg(file: ImageFile, strip: bool) -> bytes:
     assert isinstance(after, Image.Image)
     try:
         if (changed := changes(file.load(0), after)).any():
-            coded = encode_changed_blocks(parts, np.asarray(after), changed)
+            coded = encode_changed_blocks(parts, to_array(after), changed)
     except UnfitError as error:
         note(f"the JPEG is encoded anew as a whole, with its own tables ({error})")
         with Image.open(io.BytesIO(file.data), formats=["JPEG", "MPO"]) as opened:
@@ -262,7 +262,7 @@ def _encode_jpeg(file: ImageFile, strip: bool) -> bytes:
             sampling = {(2, 1): 1, (2, 2): 2}.get(source.layer[0][1:3], 0)
             options = {"qtables": source.quantization, "subsampling": sampling}
         buffer, after.info = io.BytesIO(), {}
-        after.save(buffer, "JPEG", optimize=True, progressive=parts.is_progressive, **options)
+        after.save(buffer, "JPEG", optimize=True, progressive=parts.frame == PROGRESSIVE, **options)
         made = split(buffer.getvalue())  # Adobe's segment tells the colour transform, here of the new coding
         segments = [segment for segment in segments if segment.marker != APP14]
         segments += [segment for segment in made.metadata if segment.marker == APP14]
@@ -274,11 +274,10 @@ def _encode_jpeg(file: ImageFile, strip: bool) -> bytes:
 
 def _encode_png(pixels: Pixels, mode: str, metadata: dict[str, Any]) -> bytes:
     """A PNG of 8 or 16 bits."""
-    pixels = np.ascontiguousarray(pixels)
-    encoded = bytes(imagecodecs.png_encode(pixels, level=_PNG_LEVEL, **_PNG_OPTIONS))
+    encoded = imagecodecs.png_encode(np.ascontiguousarray(pixels), level=_PNG_LEVEL, **_PNG_OPTIONS)
     carrier = io.BytesIO()  # of the chunks that Pillow writes
     Image.new(mode, (1, 1)).save(carrier, "PNG", **metadata)
-    return png_with_chunks_of(encoded, carrier.getvalue(), strip=False)
+    return png_with_chunks_of(bytes(encoded), carrier.getvalue(), strip=False)
 
 
 def _encode_deep(
