@@ -110,16 +110,17 @@ def _covariances(image: Colours, block: Box, area: Box, lags: int) -> NDArray[np
     middle = (block.top + block.bottom - 1) / 2, (block.left + block.right - 1) / 2
     places = zip(np.ogrid[area.slices], middle, strict=True)
     rows, columns = (np.exp(-(((place - at) / SPREAD) ** 2) / 2).astype(np.float32) for place, at in places)
-    deviation = (image - np.array(cv2.mean(image)[:3], np.float32)) * (rows * columns)[..., None]
+    near = rows * columns
     # Room for all lags, so that the two sides do not meet, and a length that is fast to transform.
     padded = np.zeros([cv2.getOptimalDFTSize(side + lags // 2) for side in area.shape], np.float32)
     power, shifts = [], np.arange(lags) - lags // 2
-    for channel in range(3):
-        padded[: area.shape[0], : area.shape[1]] = deviation[..., channel]
+    for channel, mean in zip(cv2.split(image), cv2.mean(image), strict=False):
+        np.multiply(channel - np.float32(mean), near, out=padded[: area.shape[0], : area.shape[1]])
         spectrum = cv2.dft(padded)
         power.append(cv2.mulSpectrums(spectrum, spectrum, 0, conjB=True))
-    both = np.stack([cv2.idft(one, flags=cv2.DFT_SCALE) for one in (power[0], power[1] + power[2])])
-    return both[:, shifts[:, None], shifts] / both[:, :1, :1].clip(1e-6, None).astype(np.float64)
+    found = [cv2.idft(one, flags=cv2.DFT_SCALE) for one in (power[0], power[1] + power[2])]
+    found = [one[shifts[:, None], shifts] / max(float(one[0, 0]), 1e-6) for one in found]
+    return np.stack(found).astype(np.float64)
 
 
 def _cut(hole: Bools, box: Box, side: int) -> Iterator[Box]:
