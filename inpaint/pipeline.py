@@ -30,9 +30,9 @@ from inpaint.fills.detail import Enlarged, add_detail
 from inpaint.fills.gaussian import predict_gaussian
 from inpaint.fills.harmonise import AROUND, add_grain, remove_step
 from inpaint.fills.holes import check_image, doubt_mask, faint_rim, find_hole
-from inpaint.framing import CELL, Box, ThickHole, Window, hole_windows, surround, thick_holes
+from inpaint.framing import CELL, Box, ThickHole, Window, hole_windows, surround, thick_holes, tight_box
 from inpaint.images import mask_from_image
-from inpaint.images.depth import ValueRange, find_range
+from inpaint.images.depth import ValueRange, find_range, to_array
 from inpaint.inference import InferenceInpainter, Precision, choose_dtype
 from inpaint.models.inpainter import Inpainter
 from inpaint.refine import refine as refine_image
@@ -54,6 +54,7 @@ OCTAVES = 2
 MOST_TOGETHER = 16
 # Smaller windows (of small images) are mirrored up to this side: the network cannot halve less.
 SMALLEST_SIDE = 32
+_STRIP = 16  # rows of a photo
 
 AnyImage = TypeVar("AnyImage", Image.Image, NDArray[Any])
 
@@ -80,7 +81,7 @@ class InpaintPipeline:
         self.network: Any = self.model  # what computes
         self._generator: Any = None  # for fine damage; other modules than ours fill it alone
         if isinstance(model, Inpainter):
-            self.network = InferenceInpainter(model, dtype).to(self.device)
+            self.network = InferenceInpainter(model, dtype, holes_only=True).to(self.device)
             self._generator = self.network.without_prior()
 
     @classmethod
@@ -156,16 +157,27 @@ class InpaintPipeline:
         """
         if refine and not isinstance(self.model, Inpainter):
             raise InpaintError("this model cannot be refined; choose another, such as acr-small")
-        hole = read_hole(image, mask, dilate)
-        pixels, coverage = _to_array(image), np.asarray(mask_from_image(mask))
-        if doubt := doubt_mask(pixels, coverage, hole):
+        check_image(image, mask)
+        coverage = np.asarray(mask_from_image(mask))
+        hole = find_hole(coverage, dilate)
+        if doubt := doubt_mask(image, coverage, hole):
             if strict:
                 raise MaskError(f"{doubt}; {mask_advice}")
             note(f"{doubt}; {mask_advice}", MaskWarning)
-        unknown = faint_rim(coverage, hole)
+        # What windows on the holes see: the rest of a large photo is not looked at.
+        box = tight_box(hole, Box(0, 0, *hole.shape))
+        half = round(LARGEST * self.working_size / 2)
+        seen = surround(box.grown(half, hole.shape), 2 * max(box.shape), hole.shape)
+        filled = image.copy()
+        if isinstance(filled, Image.Image):
+            values, pixels = ValueRange(0, 255), to_array(filled, (seen.left, seen.top, seen.right, seen.bottom))
+        else:
+            values, pixels = find_range(filled, hole), filled[seen.slices]
+        hole = hole[seen.slices]
+        unknown = faint_rim(coverage[seen.slices], hole)
         unknown |= hole
         unknown |= transparent(pixels)
-        canvas = Canvas(pixels, unknown, find_range(pixels, hole), harmonise=harmonise)
+        canvas = Canvas(pixels, unknown, values, harmonise=harmonise)
         canvas.tell(progress, int(np.count_nonzero(hole)))
         size = self.working_size
         fine, middle, thick = hole.copy(), np.zeros(hole.shape, np.bool_), []
@@ -181,10 +193,8 @@ class InpaintPipeline:
         self._fill_windows(canvas, middle, smallest=size, near=size // 2)
         for part in thick:
             self._fill_thick(canvas, part, refine)
-        if not isinstance(image, Image.Image):
-            return pixels
-        filled = Image.fromarray(pixels)
-        filled.info = dict(image.info)
+        if isinstance(filled, Image.Image):
+            _paste_pixels(filled, pixels, seen)
         return filled
 
     def with_networks(self, wrap: Callable[[Any], Any]) -> InpaintPipeline:
@@ -268,7 +278,11 @@ class InpaintPipeline:
         octaves = [scale * 2**octave for octave in range(1 + OCTAVES * refine)]
         pixels, scales = None, [min(1, scale), *(min(1, octave) for octave in octaves[1:] if octave < 2)]
         for scale in scales:
-            shape = (max(1, round(box.shape[0] * scale)), max(1, round(box.shape[1] * scale)))
+            # Whole cells: the network pads to them, and what is mirrored there is no evidence.
+            height, width = box.shape
+            if scale < 1:
+                height, width = (min(side, max(1, round(side * scale / CELL)) * CELL) for side in box.shape)
+            shape = height, width
             image, unknown = canvas.shrink(box, shape)
             small = Canvas(image, unknown.copy(), ValueRange(0, 1), harmonise=canvas.harmonise, grain=False)
             whole = Box(0, 0, *shape)
@@ -280,7 +294,7 @@ class InpaintPipeline:
             pixels = small.pixels
         # Real pixels next to the hole make the enlarged fill meet them without a seam.
         window = part.box.grown(AROUND, canvas.unknown.shape).cut(box)
-        fill = add_detail(Enlarged(small.pixels, box), unknown, canvas.read, where=window)
+        fill = add_detail(Enlarged(small.pixels, box), unknown, canvas, where=window)
         hole = np.zeros(window.shape, np.bool_)
         hole[part.box.within(window)] = part.mask
         if canvas.harmonise:
@@ -332,16 +346,9 @@ def read_hole(image: AnyImage, mask: Image.Image, dilate: int | None = None) -> 
     return find_hole(mask, dilate)
 
 
-def _to_array(image: AnyImage) -> NDArray[Any]:
-    """A copy; of a Pillow image in strips that stay in the cache, which is four times as fast."""
-    if not isinstance(image, Image.Image):
-        return image.copy()
-    bands = len(image.getbands())
-    pixels = np.empty((image.height, image.width, bands)[: 2 + (bands > 1)], np.uint8)
-    for top in range(0, image.height, 16):
-        strip = image.crop((0, top, image.width, min(top + 16, image.height)))
-        pixels[top : top + 16] = np.asarray(strip)
-    return pixels
+def _paste_pixels(image: Image.Image, pixels: NDArray[np.uint8], box: Box) -> None:
+    for top in range(0, box.shape[0], _STRIP):
+        image.paste(Image.fromarray(pixels[top : top + _STRIP]), (box.left, box.top + top))
 
 
 def _core(canvas: Canvas, hole: Bools, window: Window) -> Bools:

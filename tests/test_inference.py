@@ -6,6 +6,7 @@ from dataclasses import replace
 
 import pytest
 import torch
+import torch.nn.functional as F
 from PIL import Image
 from torch import Tensor, nn
 
@@ -104,6 +105,32 @@ def test_each_image_of_a_batch_is_on_its_own() -> None:
     image, mask = sample_batch(3, 64, 80)
     apart = torch.cat([network(image[i : i + 1], mask[i : i + 1]) for i in range(3)])
     torch.testing.assert_close(network(image, mask), apart, atol=1e-5, rtol=0)
+
+
+@pytest.mark.parametrize("downsamplings", [1, 3, 4])
+@pytest.mark.parametrize("hole", [(0, 9, 0, 7), (40, 41, 60, 90), (5, 96, 100, 128), (33, 50, 120, 127)])
+def test_holes_alone(hole: tuple[int, int, int, int], downsamplings: int) -> None:
+    """The same in the holes and 3 pixels around them, at every border; far from them the image itself."""
+    preset = INPAINTER_PRESETS["lama-tiny"]
+    changed = replace(preset, generator=replace(preset.generator, downsamplings=downsamplings))
+    model = make_lively(build_inpainter(changed))
+    image, mask = sample_batch(2, 96, 128)
+    mask = torch.zeros_like(mask)
+    mask[1, :, hole[0] : hole[1], hole[2] : hole[3]] = 1
+    whole, part = (
+        InferenceInpainter(model)(image, mask),
+        InferenceInpainter(model, holes_only=True)(image, mask),
+    )
+    near = F.max_pool2d(mask, 7, 1, 3).amax(0) > 0
+    assert (whole - part)[:, :, near[0]].abs().max() < TOLERANCE
+    far = F.max_pool2d(mask, 2 * 48 + 1, 1, 48).amax(0) == 0
+    assert torch.equal(part[:, :, far[0]], image[:, :, far[0]]) and (far.any() or downsamplings == 4)
+
+
+def test_holes_alone_without_a_hole() -> None:
+    network = InferenceInpainter(make_lively(build_inpainter("acr-tiny")), holes_only=True)
+    image, mask = sample_batch(1, 64, 64)
+    assert torch.equal(network(image, 0 * mask)[..., 32:], image[..., 32:])
 
 
 def test_colours_in_the_hole_are_not_read() -> None:

@@ -3,14 +3,12 @@
 Arrays are ``(H, W, 3)`` float32 RGB in [0, 1] and ``(H, W)`` bool.
 """
 
-from collections.abc import Callable
-
 import cv2
 import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from inpaint.fills.canvas import Bools, Colours
+from inpaint.fills.canvas import Bools, Canvas, Colours
 from inpaint.framing import Box
 
 PATCH = 7
@@ -19,9 +17,10 @@ BLOCK = 4
 """Side of the blocks that take their detail from one place, in pixels of the small image."""
 ENERGY = 0.25
 """Weight of a residual's energy against the difference of patches: of two alike the calmer one is taken."""
-MOST_SOURCES = 8192
+MOST_SOURCES = 4096
 """Places that are compared with every block."""
-_AT_ONCE, _STRIP = 128, 64  # blocks, and rows of pixels: small enough to stay in the cache
+# Blocks that are compared, rows of pixels, and values: small enough to stay in the cache.
+_AT_ONCE, _STRIP, _VALUES = 128, 64, 2**18
 
 
 class Enlarged:
@@ -45,32 +44,33 @@ class Enlarged:
 
     def read(self, box: Box) -> Colours:
         """The colours of a part of the box."""
-        colours = np.empty((*box.shape, 3), np.float32)
+        colours = np.empty((1, *box.shape, 3), np.float32)
         for top in range(0, box.shape[0], _STRIP):
-            bottom = min(top + _STRIP, box.shape[0])
-            strip = Box(box.top + top, box.left, box.top + bottom, box.right)
-            torch.mm(*self._factors(strip), out=torch.from_numpy(colours[top:bottom]).flatten(1))
-        return colours
+            strip = colours[:, top : top + _STRIP]
+            corner = np.array([[box.top + top, box.left]])
+            torch.bmm(*self._factors(corner, strip.shape[1:3]), out=torch.from_numpy(strip).flatten(2))
+        return colours[0]
 
-    def residual(self, colours: Colours, box: Box) -> Colours:
-        """What enlarging loses of the colours of a part of the box, a few rows high."""
-        lost = torch.addmm(torch.from_numpy(colours).flatten(1), *self._factors(box), alpha=-1)
-        return lost.view(colours.shape).numpy()
+    def residuals(self, blocks: Colours, corners: NDArray[np.int64], step: int = 1) -> Colours:
+        """What enlarging loses of blocks ``(N, H, W, 3)``, which hold every ``step``-th row; in their place."""
+        factors = self._factors(corners, blocks.shape[1:3], step)
+        torch.from_numpy(blocks).flatten(2).baddbmm_(*factors, alpha=-1)
+        return blocks
 
-    def _factors(self, box: Box) -> tuple[torch.Tensor, torch.Tensor]:
-        """Matrices whose product, by torch's threads, not numpy's, are the rows of a part of the box."""
-        rows, columns = box.within(self.box)
-        taps = self._taps[rows]
-        first, last = taps[0, 0], taps[-1, -1] + 1
-        weights = np.zeros((len(taps), last - first), np.float32)
-        weights[np.arange(len(taps))[:, None], taps - first] = self._weights[rows]
-        near = self._wide[first:last, 3 * columns.start : 3 * columns.stop]
-        return torch.from_numpy(weights), torch.from_numpy(near)
+    def _factors(
+        self, corners: NDArray[np.int64], shape: tuple[int, ...], step: int = 1
+    ) -> tuple[torch.Tensor, torch.Tensor]:
+        """Matrices whose products, by torch's threads, not numpy's, are the rows of blocks of one shape."""
+        top, left = (corners - (self.box.top, self.box.left)).T
+        rows = top[:, None] + np.arange(0, step * shape[0], step)
+        taps = self._taps[rows] - self._taps[top, :1, None]
+        weights = np.zeros((*rows.shape, taps.max() + 1), np.float32)
+        np.put_along_axis(weights, taps, self._weights[rows], 2)
+        windows = np.lib.stride_tricks.sliding_window_view(self._wide, (weights.shape[2], 3 * shape[1]))
+        return torch.from_numpy(weights), torch.from_numpy(windows[self._taps[top, 0], 3 * left])
 
 
-def add_detail(
-    enlarged: Enlarged, small_unknown: Bools, read: Callable[[Box], Colours], where: Box
-) -> Colours:
+def add_detail(enlarged: Enlarged, small_unknown: Bools, canvas: Canvas, where: Box) -> Colours:
     """An enlarged fill with the detail that known surroundings have beyond the small image.
 
     What enlarging loses of the known pixels is their residual; every block of the hole takes the residual of
@@ -80,7 +80,7 @@ def add_detail(
     Args:
         enlarged: the filled image.
         small_unknown: its cells that were filled or unknown, ``(h, w)``.
-        read: gives the pixels of a box.
+        canvas: gives the known pixels.
         where: the part of the box that is wanted.
 
     Returns:
@@ -101,23 +101,30 @@ def add_detail(
     targets, blocks = targets[wanted], blocks[wanted]
     if not len(targets) or not len(sources):
         return fill
-    energy = _residual_energy(enlarged, read)
+    energy = _residual_energy(enlarged, canvas)
     nearest = _nearest(enlarged.small, targets, sources, energy[sources[:, 0], sources[:, 1]])
     scale = np.array([box.shape[0] / height, box.shape[1] / width])
     moves = np.rint((sources[nearest] - targets) * scale).astype(int)
-    for (top, left, bottom, right), (down, across) in zip(blocks.tolist(), moves.tolist(), strict=True):
-        source = Box(top + down, left + across, bottom + down, right + across)
-        fill[Box(top, left, bottom, right).within(where)] += enlarged.residual(read(source), source)
+    shape = tuple((blocks[:, 2:] - blocks[:, :2]).max(0).tolist())
+    together = max(1, _VALUES // (3 * shape[0] * shape[1]))
+    for first in range(0, len(blocks), together):
+        some = slice(first, first + together)
+        corners = blocks[some, :2] + moves[some]
+        residuals = enlarged.residuals(canvas.read_blocks(corners, shape), corners)
+        for (top, left, bottom, right), residual in zip(blocks[some].tolist(), residuals, strict=True):
+            inside = Box(top, left, bottom, right).within(where)
+            fill[inside] += residual[: bottom - top, : right - left]
     return fill
 
 
-def _residual_energy(enlarged: Enlarged, read: Callable[[Box], Colours]) -> NDArray[np.float32]:
+def _residual_energy(enlarged: Enlarged, canvas: Canvas) -> NDArray[np.float32]:
     """Squares of what enlarging loses, averaged over the block of cells that begins at each ``(h, w)``."""
     box, (height, width) = enlarged.box, enlarged.small.shape[:2]
+    step = max(1, box.shape[0] // (2 * height))  # two rows of every cell are enough
     strips = []
-    for top in range(box.top, box.bottom, _STRIP):
-        strip = Box(top, box.left, min(top + _STRIP, box.bottom), box.right)
-        residual = enlarged.residual(read(strip), strip)
+    for top in range(box.top, box.bottom, _STRIP * step):
+        strip = Box(top, box.left, min(top + _STRIP * step, box.bottom), box.right)
+        residual = enlarged.residuals(canvas.read(strip, step)[None], np.array([[top, box.left]]), step)[0]
         energy = cv2.transform(np.square(residual, out=residual), np.ones((1, 3)))
         strips.append(cv2.resize(energy, (width, len(energy)), interpolation=cv2.INTER_AREA))
     energy = cv2.resize(np.concatenate(strips), (width, height), interpolation=cv2.INTER_AREA)

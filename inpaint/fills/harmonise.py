@@ -26,9 +26,10 @@ AROUND = 32
 _BAND = 3  # width in pixels of each of the two bands on both sides of the rim
 _ALONG = 6.0  # standard deviation in pixels of the average along the rim
 _SMOOTH = 8 / 255  # deviation within the bands at which half of a step is corrected: texture hides steps
+_STRIP = 32  # rows of grain that are made at once
 _BLOCK = 8  # side in pixels of the blocks in which grain is measured
 _CALM = 0.25  # the share of blocks that is taken for free of texture
-_FEWEST_BLOCKS = 12
+_FEWEST_BLOCKS, _MOST_BLOCKS = 12, 2048
 _TEXTURE = 0.6  # correlation of neighbouring pixels above which calm blocks hold texture, not grain
 
 
@@ -95,13 +96,15 @@ def add_grain(fill: Colours, image: Colours, known: Bools, hole: Bools, *, seed:
     dot = np.zeros((33, 33), np.float32)
     dot[16, 16] = 1
     one = fine_part(cv2.sepFilter2D(dot, -1, kernel, kernel))  # of one pixel's noise, as grain is measured
-    inner = box.grown(1, hole.shape)
-    noise = torch.randn(*inner.shape, 3, generator=torch.Generator().manual_seed(seed)).numpy()
     mix = np.linalg.cholesky(channels + 1e-4 * np.eye(3)) * (missing / np.sqrt(np.square(one).sum()))[:, None]
-    noise = cv2.transform(noise, mix)
-    noise = cv2.sepFilter2D(noise, -1, kernel, kernel)[box.within(inner)]
-    grained = fill.copy()
-    grained[box.slices] += cv2.copyTo(noise, hole[box.slices].view(np.uint8))
+    generator, grained = torch.Generator().manual_seed(seed), fill.copy()
+    above = torch.randn(2, box.shape[1] + 2, 3, generator=generator)
+    for top in range(box.top, box.bottom, _STRIP):  # strips stay in the cache
+        rows = Box(top, box.left, min(top + _STRIP, box.bottom), box.right)
+        noise = torch.cat([above, torch.randn(rows.shape[0], box.shape[1] + 2, 3, generator=generator)])
+        above = noise[-2:]
+        grain = cv2.sepFilter2D(cv2.transform(noise.numpy(), mix), -1, kernel, kernel)[1:-1, 1:-1]
+        grained[rows.slices] += cv2.copyTo(grain, hole[rows.slices].view(np.uint8))
     return grained
 
 
@@ -122,6 +125,7 @@ def measure_grain(fine: Colours, where: Bools) -> tuple[NDArray[np.float32], NDA
 
     inner = cv2.erode(where.astype(np.uint8) * 255, np.ones((5, 5), np.uint8))
     whole = np.argwhere(mean(inner) == 255)
+    whole = whole[:: -(-len(whole) // _MOST_BLOCKS) or 1]
     if len(whole) < _FEWEST_BLOCKS:
         return np.zeros(3, np.float32), np.eye(3), 0.0
     power = mean(np.square(fine))[whole[:, 0], whole[:, 1]]

@@ -52,14 +52,14 @@ def check_image(image: Image.Image | NDArray[Any], mask: Image.Image) -> None:
         )
 
 
-def find_hole(mask: Image.Image, dilate: int | None = None) -> Hole:
+def find_hole(mask: Image.Image | Coverage, dilate: int | None = None) -> Hole:
     """The pixels to fill.
 
     Pixels at least half covered are holes, and so is every rim pixel of ``FAINTEST_RIM`` or more that hangs
     together with them: it holds some of the colour that is to go.
 
     Args:
-        mask: any mode; white or opaque = hole, as in :mod:`inpaint.images`.
+        mask: its coverage, or an image in any mode; white or opaque = hole, as in :mod:`inpaint.images`.
         dilate: grow the hole by so many pixels in the eight directions; 0 takes the mask as it is, its soft
             rim included. None grows by :func:`default_dilation`, but only where the hole is thick enough to
             hold a square of eight times that: dust and scratches keep their close surroundings.
@@ -69,7 +69,7 @@ def find_hole(mask: Image.Image, dilate: int | None = None) -> Hole:
     """
     if dilate is not None and dilate < 0:
         raise MaskError(f"got dilate {dilate}, expected 0 or more pixels")
-    coverage = np.asarray(mask_from_image(mask))
+    coverage = np.asarray(mask_from_image(mask)) if isinstance(mask, Image.Image) else mask
     whole = np.zeros(coverage.shape, np.bool_)
     box = tight_box(coverage >= FAINTEST_RIM, Box(0, 0, *coverage.shape[:2]))
     if box is None or coverage[box.slices].max() < HOLE:
@@ -103,7 +103,7 @@ def faint_rim(coverage: Coverage, hole: Hole) -> Hole:
 
 def doubt_mask(image: Image.Image | NDArray[Any], coverage: Coverage, hole: Hole) -> str | None:
     """Say what is implausible about a mask, if anything; what to do is for who asks."""
-    likeness = _likeness(np.asarray(image), coverage)
+    likeness = _likeness(image, coverage)
     share = np.count_nonzero(hole) / hole.size
     if abs(likeness) > _ALIKE:
         what = "a negative of the photo" if likeness < 0 else "the photo itself"
@@ -113,13 +113,13 @@ def doubt_mask(image: Image.Image | NDArray[Any], coverage: Coverage, hole: Hole
     return None
 
 
-def _likeness(pixels: NDArray[Any], coverage: Coverage) -> float:
+def _likeness(image: Image.Image | NDArray[Any], coverage: Coverage) -> float:
     """Correlation of fine detail between an image and a mask of many greys, from -1 to 1; 0 if it has few."""
     step = -(-max(coverage.shape) // _LOOK_SIDE)
     seen = coverage[::step, ::step].astype(np.float32)
     if np.mean((seen > 16) & (seen < 239)) < 0.2:
         return 0.0
-    pixels = pixels[::step, ::step].astype(np.float32)
+    pixels = np.asarray(image)[::step, ::step].astype(np.float32)
     colours = pixels if pixels.ndim == 2 else pixels[..., : pixels.shape[2] - (pixels.shape[2] in (2, 4))]
     colours = np.nan_to_num(np.atleast_3d(colours))
     # Inside what is marked: the rim of a rubbed-out part is a step that the photo does not have.

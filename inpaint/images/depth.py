@@ -114,11 +114,15 @@ def _float_range(high: float, median: float, values: NDArray[np.float64]) -> Val
     return ValueRange(0, high, scale=max(middle / 16, high * 1e-6))
 
 
-def to_array(image: Image.Image) -> NDArray[np.uint8]:
-    """A new array; in strips that stay in the cache, which is four times as fast as whole."""
+def to_array(image: Image.Image, box: tuple[int, int, int, int] | None = None) -> NDArray[np.uint8]:
+    """A new array, of a box (left, upper, right, lower) as Pillow has it, or of the whole image.
+
+    It is made in strips that stay in the cache, which is four times as fast as whole.
+    """
+    left, upper, right, lower = box or (0, 0, *image.size)
     bands = len(image.getbands())
-    pixels = np.empty((image.height, image.width, bands)[: 2 + (bands > 1)], np.uint8)
-    for top in range(0, image.height, 16):
-        bottom = min(top + 16, image.height)
-        pixels[top:bottom] = np.asarray(image.crop((0, top, image.width, bottom)))
+    pixels = np.empty((lower - upper, right - left, bands)[: 2 + (bands > 1)], np.uint8)
+    for top in range(upper, lower, 16):
+        bottom = min(top + 16, lower)
+        pixels[top - upper : bottom - upper] = np.asarray(image.crop((left, top, right, bottom)))
     return pixels

@@ -8,9 +8,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from inpaint.fills.canvas import Canvas
 from inpaint.fills.detail import Enlarged, add_detail
 from inpaint.fills.harmonise import LARGEST_OFFSET, add_grain, fine_part, measure_grain, remove_step
 from inpaint.framing import Box
+from inpaint.images.depth import ValueRange
 
 Y, X = np.mgrid[0:160, 0:160].astype(np.float32)
 HOLE = (Y - 80) ** 2 + (X - 80) ** 2 < 40**2
@@ -114,8 +116,9 @@ def test_detail_comes_from_where_the_small_picture_is_alike() -> None:
     hole[136:184, 128:192] = True
     small = cv2.resize(image, (80, 80), interpolation=cv2.INTER_AREA)
     small_hole = cv2.resize(hole.astype(np.uint8), (80, 80), interpolation=cv2.INTER_AREA) > 0
-    whole, shown = Box(0, 0, 320, 320), np.where(hole[..., None], 9, image)
-    detailed = add_detail(Enlarged(small, whole), small_hole, lambda box: shown[box.slices], whole)
+    whole = Box(0, 0, 320, 320)
+    canvas = Canvas(np.where(hole[..., None], 9, image), hole, ValueRange(0, 1))
+    detailed = add_detail(Enlarged(small, whole), small_hole, canvas, whole)
     contrast = np.abs(np.diff(detailed[144:176, :, 0], axis=1))
     assert contrast[:, 136:150].max() < 0.02
     assert contrast[:, 170:184].mean() == pytest.approx(0.2, abs=0.02)
@@ -124,7 +127,7 @@ def test_detail_comes_from_where_the_small_picture_is_alike() -> None:
 def test_without_a_known_place_there_is_no_detail() -> None:
     enlarged = Enlarged(noisy(20)[:32, :32], Box(10, 0, 74, 64))
     where = Box(12, 3, 20, 9)
-    fill = add_detail(enlarged, np.ones((32, 32), bool), lambda box: RAMP[box.slices], where)
+    fill = add_detail(enlarged, np.ones((32, 32), bool), Canvas(RAMP, HOLE, ValueRange(0, 1)), where)
     assert np.array_equal(fill, enlarged.read(where))
 
 
