@@ -141,7 +141,7 @@ def thick_holes(hole: NDArray[np.bool_], thickness: float) -> list[ThickHole]:
         part = hole[box.slices] & (labels[np.ix_(rows, columns)] == label)
         distance = np.full(part.shape, max(part.shape), np.float32)  # where nothing is known
         if not part.all():
-            cv2.distanceTransform(part.view(np.uint8), cv2.DIST_L2, cv2.DIST_MASK_PRECISE, distance)
+            cv2.distanceTransform(part.view(np.uint8), cv2.DIST_L2, cv2.DIST_MASK_5, distance)
         core = distance > thickness / 2
         if core.any():
             # The corners of a square lie further out than its sides.

@@ -296,7 +296,7 @@ class _Generator(nn.Module):
         attention: Tensor | None,
         wanted: list[slice],
     ) -> Tensor:
-        """``levels`` are :meth:`_Adapter.levels`, ``wanted`` :func:`_hole_cells`; see :class:`FourierGenerator`."""
+        """``levels`` as from :class:`_Adapter`, ``wanted`` cells; see :class:`FourierGenerator`."""
         pushed = self.preset.initial_fill == "push_pull"
         filled = push_pull(image, mask) if pushed else torch.where(mask > 0, 0.0, image)
         noisy = add_noise(filled, mask, self.preset.hole_noise, anew=False)

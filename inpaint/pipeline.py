@@ -194,7 +194,7 @@ class InpaintPipeline:
         for part in thick:
             self._fill_thick(canvas, part, refine)
         if isinstance(filled, Image.Image):
-            _paste_pixels(filled, pixels, seen)
+            _paste_pixels(filled, pixels, hole, seen)
         return filled
 
     def with_networks(self, wrap: Callable[[Any], Any]) -> InpaintPipeline:
@@ -346,9 +346,10 @@ def read_hole(image: AnyImage, mask: Image.Image, dilate: int | None = None) -> 
     return find_hole(mask, dilate)
 
 
-def _paste_pixels(image: Image.Image, pixels: NDArray[np.uint8], box: Box) -> None:
+def _paste_pixels(image: Image.Image, pixels: NDArray[np.uint8], hole: Bools, box: Box) -> None:
     for top in range(0, box.shape[0], _STRIP):
-        image.paste(Image.fromarray(pixels[top : top + _STRIP]), (box.left, box.top + top))
+        if hole[top : top + _STRIP].any():
+            image.paste(Image.fromarray(pixels[top : top + _STRIP]), (box.left, box.top + top))
 
 
 def _core(canvas: Canvas, hole: Bools, window: Window) -> Bools:

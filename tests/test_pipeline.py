@@ -118,6 +118,26 @@ def test_known_pixels_are_bit_identical_at_any_size(
     assert np.array_equal(np.asarray(image)[~grown], np.asarray(result)[~grown])
 
 
+@pytest.mark.parametrize("mode", ["RGB", "RGBA", "L", "LA"])
+@pytest.mark.parametrize("holes", [[(2, 3, 90, 80)], [(400, 470, 490, 560), (590, 900, 597, 907)]])
+def test_a_large_photo_is_filled_as_an_array_is_and_as_its_part_is(
+    tiny: InpaintPipeline, mode: str, holes: list[tuple[int, int, int, int]]
+) -> None:
+    """What windows do not see is not looked at, nor changed; and where the part lies makes no difference."""
+    image, mask = picture(mode, 600, 910), mask_of(600, 910, *holes)
+    filled = np.asarray(tiny(image, mask, harmonise=False))
+    assert np.array_equal(filled, tiny(np.asarray(image), mask, harmonise=False))
+    changed = (filled != np.asarray(image)).reshape(600, 910, -1).any(-1)
+    assert changed[read_hole(image, mask)].mean() > 0.9 and not changed[~read_hole(image, mask)].any()
+    wider = Image.new(mode, (1910, 1600), 0)
+    wider.paste(image, (0, 0) if holes[0][0] < 100 else (1000, 1000))
+    wide_mask = Image.new("L", wider.size)
+    wide_mask.paste(mask, (0, 0) if holes[0][0] < 100 else (1000, 1000))
+    again = np.asarray(tiny(wider, wide_mask, dilate=0, harmonise=False))
+    part = again[:600, :910] if holes[0][0] < 100 else again[1000:, 1000:]
+    assert np.array_equal(part, np.asarray(tiny(image, mask, dilate=0, harmonise=False)))
+
+
 def test_values_are_rounded_not_truncated() -> None:
     painter = Painter((0.6 / 255, 254.6 / 255, 99.4 / 255))
     result = InpaintPipeline(painter, device="cpu")(

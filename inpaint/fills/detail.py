@@ -52,7 +52,7 @@ class Enlarged:
         return colours[0]
 
     def residuals(self, blocks: Colours, corners: NDArray[np.int64], step: int = 1) -> Colours:
-        """What enlarging loses of blocks ``(N, H, W, 3)``, which hold every ``step``-th row; in their place."""
+        """What enlarging loses of blocks ``(N, H, W, 3)``, which hold every ``step``-th row; in place."""
         factors = self._factors(corners, blocks.shape[1:3], step)
         torch.from_numpy(blocks).flatten(2).baddbmm_(*factors, alpha=-1)
         return blocks
