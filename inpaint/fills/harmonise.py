@@ -65,10 +65,10 @@ def remove_step(fill: Colours, image: Colours, known: Bools, hole: Bools) -> Col
     variance = np.maximum(spread_outside, spread_inside) ** 2
     trust = _SMOOTH**2 / (_SMOOTH**2 + variance)
     step = (outside - inside) * trust[..., None]
-    step = np.where(rim[..., None], step.clip(-LARGEST_OFFSET, LARGEST_OFFSET), 0).astype(np.float32)
+    step = cv2.copyTo(step.clip(-LARGEST_OFFSET, LARGEST_OFFSET), rim.view(np.uint8))
     inner = box.within(window)
     membrane = cv2.GaussianBlur(_fill_smoothly(step[inner], rim[inner]), (0, 0), 2)
-    moved[box.slices] += np.where(hole[inner][..., None], membrane, 0)
+    moved[box.slices] += cv2.copyTo(membrane, hole[inner].astype(np.uint8))
     return moved
 
 
@@ -167,7 +167,7 @@ def _at_rim(image: Colours, where: Bools, side: Bools) -> tuple[Colours, NDArray
     averages, spreads, seen = [], [], []
     for low, high in ((0, _BAND), (_BAND, 2 * _BAND)):
         band = where & (distance > low) & (distance <= high)
-        colours = np.where(band[..., None], image, 0).astype(np.float32)
+        colours = cv2.copyTo(image, band.view(np.uint8))
         weight, square = band.astype(np.float32), _mean(np.square(colours))
         weight, square, mean = (cv2.GaussianBlur(one, (0, 0), _ALONG) for one in (weight, square, colours))
         inside = np.maximum(weight, 1e-6)

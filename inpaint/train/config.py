@@ -152,6 +152,7 @@ class LossWeights:
         style: distance between Gram matrices, in the hole, of the first three of those features.
         mobilenet: distance between block outputs of MobileNetV2 (`mobilenet_weights`).
         mobilenet_means: distance between the means of those outputs over positions.
+        repetition: how much more the fill repeats itself every 8 and 16 pixels than the photo does.
         l1_known: absolute error of known pixels.
         l1_hole: absolute error of hole pixels.
         r1: gradient penalty of the patch discriminator.
@@ -164,6 +165,7 @@ class LossWeights:
     style: float = at_least(0, default=0.0)
     mobilenet: float = at_least(0, default=0.0)
     mobilenet_means: float = at_least(0, default=0.0)
+    repetition: float = at_least(0, default=0.0)
     l1_known: float = at_least(0, default=10.0)
     l1_hole: float = at_least(0, default=0.0)
     r1: float = at_least(0, default=0.001)

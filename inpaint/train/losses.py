@@ -96,6 +96,37 @@ def style_loss(activations: Sequence[Tensor], target_activations: Sequence[Tenso
     return torch.stack(levels).mean()
 
 
+def repetition_loss(image: Tensor, target: Tensor, mask: Tensor, period: int = 8) -> Tensor:
+    """How much more the holes of an image repeat themselves than the target does: no more than 1, at least 0.
+
+    A generator's lattice shows as the correlation of fine detail with itself one or two strides further on;
+    the mean of what is above the target's, or above zero, over all such moves, for images (B, 3, H, W).
+    """
+    moves = [(down, across) for down in (0, 1, 2) for across in (-2, -1, 0, 1, 2) if down or across > 0]
+    ours, theirs = (
+        torch.stack([_correlation(one, mask, period * y, period * x) for y, x in moves])
+        for one in (_fine_part(image, mask, period), _fine_part(target, mask, period))
+    )
+    return F.relu(ours - F.relu(theirs)).mean()
+
+
+def _fine_part(image: Tensor, mask: Tensor, period: int) -> Tensor:
+    """The holes less their local means; zero elsewhere."""
+    totals = (F.avg_pool2d(values, period + 1, 1, period // 2) for values in (image * mask, mask))
+    return (image - next(totals) / next(totals).clamp(min=1e-6)) * mask
+
+
+def _correlation(fine: Tensor, mask: Tensor, down: int, across: int) -> Tensor:
+    """Of each image with itself, moved; zero where fewer than 256 pixels of holes meet."""
+    height, width = mask.shape[2] - down, mask.shape[3] - abs(across)
+    left, right = max(0, -across), max(0, across)
+    fine, moved = fine[..., :height, left:][..., :width], fine[..., down:, right:][..., :width]
+    both = mask[..., :height, left:][..., :width] * mask[..., down:, right:][..., :width]
+    energy = (fine.square() * both).sum((1, 2, 3)) * (moved.square() * both).sum((1, 2, 3))
+    correlation = (fine * moved).sum((1, 2, 3)) / (energy + 1e-8).sqrt()
+    return torch.where(both.sum((1, 2, 3)) >= 256, correlation, 0.0)
+
+
 def block_losses(
     activations: Sequence[Tensor], target_activations: Sequence[Tensor]
 ) -> tuple[Tensor, Tensor]:

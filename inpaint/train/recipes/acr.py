@@ -20,7 +20,7 @@ from inpaint.models.inpainter import Inpainter
 from inpaint.models.presets import vary_preset
 from inpaint.train.config import AcrRunConfig
 from inpaint.train.distributed import Processes
-from inpaint.train.losses import add_means, block_losses, style_loss, weighted_l1
+from inpaint.train.losses import add_means, block_losses, repetition_loss, style_loss, weighted_l1
 from inpaint.train.optimise import Ema, autocast, build_adam, learning_rate_factor
 from inpaint.train.recipes.adversary import Adversary, PatchAdversary, ProjectedAdversary
 from inpaint.train.recipes.initialise import initialise_inpainter, load_perceptual
@@ -121,6 +121,8 @@ class AcrRecipe:
         values = {"l1": weighted_l1(prediction, image, mask, known=weights.l1_known, hole=hole)}
         loss = values["l1"]
         terms = self._frozen_losses(seen, image, mask)
+        if weights.repetition:
+            terms["repetition"] = (weights.repetition, repetition_loss(seen, image, mask))
         for adversary in adversaries:
             terms |= adversary.generator_losses(seen, image, mask)
         for name, (weight, value) in terms.items():
