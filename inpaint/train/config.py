@@ -152,7 +152,7 @@ class LossWeights:
         style: distance between Gram matrices, in the hole, of the first three of those features.
         mobilenet: distance between block outputs of MobileNetV2 (`mobilenet_weights`).
         mobilenet_means: distance between the means of those outputs over positions.
-        repetition: how much more the fill repeats itself every 8 and 16 pixels than the photo does.
+        repetition: how much more the fill repeats itself, a stride or two apart, than the photo does.
         l1_known: absolute error of known pixels.
         l1_hole: absolute error of hole pixels.
         r1: gradient penalty of the patch discriminator.

@@ -96,7 +96,7 @@ def style_loss(activations: Sequence[Tensor], target_activations: Sequence[Tenso
     return torch.stack(levels).mean()
 
 
-def repetition_loss(image: Tensor, target: Tensor, mask: Tensor, period: int = 8) -> Tensor:
+def repetition_loss(image: Tensor, target: Tensor, mask: Tensor, period: int) -> Tensor:
     """How much more the holes of an image repeat themselves than the target does: no more than 1, at least 0.
 
     A generator's lattice shows as the correlation of fine detail with itself one or two strides further on;
@@ -112,7 +112,7 @@ def repetition_loss(image: Tensor, target: Tensor, mask: Tensor, period: int = 8
 
 def _fine_part(image: Tensor, mask: Tensor, period: int) -> Tensor:
     """The holes less their local means; zero elsewhere."""
-    totals = (F.avg_pool2d(values, period + 1, 1, period // 2) for values in (image * mask, mask))
+    totals = (F.avg_pool2d(values, period // 2 * 2 + 1, 1, period // 2) for values in (image * mask, mask))
     return (image - next(totals) / next(totals).clamp(min=1e-6)) * mask
 
 

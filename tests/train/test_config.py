@@ -38,7 +38,7 @@ def test_the_smallest_config_has_the_published_defaults():
     acr: Any = config_from_table({**ACR, "weights": {}, "perceptual_weights": "f.safetensors"})
     assert dataclasses.asdict(acr.weights) == {
         "adversarial": 10, "projected": 0, "feature_matching": 100, "perceptual": 30, "style": 0,
-        "mobilenet": 0, "mobilenet_means": 0, "l1_known": 10, "l1_hole": 0, "r1": 0.001,
+        "mobilenet": 0, "mobilenet_means": 0, "repetition": 0, "l1_known": 10, "l1_hole": 0, "r1": 0.001,
     }  # fmt: skip
     assert acr.ema_decay == 0.998 and acr.discriminator_input == "prediction"
 

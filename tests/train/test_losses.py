@@ -18,6 +18,7 @@ from inpaint.train.losses import (
     hole_weights,
     masked_patch_mse,
     r1_of,
+    repetition_loss,
     scale_mask,
     weighted_l1,
 )
@@ -113,6 +114,28 @@ def test_feature_matching_gives_no_gradient_to_the_real_side():
     real, fake = torch.rand(1, 2, 4, 4, requires_grad=True), torch.rand(1, 2, 4, 4, requires_grad=True)
     feature_matching_loss([fake], [real]).backward()
     assert real.grad is None and fake.grad is not None
+
+
+def test_repetition_is_what_the_fill_has_and_the_photo_has_not():
+    tiles, noise = torch.rand(1, 3, 8, 8).repeat(1, 1, 12, 12), torch.rand(1, 3, 96, 96)
+    mask = torch.zeros(1, 1, 96, 96)
+    mask[..., 10:86, 8:90] = 1
+    assert repetition_loss(tiles, noise, mask, 8) > 0.9
+    assert repetition_loss(tiles, noise, mask, 7) < 0.1  # another lattice
+    assert repetition_loss(noise, torch.rand_like(noise), mask, 8) < 0.05
+    assert repetition_loss(tiles, tiles, mask, 8) == repetition_loss(noise, tiles, mask, 8) == 0
+    mask[..., 13:, :] = 0  # too little hole to say
+    assert repetition_loss(tiles, noise, mask, 8) == 0
+    assert torch.equal(repetition_loss(tiles * mask, noise, mask, 8), repetition_loss(tiles, noise, mask, 8))
+
+
+def test_repetition_goes_down_its_gradient():
+    image = (torch.rand(1, 3, 8, 8).repeat(1, 1, 8, 8) + 0.3 * torch.rand(1, 3, 64, 64)).requires_grad_()
+    mask, photo = torch.ones(1, 1, 64, 64), torch.rand(1, 3, 64, 64)
+    before = repetition_loss(image, photo, mask, 8)
+    before.backward()
+    assert image.grad is not None
+    assert repetition_loss(image - 50 * image.grad, photo, mask, 8) < before - 0.01
 
 
 def test_weighted_l1_is_a_plain_mean_over_all_pixels():

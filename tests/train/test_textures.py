@@ -43,7 +43,14 @@ def test_blocks_are_compared_in_place_and_by_their_means():
 
 def test_a_run_learns_from_them(photos, tmp_path: Path, perceptual_weights, mobilenet_weights):
     weights = dict(
-        adversarial=0, feature_matching=0, perceptual=1, style=0.5, mobilenet=1, mobilenet_means=1, r1=0
+        adversarial=0,
+        feature_matching=0,
+        perceptual=1,
+        style=0.5,
+        mobilenet=1,
+        mobilenet_means=1,
+        repetition=1,
+        r1=0,
     )
     config = acr_config(
         photos,
@@ -55,6 +62,7 @@ def test_a_run_learns_from_them(photos, tmp_path: Path, perceptual_weights, mobi
     fit(config)
     last = stats(config.out)[-1]
     assert last["style"] > 0 and last["mobilenet"] > 0 and last["mobilenet_means"] > 0
+    assert 0 <= last["repetition"] < 1
     with pytest.raises(ConfigError, match=r"style needs weights\.perceptual"):
         dataclasses.replace(config, weights=LossWeights(**weights | {"perceptual": 0}))
     with pytest.raises(ConfigError, match="without mobilenet_weights"):

@@ -122,7 +122,8 @@ class AcrRecipe:
         loss = values["l1"]
         terms = self._frozen_losses(seen, image, mask)
         if weights.repetition:
-            terms["repetition"] = (weights.repetition, repetition_loss(seen, image, mask))
+            period = 2**self.network.preset.generator.downsamplings
+            terms["repetition"] = (weights.repetition, repetition_loss(seen, image, mask, period))
         for adversary in adversaries:
             terms |= adversary.generator_losses(seen, image, mask)
         for name, (weight, value) in terms.items():
