@@ -97,34 +97,30 @@ def style_loss(activations: Sequence[Tensor], target_activations: Sequence[Tenso
 
 
 def repetition_loss(image: Tensor, target: Tensor, mask: Tensor, period: int) -> Tensor:
-    """How much more the holes of an image repeat themselves than the target does: no more than 1, at least 0.
+    """How much more the holes of images (B, 3, H, W) repeat themselves than the target does, from 0 to 1.
 
     A generator's lattice shows as the correlation of fine detail with itself one or two strides further on;
-    the mean of what is above the target's, or above zero, over all such moves, for images (B, 3, H, W).
+    the mean over all such moves of what is above the target's, and above zero.
     """
-    moves = [(down, across) for down in (0, 1, 2) for across in (-2, -1, 0, 1, 2) if down or across > 0]
-    ours, theirs = (
-        torch.stack([_correlation(one, mask, period * y, period * x) for y, x in moves])
-        for one in (_fine_part(image, mask, period), _fine_part(target, mask, period))
+    return F.relu(
+        _self_correlations(image, mask, period) - F.relu(_self_correlations(target, mask, period))
+    ).mean()
+
+
+def _self_correlations(image: Tensor, mask: Tensor, period: int) -> Tensor:
+    """Of the holes less their local means, for each move; zero where fewer than 256 of their pixels meet."""
+    values, weights = (
+        F.avg_pool2d(part, period // 2 * 2 + 1, 1, period // 2) for part in (image * mask, mask)
     )
-    return F.relu(ours - F.relu(theirs)).mean()
-
-
-def _fine_part(image: Tensor, mask: Tensor, period: int) -> Tensor:
-    """The holes less their local means; zero elsewhere."""
-    totals = (F.avg_pool2d(values, period // 2 * 2 + 1, 1, period // 2) for values in (image * mask, mask))
-    return (image - next(totals) / next(totals).clamp(min=1e-6)) * mask
-
-
-def _correlation(fine: Tensor, mask: Tensor, down: int, across: int) -> Tensor:
-    """Of each image with itself, moved; zero where fewer than 256 pixels of holes meet."""
-    height, width = mask.shape[2] - down, mask.shape[3] - abs(across)
-    left, right = max(0, -across), max(0, across)
-    fine, moved = fine[..., :height, left:][..., :width], fine[..., down:, right:][..., :width]
-    both = mask[..., :height, left:][..., :width] * mask[..., down:, right:][..., :width]
-    energy = (fine.square() * both).sum((1, 2, 3)) * (moved.square() * both).sum((1, 2, 3))
-    correlation = (fine * moved).sum((1, 2, 3)) / (energy + 1e-8).sqrt()
-    return torch.where(both.sum((1, 2, 3)) >= 256, correlation, 0.0)
+    border, found = (2 * period, 2 * period, 0, 2 * period), []
+    fine, mask = (F.pad(part, border) for part in ((image - values / weights.clamp(min=1e-6)) * mask, mask))
+    for down, across in [(y, x) for y in range(3) for x in range(-2, 3) if y or x > 0]:
+        moved, met = (part.roll((period * down, period * across), (2, 3)) for part in (fine, mask))
+        met = met * mask
+        energy = (fine.square() * met).sum((1, 2, 3)) * (moved.square() * met).sum((1, 2, 3))
+        correlation = (fine * moved).sum((1, 2, 3)) / (energy + 1e-8).sqrt()
+        found.append(torch.where(met.sum((1, 2, 3)) >= 256, correlation, 0.0))
+    return torch.stack(found)
 
 
 def block_losses(
