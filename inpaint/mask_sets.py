@@ -45,26 +45,17 @@ class MaskRecord:
 
 @dataclass(frozen=True)
 class Manifest:
-    """What a set of masks is, and how it was made.
+    """What a set of masks is, and how it was made."""
 
-    Attributes:
-        version: of the drawing (``inpaint.random_masks.DRAWING_VERSION``): another draws other masks
-            from a seed.
-        kind: one of ``inpaint.random_masks.MASK_KINDS``.
-        seed: of the set.
-        hole_ratios: allowed ranges, ``low <= hole ratio < high``; mask i is in range i modulo their number.
-        shapes: hash of the object shapes, or None.
-        masks: the masks in the order of their making.
-        hash: ``hash_masks`` of the set, or None while it is being made.
-    """
-
+    # of the drawing (`inpaint.random_masks.DRAWING_VERSION`): another draws other masks from a seed
     version: int
-    kind: str
-    seed: int
+    kind: str  # one of `inpaint.random_masks.MASK_KINDS`
+    seed: int  # of the set
+    # allowed ranges, `low <= hole ratio < high`; mask i is in range i modulo their number
     hole_ratios: tuple[Range, ...]
-    shapes: str | None
-    masks: tuple[MaskRecord, ...]
-    hash: str | None = None
+    shapes: str | None  # hash of the object shapes, or None
+    masks: tuple[MaskRecord, ...]  # the masks in the order of their making
+    hash: str | None = None  # `hash_masks` of the set, or None while it is being made
 
     @property
     def mean_hole_ratio(self) -> float:

@@ -16,26 +16,17 @@ Status = Literal["done", "skipped", "failed", "unfinished", "passed over"]
 
 @dataclass(frozen=True)
 class FileResult:
-    """What became of a file; the fields are the columns of the record.
+    """What became of a file; the fields are the columns of the record."""
 
-    Attributes:
-        image: the file.
-        mask: None where it has no clear partner.
-        output: None like the mask.
-        status: ``skipped`` where the result was there, ``unfinished`` after Ctrl-C, ``passed over`` for what
-            is not an image, and for a mask without an image.
-        seconds: reading, inpainting and writing.
-        reason: why there is no result, in one line.
-        notes: what was not kept, one line each.
-    """
-
-    image: Path
-    mask: Path | None = None
-    output: Path | None = None
+    image: Path  # the file
+    mask: Path | None = None  # None where it has no clear partner
+    output: Path | None = None  # None like the mask
+    # `skipped` where the result was there, `unfinished` after Ctrl-C, `passed over` for what is not an
+    # image, and for a mask without an image
     status: Status = "failed"
-    seconds: float = 0.0
-    reason: str = ""
-    notes: tuple[str, ...] = ()
+    seconds: float = 0.0  # reading, inpainting and writing
+    reason: str = ""  # why there is no result, in one line
+    notes: tuple[str, ...] = ()  # what was not kept, one line each
 
     def row(self) -> dict[str, str | float]:
         """Plain values by column."""
@@ -45,14 +36,11 @@ class FileResult:
 
 @dataclass(frozen=True)
 class BatchReport:
-    """What became of a batch.
+    """What became of a batch."""
 
-    Attributes:
-        results: one for each job, in the order of the jobs, and for each file that could not take part.
-        busy: share of the run's time in which the network worked; 0 on a cluster, where it is not measured.
-    """
-
+    # one for each job, in the order of the jobs, and for each file that could not take part
     results: tuple[FileResult, ...]
+    # share of the run's time in which the network worked; 0 on a cluster, where it is not measured
     busy: float = 0.0
 
     def count(self, status: Status) -> int:

@@ -28,19 +28,12 @@ Made = TypeVar("Made")
 
 
 class Batch(NamedTuple):
-    """One process's share of a step's images and holes, on the run's device.
+    """One process's share of a step's images and holes, on the run's device."""
 
-    Attributes:
-        image: ``(B, 3, S, S)`` in [0, 1].
-        mask: ``(B, 1, S, S)``, 1 = hole.
-        images_seen: before this step: whatever else the step draws at random follows from it.
-        rows: which images of the whole step's these are.
-    """
-
-    image: Tensor
-    mask: Tensor
-    images_seen: int
-    rows: slice
+    image: Tensor  # `(B, 3, S, S)` in [0, 1]
+    mask: Tensor  # `(B, 1, S, S)`, 1 = hole
+    images_seen: int  # before this step: whatever else the step draws at random follows from it
+    rows: slice  # which images of the whole step's these are
 
     def pieces(self, count: int) -> list[tuple[Tensor, Tensor]]:
         """Image and mask in ``count`` equal parts, for gradient accumulation."""

@@ -34,16 +34,12 @@ _DEVICE_SHARE = 0.5  # of a device's free memory that photos may take; the netwo
 
 @dataclass(frozen=True)
 class PhotoIndex:
-    """N photos that are files of their own, or lie inside tar files.
+    """N photos that are files of their own, or lie inside tar files."""
 
-    Attributes:
-        photos: (N,) records: ``name``, a path or a name inside a tar file; ``shard``, that file's number or
-            -1; ``offset`` and ``length``, in bytes there.
-        shards: the tar files.
-    """
-
+    # (N,) records: `name`, a path or a name inside a tar file; `shard`, that file's number or -1;
+    # `offset` and `length`, in bytes there
     photos: NDArray[np.void]
-    shards: tuple[Path, ...] = ()
+    shards: tuple[Path, ...] = ()  # the tar files
 
     @classmethod
     def of_files(cls, paths: Iterable[str]) -> PhotoIndex:
@@ -123,17 +119,11 @@ def describe_broken(name: str, problem: Exception) -> str:
 
 @dataclass(frozen=True)
 class PhotoSet:
-    """Square photos of one size, as bytes.
+    """Square photos of one size, as bytes."""
 
-    Attributes:
-        photos: (N, 3, S, S) uint8 RGB.
-        names: N names, `shard.tar/member` or a path.
-        skipped: how many photos could not be read.
-    """
-
-    photos: Tensor
-    names: tuple[str, ...]
-    skipped: int = 0
+    photos: Tensor  # (N, 3, S, S) uint8 RGB
+    names: tuple[str, ...]  # N names, `shard.tar/member` or a path
+    skipped: int = 0  # how many photos could not be read
 
     def __len__(self) -> int:
         return len(self.photos)

@@ -16,14 +16,10 @@ IMAGENET_MEAN, IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)  # of
 
 
 class FrozenNetwork(nn.Module):
-    """A network that observes images and is never trained; gradients flow through it to the images.
+    """A network that observes images and is never trained; gradients flow through it to the images."""
 
-    Attributes:
-        weights: what its weights file is, for error messages.
-        ignored: keys of the file that begin with one of these are not read, such as a classifier's.
-    """
-
-    weights: str
+    weights: str  # what its weights file is, for error messages
+    # keys of the file that begin with one of these are not read, such as a classifier's
     ignored: tuple[str, ...] = ()
     mean: Tensor
     std: Tensor

@@ -23,17 +23,12 @@ SIDE = 256
 
 @dataclass(frozen=True)
 class ObjectShapes:
-    """Object silhouettes, each cropped to its own box; 8 kB apiece.
+    """Object silhouettes, each cropped to its own box; 8 kB apiece."""
 
-    Attributes:
-        bits: ``(N, SIDE, SIDE / 8)`` uint8, eight pixels a byte, the leftmost in the highest bit, 1 = object.
-        sizes: ``(N, 2)`` int64, the true (height, width) in pixels.
-        areas: ``(N,)`` float64, the part of its box that each covers, in (0, 1].
-    """
-
+    # `(N, SIDE, SIDE / 8)` uint8, eight pixels a byte, the leftmost in the highest bit, 1 = object
     bits: Tensor
-    sizes: Tensor
-    areas: Tensor
+    sizes: Tensor  # `(N, 2)` int64, the true (height, width) in pixels
+    areas: Tensor  # `(N,)` float64, the part of its box that each covers, in (0, 1]
 
     @classmethod
     def from_images(cls, images: Iterable[NDArray]) -> ObjectShapes:

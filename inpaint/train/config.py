@@ -37,49 +37,33 @@ WEIGHTS_FILES = {
 
 @dataclass(frozen=True, kw_only=True)
 class RunConfig(DataConfig):
-    """The keys of every training run, of any kind; those of the data come on top.
+    """The keys of every training run, of any kind; those of the data come on top."""
 
-    Attributes:
-        kind: what is trained: "mae" or "fcmae", a prior, or "acr", an inpainter.
-        name: of the run; its checkpoint is called `NAME.safetensors`.
-        preset: architecture, see `inpaint.models.presets`.
-        init_checkpoint: weights to start from: for a prior a checkpoint of the same preset, or an inpainter
-            that contains one; for an inpainter one whose generator has the same layers.
-        accumulate: micro-batches per step and process, to save memory.
-        learning_rate: peak learning rate.
-        warmup_images: images of linear warm-up.
-        schedule: of the learning rate after the warm-up.
-        milestones: images seen at which the learning rate is halved, for schedule = "milestones".
-        ema_decay: decay of the exponential moving average of the weights per step; 0 copies them.
-        sample_every_s: seconds between sample grids.
-        save_every_s: seconds between states.
-        log_every: steps between lines of `stats.jsonl`.
-        threads: CPU threads per process; torch's choice by default.
-        device: "auto", "cpu", "cuda", "cuda:1", "mps".
-        precision: of convolutions and matrix products; "auto" times both and takes the faster one. Losses,
-            FFTs and R1 are always computed in float32.
-        compile: compile the networks with torch.compile: minutes at the start, faster steps afterwards.
-        tensorboard: also write curves and sample grids for TensorBoard.
-    """
-
-    kind: Kind
-    name: str
-    preset: str
+    kind: Kind  # what is trained: "mae" or "fcmae", a prior, or "acr", an inpainter
+    name: str  # of the run; its checkpoint is called `NAME.safetensors`
+    preset: str  # architecture, see `inpaint.models.presets`
+    # weights to start from: for a prior a checkpoint of the same preset, or an inpainter that contains one;
+    # for an inpainter one whose generator has the same layers
     init_checkpoint: Path | None = None
-    accumulate: int = at_least(1, default=1)
-    learning_rate: float = at_least(1e-12)
-    warmup_images: int = at_least(0, default=0)
-    schedule: Literal["constant", "cosine", "milestones"] = "cosine"
+    accumulate: int = at_least(1, default=1)  # micro-batches per step and process, to save memory
+    learning_rate: float = at_least(1e-12)  # peak learning rate
+    warmup_images: int = at_least(0, default=0)  # images of linear warm-up
+    schedule: Literal["constant", "cosine", "milestones"] = "cosine"  # of the learning rate after the warm-up
+    # images seen at which the learning rate is halved, for schedule = "milestones"
     milestones: tuple[int, ...] = ()
+    # decay of the exponential moving average of the weights per step; 0 copies them
     ema_decay: float = between(0, 0.999999, default=0.998)
-    sample_every_s: float = at_least(0, default=300.0)
-    save_every_s: float = at_least(0, default=300.0)
-    log_every: int = at_least(1, default=20)
-    threads: int | None = at_least(1, default=None)
-    device: str = "auto"
+    sample_every_s: float = at_least(0, default=300.0)  # seconds between sample grids
+    save_every_s: float = at_least(0, default=300.0)  # seconds between states
+    log_every: int = at_least(1, default=20)  # steps between lines of `stats.jsonl`
+    threads: int | None = at_least(1, default=None)  # CPU threads per process; torch's choice by default
+    device: str = "auto"  # "auto", "cpu", "cuda", "cuda:1", "mps"
+    # of convolutions and matrix products; "auto" times both and takes the faster one. Losses, FFTs and R1 are
+    # always computed in float32
     precision: Precision = "float32"
+    # compile the networks with torch.compile: minutes at the start, faster steps afterwards
     compile: bool = False
-    tensorboard: bool = False
+    tensorboard: bool = False  # also write curves and sample grids for TensorBoard
 
     def _contradictions(self) -> Iterator[str]:
         milestones = list(self.milestones)
@@ -99,28 +83,18 @@ class RunConfig(DataConfig):
 
 @dataclass(frozen=True, kw_only=True)
 class MaeRunConfig(RunConfig):
-    """Pre-training of a prior, a masked autoencoder made of transformer blocks.
-
-    Attributes:
-        mask_ratio: fraction of the tokens that is hidden.
-        mixed_masks: hide the tokens under image masks first; false hides random tokens only.
-        norm_pix: predict patches normalised by their own mean and variance.
-        distillation: weight of a second loss: MobileNetV2's features of the tokens are predicted, too.
-        mobilenet_weights: MobileNetV2 with torchvision's key names, as .safetensors.
-        weight_decay: of AdamW, not applied to biases and norms.
-        betas: of AdamW.
-        clip_gradient: largest norm of a step's gradient.
-    """
+    """Pre-training of a prior, a masked autoencoder made of transformer blocks."""
 
     kind: Literal["mae", "fcmae"] = "mae"
-    mask_ratio: float = between(0.05, 0.95, default=0.75)
-    mixed_masks: bool = True
-    norm_pix: bool = False
+    mask_ratio: float = between(0.05, 0.95, default=0.75)  # fraction of the tokens that is hidden
+    mixed_masks: bool = True  # hide the tokens under image masks first; false hides random tokens only
+    norm_pix: bool = False  # predict patches normalised by their own mean and variance
+    # weight of a second loss: MobileNetV2's features of the tokens are predicted, too
     distillation: float = at_least(0, default=0.0)
-    mobilenet_weights: Path | None = None
-    weight_decay: float = at_least(0, default=0.05)
-    betas: tuple[float, float] = between(0, 0.999999, default=(0.9, 0.95))
-    clip_gradient: float = at_least(1e-6, default=1.0)
+    mobilenet_weights: Path | None = None  # MobileNetV2 with torchvision's key names, as .safetensors
+    weight_decay: float = at_least(0, default=0.05)  # of AdamW, not applied to biases and norms
+    betas: tuple[float, float] = between(0, 0.999999, default=(0.9, 0.95))  # of AdamW
+    clip_gradient: float = at_least(1e-6, default=1.0)  # largest norm of a step's gradient
 
     def _contradictions(self) -> Iterator[str]:
         yield from super()._contradictions()
@@ -130,129 +104,102 @@ class MaeRunConfig(RunConfig):
 
 @dataclass(frozen=True, kw_only=True)
 class FcmaeRunConfig(MaeRunConfig):
-    """Pre-training of a convolutional prior, ConvNeXt V2's masked autoencoder: the keys of `mae`, and these.
-
-    Attributes:
-        mask_ratio: fraction of the tokens that is hidden; less than for a transformer as a rule.
-    """
+    """Pre-training of a prior of convolutions, ConvNeXt V2's masked autoencoder: keys of `mae`, and these."""
 
     kind: Literal["mae", "fcmae"] = "fcmae"
+    # fraction of the tokens that is hidden; less than for a transformer as a rule
     mask_ratio: float = between(0.05, 0.95, default=0.6)
 
 
 @dataclass(frozen=True, kw_only=True)
 class LossWeights:
-    """Weights of an inpainter's losses; 0 leaves a loss out.
+    """Weights of an inpainter's losses; 0 leaves a loss out."""
 
-    Attributes:
-        adversarial: of the patch discriminator; 0 leaves that discriminator out.
-        projected: of the projected discriminator; 0 leaves that discriminator out.
-        feature_matching: between the patch discriminator's activations.
-        perceptual: distance between features of `perceptual_network`.
-        style: distance between Gram matrices, in the hole, of the first three of those features.
-        mobilenet: distance between block outputs of MobileNetV2 (`mobilenet_weights`).
-        mobilenet_means: distance between the means of those outputs over positions.
-        repetition: how much more the fill repeats itself, a stride or two apart, than the photo does.
-        l1_known: absolute error of known pixels.
-        l1_hole: absolute error of hole pixels.
-        r1: gradient penalty of the patch discriminator.
-    """
-
+    # of the patch discriminator; 0 leaves that discriminator out
     adversarial: float = at_least(0, default=10.0)
+    # of the projected discriminator; 0 leaves that discriminator out
     projected: float = at_least(0, default=0.0)
-    feature_matching: float = at_least(0, default=100.0)
-    perceptual: float = at_least(0, default=30.0)
+    feature_matching: float = at_least(0, default=100.0)  # between the patch discriminator's activations
+    perceptual: float = at_least(0, default=30.0)  # distance between features of `perceptual_network`
+    # distance between Gram matrices, in the hole, of the first three of those features
     style: float = at_least(0, default=0.0)
+    # distance between block outputs of MobileNetV2 (`mobilenet_weights`)
     mobilenet: float = at_least(0, default=0.0)
+    # distance between the means of those outputs over positions
     mobilenet_means: float = at_least(0, default=0.0)
+    # how much more the fill repeats itself, a stride or two apart, than the photo does
     repetition: float = at_least(0, default=0.0)
-    l1_known: float = at_least(0, default=10.0)
-    l1_hole: float = at_least(0, default=0.0)
-    r1: float = at_least(0, default=0.001)
+    l1_known: float = at_least(0, default=10.0)  # absolute error of known pixels
+    l1_hole: float = at_least(0, default=0.0)  # absolute error of hole pixels
+    r1: float = at_least(0, default=0.001)  # gradient penalty of the patch discriminator
 
 
 @dataclass(frozen=True, kw_only=True)
 class Variant:
-    """Changes to an inpainter's preset, as in a row of an ablation; without a key the preset's choice holds.
+    """Changes to an inpainter's preset, as in a row of an ablation; without a key the preset's choice."""
 
-    Attributes:
-        attention: whose scores transfer features between tokens, before and after the residual blocks.
-        alphas: gates of everything that is injected into the generator: learned from zero, or fixed at one.
-        positional_encoding: add the masked positional encoding.
-        hole_noise: standard deviation of noise in the hole at the generator's input, against textures that
-            repeat; it belongs to the network and is used after training, too.
-        feature_layer: decoder layer of the prior whose output serves as features.
-        prior_features: inject the prior's features; false uses its attention alone.
-    """
-
+    # whose scores transfer features between tokens, before and after the residual blocks
     attention: Literal["prior", "contextual", "none"] | None = None
+    # gates of everything that is injected into the generator: learned from zero, or fixed at one
     alphas: Literal["learned", "one"] | None = None
+    # add the masked positional encoding
     positional_encoding: bool | None = formerly("positions", default=None)
+    # standard deviation of noise in the hole at the generator's input, against textures that repeat; it
+    # belongs to the network and is used after training, too
     hole_noise: float | None = between(0, 1, default=None)
+    # decoder layer of the prior whose output serves as features
     feature_layer: int | None = at_least(1, default=None)
-    prior_features: bool | None = None
+    prior_features: bool | None = None  # inject the prior's features; false uses its attention alone
 
 
 @dataclass(frozen=True, kw_only=True)
 class AcrRunConfig(RunConfig):
-    """Training of an inpainter: adapter and generator against a discriminator, the prior frozen.
-
-    Attributes:
-        variant: changes to the preset.
-        prior_checkpoint: the trained prior, of either kind.
-        prior: false trains the generator alone.
-        discriminator_width: channels of the patch discriminator's first convolution.
-        discriminator_learning_rate: its peak; it follows the same schedule.
-        discriminator_input: what discriminators and perceptual loss see: the raw "prediction" (as published)
-            or the "composite" with the known pixels.
-        adversarial_loss: "non_saturating" as in LaMa, or "hinge" as in Projected GANs and GRIG.
-        adversarial_at: where the patch discriminator is trained and rewards the generator: "everywhere" (as
-            published: known patches are taught as real), in "holes" only, or in "hole_patches": trained
-            everywhere, rewarding there only (as in GRIG). Where most of an image is known, answering "real"
-            everywhere is mostly right, and a short run learns no more than that.
-        betas: of Adam, for all networks.
-        alpha_lr_multiplier: learning-rate multiplier for the alphas. They start at zero, and what they gate
-            learns next to nothing before they have moved: short runs raise it.
-        weights: of the losses.
-        l1_hole_until_images: images seen after which `weights.l1_hole` no longer counts: absolute errors pull
-            towards the mean of all plausible fills, which is blurred.
-        augment_discriminator: show discriminators augmented images (DiffAugment: colours, translation,
-            cut-out), the same transform for real image, fill and mask. For small data sets.
-        projected_network: frozen network whose features the projected discriminator sees: "mobilenet"
-            (MobileNetV2) or "inception" (the FID's; do not report FID of what it trained).
-        projected_weights: that network's file.
-        projected_width: channels of the projected discriminator at its finest scale.
-        r1_every: steps between R1 penalties; the weight is scaled up accordingly.
-        adversarial_after_images: images seen before the discriminators join.
-        perceptual_network: whose features the perceptual loss compares; "ade20k" is the published one.
-        perceptual_weights: that network's file; "squeezenet" or "ade20k" fetches the published one.
-        mobilenet_weights: MobileNetV2 with torchvision's key names, as .safetensors.
-        channels_last: memory layout of convolutions.
-    """
+    """Training of an inpainter: adapter and generator against a discriminator, the prior frozen."""
 
     kind: Literal["acr"] = "acr"
-    variant: Variant = field(default_factory=Variant)
+    variant: Variant = field(default_factory=Variant)  # changes to the preset
+    # the trained prior, of either kind
     prior_checkpoint: Path | None = field(default=None, metadata={"formerly": "mae_checkpoint"})
-    prior: bool = True
+    prior: bool = True  # false trains the generator alone
+    # channels of the patch discriminator's first convolution
     discriminator_width: int = at_least(1, default=64)
+    # its peak; it follows the same schedule
     discriminator_learning_rate: float = at_least(1e-12, default=1e-4)
+    # what discriminators and perceptual loss see: the raw "prediction" (as published) or the "composite" with
+    # the known pixels
     discriminator_input: Literal["prediction", "composite"] = formerly("judged", default="prediction")
+    # "non_saturating" as in LaMa, or "hinge" as in Projected GANs and GRIG
     adversarial_loss: Literal["non_saturating", "hinge"] = "non_saturating"
+    # where the patch discriminator is trained and rewards the generator: "everywhere" (as published: known
+    # patches are taught as real), in "holes" only, or in "hole_patches": trained everywhere, rewarding there
+    # only (as in GRIG). Where most of an image is known, answering "real" everywhere is mostly right, and a
+    # short run learns no more than that
     adversarial_at: Literal["everywhere", "holes", "hole_patches"] = "everywhere"
-    betas: tuple[float, float] = between(0, 0.999999, default=(0.9, 0.999))
+    betas: tuple[float, float] = between(0, 0.999999, default=(0.9, 0.999))  # of Adam, for all networks
+    # learning-rate multiplier for the alphas. They start at zero, and what they gate learns next to nothing
+    # before they have moved: short runs raise it
     alpha_lr_multiplier: float = at_least(1e-6, default=1.0, formerly="alpha_rate")
-    weights: LossWeights = field(default_factory=LossWeights)
+    weights: LossWeights = field(default_factory=LossWeights)  # of the losses
+    # images seen after which `weights.l1_hole` no longer counts: absolute errors pull towards the mean of all
+    # plausible fills, which is blurred
     l1_hole_until_images: int | None = at_least(0, default=None)
+    # show discriminators augmented images (DiffAugment: colours, translation, cut-out), the same transform
+    # for real image, fill and mask. For small data sets
     augment_discriminator: bool = False
+    # frozen network whose features the projected discriminator sees: "mobilenet" (MobileNetV2) or "inception"
+    # (the FID's; do not report FID of what it trained)
     projected_network: ProjectedNetwork = "mobilenet"
-    projected_weights: Path | None = None
+    projected_weights: Path | None = None  # that network's file
+    # channels of the projected discriminator at its finest scale
     projected_width: int = at_least(1, default=64)
-    r1_every: int = at_least(1, default=1)
-    adversarial_after_images: int = at_least(0, default=0)
+    r1_every: int = at_least(1, default=1)  # steps between R1 penalties; the weight is scaled up accordingly
+    adversarial_after_images: int = at_least(0, default=0)  # images seen before the discriminators join
+    # whose features the perceptual loss compares; "ade20k" is the published one
     perceptual_network: PerceptualNetwork = "squeezenet"
+    # that network's file; "squeezenet" or "ade20k" fetches the published one
     perceptual_weights: Path | None = None
-    mobilenet_weights: Path | None = None
-    channels_last: bool = False
+    mobilenet_weights: Path | None = None  # MobileNetV2 with torchvision's key names, as .safetensors
+    channels_last: bool = False  # memory layout of convolutions
 
     def _contradictions(self) -> Iterator[str]:
         yield from super()._contradictions()
@@ -383,19 +330,22 @@ def config_reference() -> str:
     """All keys with type, default and meaning, as Markdown."""
     page = [_HEADER]
     for title, kind in _SECTIONS.items():
-        about, _, meanings = (inspect.getdoc(kind) or "").partition("\n\nAttributes:\n")
-        page += [f"## {title}", "", " ".join(about.split()), "", *_TABLE_HEAD, *_rows(kind, meanings), ""]
+        about = " ".join((inspect.getdoc(kind) or "").split())
+        page += [f"## {title}", "", about, "", *_TABLE_HEAD, *_rows(kind), ""]
     return "\n".join(page)
 
 
-def _rows(kind: type[Any], meanings: str) -> Iterator[str]:
-    """The keys that a class adds to those of its bases, or changes: those its docstring says something of."""
+def _rows(kind: type[Any]) -> Iterator[str]:
+    """The keys that a class adds to those of its bases, or changes: those with a comment, their meaning."""
     hints, fields = get_type_hints(kind), {item.name: item for item in dataclasses.fields(kind)}
-    for name, meaning in re.findall(r"^    (\w+): (.*(?:\n        .*)*)", meanings, flags=re.MULTILINE):
+    commented = r"^((?:    # .*\n)*)    (\w+): [^#\n]*(?:  # (.*))?$"
+    for above, name, beside in re.findall(commented, inspect.getsource(kind), flags=re.MULTILINE):
+        meaning = " ".join(above.replace("    # ", "").split()) or beside
+        if not meaning:
+            continue
         item, default = fields[name], "required"
         if dataclasses.is_dataclass(hints[name]):
             default = "see below"
         elif item.default is not dataclasses.MISSING:  # TOML writes values as JSON does
             default = "-" if item.default in (None, ()) else f"`{json.dumps(item.default)}`"
-        type_, text = describe_type(hints[name], item.metadata), " ".join(meaning.split()).rstrip(".")
-        yield f"| `{name}` | {type_} | {default} | {text} |"
+        yield f"| `{name}` | {describe_type(hints[name], item.metadata)} | {default} | {meaning} |"

@@ -21,19 +21,12 @@ from inpaint.errors import ConfigError, InpaintError, require
 
 @dataclass(frozen=True)
 class Processes:
-    """This process among those that share a run; made by :func:`join_processes`.
+    """This process among those that share a run; made by :func:`join_processes`."""
 
-    Attributes:
-        device: where this process computes.
-        index: its number; number 0 is the main one and the only one that writes.
-        count: of processes.
-        host_group: for messages between the processors, beside those between devices.
-    """
-
-    device: torch.device
-    index: int = 0
-    count: int = 1
-    host_group: Any = None
+    device: torch.device  # where this process computes
+    index: int = 0  # its number; number 0 is the main one and the only one that writes
+    count: int = 1  # of processes
+    host_group: Any = None  # for messages between the processors, beside those between devices
 
     @property
     def is_main(self) -> bool:
