@@ -100,11 +100,12 @@ def repetition_loss(image: Tensor, target: Tensor, mask: Tensor, period: int) ->
     """How much more the holes of images (B, 3, H, W) repeat themselves than the target does, from 0 to 1.
 
     A generator's lattice shows as the correlation of fine detail with itself one or two strides further on;
-    the mean over all such moves of what is above the target's, and above zero.
+    of what is above the target's, and above zero, the root of the mean square over all such moves, so that
+    one lattice counts as much as a little of everything.
     """
-    return F.relu(
-        _self_correlations(image, mask, period) - F.relu(_self_correlations(target, mask, period))
-    ).mean()
+    ours, theirs = (_self_correlations(one, mask, period) for one in (image, target))
+    excess = F.relu(ours - F.relu(theirs)).square().mean(0)
+    return ((excess + 1e-6).sqrt() - 1e-3).mean()  # finite gradient where equal
 
 
 def _self_correlations(image: Tensor, mask: Tensor, period: int) -> Tensor:
