@@ -166,6 +166,7 @@ class InpaintPipeline:
             note(f"{doubt}; {mask_advice}", MaskWarning)
         # What windows on the holes see: the rest of a large photo is not looked at.
         box = tight_box(hole, Box(0, 0, *hole.shape))
+        assert box is not None  # find_hole gives no empty one
         half = round(LARGEST * self.working_size / 2)
         seen = surround(box.grown(half, hole.shape), 2 * max(box.shape), hole.shape)
         filled = image.copy()

@@ -66,7 +66,8 @@ class Enlarged:
         taps = self._taps[rows] - self._taps[top, :1, None]
         weights = np.zeros((*rows.shape, taps.max() + 1), np.float32)
         np.put_along_axis(weights, taps, self._weights[rows], 2)
-        windows = np.lib.stride_tricks.sliding_window_view(self._wide, (weights.shape[2], 3 * shape[1]))
+        size = weights.shape[-1], 3 * shape[1]
+        windows = np.lib.stride_tricks.sliding_window_view(self._wide, size)
         return torch.from_numpy(weights), torch.from_numpy(windows[self._taps[top, 0], 3 * left])
 
 

@@ -65,8 +65,7 @@ def remove_step(fill: Colours, image: Colours, known: Bools, hole: Bools) -> Col
     variance = np.maximum(spread_outside, spread_inside) ** 2
     trust = _SMOOTH**2 / (_SMOOTH**2 + variance)
     step = (outside - inside) * trust[..., None]
-    step = cv2.copyTo(step.clip(-LARGEST_OFFSET, LARGEST_OFFSET), rim.view(np.uint8))
-    inner = box.within(window)
+    step, inner = step.clip(-LARGEST_OFFSET, LARGEST_OFFSET), box.within(window)
     membrane = cv2.GaussianBlur(_fill_smoothly(step[inner], rim[inner]), (0, 0), 2)
     moved[box.slices] += cv2.copyTo(membrane, hole[inner].astype(np.uint8))
     return moved
