@@ -14,9 +14,9 @@ from itertools import groupby
 from pathlib import Path
 from typing import Any, TypeVar
 
+import cv2
 import numpy as np
 import torch
-import torch.nn.functional as F
 from numpy.typing import NDArray
 from PIL import Image
 from torch import Tensor, nn
@@ -171,7 +171,10 @@ class InpaintPipeline:
         seen = surround(box.grown(half, hole.shape), 2 * max(box.shape), hole.shape)
         filled = image.copy()
         if isinstance(filled, Image.Image):
-            values, pixels = ValueRange(0, 255), to_array(filled, (seen.left, seen.top, seen.right, seen.bottom))
+            values, pixels = (
+                ValueRange(0, 255),
+                to_array(filled, (seen.left, seen.top, seen.right, seen.bottom)),
+            )
         else:
             values, pixels = find_range(filled, hole), filled[seen.slices]
         hole = hole[seen.slices]
@@ -307,8 +310,9 @@ class InpaintPipeline:
 
         The prior is left out: its tokens are larger than the holes.
         """
-        squares = -F.max_pool2d(-_mirror_up(torch.from_numpy(holes)[:, None].float()), NARROW + 1, 1)
-        wide = np.flatnonzero(squares.flatten(1).amax(1).numpy())
+        square = np.ones((NARROW + 1, NARROW + 1), np.uint8)
+        outside = {"borderType": cv2.BORDER_CONSTANT, "borderValue": 0}
+        wide = np.flatnonzero([cv2.erode(hole.view(np.uint8), square, **outside).any() for hole in holes])
         textures: dict[int, Colours] = {}
         if wide.size:
             found = self._predict(images[wide], unknown[wide], network=self._generator)

@@ -7,7 +7,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from inpaint.framing import Box
+from inpaint.framing import Box, tight_box
 from inpaint.images.depth import Pixels, ValueRange
 
 BT601 = (0.299, 0.587, 0.114)  # grey of RGB
@@ -88,7 +88,9 @@ class Canvas:
 
         What is written is known from then on.
         """
-        pixels = self.pixels[box.slices]
+        inner = (tight_box(where, Box(0, 0, *where.shape)) or Box(0, 0, 0, 0)).slices
+        fill, where = fill[inner], where[inner]
+        pixels, unknown = self.pixels[box.slices][inner], self.unknown[box.slices][inner]
         if pixels.ndim == 3 and pixels.shape[2] >= 3:
             values = self.values.from_unit(fill, pixels.dtype)
             # NumPy is four times as fast with a mask of its own for every value.
@@ -97,7 +99,7 @@ class Canvas:
             grey = pixels if pixels.ndim == 2 else pixels[..., 0]
             values = self.values.from_unit(fill.clip(0, 1) @ np.array(BT601, np.float32), pixels.dtype)
             np.copyto(grey, values, where=where)
-        self.unknown[box.slices] &= ~where
+        unknown &= ~where
         if self._progress is not None:
             self._filled += int(np.count_nonzero(where))
             self._progress(self._filled / self._to_fill)
