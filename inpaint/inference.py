@@ -28,7 +28,7 @@ Precision = Literal["float32", "bfloat16", "auto"]
 
 BF16_PAYS = 1.33
 """bfloat16 is chosen where it is faster than float32 by this factor."""
-LEAST_FOR_WINOGRAD = 96
+LEAST_FOR_WINOGRAD = 48
 """Local channels from which Winograd's form of the 3x3 convolutions is faster on a CPU; cuDNN has its own."""
 STRIP_VALUES = 2**19
 """Values of full-resolution features in a strip on the CPU: 2 MB, so that a few of them stay in the cache."""
@@ -171,7 +171,7 @@ class _Residual(nn.Sequential):
     """:class:`FourierResidualBlock`."""
 
     def forward(self, features: Tensor) -> Tensor:
-        return features + super().forward(features)
+        return super().forward(features).add_(features)
 
 
 class _Upsample(nn.Module):

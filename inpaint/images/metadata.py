@@ -215,8 +215,11 @@ def png_with_chunks_of(encoded: bytes, source: bytes, *, strip: bool) -> bytes:
     first = list(takewhile(lambda chunk: chunk[0] not in (b"IDAT", b"acTL"), png_chunks(encoded)))
     rest = len(PNG_START) + sum(12 + len(content) for _, content in first)
     # bKGD and hIST speak of PLTE and follow it; text, EXIF and time may stand anywhere.
-    chunks = (
-        struct.pack(">I", len(content)) + kind + content + struct.pack(">I", zlib.crc32(kind + content))
-        for kind, content in (first[0], *colour, *first[1:], *other)
-    )
+    chunks = (png_chunk(*chunk) for chunk in (first[0], *colour, *first[1:], *other))
     return b"".join((PNG_START, *chunks, memoryview(encoded)[rest:]))
+
+
+def png_chunk(kind: bytes, content: bytes) -> bytes:
+    """A chunk as it lies in a PNG file."""
+    check = zlib.crc32(content, zlib.crc32(kind))
+    return struct.pack(">I", len(content)) + kind + content + struct.pack(">I", check)

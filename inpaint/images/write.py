@@ -2,12 +2,14 @@
 
 import io
 import os
+import struct
 import tempfile
 from pathlib import Path
 from typing import Any
 
 import imagecodecs
 import numpy as np
+from numpy.typing import NDArray
 from PIL import Image, PngImagePlugin
 
 from inpaint.atomic import atomic_write
@@ -18,12 +20,14 @@ from inpaint.images.formats import FORMATS, WRITABLE_FORMATS, require_plug_in
 from inpaint.images.jpeg import APP14, PROGRESSIVE, UnfitError, encode_changed_blocks, join, split
 from inpaint.images.metadata import (
     EXIF_START,
+    PNG_START,
     Metadata,
     box,
     clean_jpeg,
     clean_metadata,
     join_with_second_pictures,
     jp2_with_boxes_of,
+    png_chunk,
     png_with_chunks_of,
 )
 from inpaint.images.modes import Native, changes, fits_profile, size_of, to_8_bit, to_palette, to_plain
@@ -32,10 +36,7 @@ from inpaint.images.tags import exif_of_orientation
 from inpaint.images.tiff import new_tiff, write_pages
 
 QUALITY = 95
-# One filter and runs alone: a quarter of the time of Pillow's way, for about the same size. To choose among
-# all filters row by row takes twice as long, and saves 0 to 6 % of the bytes.
-_PNG_LEVEL = 2
-_PNG_OPTIONS = {"strategy": imagecodecs.PNG.STRATEGY.RLE, "filter": imagecodecs.PNG.FILTER.PAETH}
+_PNG_LEVEL = 2  # of Pillow's; higher ones take several times as long for a few per cent
 _LARGEST_SEGMENT = 65_500  # bytes of EXIF or XMP that one JPEG segment holds
 _LABELS = {"icc_profile": "ICC profile", "exif": "EXIF", "xmp": "XMP", "dpi": "resolution", "text": "text",
            "comment": "comment"}  # fmt: skip
@@ -273,11 +274,30 @@ def _encode_jpeg(file: ImageFile, strip: bool) -> bytes:
 
 
 def _encode_png(pixels: Pixels, mode: str, metadata: dict[str, Any]) -> bytes:
-    """A PNG of 8 or 16 bits."""
-    encoded = imagecodecs.png_encode(np.ascontiguousarray(pixels), level=_PNG_LEVEL, **_PNG_OPTIONS)
+    """A PNG of 8 or 16 bits, by libdeflate's fastest level: half of libpng's time at a smaller size."""
+    height, width, channels, *_ = (*pixels.shape, 1)
+    header = (width, height, 8 * pixels.itemsize, {1: 0, 2: 4, 3: 2, 4: 6}[channels], 0, 0, 0)
+    rows = np.ascontiguousarray(pixels, pixels.dtype.newbyteorder(">")).view(np.uint8).reshape(height, -1)
+    middle, step = rows[height // 2 :][:64], rows.shape[1] // width
+    kind = min(range(3), key=lambda kind: len(_pack_rows(middle, kind, step)))
+    packed, most = _pack_rows(rows, kind, step), 2**30  # a chunk holds less than twice that
+    chunks = [(b"IDAT", packed[start : start + most]) for start in range(0, len(packed), most)]
+    chunks = [(b"IHDR", struct.pack(">IIBBBBB", *header)), *chunks, (b"IEND", b"")]
+    encoded = b"".join((PNG_START, *(png_chunk(*chunk) for chunk in chunks)))
     carrier = io.BytesIO()  # of the chunks that Pillow writes
     Image.new(mode, (1, 1)).save(carrier, "PNG", **metadata)
-    return png_with_chunks_of(bytes(encoded), carrier.getvalue(), strip=False)
+    return png_with_chunks_of(encoded, carrier.getvalue(), strip=False)
+
+
+def _pack_rows(rows: NDArray[np.uint8], kind: int, step: int) -> bytes:
+    """Deflate rows under one of PNG's filters: 0 none, 1 less the pixel before, 2 less the row above."""
+    filtered = np.empty((len(rows), 1 + rows.shape[1]), np.uint8)
+    filtered[:, 0], filtered[:, 1:] = kind, rows
+    if kind == 1:
+        np.subtract(rows[:, step:], rows[:, :-step], out=filtered[:, 1 + step :])
+    elif kind == 2:
+        np.subtract(rows[1:], rows[:-1], out=filtered[1:, 1:])
+    return bytes(imagecodecs.deflate_encode(filtered, level=1))
 
 
 def _encode_deep(
