@@ -8,8 +8,8 @@
 outputs: "official" takes the published code's path (all tokens through the encoder, scores in every layer,
 patches cut out and folded, BatchNorm as it is), "plain" is the network as it is trained, "fast" and
 "bfloat16" are `inpaint.inference`, whole and, as a pipeline calls it, with the holes alone decoded. It
-measures the machine's peak by a convolution in the same turns. On a machine that has other work, `--clock cpu`
-with one thread (the default) is fairest. `law` runs each case in a process of its own.
+measures the machine's peak by a convolution in the same turns. On a machine that has other work,
+`--clock cpu` with one thread (the default) is fairest. `law` runs each case in a process of its own.
 """
 
 from __future__ import annotations

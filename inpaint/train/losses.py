@@ -103,13 +103,13 @@ def repetition_loss(image: Tensor, target: Tensor, mask: Tensor, period: int) ->
     of what is above the target's, and above zero, the root of the mean square over all such moves, so that
     one lattice counts as much as a little of everything.
     """
-    ours, theirs = (_self_correlations(one, mask, period) for one in (image, target))
+    ours, theirs = (self_correlations(one, mask, period) for one in (image, target))
     excess = F.relu(ours - F.relu(theirs)).square().mean(0)
     return ((excess + 1e-6).sqrt() - 1e-3).mean()  # finite gradient where equal
 
 
-def _self_correlations(image: Tensor, mask: Tensor, period: int) -> Tensor:
-    """Of the holes less their local means, for each move; zero where fewer than 256 of their pixels meet."""
+def self_correlations(image: Tensor, mask: Tensor, period: int) -> Tensor:
+    """Of the holes less their local means, ``(moves, B)``; zero where fewer than 256 of their pixels meet."""
     values, weights = (
         F.avg_pool2d(part, period // 2 * 2 + 1, 1, period // 2) for part in (image * mask, mask)
     )
