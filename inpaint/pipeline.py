@@ -311,7 +311,7 @@ class InpaintPipeline:
         The prior is left out: its tokens are larger than the holes.
         """
         square = np.ones((NARROW + 1, NARROW + 1), np.uint8)
-        outside = {"borderType": cv2.BORDER_CONSTANT, "borderValue": 0}
+        outside: dict[str, Any] = {"borderType": cv2.BORDER_CONSTANT, "borderValue": 0}
         wide = np.flatnonzero([cv2.erode(hole.view(np.uint8), square, **outside).any() for hole in holes])
         textures: dict[int, Colours] = {}
         if wide.size:
