@@ -291,7 +291,7 @@ def _encode_png(pixels: Pixels, mode: str, metadata: dict[str, Any]) -> bytes:
 
 def _pack_rows(rows: NDArray[np.uint8], kind: int, step: int) -> bytes:
     """Deflate rows under one of PNG's filters: 0 none, 1 less the pixel before, 2 less the row above."""
-    filtered = np.empty((len(rows), 1 + rows.shape[1]), np.uint8)
+    filtered: Any = np.empty((len(rows), 1 + rows.shape[1]), np.uint8)
     filtered[:, 0], filtered[:, 1:] = kind, rows
     if kind == 1:
         np.subtract(rows[:, step:], rows[:, :-step], out=filtered[:, 1 + step :])

@@ -19,7 +19,7 @@ class WinogradConvolution(nn.Module):
     """Several 3x3 convolutions of the same features, whose border is reflected; for inference.
 
     Tiles of 6 x 6 are transformed, multiplied by the transformed weights, and transformed back to 4 x 4: 36
-    products of matrices instead of 144. The transforms cost less than that saves from about 100 channels on.
+    products of matrices instead of 144. The transforms cost less than that saves from about 50 channels on.
 
     Args:
         weights: ``(C', C, 3, 3)`` each; it reads the first C channels.
