@@ -197,7 +197,11 @@ def _describe_error(output: Tensor, plain: Tensor, mask: Tensor) -> str:
     """In the hole."""
     error = (output - plain)[:, :, mask[0, 0] > 0]
     mean = error.square().mean()
-    return "none" if mean == 0 else f"at most {error.abs().max():.1e}, {-10 * torch.log10(mean):.1f} dB"
+    return (
+        "at most 0.0e+00, exact"
+        if mean == 0
+        else f"at most {error.abs().max():.1e}, {-10 * torch.log10(mean):.1f} dB"
+    )
 
 
 # -- a law of time and memory --------------------------------------------------------------------------------
