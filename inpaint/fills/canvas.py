@@ -1,5 +1,6 @@
 """An image while it is filled: read in [0, 1], shrunk without a trace of its holes, written into holes."""
 
+import math
 from collections.abc import Callable
 from typing import Any
 
@@ -60,11 +61,10 @@ class Canvas:
     def read_blocks(self, corners: NDArray[np.int64], shape: tuple[int, int]) -> Colours:
         """The colours ``(N, H, W, 3)`` of blocks of one shape by their upper left corners, row and column."""
         channels = self.pixels.shape[2:]
+        count = math.prod(channels)  # 1 of grey
         values = self.pixels.reshape(len(self.pixels), -1)
-        windows = np.lib.stride_tricks.sliding_window_view(
-            values, (shape[0], shape[1] * sum(channels or (1,)))
-        )
-        found = windows[corners[:, 0], corners[:, 1] * sum(channels or (1,))]
+        windows = np.lib.stride_tricks.sliding_window_view(values, (shape[0], shape[1] * count))
+        found = windows[corners[:, 0], corners[:, 1] * count]
         return self.values.to_unit(_colours(found.reshape(-1, shape[1], *channels))).reshape(-1, *shape, 3)
 
     def shrink(self, box: Box, shape: tuple[int, int]) -> tuple[Colours, Bools]:
