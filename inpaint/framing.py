@@ -138,19 +138,20 @@ def thick_holes(hole: NDArray[np.bool_], thickness: float) -> list[ThickHole]:
     for group, labels, label in _groups(hole, cell, 1, covered=True):
         box = group.grown(1, hole.shape)  # a known pixel on each side, but not beyond the border
         rows, columns = (np.arange(a, b) // cell for a, b in ((box.top, box.bottom), (box.left, box.right)))
-        part = hole[box.slices] & (labels[np.ix_(rows, columns)] == label)
+        part = hole[box.slices] & (labels == label)[rows][:, columns]
         distance = np.full(part.shape, max(part.shape), np.float32)  # where nothing is known
         if not part.all():
             cv2.distanceTransform(part.view(np.uint8), cv2.DIST_L2, cv2.DIST_MASK_5, distance)
         core = distance > thickness / 2
         if core.any():
             # The corners of a square lie further out than its sides.
-            part &= cv2.distanceTransform((~core).view(np.uint8), cv2.DIST_L2, cv2.DIST_MASK_5) <= thickness
+            reach = np.ones((2 * int(thickness) + 1,) * 2, np.uint8)
+            part &= cv2.dilate(core.view(np.uint8), reach) > 0
             tight = tight_box(part, Box(0, 0, *part.shape)) or box
             top, left = box.top + tight.top, box.left + tight.left
             moved = Box(top, left, top + tight.shape[0], left + tight.shape[1])
             found.append(ThickHole(moved, part[tight.slices], float(2 * distance.max())))
-    return sorted(found, key=lambda thick: -int(thick.mask.sum()))
+    return sorted(found, key=lambda thick: -np.count_nonzero(thick.mask))
 
 
 def surround(box: Box, side: int, shape: tuple[int, ...]) -> Box:

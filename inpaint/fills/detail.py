@@ -112,16 +112,16 @@ def add_detail(enlarged: Enlarged, small_unknown: Bools, canvas: Canvas, where: 
         some = slice(first, first + together)
         corners = blocks[some, :2] + moves[some]
         residuals = enlarged.residuals(canvas.read_blocks(corners, shape), corners)
-        for (top, left, bottom, right), residual in zip(blocks[some].tolist(), residuals, strict=True):
-            inside = Box(top, left, bottom, right).within(where)
-            fill[inside] += residual[: bottom - top, : right - left]
+        inside = blocks[some] - (2 * (where.top, where.left))
+        for (top, left, bottom, right), residual in zip(inside.tolist(), residuals, strict=True):
+            fill[top:bottom, left:right] += residual[: bottom - top, : right - left]
     return fill
 
 
 def _residual_energy(enlarged: Enlarged, canvas: Canvas) -> NDArray[np.float32]:
     """Squares of what enlarging loses, averaged over the block of cells that begins at each ``(h, w)``."""
     box, (height, width) = enlarged.box, enlarged.small.shape[:2]
-    step = max(1, box.shape[0] // (2 * height))  # two rows of every cell are enough
+    step = max(1, box.shape[0] // height)  # a row of every cell is enough
     strips = []
     for top in range(box.top, box.bottom, _STRIP * step):
         strip = Box(top, box.left, min(top + _STRIP * step, box.bottom), box.right)

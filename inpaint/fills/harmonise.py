@@ -24,12 +24,14 @@ AROUND = 32
 """Pixels around the hole in which grain is measured."""
 
 _BAND = 3  # width in pixels of each of the two bands on both sides of the rim
-_ALONG = 6.0  # standard deviation in pixels of the average along the rim
+_ALONG = 29  # pixels of the average along the rim, whose weights fall off as a triangle's
 _SMOOTH = 8 / 255  # deviation within the bands at which half of a step is corrected: texture hides steps
-_STRIP = 32  # rows of grain that are made at once
+_PIECE = 64  # rows that are measured together, and side of the pieces that grain is added in
+_MOST_MEASURED = 2**18  # pixels in which grain is measured
+_MOST_MADE = 192  # side of the grain that is made; larger holes take pieces of it, from places by chance
 _BLOCK = 8  # side in pixels of the blocks in which grain is measured
 _CALM = 0.25  # the share of blocks that is taken for free of texture
-_FEWEST_BLOCKS, _MOST_BLOCKS = 12, 2048
+_FEWEST_BLOCKS = 12
 _TEXTURE = 0.6  # correlation of neighbouring pixels above which calm blocks hold texture, not grain
 
 
@@ -80,14 +82,18 @@ def add_grain(fill: Colours, image: Colours, known: Bools, hole: Bools, *, seed:
     """
     if (box := tight_box(hole, Box(0, 0, *hole.shape))) is None:
         return fill
-    # Where the hole is and what is measured; the rest of a large photo is not looked at.
+    # Where the hole is and what is measured: strips of a large window, and nothing of the photo around it.
     window = box.grown(AROUND, hole.shape).slices
-    known, near = known[window], _near(known[window], hole[window])
-    fine = fine_part(cv2.copyTo(image[window], known.view(np.uint8), fill[window].copy()))
+    image, known, inside = image[window], known[window], hole[window]
+    apart = _PIECE * max(1, inside.size // _MOST_MEASURED)
+    strips = [slice(top, top + _PIECE) for top in range(0, len(inside), apart)]
+    merged = (cv2.copyTo(image[s], known[s].view(np.uint8), fill[window][s].copy()) for s in strips)
+    fine = np.concatenate([fine_part(strip) for strip in merged])
+    near, inside = (np.concatenate([part[s] for s in strips]) for part in (_near(known, inside), inside))
     theirs, channels, correlation = measure_grain(fine, near)
     if not LEAST_GRAIN < theirs.mean() < MOST_GRAIN or correlation > _TEXTURE:
         return fill
-    ours, *_ = measure_grain(fine, hole[window])
+    ours, *_ = measure_grain(fine, inside)
     missing = np.sqrt(np.maximum(theirs**2 - ours**2, 0))
     # A symmetric kernel (a, 1, a) in both directions gives neighbours a correlation of 2a / (1 + 2a^2).
     a = (1 - np.sqrt(1 - 2 * correlation**2)) / (2 * correlation) if correlation > 0.01 else 0.0
@@ -97,13 +103,15 @@ def add_grain(fill: Colours, image: Colours, known: Bools, hole: Bools, *, seed:
     one = fine_part(cv2.sepFilter2D(dot, -1, kernel, kernel))  # of one pixel's noise, as grain is measured
     mix = np.linalg.cholesky(channels + 1e-4 * np.eye(3)) * (missing / np.sqrt(np.square(one).sum()))[:, None]
     generator, grained = torch.Generator().manual_seed(seed), fill.copy()
-    above = torch.randn(2, box.shape[1] + 2, 3, generator=generator)
-    for top in range(box.top, box.bottom, _STRIP):  # strips stay in the cache
-        rows = Box(top, box.left, min(top + _STRIP, box.bottom), box.right)
-        noise = torch.cat([above, torch.randn(rows.shape[0], box.shape[1] + 2, 3, generator=generator)])
-        above = noise[-2:]
-        grain = cv2.sepFilter2D(cv2.transform(noise.numpy(), mix), -1, kernel, kernel)[1:-1, 1:-1]
-        grained[rows.slices] += cv2.copyTo(grain, hole[rows.slices].view(np.uint8))
+    side = _PIECE + min(max(box.shape), _MOST_MADE)
+    noise = cv2.transform(torch.randn(side + 2, side + 2, 3, generator=generator).numpy(), mix)
+    grain = cv2.sepFilter2D(noise, -1, kernel, kernel)[1:-1, 1:-1]
+    corners = np.mgrid[box.top : box.bottom : _PIECE, box.left : box.right : _PIECE].reshape(2, -1).T
+    places = torch.randint(side - _PIECE + 1, corners.shape, generator=generator)
+    for (top, left), (y, x) in zip(corners.tolist(), places.tolist(), strict=True):
+        place = slice(top, min(top + _PIECE, box.bottom)), slice(left, min(left + _PIECE, box.right))
+        where = hole[place].view(np.uint8)
+        grained[place] += cv2.copyTo(grain[y : y + where.shape[0], x : x + where.shape[1]], where)
     return grained
 
 
@@ -124,7 +132,6 @@ def measure_grain(fine: Colours, where: Bools) -> tuple[NDArray[np.float32], NDA
 
     inner = cv2.erode(where.astype(np.uint8) * 255, np.ones((5, 5), np.uint8))
     whole = np.argwhere(mean(inner) == 255)
-    whole = whole[:: -(-len(whole) // _MOST_BLOCKS) or 1]
     if len(whole) < _FEWEST_BLOCKS:
         return np.zeros(3, np.float32), np.eye(3), 0.0
     power = mean(np.square(fine))[whole[:, 0], whole[:, 1]]
@@ -168,7 +175,7 @@ def _at_rim(image: Colours, where: Bools, side: Bools) -> tuple[Colours, NDArray
         band = where & (distance > low) & (distance <= high)
         colours = cv2.copyTo(image, band.view(np.uint8))
         weight, square = band.astype(np.float32), _mean(np.square(colours))
-        weight, square, mean = (cv2.GaussianBlur(one, (0, 0), _ALONG) for one in (weight, square, colours))
+        weight, square, mean = (cv2.stackBlur(one, (_ALONG, _ALONG)) for one in (weight, square, colours))
         inside = np.maximum(weight, 1e-6)
         mean /= inside[..., None]
         averages.append(mean)
