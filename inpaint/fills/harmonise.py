@@ -3,6 +3,7 @@
 Arrays are ``(H, W, 3)`` float32 RGB in [0, 1] and ``(H, W)`` bool.
 """
 
+from functools import cache
 from typing import Any
 
 import cv2
@@ -95,17 +96,14 @@ def add_grain(fill: Colours, image: Colours, known: Bools, hole: Bools, *, seed:
         return fill
     ours, *_ = measure_grain(fine, inside)
     missing = np.sqrt(np.maximum(theirs**2 - ours**2, 0))
-    # A symmetric kernel (a, 1, a) in both directions gives neighbours a correlation of 2a / (1 + 2a^2).
-    a = (1 - np.sqrt(1 - 2 * correlation**2)) / (2 * correlation) if correlation > 0.01 else 0.0
-    kernel = np.array([a, 1, a], np.float32)
-    dot = np.zeros((33, 33), np.float32)
-    dot[16, 16] = 1
-    one = fine_part(cv2.sepFilter2D(dot, -1, kernel, kernel))  # of one pixel's noise, as grain is measured
-    mix = np.linalg.cholesky(channels + 1e-4 * np.eye(3)) * (missing / np.sqrt(np.square(one).sum()))[:, None]
     generator, grained = torch.Generator().manual_seed(seed), fill.copy()
     side = _PIECE + min(max(box.shape), _MOST_MADE)
-    noise = cv2.transform(torch.randn(side + 2, side + 2, 3, generator=generator).numpy(), mix)
-    grain = cv2.sepFilter2D(noise, -1, kernel, kernel)[1:-1, 1:-1]
+    noise = torch.randn(side, side, 3, generator=generator).numpy()
+    noise = cv2.transform(noise, np.linalg.cholesky(channels + 1e-4 * np.eye(3)))
+    grain = _blur(noise, float(np.interp(correlation, *_widths())))
+    # Blurred and measured in calm blocks, as theirs was, it seems weaker than it is.
+    strength, *_ = measure_grain(fine_part(grain), np.ones((side, side), np.bool_))
+    grain *= missing / strength
     corners = np.mgrid[box.top : box.bottom : _PIECE, box.left : box.right : _PIECE].reshape(2, -1).T
     places = torch.randint(side - _PIECE + 1, corners.shape, generator=generator)
     for (top, left), (y, x) in zip(corners.tolist(), places.tolist(), strict=True):
@@ -143,6 +141,19 @@ def measure_grain(fine: Colours, where: Bools) -> tuple[NDArray[np.float32], NDA
     grey = blocks.mean(1)
     beside = (grey[:, :, 1:] * grey[:, :, :-1]).mean((1, 2)) / np.maximum((grey**2).mean((1, 2)), 1e-12)
     return np.sqrt(np.median(power[calm], axis=0)).astype(np.float32), channels, float(np.median(beside))
+
+
+@cache
+def _widths() -> tuple[list[float], NDArray[np.float64]]:
+    """Correlations of neighbours in the fine part of noise, and the deviation of the blur that gives them."""
+    widths, dot = np.linspace(0.3, 1.5, 25), np.zeros((65, 65), np.float32)
+    dot[32, 32] = 1
+    ones = [fine_part(_blur(dot, float(width))) for width in widths]
+    return [float((one[:, 1:] * one[:, :-1]).sum() / (one**2).sum()) for one in ones], widths
+
+
+def _blur(image: Colours, deviation: float) -> Colours:
+    return np.asarray(cv2.GaussianBlur(image, (9, 9), deviation), np.float32)
 
 
 def fine_part(image: Any) -> Any:
