@@ -43,6 +43,12 @@ class Box:
             self.top - other.top, self.left - other.left, self.bottom - other.top, self.right - other.left
         ).slices
 
+    def moved(self, other: Box) -> Box:
+        """This box, as its places count from the corner of another."""
+        return Box(
+            self.top + other.top, self.left + other.left, self.bottom + other.top, self.right + other.left
+        )
+
     def cut(self, other: Box) -> Box:
         """What lies in another box."""
         return Box(
@@ -113,7 +119,7 @@ def hole_windows(
         Windows by wave and shape, their sides multiples of 16 where the image allows it.
     """
     windows = []
-    for group, _, _ in _groups(hole, CELL, near // (2 * CELL)):
+    for group, _ in groups(hole, CELL, near // (2 * CELL)):
         inner = largest - 2 * margin
         (height, width), rows, columns = group.shape, *(-(-side // inner) for side in group.shape)
         for row in range(rows):
@@ -135,10 +141,8 @@ def thick_holes(hole: NDArray[np.bool_], thickness: float) -> list[ThickHole]:
     """
     found = []
     cell = min(CELL, max(1, int(thickness / 3)))  # a disc of that diameter covers at least one whole cell
-    for group, labels, label in _groups(hole, cell, 1, covered=True):
-        box = group.grown(1, hole.shape)  # a known pixel on each side, but not beyond the border
-        rows, columns = (np.arange(a, b) // cell for a, b in ((box.top, box.bottom), (box.left, box.right)))
-        part = hole[box.slices] & (labels == label)[rows][:, columns]
+    # A known pixel on each side, but not beyond the border.
+    for box, part in groups(hole, cell, 1, margin=1, covered=True):
         distance = np.full(part.shape, max(part.shape), np.float32)  # where nothing is known
         if not part.all():
             cv2.distanceTransform(part.view(np.uint8), cv2.DIST_L2, cv2.DIST_MASK_5, distance)
@@ -148,9 +152,7 @@ def thick_holes(hole: NDArray[np.bool_], thickness: float) -> list[ThickHole]:
             reach = np.ones((2 * int(thickness) + 1,) * 2, np.uint8)
             part &= cv2.dilate(core.view(np.uint8), reach) > 0
             tight = tight_box(part, Box(0, 0, *part.shape)) or box
-            top, left = box.top + tight.top, box.left + tight.left
-            moved = Box(top, left, top + tight.shape[0], left + tight.shape[1])
-            found.append(ThickHole(moved, part[tight.slices], float(2 * distance.max())))
+            found.append(ThickHole(tight.moved(box), part[tight.slices], float(2 * distance.max())))
     return sorted(found, key=lambda thick: -np.count_nonzero(thick.mask))
 
 
@@ -164,37 +166,46 @@ def surround(box: Box, side: int, shape: tuple[int, ...]) -> Box:
     return Box(top, left, bottom, right)
 
 
-def _groups(
-    hole: NDArray[np.bool_], cell: int, reach: int, *, covered: bool = False
-) -> Iterator[tuple[Box, NDArray[np.int32], int]]:
-    """Groups of holes less than about twice ``reach`` cells apart.
+def groups(
+    hole: NDArray[np.bool_], cell: int, reach: int, *, margin: int = 0, covered: bool = False
+) -> Iterator[tuple[Box, NDArray[np.bool_]]]:
+    """Groups of holes less than about twice ``reach`` cells apart; cells make thousands of specks cheap.
 
-    Yields a group's bounding box, the labels of all cells, and the group's own label. Cells make thousands
-    of specks cheap. With ``covered`` only groups that cover at least one whole cell.
+    Yields a group's bounding box, ``margin`` pixels wider as far as the image goes, and which pixels of it
+    belong to the group. With ``covered`` only groups that cover at least one whole cell.
     """
-    height, width = hole.shape
-    if (area := tight_box(hole, Box(0, 0, height, width))) is None:
+    whole = Box(0, 0, *hole.shape)
+    if (area := tight_box(hole, whole)) is None:
         return
     # Cells near holes; the rest of a large image is not looked at.
     cells = Box(area.top // cell, area.left // cell, -(-area.bottom // cell), -(-area.right // cell))
-    everywhere = (-(-height // cell), -(-width // cell))
-    cells = cells.grown(reach, everywhere)
-    cut = hole[cells.top * cell : cells.bottom * cell, cells.left * cell : cells.right * cell]
-    padded = np.zeros((cells.shape[0] * cell, cells.shape[1] * cell), np.uint8)
-    np.multiply(cut, np.uint8(255), out=padded[: cut.shape[0], : cut.shape[1]])
-    # The mean of a cell: 0 where nothing is hole (one pixel of 256 still rounds to 1), 255 where all is.
-    mean = cv2.resize(padded, cells.shape[::-1], interpolation=cv2.INTER_AREA)
-    touched = cv2.dilate((mean > 0).astype(np.uint8), np.ones((2 * reach + 1,) * 2, np.uint8))
-    count, found, stats, _ = cv2.connectedComponentsWithStats(touched, connectivity=8)
-    labels = np.zeros(everywhere, np.int32)
-    labels[cells.slices] = found
-    chosen = np.unique(found[mean == 255]) if covered else range(1, count)
-    for label in chosen:
-        left, top, across, down = (int(value) * cell for value in stats[label, :4])
-        left, top = left + cells.left * cell, top + cells.top * cell
-        box = tight_box(hole, Box(top, left, min(top + down, height), min(left + across, width)))
-        if label and box is not None:
-            yield box, labels, int(label)
+    cells = cells.grown(reach, (-(-hole.shape[0] // cell), -(-hole.shape[1] // cell)))
+    near = hole[cells.top * cell : cells.bottom * cell, cells.left * cell : cells.right * cell]
+    touched = cv2.dilate(
+        _by_cells(near, cell, np.logical_or).view(np.uint8), np.ones((2 * reach + 1,) * 2, np.uint8)
+    )
+    count, labels, stats, _ = cv2.connectedComponentsWithStats(touched, connectivity=8)
+    chosen = np.unique(labels[_by_cells(near, cell, np.logical_and)]) if covered else range(1, count)
+    for label in map(int, chosen):
+        left, top, across, down = stats[label, :4].tolist()
+        own = labels[top : top + down, left : left + across] == label
+        corner = (cells.top + top) * cell, (cells.left + left) * cell
+        box = Box(*corner, corner[0] + down * cell, corner[1] + across * cell).cut(whole)
+        rows, columns = (np.arange(side) // cell for side in box.shape)
+        part = hole[box.slices] & own[rows][:, columns]
+        if (inner := tight_box(part, Box(0, 0, *part.shape))) is None:
+            continue
+        found = inner.moved(box)
+        wide = found.grown(margin, hole.shape)
+        mask = np.zeros(wide.shape, np.bool_)
+        mask[found.within(wide)] = part[inner.slices]
+        yield wide, mask
+
+
+def _by_cells(hole: NDArray[np.bool_], cell: int, kind: np.ufunc) -> NDArray[np.bool_]:
+    """Reduce the pixels of each cell, as far as the image goes."""
+    rows = np.stack([kind.reduce(hole[top : top + cell], axis=0) for top in range(0, len(hole), cell)])
+    return kind.reduceat(rows, np.arange(0, hole.shape[1], cell), axis=1)
 
 
 def tight_box(hole: NDArray[np.bool_], box: Box) -> Box | None:

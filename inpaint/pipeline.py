@@ -158,7 +158,7 @@ class InpaintPipeline:
         if refine and not isinstance(self.model, Inpainter):
             raise InpaintError("this model cannot be refined; choose another, such as acr-small")
         check_image(image, mask)
-        coverage = np.asarray(mask_from_image(mask))
+        coverage = to_array(mask_from_image(mask))
         hole = find_hole(coverage, dilate)
         if doubt := doubt_mask(image, coverage, hole):
             if strict:

@@ -17,7 +17,7 @@ BLOCK = 4
 """Side of the blocks that take their detail from one place, in pixels of the small image."""
 ENERGY = 0.25
 """Weight of a residual's energy against the difference of patches: of two alike the calmer one is taken."""
-MOST_SOURCES = 4096
+MOST_SOURCES = 2048
 """Places that are compared with every block."""
 # Blocks that are compared, rows of pixels, and values: small enough to stay in the cache.
 _AT_ONCE, _STRIP, _VALUES = 128, 64, 2**18
@@ -121,7 +121,7 @@ def add_detail(enlarged: Enlarged, small_unknown: Bools, canvas: Canvas, where: 
 def _residual_energy(enlarged: Enlarged, canvas: Canvas) -> NDArray[np.float32]:
     """Squares of what enlarging loses, averaged over the block of cells that begins at each ``(h, w)``."""
     box, (height, width) = enlarged.box, enlarged.small.shape[:2]
-    step = max(1, box.shape[0] // height)  # a row of every cell is enough
+    step = max(1, 2 * box.shape[0] // height)  # a row of every second cell is enough
     strips = []
     for top in range(box.top, box.bottom, _STRIP * step):
         strip = Box(top, box.left, min(top + _STRIP * step, box.bottom), box.right)

@@ -94,7 +94,7 @@ def add_grain(fill: Colours, image: Colours, known: Bools, hole: Bools, *, seed:
     theirs, channels, correlation = measure_grain(fine, near)
     if not LEAST_GRAIN < theirs.mean() < MOST_GRAIN or correlation > _TEXTURE:
         return fill
-    ours, *_ = measure_grain(fine, inside)
+    ours, _ = _calm_blocks(fine, inside)
     missing = np.sqrt(np.maximum(theirs**2 - ours**2, 0))
     generator, grained = torch.Generator().manual_seed(seed), fill.copy()
     side = _PIECE + min(max(box.shape), _MOST_MADE)
@@ -102,7 +102,7 @@ def add_grain(fill: Colours, image: Colours, known: Bools, hole: Bools, *, seed:
     noise = cv2.transform(noise, np.linalg.cholesky(channels + 1e-4 * np.eye(3)))
     grain = _blur(noise, float(np.interp(correlation, *_widths())))
     # Blurred and measured in calm blocks, as theirs was, it seems weaker than it is.
-    strength, *_ = measure_grain(fine_part(grain), np.ones((side, side), np.bool_))
+    strength, _ = _calm_blocks(fine_part(grain), np.ones((side, side), np.bool_))
     grain *= missing / strength
     corners = np.mgrid[box.top : box.bottom : _PIECE, box.left : box.right : _PIECE].reshape(2, -1).T
     places = torch.randint(side - _PIECE + 1, corners.shape, generator=generator)
@@ -119,9 +119,24 @@ def measure_grain(fine: Colours, where: Bools) -> tuple[NDArray[np.float32], NDA
     They are medians (of channels: the whole) over the calmest blocks of its :func:`fine_part` that lie wholly
     in ``where``; the standard deviation is zero where there are too few.
     """
+    deviation, places = _calm_blocks(fine, where)
+    if not len(places):
+        return deviation, np.eye(3), 0.0
+    blocks = np.lib.stride_tricks.sliding_window_view(fine, (_BLOCK, _BLOCK), axis=(0, 1))
+    blocks = blocks[places[:, 0] * _BLOCK, places[:, 1] * _BLOCK]
+    products = np.einsum("ncij,ndij->cd", blocks, blocks, dtype=np.float64)
+    channels = products / np.sqrt(np.outer(products.diagonal(), products.diagonal())).clip(1e-12)
+    grey = blocks.mean(1)
+    beside = (grey[:, :, 1:] * grey[:, :, :-1]).mean((1, 2)) / np.maximum((grey**2).mean((1, 2)), 1e-12)
+    return deviation, channels, float(np.median(beside))
+
+
+def _calm_blocks(fine: Colours, where: Bools) -> tuple[NDArray[np.float32], NDArray[np.int64]]:
+    """Standard deviation per channel in the calmest blocks, and their rows and columns ``(N, 2)``."""
     rows, columns = (side // _BLOCK for side in where.shape)
+    nothing = np.zeros(3, np.float32), np.zeros((0, 2), np.int64)
     if rows * columns < _FEWEST_BLOCKS:
-        return np.zeros(3, np.float32), np.eye(3), 0.0
+        return nothing
 
     def mean(image: NDArray) -> NDArray:
         """Of each block; what is left over at the edges is cut off."""
@@ -131,16 +146,10 @@ def measure_grain(fine: Colours, where: Bools) -> tuple[NDArray[np.float32], NDA
     inner = cv2.erode(where.astype(np.uint8) * 255, np.ones((5, 5), np.uint8))
     whole = np.argwhere(mean(inner) == 255)
     if len(whole) < _FEWEST_BLOCKS:
-        return np.zeros(3, np.float32), np.eye(3), 0.0
+        return nothing
     power = mean(np.square(fine))[whole[:, 0], whole[:, 1]]
     calm = np.argsort(power.sum(-1))[: max(_FEWEST_BLOCKS, int(_CALM * len(power)))]
-    blocks = np.lib.stride_tricks.sliding_window_view(fine, (_BLOCK, _BLOCK), axis=(0, 1))
-    blocks = blocks[whole[calm, 0] * _BLOCK, whole[calm, 1] * _BLOCK]
-    products = np.einsum("ncij,ndij->cd", blocks, blocks, dtype=np.float64)
-    channels = products / np.sqrt(np.outer(products.diagonal(), products.diagonal())).clip(1e-12)
-    grey = blocks.mean(1)
-    beside = (grey[:, :, 1:] * grey[:, :, :-1]).mean((1, 2)) / np.maximum((grey**2).mean((1, 2)), 1e-12)
-    return np.sqrt(np.median(power[calm], axis=0)).astype(np.float32), channels, float(np.median(beside))
+    return np.sqrt(np.median(power[calm], axis=0)).astype(np.float32), whole[calm]
 
 
 @cache
@@ -152,7 +161,7 @@ def _widths() -> tuple[list[float], NDArray[np.float64]]:
     return [float((one[:, 1:] * one[:, :-1]).sum() / (one**2).sum()) for one in ones], widths
 
 
-def _blur(image: Colours, deviation: float) -> Colours:
+def _blur(image: Any, deviation: float) -> Colours:
     return np.asarray(cv2.GaussianBlur(image, (9, 9), deviation), np.float32)
 
 

@@ -12,8 +12,9 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from inpaint.errors import ImageError, MaskError
-from inpaint.framing import Box, tight_box
+from inpaint.framing import groups
 from inpaint.images import HOLE, mask_from_image
+from inpaint.images.depth import to_array
 
 MODES = ("RGB", "RGBA", "L", "LA")
 FAINTEST_RIM = 8
@@ -24,6 +25,7 @@ MOST_GROWTH = 4
 LARGEST_SHARE = 0.8
 """Of the image: a mask above it is doubted."""
 
+_CELL = 64  # side of the cells by which holes far from each other are looked at apart
 _FAINT_REACH = 8  # pixels beyond the hole where coverage below FAINTEST_RIM is a rim's end, not noise
 _THICKNESS_PER_GROWTH = 8  # a hole grows by default where it is at least so many times as thick
 _LOOK_SIDE = 512  # an image and its mask are compared at about this size
@@ -69,19 +71,19 @@ def find_hole(mask: Image.Image | Coverage, dilate: int | None = None) -> Hole:
     """
     if dilate is not None and dilate < 0:
         raise MaskError(f"got dilate {dilate}, expected 0 or more pixels")
-    coverage = np.asarray(mask_from_image(mask)) if isinstance(mask, Image.Image) else mask
+    coverage = to_array(mask_from_image(mask)) if isinstance(mask, Image.Image) else mask
     whole = np.zeros(coverage.shape, np.bool_)
-    box = tight_box(coverage >= FAINTEST_RIM, Box(0, 0, *coverage.shape[:2]))
-    if box is None or coverage[box.slices].max() < HOLE:
-        raise MaskError("the mask is empty: nothing is marked as a hole; paint white what should be filled")
     growth = default_dilation(whole.shape) if dilate is None else min(dilate, max(whole.shape))
-    area = box.grown(growth + 1, whole.shape).slices  # a known pixel on each side, but not beyond the border
-    hole = _with_rim(coverage[area] >= HOLE, coverage[area] >= FAINTEST_RIM)
-    thick = hole
-    if dilate is None and growth:
-        side = _THICKNESS_PER_GROWTH * growth + 1
-        thick = _square(cv2.dilate, _square(cv2.erode, hole, side), side)
-    whole[area] = hole | _square(cv2.dilate, thick, 2 * growth + 1)
+    # With a known pixel on each side, but not beyond the border.
+    for box, rim in groups(coverage >= FAINTEST_RIM, _CELL, 1, margin=growth + 1):
+        hole = _with_rim(rim & (coverage[box.slices] >= HOLE), rim)
+        thick = hole
+        if dilate is None and growth:
+            side = _THICKNESS_PER_GROWTH * growth + 1
+            thick = _square(cv2.dilate, _square(cv2.erode, hole, side), side)
+        whole[box.slices] |= hole | _square(cv2.dilate, thick, 2 * growth + 1)
+    if not whole.any():
+        raise MaskError("the mask is empty: nothing is marked as a hole; paint white what should be filled")
     return whole
 
 
@@ -92,13 +94,11 @@ def default_dilation(shape: tuple[int, ...]) -> int:
 
 def faint_rim(coverage: Coverage, hole: Hole) -> Hole:
     """Pixels beside the hole that the mask covers a little: not filled, but no evidence either."""
-    faint = np.zeros(hole.shape, np.bool_)
-    if box := tight_box(hole, Box(0, 0, *hole.shape)):
-        area = box.grown(_FAINT_REACH, hole.shape).slices
-        faint[area] = (coverage[area] > 0) & ~hole[area]
-        if faint[area].any():
-            faint[area] &= _square(cv2.dilate, hole[area], 2 * _FAINT_REACH + 1)
-    return faint
+    beside, near = (coverage > 0) & ~hole, np.zeros(hole.shape, np.bool_)
+    if beside.any():
+        for box, part in groups(hole, _CELL, 1, margin=_FAINT_REACH):
+            near[box.slices] |= _square(cv2.dilate, part, 2 * _FAINT_REACH + 1)
+    return beside & near
 
 
 def doubt_mask(image: Image.Image | NDArray[Any], coverage: Coverage, hole: Hole) -> str | None:
@@ -135,8 +135,7 @@ def _likeness(image: Image.Image | NDArray[Any], coverage: Coverage) -> float:
 
 
 def _with_rim(hole: Hole, rim: Hole) -> Hole:
-    """Add the parts of ``rim`` that hang together with the hole."""
-    rim |= hole
+    """Add the parts of ``rim``, which holds the hole, that hang together with it."""
     if np.array_equal(rim, hole):
         return hole
     count, labels = cv2.connectedComponents(rim.astype(np.uint8), connectivity=8)

@@ -5,11 +5,12 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 from PIL import Image
 
 import inpaint.images.modes as modes
 from inpaint.errors import InpaintError, MaskError, collect_notes
-from inpaint.images.masks import hole_from_mask
+from inpaint.images.masks import HOLE, hole_from_mask
 from inpaint.images.metadata import Metadata
 from inpaint.images.tiff import TiffPages
 
@@ -53,7 +54,7 @@ class ImageFile:
         return modes.turn_upright(self.native(frame), self.orientations[frame])
 
     def image(self, frame: int = 0) -> Any:
-        """What a pipeline takes: a Pillow image in mode RGB, RGBA, L or LA, or an array of its own depth."""
+        """What a pipeline takes: a Pillow image in mode RGB, RGBA, L or LA; an array of deeper ones and of PNG."""
         return modes.to_view(self.upright(frame))
 
     @property
@@ -80,10 +81,10 @@ class ImageFile:
             MaskError: another number of masks than frames; and what ``fill`` raises, as for no hole at all.
         """
         self.check_masks(masks)
-        holes, invisible = [hole_from_mask(mask) for mask in masks], 0
+        marked, invisible = [np.max(mask.getextrema()) >= HOLE for mask in masks], 0
         for frame in range(self.frames):
-            mask, hole = masks[frame % len(masks)], holes[frame % len(masks)]
-            if not hole.any() and any(one.any() for one in holes):
+            mask = masks[frame % len(masks)]
+            if any(marked) and not marked[frame % len(masks)]:
                 continue
             native, turn = self.load(frame), self.orientations[frame]
             shown = modes.to_view(modes.turn_upright(native, turn))
@@ -95,6 +96,7 @@ class ImageFile:
                 raise type(error)(f"{where}{error}") from error
             filled = modes.take_fill(native, modes.turn_back(shown, turn), modes.turn_back(done, turn))
             self.filled[frame] = filled
-            invisible += modes.count_invisible(filled, modes.turn_back(hole, turn))
+            if modes.has_alpha(filled):
+                invisible += modes.count_invisible(filled, modes.turn_back(hole_from_mask(mask), turn))
         if invisible:
             self.notes.append(f"{invisible:,} filled pixels cannot be seen: alpha is kept, and it is 0 there")

@@ -32,6 +32,7 @@ _COLOURS = {"JCS_GRAYSCALE": [None], "JCS_YCbCr": _YCBCR, "JCS_RGB": np.eye(3, d
 _STEPS = np.arange(8)
 _DCT = np.sqrt(2 / 8) * np.cos((2 * _STEPS[None] + 1) * _STEPS[:, None] * np.pi / 16)
 _DCT[0] /= np.sqrt(2)
+_DCT = _DCT.astype(np.float32)
 
 
 class Segment(NamedTuple):
@@ -151,7 +152,7 @@ def encode_changed_blocks(parts: JpegParts, filled: NDArray[np.uint8], changed: 
             for index, colour in enumerate(_COLOURS[space]):
                 offset = 128 if index and space == "JCS_YCbCr" else 0
                 step = tuple(factors.max(axis=0) // factors[index])
-                table = jpeg.get_component_qt(index).astype(np.float64)
+                table = jpeg.get_component_qt(index).astype(np.float32)
                 blocks = (jpeg.Y, jpeg.Cb, jpeg.Cr)[index]
                 _encode_component(blocks, table, step, filled, changed, places, colour, offset)
                 if blocks.max() > _LARGEST or blocks.min() < -_LARGEST:  # libjpeg would end the process
@@ -166,7 +167,7 @@ def encode_changed_blocks(parts: JpegParts, filled: NDArray[np.uint8], changed: 
 
 def _encode_component(
     blocks: NDArray[np.int16],
-    table: NDArray[np.float64],
+    table: NDArray[np.float32],
     step: tuple[int, int],
     filled: NDArray[np.uint8],
     changed: NDArray[np.bool_],

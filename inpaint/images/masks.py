@@ -9,7 +9,7 @@ a coverage of at least 128 as a hole (``hole_from_mask``); the pipeline reads th
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image
+from PIL import Image, ImageOps
 
 from inpaint.errors import MaskError
 from inpaint.images.depth import Pixels
@@ -28,6 +28,8 @@ def mask_from_image(image: Native, *, invert: bool = False) -> Image.Image:
     """
     if isinstance(image, Image.Image) and image.mode != "F" and not image.mode.startswith("I"):
         image = to_plain(image)
+        if image.mode == "L" and image.getextrema() == (0, 255):  # a coverage already, as most masks are
+            return ImageOps.invert(image) if invert else image
     coverage = _coverage(np.asarray(image))
     return Image.fromarray(255 - coverage if invert else coverage)
 
@@ -47,7 +49,7 @@ def _coverage(pixels: Pixels) -> NDArray[np.uint8]:
     """Coverage 0 to 255 of ``(H, W)`` or ``(H, W, C)`` of any depth."""
     values = pixels if pixels.ndim == 2 else _strength(np.asarray(to_8_bit(pixels)))
     low, high = values.min(), values.max()
-    if values.dtype == np.uint8 and (low, high) == (0, 255):  # a coverage already, as most masks are
+    if values.dtype == np.uint8 and (low, high) == (0, 255):
         return values
     if low < high and np.all((values == low) | (values == high)):
         return np.where(values == high, 255, 0).astype(np.uint8)

@@ -144,6 +144,20 @@ def png_chunks(data: bytes) -> Iterator[Chunk]:
         position += 12 + length
 
 
+def png_without_pixels(data: bytes) -> bytes:
+    """A PNG of one pixel with all else of another: text and EXIF may follow the pixels."""
+    place, idat = len(PNG_START), list[int]()
+    for kind, content in png_chunks(data):
+        if kind == b"IDAT":
+            idat += place, place + 12 + len(content)
+        place += 12 + len(content)
+    if not idat or data[:8] + data[12:16] != PNG_START + b"IHDR":
+        return data  # for its decoder to complain about
+    header = png_chunk(b"IHDR", struct.pack(">II", 1, 1) + data[24:29])
+    pixel = png_chunk(b"IDAT", zlib.compress(bytes(9)))
+    return PNG_START + header + data[33 : idat[0]] + pixel + data[idat[-1] :]
+
+
 def boxes(data: bytes) -> Iterator[Chunk]:
     """``(type, content)`` of each box of a JPEG 2000 or JPEG XL file, or of what such a box holds."""
     position = 0

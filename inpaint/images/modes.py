@@ -3,7 +3,6 @@
 import io
 from typing import Any
 
-import cv2
 import numpy as np
 import torch
 from numpy.typing import NDArray
@@ -149,17 +148,17 @@ def take_fill(native: Native, shown: Native, filled: Native) -> Native:
     return result
 
 
+def has_alpha(native: Native) -> bool:
+    """Whether an image has an alpha channel or a transparent colour."""
+    if isinstance(native, Image.Image):
+        return native.has_transparency_data
+    return native.ndim == 3 and native.shape[2] in (2, 4)
+
+
 def count_invisible(filled: Native, hole: NDArray[np.bool_]) -> int:
-    """Pixels of a hole ``(H, W)`` that alpha hides; only the hole's box is looked at: photos are large."""
-    left, top, width, height = cv2.boundingRect(hole.astype(np.uint8))
-    rows, columns = slice(top, top + height), slice(left, left + width)
-    if isinstance(filled, Image.Image):
-        part = np.asarray(to_plain(filled.crop((left, top, left + width, top + height))))
-    else:
-        part = filled[rows, columns]
-    if part.ndim == 2 or part.shape[2] == 3:
-        return 0
-    return int(np.count_nonzero(hole[rows, columns] & (part[..., -1] == 0)))
+    """Pixels of a hole ``(H, W)`` that alpha hides, of an image that has it."""
+    pixels = np.asarray(to_plain(filled) if isinstance(filled, Image.Image) else filled)
+    return int(np.count_nonzero(hole & (pixels[..., -1] == 0)))
 
 
 def fits_profile(profile: bytes, mode: str) -> bool:

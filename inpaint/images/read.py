@@ -2,10 +2,12 @@
 
 import io
 import os
+import struct
 import sys
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
+from itertools import takewhile
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +22,15 @@ from inpaint.images.file import ImageFile
 from inpaint.images.formats import FORMATS, MAX_PIXELS, require_plug_in, sniff
 from inpaint.images.jpeg import EOI, split
 from inpaint.images.masks import denoised, mask_from_image
-from inpaint.images.metadata import EXIF_START, Metadata, clean_metadata, icc_of_jp2, webp_chunks
+from inpaint.images.metadata import (
+    EXIF_START,
+    Metadata,
+    clean_metadata,
+    icc_of_jp2,
+    png_chunks,
+    png_without_pixels,
+    webp_chunks,
+)
 from inpaint.images.modes import fits_profile, to_8_bit, to_palette, to_plain, turn_upright
 from inpaint.images.tags import HEIGHT, ORIENTATION, WIDTH, orientation_of
 from inpaint.images.tiff import metadata_of, open_tiff, read_page
@@ -47,7 +57,7 @@ def read_image(path: str | os.PathLike[str], *, max_pixels: int = MAX_PIXELS) ->
     with _one_line(Path(path), file.format):
         native, notes = file.upright(), list(file.notes)
         plain = to_8_bit(native).copy()
-    if not isinstance(native, Image.Image):
+    if not isinstance(native, Image.Image) and native.dtype != np.uint8:
         notes.append(f"{native.dtype} values are shown in 8 bits")
     if file.frames > 1:
         notes.append(f"this is the first of {file.frames} frames or pages")
@@ -106,7 +116,8 @@ def read_file(path: str | os.PathLike[str], *, max_pixels: int = MAX_PIXELS) -> 
         elif name in ("EXR", "HDR"):
             file = _read_light(path, name, data, max_pixels)
         else:
-            file = _read_deep(path, name, data, max_pixels) if _depth_of(name, data) > 8 else None
+            deep = _depth_of(name, data) > 8 or (name == "PNG" and _is_plain(data))
+            file = _read_array(path, name, data, max_pixels) if deep else None
             file = file or _read_by_pillow(path, name, data, max_pixels)
     file.notes = notes
     file.options.setdefault("lossless", FORMATS[file.format].lossless)
@@ -172,16 +183,22 @@ def _depth_of(name: str, data: bytes) -> int:
     return data[24] if name == "PNG" else 16 if name == "JXL" else 8
 
 
-def _read_deep(path: Path, name: str, data: bytes, max_pixels: int) -> ImageFile | None:
-    """Formats of which Pillow loses the depth; None where it does not."""
+def _is_plain(data: bytes) -> bool:
+    """Whether a PNG holds one picture of 8 bits without palette or transparent colour."""
+    before = {kind for kind, _ in takewhile(lambda chunk: chunk[0] != b"IDAT", png_chunks(data))}
+    return data[24] == 8 and data[25] != 3 and not before & {b"acTL", b"tRNS"}
+
+
+def _read_array(path: Path, name: str, data: bytes, max_pixels: int) -> ImageFile | None:
+    """Formats of which Pillow loses the depth, None where it does not; and PNG, for speed."""
     metadata, turn, frames, key = Metadata(), 1, 1, None
     if name == "PPM":  # Pillow does not know all of them
         width, height = map(int, _netpbm_header(data)[1:3])
         _check_size((width, height), max_pixels)
     else:
-        with Image.open(io.BytesIO(data)) as opened:
-            width, height = opened.size
-            _check_size(opened.size, max_pixels)
+        with Image.open(io.BytesIO(png_without_pixels(data) if name == "PNG" else data)) as opened:
+            width, height = struct.unpack_from(">II", data, 16) if name == "PNG" else opened.size
+            _check_size((width, height), max_pixels)
             metadata, turn = _metadata(opened, data)
             frames, key = getattr(opened, "n_frames", 1), opened.info.get("transparency")
     if name == "PPM":
@@ -194,7 +211,7 @@ def _read_deep(path: Path, name: str, data: bytes, max_pixels: int) -> ImageFile
         return None
     elif name == "JXL" and pixels.shape[:2] != (height, width):
         frames, pixels = len(pixels), pixels[0]
-    if pixels.dtype == np.uint8 and frames == 1:
+    if pixels.dtype == np.uint8 and frames == 1 and name != "PNG":
         return None
     if frames > 1:
         note(f"only the first of {frames} frames or images is kept and filled")
@@ -203,7 +220,7 @@ def _read_deep(path: Path, name: str, data: bytes, max_pixels: int) -> ImageFile
             pixels = np.stack([pixels, np.where(pixels == key, 0, 65535).astype(np.uint16)], axis=-1)
         note("the one transparent colour became an alpha channel")
     pixels = np.ascontiguousarray(pixels)
-    native = Image.fromarray(pixels) if pixels.dtype == np.uint8 else pixels
+    native = Image.fromarray(pixels) if pixels.dtype == np.uint8 and name != "PNG" else pixels
     options = {"bits": _depth_of(name, data)}
     return ImageFile(path, name, data, lambda _: native, 1, (turn,), metadata, options)
 

@@ -194,6 +194,8 @@ def _fit(native: Native, target: str) -> Native:
     kind, called, deep = FORMATS[target], FORMATS[target].called, FORMATS[target].deep
     if "float" in deep:
         return _to_float(native)
+    if not isinstance(native, Image.Image) and native.dtype == np.uint8 and target != "PNG":
+        native = Image.fromarray(native)
     if not isinstance(native, Image.Image):
         if "any" in deep or native.dtype.name in deep:
             return native
@@ -253,9 +255,10 @@ def _encode_jpeg(file: ImageFile, strip: bool) -> bytes:
     segments, coded = clean_jpeg(parts, strip=strip), parts.coded
     after = file.native()
     assert isinstance(after, Image.Image)
+    filled = to_array(after)
     try:
-        if (changed := changes(file.load(0), after)).any():
-            coded = encode_changed_blocks(parts, to_array(after), changed)
+        if (changed := changes(file.load(0), filled)).any():
+            coded = encode_changed_blocks(parts, filled, changed)
     except UnfitError as error:
         note(f"the JPEG is encoded anew as a whole, with its own tables ({error})")
         with Image.open(io.BytesIO(file.data), formats=["JPEG", "MPO"]) as opened:
