@@ -73,7 +73,7 @@ def score(
 ) -> tuple[float, float, float]:
     """PSNR in the hole; LPIPS and SqueezeNet distance of the box around it."""
     error = float(((filled.astype(np.float64) - photo)[hole] ** 2).mean())
-    box = tight_box(hole, Box(0, 0, *hole.shape))
+    box = tight_box(hole)
     assert box is not None  # read_holes gives no empty mask
     crops = (np.ascontiguousarray(image[box.slices]) for image in (filled, photo))
     pair = [torch.from_numpy(crop).permute(2, 0, 1)[None].float() / 255 for crop in crops]

@@ -39,15 +39,11 @@ class Box:
 
     def within(self, other: Box) -> tuple[slice, slice]:
         """Indices that cut this box out of an array that covers another."""
-        return Box(
-            self.top - other.top, self.left - other.left, self.bottom - other.top, self.right - other.left
-        ).slices
+        return self.moved(-other.top, -other.left).slices
 
-    def moved(self, other: Box) -> Box:
-        """This box, as its places count from the corner of another."""
-        return Box(
-            self.top + other.top, self.left + other.left, self.bottom + other.top, self.right + other.left
-        )
+    def moved(self, down: int, right: int) -> Box:
+        """This box so many pixels further down and to the right."""
+        return Box(self.top + down, self.left + right, self.bottom + down, self.right + right)
 
     def cut(self, other: Box) -> Box:
         """What lies in another box."""
@@ -151,8 +147,10 @@ def thick_holes(hole: NDArray[np.bool_], thickness: float) -> list[ThickHole]:
             # The corners of a square lie further out than its sides.
             reach = np.ones((2 * int(thickness) + 1,) * 2, np.uint8)
             part &= cv2.dilate(core.view(np.uint8), reach) > 0
-            tight = tight_box(part, Box(0, 0, *part.shape)) or box
-            found.append(ThickHole(tight.moved(box), part[tight.slices], float(2 * distance.max())))
+            tight = tight_box(part) or box
+            found.append(
+                ThickHole(tight.moved(box.top, box.left), part[tight.slices], float(2 * distance.max()))
+            )
     return sorted(found, key=lambda thick: -np.count_nonzero(thick.mask))
 
 
@@ -181,9 +179,8 @@ def groups(
     cells = Box(area.top // cell, area.left // cell, -(-area.bottom // cell), -(-area.right // cell))
     cells = cells.grown(reach, (-(-hole.shape[0] // cell), -(-hole.shape[1] // cell)))
     near = hole[cells.top * cell : cells.bottom * cell, cells.left * cell : cells.right * cell]
-    touched = cv2.dilate(
-        _by_cells(near, cell, np.logical_or).view(np.uint8), np.ones((2 * reach + 1,) * 2, np.uint8)
-    )
+    touched = _by_cells(near, cell, np.logical_or).view(np.uint8)
+    touched = cv2.dilate(touched, np.ones((2 * reach + 1,) * 2, np.uint8))
     count, labels, stats, _ = cv2.connectedComponentsWithStats(touched, connectivity=8)
     chosen = np.unique(labels[_by_cells(near, cell, np.logical_and)]) if covered else range(1, count)
     for label in map(int, chosen):
@@ -193,9 +190,9 @@ def groups(
         box = Box(*corner, corner[0] + down * cell, corner[1] + across * cell).cut(whole)
         rows, columns = (np.arange(side) // cell for side in box.shape)
         part = hole[box.slices] & own[rows][:, columns]
-        if (inner := tight_box(part, Box(0, 0, *part.shape))) is None:
+        if (inner := tight_box(part)) is None:
             continue
-        found = inner.moved(box)
+        found = inner.moved(box.top, box.left)
         wide = found.grown(margin, hole.shape)
         mask = np.zeros(wide.shape, np.bool_)
         mask[found.within(wide)] = part[inner.slices]
@@ -208,8 +205,9 @@ def _by_cells(hole: NDArray[np.bool_], cell: int, kind: np.ufunc) -> NDArray[np.
     return kind.reduceat(rows, np.arange(0, hole.shape[1], cell), axis=1)
 
 
-def tight_box(hole: NDArray[np.bool_], box: Box) -> Box | None:
-    """The bounding box of the hole pixels in a box; None if there are none."""
+def tight_box(hole: NDArray[np.bool_], box: Box | None = None) -> Box | None:
+    """The bounding box of the hole pixels, of those in a box if it is given; None if there are none."""
+    box = box or Box(0, 0, *hole.shape)
     cut = hole[box.slices]
     rows, columns = np.flatnonzero(cut.any(1)), np.flatnonzero(cut.any(0))
     if not rows.size:

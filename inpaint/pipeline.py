@@ -146,7 +146,7 @@ class InpaintPipeline:
 
         Returns:
             The same kind of image, of the same size, mode or type, and ``info``. Pixels outside the holes, as
-            :func:`read_hole` gives them, are bit-identical, and so is the whole alpha channel.
+            :func:`inpaint.fills.holes.find_hole` gives them, are bit-identical, and so is all alpha.
 
         Raises:
             ImageError: the image's mode, channels or range of values are not supported.
@@ -165,16 +165,13 @@ class InpaintPipeline:
                 raise MaskError(f"{doubt}; {mask_advice}")
             note(f"{doubt}; {mask_advice}", MaskWarning)
         # What windows on the holes see: the rest of a large photo is not looked at.
-        box = tight_box(hole, Box(0, 0, *hole.shape))
-        assert box is not None  # find_hole gives no empty one
+        box = tight_box(hole) or Box(0, 0, 0, 0)  # find_hole gives no empty one
         half = round(LARGEST * self.working_size / 2)
         seen = surround(box.grown(half, hole.shape), 2 * max(box.shape), hole.shape)
         filled = image.copy()
         if isinstance(filled, Image.Image):
-            values, pixels = (
-                ValueRange(0, 255),
-                to_array(filled, (seen.left, seen.top, seen.right, seen.bottom)),
-            )
+            corners = seen.left, seen.top, seen.right, seen.bottom
+            values, pixels = ValueRange(0, 255), to_array(filled, corners)
         else:
             values, pixels = find_range(filled, hole), filled[seen.slices]
         hole = hole[seen.slices]
@@ -338,17 +335,6 @@ class InpaintPipeline:
         if not torch.isfinite(prediction).all():
             raise InpaintError("the network gave values that are not finite; its checkpoint is unfit for use")
         return prediction[..., :height, :width].permute(0, 2, 3, 1).numpy()
-
-
-def read_hole(image: AnyImage, mask: Image.Image, dilate: int | None = None) -> Bools:
-    """Check that image and mask go together, and return the pixels to fill as ``(H, W)`` bool.
-
-    Raises:
-        ImageError: the image's mode is not supported.
-        MaskError: the mask has another size or marks nothing, or ``dilate`` is negative.
-    """
-    check_image(image, mask)
-    return find_hole(mask, dilate)
 
 
 def _paste_pixels(image: Image.Image, pixels: NDArray[np.uint8], hole: Bools, box: Box) -> None:

@@ -19,7 +19,7 @@ from torch import Tensor
 
 from inpaint.checkpoint import load_checkpoint, read_notes
 from inpaint.cli import main
-from inpaint.convert import convert_lama, convert_mae, convert_state, detect_layout, networks
+from inpaint.convert import convert_state, detect_layout, networks
 from inpaint.convert.files import Placeholder, read_foreign
 from inpaint.errors import CheckpointError
 from inpaint.models.generator import GeneratorPreset
@@ -227,14 +227,14 @@ def stretch_lama(blocks: int) -> State:
 
 @pytest.mark.parametrize(("blocks", "name"), [(9, "lama"), (18, "big-lama"), (4, "lama-custom")])
 def test_published_lama_sizes_get_their_names(blocks: int, name: str) -> None:
-    preset, _ = convert_lama(stretch_lama(blocks))
+    preset, _ = networks.convert_lama(stretch_lama(blocks))
     assert preset.name == name
 
 
 def test_a_mae_of_unpublished_width_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delitem(networks.HEADS, 64)
     with pytest.raises(CheckpointError, match="number of heads"):
-        convert_mae(official("mae_far_tiny"))
+        networks.convert_mae(official("mae_far_tiny"))
 
 
 def test_half_precision_becomes_float32() -> None:

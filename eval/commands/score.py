@@ -8,17 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from eval.commands.options import (
-    COUNT,
-    SUFFIXES,
-    cache_folder,
-    cache_option,
-    default_cache,
-    limit_option,
-    reports_option,
-    shown_progress,
-    write_and_print,
-)
+import eval.commands.options as common
 from eval.published import read_published
 from inpaint.cli.options import PATH, device_option, stack
 from inpaint.errors import InpaintError
@@ -74,7 +64,10 @@ SET_OPTIONS = (
     click.option("--protocol", type=click.Choice(PROTOCOLS), default=PROTOCOLS[0]),
     baselines_option,
     click.option(
-        "--size", type=COUNT, metavar="N", help="Crop images and masks to centre squares and resize to N x N."
+        "--size",
+        type=common.COUNT,
+        metavar="N",
+        help="Crop images and masks to centre squares and resize to N x N.",
     ),
 )
 RUN_OPTIONS = (
@@ -82,10 +75,10 @@ RUN_OPTIONS = (
         "--cycle-masks", is_flag=True, help="Pair masks with images by order, in turn, not by name."
     ),
     click.option("--allow-missing", is_flag=True, help="Count missing masks and predictions; do not stop."),
-    limit_option,
+    common.limit_option,
     *MEASURES_OPTIONS,
-    reports_option(*SUFFIXES),
-    cache_option,
+    common.reports_option(*common.SUFFIXES),
+    common.cache_option,
     device_option,
 )
 
@@ -117,7 +110,9 @@ def run(models: tuple[str, ...], **options: Any) -> None:
 
 @click.command()
 @click.option("--data", type=PATH, required=True, help="Training data folder.")
-@stack(models_option, baselines_option, reports_option(*SUFFIXES), limit_option, save_option)
+@stack(
+    models_option, baselines_option, common.reports_option(*common.SUFFIXES), common.limit_option, save_option
+)
 @stack(device_option, *MEASURES_OPTIONS)
 def validate(
     models: tuple[str, ...], baselines: bool, reports: tuple[Path, ...], device: str, **options: Any
@@ -134,7 +129,7 @@ def validate(
     place = choose_device(device)
     # All models are loaded before any is scored: a wrong name must not cost the minutes before it.
     rows = (baseline_methods() if baselines else []) + load_models(models, place)
-    with shown_progress() as on_progress:
+    with common.shown_progress() as on_progress:
         report = validate_methods(methods=rows, device=place, on_progress=on_progress, **options)
     _print(report, reports)
 
@@ -159,7 +154,7 @@ def table(name: str, data: Path, predictions: Sequence[tuple[str, Path]], **opti
     options |= {"images": data / "gt", "masks": data / "mask", "size": published.size}
     protocols = dict.fromkeys(("standard", published.protocol.scored_as))
     reports = {protocol: _score_for_table(protocol, **options) for protocol in protocols}
-    write_and_print(comparison_document(published, reports), options["reports"])
+    common.write_and_print(comparison_document(published, reports), options["reports"])
 
 
 @click.command()
@@ -214,14 +209,14 @@ def _score(
     methods += load_models(models, place)
     check_names(methods)
     measures = build_measures(protocol, **choice, device=place)
-    with cache_folder(cache_dir, reports) as kept, shown_progress() as on_progress:
+    with common.cache_folder(cache_dir, reports) as kept, common.shown_progress() as on_progress:
         where = {"cache_dir": kept, "device": place, "save": save}
         return score(task, methods, measures, protocol=protocol, on_progress=on_progress, **where)
 
 
 def _score_for_table(protocol: str, *, cache_dir: Path | None, **options: Any) -> Report:
     """Score everything by one protocol, in a cache of its own; fills are kept where a page will show them."""
-    root = default_cache(cache_dir, options["reports"])
+    root = common.default_cache(cache_dir, options["reports"])
     shown = protocol == "standard" and any(path.suffix == ".html" for path in options["reports"])
     where = {"cache_dir": root and root / protocol, "save": root / "images" if root and shown else None}
     return _score(protocol=protocol, baselines=True, **where, **options)
@@ -235,4 +230,4 @@ def _check_work(option: str, given: Sequence[Any], baselines: bool) -> None:
 def _print(report: Report, reports: Sequence[Path]) -> None:
     from eval.report.sections import report_document
 
-    write_and_print(report_document(report), reports)
+    common.write_and_print(report_document(report), reports)

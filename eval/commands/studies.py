@@ -8,28 +8,22 @@ from typing import Any
 
 import click
 
-from eval.commands.options import (
-    COUNT,
-    PATH,
-    SUFFIXES,
-    cache_folder,
-    cache_option,
-    limit_option,
-    reports_option,
-    shown_progress,
-    typed_command,
-    write_and_print,
-)
+import eval.commands.options as common
 from inpaint.cli.options import DEVICE, device_option, stack
 from inpaint.errors import InpaintError
 
 AT_LEAST_3 = click.IntRange(min=3)
 _RECOGNITION_OPTIONS = (
     click.option(
-        "--data", type=PATH, required=True, help="Folder with one sub-folder per class, or CSV of file,class."
+        "--data",
+        type=common.PATH,
+        required=True,
+        help="Folder with one sub-folder per class, or CSV of file,class.",
     ),
     click.option(
-        "--classes", type=PATH, help="TOML that makes classes of other columns: eval/studies/contents.toml."
+        "--classes",
+        type=common.PATH,
+        help="TOML that makes classes of other columns: eval/studies/contents.toml.",
     ),
     click.option("--group-column", help="Of the list: rows that share its value are never split."),
     click.option(
@@ -44,20 +38,24 @@ _RECOGNITION_OPTIONS = (
         help="Masked autoencoder, alone or as a prior; repeatable.",
     ),
     click.option("--random", is_flag=True, help="Also the same networks untrained, and the difference."),
-    click.option("--size", type=COUNT, help="Side of the images; default: what a network was trained on."),
-    click.option("--seeds", type=COUNT, default=3, help="Runs of whatever is random."),
+    click.option(
+        "--size", type=common.COUNT, help="Side of the images; default: what a network was trained on."
+    ),
+    click.option("--seeds", type=common.COUNT, default=3, help="Runs of whatever is random."),
     click.option("--seed", type=click.IntRange(min=0), default=0, help="Seed for the split and the runs."),
-    reports_option(".md", ".json"),
+    common.reports_option(".md", ".json"),
     device_option,
 )
 
 
 @click.command()
-@click.option("--data", type=PATH, required=True, help="Training data folder; configs find it as ${DATA}.")
-@click.option("--configs", type=PATH, default=Path("configs/ablation"), help="Folder of the rows.")
+@click.option(
+    "--data", type=common.PATH, required=True, help="Training data folder; configs find it as ${DATA}."
+)
+@click.option("--configs", type=common.PATH, default=Path("configs/ablation"), help="Folder of the rows.")
 @click.option("--rows", help="Only these, with commas between; the base is always scored beside them.")
-@click.option("--images", type=COUNT, metavar="N", help="Budget of each row, in folders of its own.")
-@stack(limit_option, reports_option(*SUFFIXES))
+@click.option("--images", type=common.COUNT, metavar="N", help="Budget of each row, in folders of its own.")
+@stack(common.limit_option, common.reports_option(*common.SUFFIXES))
 @click.option("--device", type=DEVICE, metavar="DEVICE", help="Without it training follows the configs.")
 def ablation(
     data: Path,
@@ -80,25 +78,25 @@ def ablation(
     os.environ["DATA"] = str(data.resolve())  # what the configs call the folder
     wanted = [row.strip() for row in rows.split(",")] if rows else []
     runs = plan_ablation(configs, wanted, images=images, device=device)
-    with shown_progress() as on_progress:
+    with common.shown_progress() as on_progress:
         train_ablation(runs, on_progress)
-    with shown_progress() as on_progress:
-        how = {"limit": limit, "command": typed_command(), "on_progress": on_progress}
+    with common.shown_progress() as on_progress:
+        how = {"limit": limit, "command": common.typed_command(), "on_progress": on_progress}
         report = score_ablation(runs, data, place, **how)
-    write_and_print(ablation_document(report, [run.cost() for run in runs]), reports)
+    common.write_and_print(ablation_document(report, [run.cost() for run in runs]), reports)
 
 
 @click.command()
 @click.option(
     "--model",
     "models",
-    type=PATH,
+    type=common.PATH,
     required=True,
     multiple=True,
     help="FCMAE, alone or as a prior; repeatable.",
 )
-@click.option("--images", type=PATH, required=True, help="Folder of images.")
-@click.option("--limit", type=COUNT, default=64, help="So many, evenly spread.")
+@click.option("--images", type=common.PATH, required=True, help="Folder of images.")
+@click.option("--limit", type=common.COUNT, default=64, help="So many, evenly spread.")
 @device_option
 def collapse(models: tuple[Path, ...], images: Path, limit: int, device: str) -> None:
     """Print the mean cosine distance of channels in every block, after GELU and after GRN.
@@ -127,7 +125,7 @@ def collapse(models: tuple[Path, ...], images: Path, limit: int, device: str) ->
 
 
 @click.command()
-@click.option("--chart", type=PATH, metavar="FILE.svg", help="Also draw the road to ConvNeXt-T.")
+@click.option("--chart", type=common.PATH, metavar="FILE.svg", help="Also draw the road to ConvNeXt-T.")
 def roadmap(chart: Path | None) -> None:
     """Build and count every step from ResNet to ConvNeXt, beside what the paper prints.
 
@@ -146,7 +144,7 @@ def roadmap(chart: Path | None) -> None:
 
 
 @click.command("linear-probe")
-@stack(*_RECOGNITION_OPTIONS, cache_option)
+@stack(*_RECOGNITION_OPTIONS, common.cache_option)
 def linear_probe(cache_dir: Path | None, **options: Any) -> None:
     """Tell the classes of photos by logistic regression on an encoder's frozen features.
 
@@ -160,13 +158,13 @@ def linear_probe(cache_dir: Path | None, **options: Any) -> None:
         "cross-validation on the training folds; every photo tested once, by a probe of the other folds",
         "Runs": "a pre-trained encoder is frozen and probed once, a random one with every seed",
     }
-    with cache_folder(cache_dir, options["reports"]) as kept:
+    with common.cache_folder(cache_dir, options["reports"]) as kept:
         _measure_and_report("Linear probe", partial(probe_candidates, cache_dir=kept), facts, **options)
 
 
 @click.command("fine-tune")
 @stack(*_RECOGNITION_OPTIONS)
-@click.option("--steps", type=COUNT, default=100, help="Of each run.")
+@click.option("--steps", type=common.COUNT, default=100, help="Of each run.")
 @click.option("--batch-size", type=click.IntRange(min=2), default=16)
 @click.option("--learning-rate", type=click.FloatRange(min=0, min_open=True), default=1e-3)
 def fine_tune(steps: int, batch_size: int, learning_rate: float, **options: Any) -> None:
@@ -219,7 +217,7 @@ def _measure_and_report(
     tell = partial(click.echo, err=True)
     task = load_task(labelled, side, folds=folds, seed=seed, on_problem=tell)
     try:
-        with shown_progress() as on_progress:
+        with common.shown_progress() as on_progress:
             how = {"seeds": range(seed, seed + seeds), "device": place, "on_progress": on_progress}
             outcomes = measure(task, candidates, **how)
     except torch.OutOfMemoryError as error:
@@ -227,7 +225,7 @@ def _measure_and_report(
             f"out of memory on {place}; expected a smaller --size or --batch-size, or --device cpu"
         ) from error
     hashes = [f"{c.name} ({c.identity[:16]})" for c in candidates if c.kind == "pre-trained"]
-    repeat = {"Command": typed_command(), "Device": describe_device(place)}
+    repeat = {"Command": common.typed_command(), "Device": describe_device(place)}
     repeat["SHA-256 of models"] = ", ".join(hashes)
     document = recognition_document(title, outcomes, task, seed=seed, facts={**facts, **repeat})
-    write_and_print(document, reports)
+    common.write_and_print(document, reports)

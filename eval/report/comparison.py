@@ -4,20 +4,9 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+import eval.report.tables as tables
 from eval.published import PublishedTable
 from eval.report.sections import Document, Section, against_of, warnings_of
-from eval.report.tables import (
-    DASH,
-    Cell,
-    Line,
-    Table,
-    images_of,
-    interval_fields,
-    remark_of,
-    scores_table,
-    text_line,
-    value_cell,
-)
 from eval.results import Column, Report, Value, to_plain
 
 STANDARD = "standard"
@@ -72,7 +61,7 @@ def comparison_document(table: PublishedTable, reports: Mapping[str, Report]) ->
     traps = tuple(("", trap) for trap in (*table.protocol.traps, *table.traps))
     sections.append(Section("The printed numbers", text=f"{table.source}.", entries=traps))
     sections += warnings_of(main)
-    sections.append(Section(f"Our rows by the {main.protocol} protocol", table=scores_table(main)))
+    sections.append(Section(f"Our rows by the {main.protocol} protocol", table=tables.scores_table(main)))
     sections += against_of(main)
     entries = []
     for method in {row.method: table.methods[row.method] for row in table.rows}.values():
@@ -85,17 +74,18 @@ def comparison_document(table: PublishedTable, reports: Mapping[str, Report]) ->
     return Document(title, sections, plain, lines, main)
 
 
-def comparison_table(table: PublishedTable, report: Report, facets: Sequence[Facet]) -> Table:
+def comparison_table(table: PublishedTable, report: Report, facets: Sequence[Facet]) -> tables.Table:
     """Baselines and our rows with their intervals, then the published rows with the digits of the print."""
     lines = []
     for row in report.rows:
-        cells = (value_cell(facet.ours.get(row.name), facet.column) for facet in facets)
-        lines.append(Line(row.name, remark_of(row), (Cell(str(images_of(row, report))), *cells)))
+        cells = (tables.value_cell(facet.ours.get(row.name), facet.column) for facet in facets)
+        count = tables.Cell(str(tables.images_of(row, report)))
+        lines.append(tables.Line(row.name, tables.remark_of(row), (count, *cells)))
     n = "?" if table.n is None else str(table.n)
     for row in table.rows:
-        texts = (n, *(facet.printed.get(row.label, DASH) for facet in facets))
-        lines.append(text_line(row.label, texts, "published"))
-    return Table(("method", "N", *(facet.heading for facet in facets)), tuple(lines))
+        texts = (n, *(facet.printed.get(row.label, tables.DASH) for facet in facets))
+        lines.append(tables.text_line(row.label, texts, "published"))
+    return tables.Table(("method", "N", *(facet.heading for facet in facets)), tuple(lines))
 
 
 def comparison_lines(
@@ -103,14 +93,14 @@ def comparison_lines(
 ) -> Iterator[dict[str, Any]]:
     """One line for each row, ours first, with intervals; printed values are text, with the print's digits."""
     for row in report.rows:
-        line: dict[str, Any] = {"method": row.name, "kind": row.kind, "n": images_of(row, report)}
+        line: dict[str, Any] = {"method": row.name, "kind": row.kind, "n": tables.images_of(row, report)}
         for facet in facets:
-            line |= interval_fields(facet.key, facet.ours.get(row.name))
+            line |= tables.interval_fields(facet.key, facet.ours.get(row.name))
         yield line
     for row in table.rows:
         line = {"method": row.label, "kind": "published", "n": table.n}
         for facet in facets:
-            line |= interval_fields(facet.key, None) | {facet.key: facet.printed.get(row.label)}
+            line |= tables.interval_fields(facet.key, None) | {facet.key: facet.printed.get(row.label)}
         yield line
 
 

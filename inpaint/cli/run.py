@@ -48,16 +48,18 @@ def run(
 
     from PIL import Image
 
+    from inpaint.fills.holes import check_image, find_hole
     from inpaint.images import hole_from_mask, read_file, read_masks, write_file, write_image
     from inpaint.images.modes import to_8_bit
     from inpaint.inspect import prior_images, require_prior
-    from inpaint.pipeline import InpaintPipeline, read_hole
+    from inpaint.pipeline import InpaintPipeline
     from inpaint.weights.terminal import locate_in_terminal
 
     source, masks = read_file(image), read_masks(mask, invert=asked.invert_mask)
     source.check_masks(masks)
     page = next((n for n, one in enumerate(masks) if hole_from_mask(one).any()), 0)
-    hole = read_hole(source.image(page), masks[page], asked.dilate)  # complains before the model is loaded
+    check_image(source.image(page), masks[page])  # complains before the model is loaded
+    hole = find_hole(masks[page], asked.dilate)
     weights = locate_in_terminal(model, "inpainter", accept_licence=accept_licence)
     pipeline = InpaintPipeline.from_pretrained(weights, device=asked.device, precision=asked.precision)
     shown = ()

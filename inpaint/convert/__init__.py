@@ -22,14 +22,7 @@ from typing import Any
 
 from torch import Tensor
 
-from inpaint.convert.networks import (
-    TABLES,
-    convert_acr,
-    convert_classifier,
-    convert_fcmae,
-    convert_lama,
-    convert_mae,
-)
+import inpaint.convert.networks as networks
 from inpaint.errors import CheckpointError
 from inpaint.models.fcmae import FcmaePreset
 from inpaint.models.inpainter import InpainterPreset
@@ -40,7 +33,7 @@ IGNORED = (
 )  # fmt: skip
 """Discriminators, losses and metrics beside the networks; ``acr_ema`` is not what the authors' test reads."""
 
-LAYOUTS = {frozenset(parts): layout for layout, parts in TABLES["layouts"].items()}
+LAYOUTS = {frozenset(parts): layout for layout, parts in networks.TABLES["layouts"].items()}
 Parts = dict[str, dict[str, Tensor]]
 
 
@@ -71,16 +64,16 @@ def convert_state(
     parts = _split_parts(*contents)
     match _layout_of(parts):
         case "mae" | "mae-far-mae":
-            return convert_mae(parts["mae"])
+            return networks.convert_mae(parts["mae"])
         case "lama":
-            return convert_lama(parts["lama"])
+            return networks.convert_lama(parts["lama"])
         case "fcmae":
-            return convert_fcmae(parts["fcmae"])
+            return networks.convert_fcmae(parts["fcmae"])
         case "convnextv2":
-            return convert_classifier(parts["convnextv2"])
+            return networks.convert_classifier(parts["convnextv2"])
         case "mae-far":
-            mae, prior = convert_mae(parts["mae"])
-            preset, rest = convert_acr(parts["G"], parts["GCs"], mae)
+            mae, prior = networks.convert_mae(parts["mae"])
+            preset, rest = networks.convert_acr(parts["G"], parts["GCs"], mae)
             return preset, rest | {f"prior.{key}": value for key, value in prior.items()}
         case layout:
             whole = {"mae": "the MAE file (patch_embed.*)", "G": "the generator", "GCs": "the adapter (GCs)"}
@@ -140,7 +133,7 @@ def _find_parts(state: dict[str, Any]) -> Parts:
             return parts
         # LaMa's files name the generator inside the training module; others have neither prefix.
         bare = {key.removeprefix("generator.").removeprefix("model."): value for key, value in state.items()}
-        for part, marker in TABLES["markers"].items():
+        for part, marker in networks.TABLES["markers"].items():
             if marker in bare:
                 return {part: bare}
     shown = ", ".join(list(state)[:3]) or "none"

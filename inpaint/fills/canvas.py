@@ -12,7 +12,6 @@ from inpaint.framing import Box, tight_box
 from inpaint.images.depth import Pixels, ValueRange
 
 BT601 = (0.299, 0.587, 0.114)  # grey of RGB
-_STRIP = 64  # rows that stay in the cache
 _SHRINKABLE = (np.uint8, np.uint16, np.float32)  # what OpenCV averages in their own type
 
 Colours = NDArray[np.float32]
@@ -57,11 +56,7 @@ class Canvas:
 
     def read(self, box: Box, step: int = 1) -> Colours:
         """The colours of a box, of every ``step``-th row; alpha is left out, grey is repeated."""
-        pixels = _colours(self.pixels[box.slices][::step])
-        unit = np.empty(pixels.shape, np.float32)
-        for top in range(0, len(pixels), _STRIP):
-            unit[top : top + _STRIP] = self.values.to_unit(pixels[top : top + _STRIP])
-        return unit
+        return self.values.to_unit(_colours(self.pixels[box.slices][::step]))
 
     def read_blocks(self, corners: NDArray[np.int64], shape: tuple[int, int]) -> Colours:
         """The colours ``(N, H, W, 3)`` of blocks of one shape by their upper left corners, row and column."""
@@ -100,17 +95,9 @@ class Canvas:
 
         What is written is known from then on.
         """
-        inner = (tight_box(where, Box(0, 0, *where.shape)) or Box(0, 0, 0, 0)).slices
-        where = where[inner]
-        for top in range(0, len(where), _STRIP):
-            some = slice(top, top + _STRIP)
-            self._write(self.pixels[box.slices][inner][some], fill[inner][some], where[some])
-        self.unknown[box.slices][inner] &= ~where
-        if self._progress is not None:
-            self._filled += int(np.count_nonzero(where))
-            self._progress(self._filled / self._to_fill)
-
-    def _write(self, pixels: Pixels, fill: Colours, where: Bools) -> None:
+        inner = (tight_box(where) or Box(0, 0, 0, 0)).slices
+        fill, where = fill[inner], where[inner]
+        pixels, unknown = self.pixels[box.slices][inner], self.unknown[box.slices][inner]
         if pixels.ndim == 3 and pixels.shape[2] >= 3:
             values = self.values.from_unit(fill, pixels.dtype)
             # NumPy is four times as fast with a mask of its own for every value.
@@ -119,6 +106,10 @@ class Canvas:
             grey = pixels if pixels.ndim == 2 else pixels[..., 0]
             values = self.values.from_unit(fill.clip(0, 1) @ np.array(BT601, np.float32), pixels.dtype)
             np.copyto(grey, values, where=where)
+        unknown &= ~where
+        if self._progress is not None:
+            self._filled += int(np.count_nonzero(where))
+            self._progress(self._filled / self._to_fill)
 
 
 def transparent(pixels: Pixels) -> Bools:

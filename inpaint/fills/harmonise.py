@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from inpaint.baselines import push_pull
 from inpaint.fills.canvas import Bools, Colours
-from inpaint.framing import Box, tight_box
+from inpaint.framing import tight_box
 
 LARGEST_OFFSET = 8 / 255
 """A fill's colour is moved by at most so much: larger steps are not the network's bias but its choice."""
@@ -49,7 +49,7 @@ def remove_step(fill: Colours, image: Colours, known: Bools, hole: Bools) -> Col
         known: pixels of evidence.
         hole: pixels that the fill is for, apart from the known ones.
     """
-    box = tight_box(hole, Box(0, 0, *hole.shape))
+    box = tight_box(hole)
     if box is None or not known.any():
         return fill
     moved, window = fill.copy(), box.grown(AROUND, hole.shape)  # nothing further away counts
@@ -81,7 +81,7 @@ def add_grain(fill: Colours, image: Colours, known: Bools, hole: Bools, *, seed:
     up the difference of the variances and has the same correlations between neighbouring pixels and between
     channels. The same seed gives the same grain.
     """
-    if (box := tight_box(hole, Box(0, 0, *hole.shape))) is None:
+    if (box := tight_box(hole)) is None:
         return fill
     # Where the hole is and what is measured: strips of a large window, and nothing of the photo around it.
     window = box.grown(AROUND, hole.shape).slices
@@ -94,7 +94,7 @@ def add_grain(fill: Colours, image: Colours, known: Bools, hole: Bools, *, seed:
     theirs, channels, correlation = measure_grain(fine, near)
     if not LEAST_GRAIN < theirs.mean() < MOST_GRAIN or correlation > _TEXTURE:
         return fill
-    ours, _ = _calm_blocks(fine, inside)
+    ours, *_ = measure_grain(fine, inside)
     missing = np.sqrt(np.maximum(theirs**2 - ours**2, 0))
     generator, grained = torch.Generator().manual_seed(seed), fill.copy()
     side = _PIECE + min(max(box.shape), _MOST_MADE)
@@ -102,7 +102,7 @@ def add_grain(fill: Colours, image: Colours, known: Bools, hole: Bools, *, seed:
     noise = cv2.transform(noise, np.linalg.cholesky(channels + 1e-4 * np.eye(3)))
     grain = _blur(noise, float(np.interp(correlation, *_widths())))
     # Blurred and measured in calm blocks, as theirs was, it seems weaker than it is.
-    strength, _ = _calm_blocks(fine_part(grain), np.ones((side, side), np.bool_))
+    strength, *_ = measure_grain(fine_part(grain), np.ones((side, side), np.bool_))
     grain *= missing / strength
     corners = np.mgrid[box.top : box.bottom : _PIECE, box.left : box.right : _PIECE].reshape(2, -1).T
     places = torch.randint(side - _PIECE + 1, corners.shape, generator=generator)
@@ -119,22 +119,8 @@ def measure_grain(fine: Colours, where: Bools) -> tuple[NDArray[np.float32], NDA
     They are medians (of channels: the whole) over the calmest blocks of its :func:`fine_part` that lie wholly
     in ``where``; the standard deviation is zero where there are too few.
     """
-    deviation, places = _calm_blocks(fine, where)
-    if not len(places):
-        return deviation, np.eye(3), 0.0
-    blocks = np.lib.stride_tricks.sliding_window_view(fine, (_BLOCK, _BLOCK), axis=(0, 1))
-    blocks = blocks[places[:, 0] * _BLOCK, places[:, 1] * _BLOCK]
-    products = np.einsum("ncij,ndij->cd", blocks, blocks, dtype=np.float64)
-    channels = products / np.sqrt(np.outer(products.diagonal(), products.diagonal())).clip(1e-12)
-    grey = blocks.mean(1)
-    beside = (grey[:, :, 1:] * grey[:, :, :-1]).mean((1, 2)) / np.maximum((grey**2).mean((1, 2)), 1e-12)
-    return deviation, channels, float(np.median(beside))
-
-
-def _calm_blocks(fine: Colours, where: Bools) -> tuple[NDArray[np.float32], NDArray[np.int64]]:
-    """Standard deviation per channel in the calmest blocks, and their rows and columns ``(N, 2)``."""
     rows, columns = (side // _BLOCK for side in where.shape)
-    nothing = np.zeros(3, np.float32), np.zeros((0, 2), np.int64)
+    nothing = np.zeros(3, np.float32), np.eye(3), 0.0
     if rows * columns < _FEWEST_BLOCKS:
         return nothing
 
@@ -149,7 +135,13 @@ def _calm_blocks(fine: Colours, where: Bools) -> tuple[NDArray[np.float32], NDAr
         return nothing
     power = mean(np.square(fine))[whole[:, 0], whole[:, 1]]
     calm = np.argsort(power.sum(-1))[: max(_FEWEST_BLOCKS, int(_CALM * len(power)))]
-    return np.sqrt(np.median(power[calm], axis=0)).astype(np.float32), whole[calm]
+    blocks = np.lib.stride_tricks.sliding_window_view(fine, (_BLOCK, _BLOCK), axis=(0, 1))
+    blocks = blocks[whole[calm, 0] * _BLOCK, whole[calm, 1] * _BLOCK]
+    products = np.einsum("ncij,ndij->cd", blocks, blocks, dtype=np.float64)
+    channels = products / np.sqrt(np.outer(products.diagonal(), products.diagonal())).clip(1e-12)
+    grey = blocks.mean(1)
+    beside = (grey[:, :, 1:] * grey[:, :, :-1]).mean((1, 2)) / np.maximum((grey**2).mean((1, 2)), 1e-12)
+    return np.sqrt(np.median(power[calm], axis=0)).astype(np.float32), channels, float(np.median(beside))
 
 
 @cache

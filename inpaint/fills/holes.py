@@ -76,7 +76,10 @@ def find_hole(mask: Image.Image | Coverage, dilate: int | None = None) -> Hole:
     growth = default_dilation(whole.shape) if dilate is None else min(dilate, max(whole.shape))
     # With a known pixel on each side, but not beyond the border.
     for box, rim in groups(coverage >= FAINTEST_RIM, _CELL, 1, margin=growth + 1):
-        hole = _with_rim(rim & (coverage[box.slices] >= HOLE), rim)
+        hole = rim & (coverage[box.slices] >= HOLE)
+        if not np.array_equal(hole, rim):  # with the parts of the rim that hang together with it
+            _, labels = cv2.connectedComponents(rim.view(np.uint8), connectivity=8)
+            hole = np.isin(labels, np.unique(labels[hole]))
         thick = hole
         if dilate is None and growth:
             side = _THICKNESS_PER_GROWTH * growth + 1
@@ -132,17 +135,6 @@ def _likeness(image: Image.Image | NDArray[Any], coverage: Coverage) -> float:
     if min(float(part.std()) for part in fine) < 1e-3 * max(1.0, float(colours.max()) / 255):
         return 0.0
     return float(max(np.asarray(np.corrcoef(np.stack(fine)))[0, 1:], key=abs))
-
-
-def _with_rim(hole: Hole, rim: Hole) -> Hole:
-    """Add the parts of ``rim``, which holds the hole, that hang together with it."""
-    if np.array_equal(rim, hole):
-        return hole
-    count, labels = cv2.connectedComponents(rim.astype(np.uint8), connectivity=8)
-    labels = np.asarray(labels, np.int32)
-    certain = np.zeros(count, np.bool_)
-    certain[np.unique(labels[hole])] = True
-    return certain[labels]
 
 
 def _square(change: Any, hole: Hole, side: int) -> Hole:

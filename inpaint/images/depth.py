@@ -31,13 +31,11 @@ class ValueRange:
     def to_unit(self, values: Pixels) -> NDArray[np.float32]:
         """Values of the image to float32 in [0, 1], clipped; NaN becomes 0."""
         unit = values.astype(np.float32)  # and from here in place: photos are large
-        if self.low:
-            unit -= np.float32(self.low)
+        unit -= np.float32(self.low)
         unit /= np.float32(self.high - self.low)
         if values.dtype.kind == "f":
             np.nan_to_num(unit, copy=False)
-        if not (values.dtype == np.uint8 and (self.low, self.high) == (0, 255)):
-            np.clip(unit, 0, 1, out=unit)
+        np.clip(unit, 0, 1, out=unit)
         if self.scale is None:
             return unit
         ratio = self.high / self.scale
@@ -51,8 +49,7 @@ class ValueRange:
             ratio = self.high / self.scale
             exact = np.expm1(exact * np.log1p(ratio)) / ratio
         exact *= self.high - self.low
-        if self.low:
-            exact += self.low
+        exact += self.low
         if np.issubdtype(dtype, np.integer):
             # float64 cannot hold the last of 64 bits
             low, high = np.iinfo(dtype).min, np.nextafter(float(np.iinfo(dtype).max), 0)

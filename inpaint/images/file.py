@@ -10,7 +10,7 @@ from PIL import Image
 
 import inpaint.images.modes as modes
 from inpaint.errors import InpaintError, MaskError, collect_notes
-from inpaint.images.masks import HOLE, hole_from_mask
+from inpaint.images.masks import HOLE
 from inpaint.images.metadata import Metadata
 from inpaint.images.tiff import TiffPages
 
@@ -54,7 +54,7 @@ class ImageFile:
         return modes.turn_upright(self.native(frame), self.orientations[frame])
 
     def image(self, frame: int = 0) -> Any:
-        """What a pipeline takes: a Pillow image in mode RGB, RGBA, L or LA; an array of deeper ones and of PNG."""
+        """What a pipeline takes: a Pillow image in mode RGB, RGBA, L or LA; of PNG or deep files an array."""
         return modes.to_view(self.upright(frame))
 
     @property
@@ -96,7 +96,6 @@ class ImageFile:
                 raise type(error)(f"{where}{error}") from error
             filled = modes.take_fill(native, modes.turn_back(shown, turn), modes.turn_back(done, turn))
             self.filled[frame] = filled
-            if modes.has_alpha(filled):
-                invisible += modes.count_invisible(filled, modes.turn_back(hole_from_mask(mask), turn))
+            invisible += modes.count_invisible(filled, modes.turn_back(mask, turn))
         if invisible:
             self.notes.append(f"{invisible:,} filled pixels cannot be seen: alpha is kept, and it is 0 there")

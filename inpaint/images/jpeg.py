@@ -30,9 +30,8 @@ _YCBCR = np.array(
 )
 _COLOURS = {"JCS_GRAYSCALE": [None], "JCS_YCbCr": _YCBCR, "JCS_RGB": np.eye(3, dtype=np.float32)}
 _STEPS = np.arange(8)
-_DCT = np.sqrt(2 / 8) * np.cos((2 * _STEPS[None] + 1) * _STEPS[:, None] * np.pi / 16)
+_DCT = (np.cos((2 * _STEPS[None] + 1) * _STEPS[:, None] * np.pi / 16) / 2).astype(np.float32)
 _DCT[0] /= np.sqrt(2)
-_DCT = _DCT.astype(np.float32)
 
 
 class Segment(NamedTuple):

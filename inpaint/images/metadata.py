@@ -151,7 +151,7 @@ def png_without_pixels(data: bytes) -> bytes:
         if kind == b"IDAT":
             idat += place, place + 12 + len(content)
         place += 12 + len(content)
-    if not idat or data[:8] + data[12:16] != PNG_START + b"IHDR":
+    if not idat or data[:8] + data[12:16] != PNG_START + b"IHDR" or b"acTL" in data[: idat[0]]:
         return data  # for its decoder to complain about
     header = png_chunk(b"IHDR", struct.pack(">II", 1, 1) + data[24:29])
     pixel = png_chunk(b"IDAT", zlib.compress(bytes(9)))

@@ -148,17 +148,14 @@ def take_fill(native: Native, shown: Native, filled: Native) -> Native:
     return result
 
 
-def has_alpha(native: Native) -> bool:
-    """Whether an image has an alpha channel or a transparent colour."""
-    if isinstance(native, Image.Image):
-        return native.has_transparency_data
-    return native.ndim == 3 and native.shape[2] in (2, 4)
-
-
-def count_invisible(filled: Native, hole: NDArray[np.bool_]) -> int:
-    """Pixels of a hole ``(H, W)`` that alpha hides, of an image that has it."""
+def count_invisible(filled: Native, mask: Image.Image) -> int:
+    """Pixels at least half covered by a mask (``L``) that alpha hides."""
+    if isinstance(filled, Image.Image) and not filled.has_transparency_data:
+        return 0
     pixels = np.asarray(to_plain(filled) if isinstance(filled, Image.Image) else filled)
-    return int(np.count_nonzero(hole & (pixels[..., -1] == 0)))
+    if pixels.ndim == 2 or pixels.shape[2] == 3:
+        return 0
+    return int(np.count_nonzero((np.asarray(mask) >= 128) & (pixels[..., -1] == 0)))
 
 
 def fits_profile(profile: bytes, mode: str) -> bool:

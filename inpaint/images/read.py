@@ -7,7 +7,6 @@ import sys
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
-from itertools import takewhile
 from pathlib import Path
 from typing import Any
 
@@ -16,21 +15,13 @@ import imagecodecs
 import numpy as np
 from PIL import Image, ImageSequence, UnidentifiedImageError
 
+import inpaint.images.metadata as meta
 from inpaint.errors import ImageError, InpaintError, MaskError, collect_notes, note
 from inpaint.images.depth import Pixels
 from inpaint.images.file import ImageFile
 from inpaint.images.formats import FORMATS, MAX_PIXELS, require_plug_in, sniff
 from inpaint.images.jpeg import EOI, split
 from inpaint.images.masks import denoised, mask_from_image
-from inpaint.images.metadata import (
-    EXIF_START,
-    Metadata,
-    clean_metadata,
-    icc_of_jp2,
-    png_chunks,
-    png_without_pixels,
-    webp_chunks,
-)
 from inpaint.images.modes import fits_profile, to_8_bit, to_palette, to_plain, turn_upright
 from inpaint.images.tags import HEIGHT, ORIENTATION, WIDTH, orientation_of
 from inpaint.images.tiff import metadata_of, open_tiff, read_page
@@ -116,7 +107,7 @@ def read_file(path: str | os.PathLike[str], *, max_pixels: int = MAX_PIXELS) -> 
         elif name in ("EXR", "HDR"):
             file = _read_light(path, name, data, max_pixels)
         else:
-            deep = _depth_of(name, data) > 8 or (name == "PNG" and _is_plain(data))
+            deep = name == "PNG" or _depth_of(name, data) > 8
             file = _read_array(path, name, data, max_pixels) if deep else None
             file = file or _read_by_pillow(path, name, data, max_pixels)
     file.notes = notes
@@ -183,24 +174,21 @@ def _depth_of(name: str, data: bytes) -> int:
     return data[24] if name == "PNG" else 16 if name == "JXL" else 8
 
 
-def _is_plain(data: bytes) -> bool:
-    """Whether a PNG holds one picture of 8 bits without palette or transparent colour."""
-    before = {kind for kind, _ in takewhile(lambda chunk: chunk[0] != b"IDAT", png_chunks(data))}
-    return data[24] == 8 and data[25] != 3 and not before & {b"acTL", b"tRNS"}
-
-
 def _read_array(path: Path, name: str, data: bytes, max_pixels: int) -> ImageFile | None:
     """Formats of which Pillow loses the depth, None where it does not; and PNG, for speed."""
-    metadata, turn, frames, key = Metadata(), 1, 1, None
+    metadata, turn, frames, key = meta.Metadata(), 1, 1, None
     if name == "PPM":  # Pillow does not know all of them
         width, height = map(int, _netpbm_header(data)[1:3])
         _check_size((width, height), max_pixels)
     else:
-        with Image.open(io.BytesIO(png_without_pixels(data) if name == "PNG" else data)) as opened:
+        with Image.open(io.BytesIO(meta.png_without_pixels(data) if name == "PNG" else data)) as opened:
             width, height = struct.unpack_from(">II", data, 16) if name == "PNG" else opened.size
             _check_size((width, height), max_pixels)
-            metadata, turn = _metadata(opened, data)
             frames, key = getattr(opened, "n_frames", 1), opened.info.get("transparency")
+            if name == "PNG" and _depth_of(name, data) <= 8:  # few bits and palettes are Pillow's
+                if data[24] < 8 or opened.mode == "P" or frames > 1 or key is not None:
+                    return None
+            metadata, turn = _metadata(opened, data)
     if name == "PPM":
         # In text the last number may end the file, which OpenCV does not expect.
         pixels = cv2.imdecode(np.frombuffer(data + b"\n", np.uint8), cv2.IMREAD_UNCHANGED)
@@ -297,7 +285,7 @@ def _read_by_pillow(path: Path, name: str, data: bytes, max_pixels: int) -> Imag
         metadata, turn = _metadata(opened, data)
         name, options = str(opened.format).replace("MPO", "JPEG").replace("DIB", "BMP"), {}
         if name == "WEBP":
-            options["lossless"] = b"VP8 " not in webp_chunks(data)
+            options["lossless"] = b"VP8 " not in meta.webp_chunks(data)
         if frames > 1:
             first = {"default_image": True} if getattr(opened, "default_image", False) else {}
             options |= {"duration": timing, "loop": opened.info.get("loop")} | first
@@ -306,13 +294,13 @@ def _read_by_pillow(path: Path, name: str, data: bytes, max_pixels: int) -> Imag
     return ImageFile(path, name, data, natives.__getitem__, frames, (turn,) * frames, metadata, options)
 
 
-def _metadata(image: Image.Image, data: bytes = b"") -> tuple[Metadata, int]:
+def _metadata(image: Image.Image, data: bytes = b"") -> tuple[meta.Metadata, int]:
     """What Pillow found beside the pixels, and the orientation; some decoders have applied it already."""
     info = image.info
     exif = info.get("exif") or b""
     if not exif and image.format == "PNG" and len(found := image.getexif()):
         exif = found.tobytes()  # as ImageMagick writes it, in text
-    exif = exif.removeprefix(EXIF_START)
+    exif = exif.removeprefix(meta.EXIF_START)
     turn = 1 if image.format in ("HEIF", "JXL") else orientation_of(exif)
     dpi = info.get("dpi")
     if not (isinstance(dpi, tuple) and len(dpi) == 2 and all(1 <= value <= 65535 for value in dpi)):
@@ -322,8 +310,9 @@ def _metadata(image: Image.Image, data: bytes = b"") -> tuple[Metadata, int]:
     comment = info.get("comment") if image.format != "JPEG2000" else None
     comment = comment.decode("utf-8", "replace") if isinstance(comment, bytes) else comment
     found = {
-        "icc_profile": info.get("icc_profile") or (icc_of_jp2(data) if image.format == "JPEG2000" else b""),
-        "exif": exif and EXIF_START + exif,
+        "icc_profile": info.get("icc_profile")
+        or (meta.icc_of_jp2(data) if image.format == "JPEG2000" else b""),
+        "exif": exif and meta.EXIF_START + exif,
         "xmp": xmp if isinstance(xmp, bytes) else str(xmp).encode(),
         "dpi": tuple(map(float, dpi)),
         "comment": str(comment or text.pop("Comment", "")),
@@ -352,10 +341,10 @@ def _checked_jpeg(data: bytes) -> bytes:
     return data + EOI
 
 
-def _info(metadata: Metadata, mode: str, source: str | None) -> dict[Any, Any]:
+def _info(metadata: meta.Metadata, mode: str, source: str | None) -> dict[Any, Any]:
     """Metadata as Pillow's ``info`` has it, fit for a plain image that is upright."""
     with collect_notes([]):
-        clean = clean_metadata(metadata)
+        clean = meta.clean_metadata(metadata)
     found = {key: clean[key] for key in ("icc_profile", "exif", "dpi") if key in clean}
     if not fits_profile(clean.get("icc_profile", b""), mode):
         found.pop("icc_profile", None)

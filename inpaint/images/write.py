@@ -12,24 +12,13 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, PngImagePlugin
 
+import inpaint.images.metadata as meta
 from inpaint.atomic import atomic_write
 from inpaint.errors import ImageError, InpaintError, collect_notes, note
 from inpaint.images.depth import Pixels, find_range, to_array
 from inpaint.images.file import ImageFile
 from inpaint.images.formats import FORMATS, WRITABLE_FORMATS, require_plug_in
 from inpaint.images.jpeg import APP14, PROGRESSIVE, UnfitError, encode_changed_blocks, join, split
-from inpaint.images.metadata import (
-    EXIF_START,
-    PNG_START,
-    Metadata,
-    box,
-    clean_jpeg,
-    clean_metadata,
-    join_with_second_pictures,
-    jp2_with_boxes_of,
-    png_chunk,
-    png_with_chunks_of,
-)
 from inpaint.images.modes import Native, changes, fits_profile, size_of, to_8_bit, to_palette, to_plain
 from inpaint.images.read import first_line, no_pillow_limit, plain_image
 from inpaint.images.tags import exif_of_orientation
@@ -108,11 +97,11 @@ def _encode_file(file: ImageFile, target: str, *, quality: int | None, strip: bo
     turn = file.orientations[0] if same else 1  # the same format keeps its pixels as they lie
     natives = [file.native(n) if turn > 1 else file.upright(n) for n in range(file.frames)]
     if same and target == "PNG":
-        return png_with_chunks_of(_encode(natives, "PNG", {}, QUALITY, options), file.data, strip=strip)
-    metadata = clean_metadata(file.metadata, upright=turn == 1)
+        return meta.png_with_chunks_of(_encode(natives, "PNG", {}, QUALITY, options), file.data, strip=strip)
+    metadata = meta.clean_metadata(file.metadata, upright=turn == 1)
     if strip:
         metadata = {key: metadata[key] for key in ("icc_profile", "dpi") if key in metadata}
-        metadata |= {"exif": EXIF_START + exif_of_orientation(turn)} if turn > 1 else {}
+        metadata |= {"exif": meta.EXIF_START + exif_of_orientation(turn)} if turn > 1 else {}
     if same and target == "WEBP" and quality is None:
         options["lossless"] = file.options["lossless"]
     if same and not FORMATS[target].lossless and not options.get("lossless"):
@@ -120,12 +109,12 @@ def _encode_file(file: ImageFile, target: str, *, quality: int | None, strip: bo
     encoded = _encode(natives, target, metadata, quality or QUALITY, options)
     if target == "JPEG2000":
         source = file.data if same else b""
-        return jp2_with_boxes_of(encoded, source, metadata.get("icc_profile", b""), strip=strip)
+        return meta.jp2_with_boxes_of(encoded, source, metadata.get("icc_profile", b""), strip=strip)
     return encoded
 
 
 def _encode(
-    natives: list[Native], target: str, metadata: Metadata, quality: int, options: dict[str, Any]
+    natives: list[Native], target: str, metadata: meta.Metadata, quality: int, options: dict[str, Any]
 ) -> bytes:
     """Encode frames with what the format can hold of them and of their metadata."""
     if (count := len(natives)) > 1 and (why := _why_one_frame(natives, target)):
@@ -236,7 +225,7 @@ def _to_float(native: Native) -> Pixels:
     return pixels.astype(np.float32) / np.float32(white)
 
 
-def _fit_metadata(metadata: Metadata, target: str, mode: str) -> Metadata:
+def _fit_metadata(metadata: meta.Metadata, target: str, mode: str) -> meta.Metadata:
     """What a format can hold of metadata; what it cannot is told."""
     kept = {key: value for key, value in metadata.items() if key in FORMATS[target].metadata}
     if not fits_profile(metadata.get("icc_profile", b""), mode):
@@ -252,7 +241,7 @@ def _fit_metadata(metadata: Metadata, target: str, mode: str) -> Metadata:
 def _encode_jpeg(file: ImageFile, strip: bool) -> bytes:
     """The JPEG with only the touched blocks encoded anew, or, where that cannot be, with its own tables."""
     parts = split(file.data)
-    segments, coded = clean_jpeg(parts, strip=strip), parts.coded
+    segments, coded = meta.clean_jpeg(parts, strip=strip), parts.coded
     after = file.native()
     assert isinstance(after, Image.Image)
     filled = to_array(after)
@@ -273,7 +262,7 @@ def _encode_jpeg(file: ImageFile, strip: bool) -> bytes:
         coded = made.coded
     if strip:
         return join(segments, coded)
-    return join_with_second_pictures(segments, coded, parts, file.data)
+    return meta.join_with_second_pictures(segments, coded, parts, file.data)
 
 
 def _encode_png(pixels: Pixels, mode: str, metadata: dict[str, Any]) -> bytes:
@@ -286,10 +275,10 @@ def _encode_png(pixels: Pixels, mode: str, metadata: dict[str, Any]) -> bytes:
     packed, most = _pack_rows(rows, kind, step), 2**30  # a chunk holds less than twice that
     chunks = [(b"IDAT", packed[start : start + most]) for start in range(0, len(packed), most)]
     chunks = [(b"IHDR", struct.pack(">IIBBBBB", *header)), *chunks, (b"IEND", b"")]
-    encoded = b"".join((PNG_START, *(png_chunk(*chunk) for chunk in chunks)))
+    encoded = b"".join((meta.PNG_START, *(meta.png_chunk(*chunk) for chunk in chunks)))
     carrier = io.BytesIO()  # of the chunks that Pillow writes
     Image.new(mode, (1, 1)).save(carrier, "PNG", **metadata)
-    return png_with_chunks_of(encoded, carrier.getvalue(), strip=False)
+    return meta.png_with_chunks_of(encoded, carrier.getvalue(), strip=False)
 
 
 def _pack_rows(rows: NDArray[np.uint8], kind: int, step: int) -> bytes:
@@ -324,7 +313,7 @@ def _encode_deep(
     return buffer.getvalue()
 
 
-def _encode_jxl(pixels: Pixels, metadata: Metadata) -> bytes:
+def _encode_jxl(pixels: Pixels, metadata: meta.Metadata) -> bytes:
     """JPEG XL without loss, by imagecodecs or, with a profile of its own, by OpenImageIO."""
     icc, colours = metadata.get("icc_profile"), pixels.ndim == 3 and pixels.shape[2] > 2
     lossless: dict[str, Any] = {"lossless": True, "usecontainer": True}
@@ -341,8 +330,8 @@ def _encode_jxl(pixels: Pixels, metadata: Metadata) -> bytes:
             spec["jpegxl:distance"], spec["jpegxl:use_boxes"], spec["oiio:UnassociatedAlpha"] = 0.0, 1, 1
             encoded = _write_by_oiio(pixels, spec, ".jxl")
     if "exif" in metadata:
-        encoded += box(b"Exif", bytes(4) + metadata["exif"].removeprefix(EXIF_START))
-    return encoded + (box(b"xml ", metadata["xmp"]) if "xmp" in metadata else b"")
+        encoded += meta.box(b"Exif", bytes(4) + metadata["exif"].removeprefix(meta.EXIF_START))
+    return encoded + (meta.box(b"xml ", metadata["xmp"]) if "xmp" in metadata else b"")
 
 
 def _write_by_oiio(pixels: Pixels, spec: Any, suffix: str) -> bytes:

@@ -306,14 +306,6 @@ def _read_file(path: Path, above: tuple[str, ...] = ()) -> dict[str, Any]:
     return whole
 
 
-_HEADER = """# Config keys
-
-Every key of the TOML files that `inpaint train` reads; [DATA.md](DATA.md) says more about those of the data.
-A key without a default must be given, by the file itself or by its `base`. Paths are relative to the file and
-may contain environment variables as `${DATA}`.
-This page is generated: `inpaint train --keys > docs/CONFIG.md`.
-"""
-_TABLE_HEAD = ("| key | type | default | meaning |", "| --- | --- | --- | --- |")
 _SECTIONS: dict[str, type[Any]] = {
     "Every run": RunConfig,
     "Data": DataConfig,
@@ -328,10 +320,11 @@ _SECTIONS: dict[str, type[Any]] = {
 
 def config_reference() -> str:
     """All keys with type, default and meaning, as Markdown."""
-    page = [_HEADER]
+    page = [Path(__file__).with_name("config_head.md").read_text(encoding="utf-8")]
     for title, kind in _SECTIONS.items():
         about = " ".join((inspect.getdoc(kind) or "").split())
-        page += [f"## {title}", "", about, "", *_TABLE_HEAD, *_rows(kind), ""]
+        head = "| key | type | default | meaning |\n| --- | --- | --- | --- |"
+        page += [f"## {title}", "", about, "", head, *_rows(kind), ""]
     return "\n".join(page)
 
 
