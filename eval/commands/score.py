@@ -67,7 +67,7 @@ SET_OPTIONS = (
         "--size",
         type=common.COUNT,
         metavar="N",
-        help="Crop images and masks to centre squares and resize to N x N.",
+        help="Crop both to centre squares, resized to N x N.",
     ),
 )
 RUN_OPTIONS = (

@@ -30,6 +30,7 @@ _SMOOTH = 8 / 255  # deviation within the bands at which half of a step is corre
 _PIECE = 64  # rows that are measured together, and side of the pieces that grain is added in
 _MOST_MEASURED = 2**18  # pixels in which grain is measured
 _MOST_MADE = 192  # side of the grain that is made; larger holes take pieces of it, from places by chance
+_KERNEL = 9, 9  # of the blur that makes grain coarse
 _BLOCK = 8  # side in pixels of the blocks in which grain is measured
 _CALM = 0.25  # the share of blocks that is taken for free of texture
 _FEWEST_BLOCKS = 12
@@ -100,7 +101,7 @@ def add_grain(fill: Colours, image: Colours, known: Bools, hole: Bools, *, seed:
     side = _PIECE + min(max(box.shape), _MOST_MADE)
     noise = torch.randn(side, side, 3, generator=generator).numpy()
     noise = cv2.transform(noise, np.linalg.cholesky(channels + 1e-4 * np.eye(3)))
-    grain = _blur(noise, float(np.interp(correlation, *_widths())))
+    grain = cv2.GaussianBlur(noise, _KERNEL, float(np.interp(correlation, *_widths())))
     # Blurred and measured in calm blocks, as theirs was, it seems weaker than it is.
     strength, *_ = measure_grain(fine_part(grain), np.ones((side, side), np.bool_))
     grain *= missing / strength
@@ -149,12 +150,8 @@ def _widths() -> tuple[list[float], NDArray[np.float64]]:
     """Correlations of neighbours in the fine part of noise, and the deviation of the blur that gives them."""
     widths, dot = np.linspace(0.3, 1.5, 25), np.zeros((65, 65), np.float32)
     dot[32, 32] = 1
-    ones = [fine_part(_blur(dot, float(width))) for width in widths]
+    ones = [fine_part(cv2.GaussianBlur(dot, _KERNEL, float(width))) for width in widths]
     return [float((one[:, 1:] * one[:, :-1]).sum() / (one**2).sum()) for one in ones], widths
-
-
-def _blur(image: Any, deviation: float) -> Colours:
-    return np.asarray(cv2.GaussianBlur(image, (9, 9), deviation), np.float32)
 
 
 def fine_part(image: Any) -> Any:

@@ -221,7 +221,12 @@ def _decode_deep(name: str, data: bytes) -> Pixels | None:
         opened = pillow_heif.open_heif(io.BytesIO(data), convert_hdr_to_8bit=False)
         return np.asarray(opened) if opened.mode.endswith(";16") else None
     codec = {"PNG": "png", "JPEG2000": "jpeg2k", "JXL": "jpegxl", "AVIF": "avif"}[name]
-    pixels = getattr(imagecodecs, f"{codec}_decode")(data)
+    try:
+        pixels = getattr(imagecodecs, f"{codec}_decode")(data)
+    except imagecodecs.PngError:  # Pillow forgives more, but takes no more than 8 bits
+        if data[24] > 8:
+            raise
+        return None
     if name == "AVIF":
         pixels = np.rint(pixels * (65535 / (2 ** _depth_of(name, data) - 1))).astype(np.uint16)
     return pixels
