@@ -99,11 +99,14 @@ def style_loss(activations: Sequence[Tensor], target_activations: Sequence[Tenso
 def repetition_loss(image: Tensor, target: Tensor, mask: Tensor, period: int) -> Tensor:
     """How much more the holes of images (B, 3, H, W) repeat themselves than the target does, from 0 to 1.
 
-    A generator's lattice shows as the correlation of fine detail with itself one or two strides further on;
-    of what is above the target's, and above zero, the root of the mean square over all such moves, so that
-    one lattice counts as much as a little of everything.
+    A generator's lattice shows as the correlation of fine detail with itself a half, one or two strides, the
+    ``period``, further on; of what is above the target's, and above zero, the root of the mean square over
+    all such moves, so that one lattice counts as much as a little of everything.
     """
-    ours, theirs = (self_correlations(one, mask, period) for one in (image, target))
+    ours, theirs = (
+        torch.cat([self_correlations(one, mask, pixels) for pixels in (period // 2, period)])
+        for one in (image, target)
+    )
     excess = F.relu(ours - F.relu(theirs)).square().mean(0)
     return ((excess + 1e-6).sqrt() - 1e-3).mean()  # finite gradient where equal
 

@@ -120,7 +120,8 @@ def test_repetition_is_what_the_fill_has_and_the_photo_has_not():
     tiles, noise = torch.rand(1, 3, 8, 8).repeat(1, 1, 12, 12), torch.rand(1, 3, 96, 96)
     mask = torch.zeros(1, 1, 96, 96)
     mask[..., 10:86, 8:90] = 1
-    assert repetition_loss(tiles, noise, mask, 8) > 0.9
+    assert repetition_loss(tiles, noise, mask, 8) > 0.8
+    assert repetition_loss(tiles, noise, mask, 16) > 0.9  # also by half its own period
     assert repetition_loss(tiles, noise, mask, 7) < 0.1  # another lattice
     assert repetition_loss(noise, torch.rand_like(noise), mask, 8) < 0.05
     assert repetition_loss(tiles, tiles, mask, 8) == repetition_loss(noise, tiles, mask, 8) == 0
