@@ -124,7 +124,8 @@ def test_repetition_is_what_the_fill_has_and_the_photo_has_not():
     assert repetition_loss(tiles, noise, mask, 16) > 0.9  # also by half its own period
     assert repetition_loss(tiles, noise, mask, 7) < 0.1  # another lattice
     assert repetition_loss(noise, torch.rand_like(noise), mask, 8) < 0.05
-    assert repetition_loss(tiles, tiles, mask, 8) == repetition_loss(noise, tiles, mask, 8) == 0
+    assert repetition_loss(tiles, tiles, mask, 8) == 0
+    assert repetition_loss(noise, tiles, mask, 8) < 0.02  # half a stride further on tiles are noise, too
     mask[..., 13:, :] = 0  # too little hole to say
     assert repetition_loss(tiles, noise, mask, 8) == 0
     assert torch.equal(repetition_loss(tiles * mask, noise, mask, 8), repetition_loss(tiles, noise, mask, 8))
