@@ -127,7 +127,7 @@ class LossWeights:
     mobilenet: float = at_least(0, default=0.0)
     # distance between the means of those outputs over positions
     mobilenet_means: float = at_least(0, default=0.0)
-    # how much more the fill repeats itself, a stride or two apart, than the photo does
+    # how much more the fill repeats itself, half a stride to two apart, than the photo does
     repetition: float = at_least(0, default=0.0)
     l1_known: float = at_least(0, default=10.0)  # absolute error of known pixels
     l1_hole: float = at_least(0, default=0.0)  # absolute error of hole pixels
