@@ -185,11 +185,11 @@ def groups(
     chosen = np.unique(labels[_by_cells(near, cell, np.logical_and)]) if covered else range(1, count)
     for label in map(int, chosen):
         left, top, across, down = stats[label, :4].tolist()
-        own = labels[top : top + down, left : left + across] == label
+        own = (labels[top : top + down, left : left + across] == label).view(np.uint8)
+        own = cv2.resize(own, (across * cell, down * cell), interpolation=cv2.INTER_NEAREST).view(np.bool_)
         corner = (cells.top + top) * cell, (cells.left + left) * cell
         box = Box(*corner, corner[0] + down * cell, corner[1] + across * cell).cut(whole)
-        rows, columns = (np.arange(side) // cell for side in box.shape)
-        part = hole[box.slices] & own[rows][:, columns]
+        part = hole[box.slices] & own[: box.shape[0], : box.shape[1]]
         if (inner := tight_box(part)) is None:
             continue
         found = inner.moved(box.top, box.left)

@@ -62,12 +62,9 @@ class Canvas:
         """The colours ``(N, H, W, 3)`` of blocks of one shape by their upper left corners, row and column."""
         channels = self.pixels.shape[2:]
         count = math.prod(channels)  # 1 of grey
-        (height, width), (row, _, *_), value = (
-            self.pixels.shape[:2],
-            self.pixels.strides,
-            self.pixels.itemsize,
-        )
-        flat = np.lib.stride_tricks.as_strided(self.pixels, (height, width * count), (row, value))
+        height, width = self.pixels.shape[:2]  # of a part of the photo, whose rows are whole
+        strides = self.pixels.strides[0], self.pixels.itemsize
+        flat = np.lib.stride_tricks.as_strided(self.pixels, (height, width * count), strides)
         windows = np.lib.stride_tricks.sliding_window_view(flat, (shape[0], shape[1] * count))
         found = windows[corners[:, 0], corners[:, 1] * count]
         return self.values.to_unit(_colours(found.reshape(-1, shape[1], *channels))).reshape(-1, *shape, 3)

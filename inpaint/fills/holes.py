@@ -80,11 +80,13 @@ def find_hole(mask: Image.Image | Coverage, dilate: int | None = None) -> Hole:
         if not np.array_equal(hole, rim):  # with the parts of the rim that hang together with it
             _, labels = cv2.connectedComponents(rim.view(np.uint8), connectivity=8)
             hole = np.isin(labels, np.unique(labels[hole]))
-        thick = hole
+        core, side = hole, 1
         if dilate is None and growth:
             side = _THICKNESS_PER_GROWTH * growth + 1
-            thick = _square(cv2.dilate, _square(cv2.erode, hole, side), side)
-        whole[box.slices] |= hole | _square(cv2.dilate, thick, 2 * growth + 1)
+            core = _square(cv2.erode, hole, side)
+        if core.any():
+            hole = hole | _square(cv2.dilate, core, side + 2 * growth)
+        whole[box.slices] |= hole
     if not whole.any():
         raise MaskError("the mask is empty: nothing is marked as a hole; paint white what should be filled")
     return whole

@@ -107,8 +107,8 @@ def read_file(path: str | os.PathLike[str], *, max_pixels: int = MAX_PIXELS) -> 
         elif name in ("EXR", "HDR"):
             file = _read_light(path, name, data, max_pixels)
         else:
-            deep = name == "PNG" or _depth_of(name, data) > 8
-            file = _read_array(path, name, data, max_pixels) if deep else None
+            as_array = name == "PNG" or _depth_of(name, data) > 8
+            file = _read_array(path, name, data, max_pixels) if as_array else None
             file = file or _read_by_pillow(path, name, data, max_pixels)
     file.notes = notes
     file.options.setdefault("lossless", FORMATS[file.format].lossless)
@@ -315,8 +315,7 @@ def _metadata(image: Image.Image, data: bytes = b"") -> tuple[meta.Metadata, int
     comment = info.get("comment") if image.format != "JPEG2000" else None
     comment = comment.decode("utf-8", "replace") if isinstance(comment, bytes) else comment
     found = {
-        "icc_profile": info.get("icc_profile")
-        or (meta.icc_of_jp2(data) if image.format == "JPEG2000" else b""),
+        "icc_profile": info.get("icc_profile") or meta.icc_of_jp2(data),
         "exif": exif and meta.EXIF_START + exif,
         "xmp": xmp if isinstance(xmp, bytes) else str(xmp).encode(),
         "dpi": tuple(map(float, dpi)),
