@@ -27,7 +27,7 @@ from PIL import Image
 from inpaint import pipeline as fills
 from inpaint.features.measures import Lpips
 from inpaint.features.perceptual import SqueezeNetFeatures
-from inpaint.framing import Box, tight_box
+from inpaint.framing import tight_box
 
 THICKEST = (0.25, 0.5, 4.0)  # the last: up to 1,024 pixels at the photo's own scale
 
