@@ -29,7 +29,6 @@ from inpaint.batch import (
 from inpaint.batch import run as batch_run
 from inpaint.batch.passes import SharedPasses
 from inpaint.errors import ImageError, InpaintError, MaskError
-from inpaint.images.modes import Native, size_of, to_8_bit
 from inpaint.models.presets import build_inpainter
 from inpaint.pipeline import InpaintPipeline
 
@@ -60,8 +59,7 @@ def reasons(problems: list[FileResult]) -> dict[str, str]:
     return found
 
 
-def paint(image: Native, mask: Image.Image) -> Image.Image:
-    image = to_8_bit(image)
+def paint(image: Image.Image, mask: Image.Image) -> Image.Image:
     if image.size != mask.size:
         raise MaskError(
             f"the mask is {mask.size}, the picture {image.size}: give a mask of the picture's size"
@@ -360,10 +358,10 @@ def test_every_failure_costs_one_line_and_no_more(folder: Callable[..., Path], t
     for stem, size in (("oom", (1, 1)), ("odd", (2, 2))):
         Image.new("RGB", size).save(images / f"{stem}.png")
 
-    def repair(image: Native, mask: Image.Image) -> Image.Image:
-        if size_of(image) == (1, 1):
+    def repair(image: Image.Image, mask: Image.Image) -> Image.Image:
+        if image.size == (1, 1):
             raise RuntimeError("out of memory\ntried to allocate 3 GiB\n")
-        if size_of(image) == (2, 2):
+        if image.size == (2, 2):
             raise KeyError
         return paint(image, mask)
 
@@ -414,7 +412,7 @@ def test_metadata_survives_a_repair_that_forgets_it(folder: Callable[..., Path],
     images, masks = folder("images", "a.png"), folder("masks", "a.png")
     Image.new("RGB", (8, 6)).save(images / "a.png", dpi=(300, 300))
     jobs, _ = plan_batch(pair_files(images, masks)[0], tmp_path / "out")
-    run(jobs, lambda image, mask: Image.new("RGB", size_of(image)))
+    run(jobs, lambda image, mask: Image.new("RGB", image.size))
     assert Image.open(tmp_path / "out" / "a.png").info["dpi"] == pytest.approx((300, 300), abs=0.1)
 
 

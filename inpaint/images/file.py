@@ -54,7 +54,7 @@ class ImageFile:
         return modes.turn_upright(self.native(frame), self.orientations[frame])
 
     def image(self, frame: int = 0) -> Any:
-        """What a pipeline takes: a Pillow image in mode RGB, RGBA, L or LA; of PNG or deep files an array."""
+        """What a pipeline takes: a Pillow image in mode RGB, RGBA, L or LA, or a deep array."""
         return modes.to_view(self.upright(frame))
 
     @property

@@ -103,7 +103,7 @@ def to_palette(image: Image.Image) -> Image.Image:
 def to_view(native: Native) -> Native:
     """What the pipeline takes: a plain Pillow image or the array as it is; of a 1-bit halftone, its greys."""
     if not isinstance(native, Image.Image):
-        return native
+        return Image.fromarray(native) if native.dtype == np.uint8 else native
     plain = to_plain(native)
     if native.mode == "1" and changes(plain, plain.filter(ImageFilter.MedianFilter(3))).mean() > _HALFTONE:
         return plain.filter(ImageFilter.GaussianBlur(2))
