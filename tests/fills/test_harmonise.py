@@ -59,6 +59,16 @@ def test_a_step_between_textures_is_the_networks_choice() -> None:
     assert error(remove_step(texture + np.float32(4 / 255), texture, ~HOLE, HOLE), texture) > 3
 
 
+@pytest.mark.parametrize("blur", [0, 0.5, 0.7])
+def test_grain_is_as_strong_and_as_coarse_as_around(blur: float) -> None:
+    image = noisy(4, blur)
+    inside = (add_grain(FLAT, image, ~HOLE, HOLE) - FLAT)[60:101, 60:101]
+    around = (image - FLAT)[:40]
+    assert inside.std() == pytest.approx(around.std(), rel=0.08)
+    alike = [float(np.corrcoef(part[:, 1:].ravel(), part[:, :-1].ravel())[0, 1]) for part in (inside, around)]
+    assert alike[0] == pytest.approx(alike[1], abs=0.1)
+
+
 @settings(max_examples=25)
 @given(st.integers(1, 40), st.integers(1, 40), st.integers(0, 2**32 - 1))
 def test_nothing_moves_far_or_outside_the_hole(height: int, width: int, seed: int) -> None:
