@@ -63,7 +63,7 @@ SET_OPTIONS = (
     click.option("--masks", type=PATH, required=True, help="Folder or zip of the masks: white = hole."),
     click.option("--protocol", type=click.Choice(PROTOCOLS), default=PROTOCOLS[0]),
     baselines_option,
-    click.option("--size", type=common.COUNT, metavar="N", help="Crop both to centre squares of N x N."),
+    click.option("--size", type=common.COUNT, metavar="N", help="Crop to centre squares, resize to N x N."),
 )
 RUN_OPTIONS = (
     click.option(

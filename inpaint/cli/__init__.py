@@ -37,7 +37,7 @@ class _Commands(click.Group):
         options["standalone_mode"] = False
         # Threads that wait for each other shall sleep: spinning ones fight with other work on the machine.
         os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # read when torch is loaded, which is later
-        # Huge pages of memory in pieces are slow to come by: a copy of 48 megapixels took a second, not 0.07.
+        # Huge pages are slow to get where memory is fragmented: a copy of 48 megapixels took 1 s, not 0.07.
         os.environ.setdefault("NUMPY_MADVISE_HUGEPAGE", "0")
         os.environ.setdefault("OPENCV_LOG_LEVEL", "SILENT")  # what is damaged is told in our own line
         try:
