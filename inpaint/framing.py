@@ -148,9 +148,8 @@ def thick_holes(hole: NDArray[np.bool_], thickness: float) -> list[ThickHole]:
             reach = np.ones((2 * int(thickness) + 1,) * 2, np.uint8)
             part &= cv2.dilate(core.view(np.uint8), reach) > 0
             tight = tight_box(part) or box
-            found.append(
-                ThickHole(tight.moved(box.top, box.left), part[tight.slices], float(2 * distance.max()))
-            )
+            place = tight.moved(box.top, box.left)
+            found.append(ThickHole(place, part[tight.slices], float(2 * distance.max())))
     return sorted(found, key=lambda thick: -np.count_nonzero(thick.mask))
 
 

@@ -165,7 +165,8 @@ class InpaintPipeline:
                 raise MaskError(f"{doubt}; {mask_advice}")
             note(f"{doubt}; {mask_advice}", MaskWarning)
         # What windows on the holes see: the rest of a large photo is not looked at.
-        box = tight_box(hole) or Box(0, 0, 0, 0)  # find_hole gives no empty one
+        box = tight_box(hole)
+        assert box is not None  # find_hole gives no empty one
         half = round(LARGEST * self.working_size / 2)
         seen = surround(box.grown(half, hole.shape), 2 * max(box.shape), hole.shape)
         filled = image.copy()

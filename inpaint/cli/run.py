@@ -49,7 +49,7 @@ def run(
     from PIL import Image
 
     from inpaint.fills.holes import check_image, find_hole
-    from inpaint.images import hole_from_mask, read_file, read_masks, write_file, write_image
+    from inpaint.images import has_hole, read_file, read_masks, write_file, write_image
     from inpaint.images.modes import to_8_bit
     from inpaint.inspect import prior_images, require_prior
     from inpaint.pipeline import InpaintPipeline
@@ -57,7 +57,7 @@ def run(
 
     source, masks = read_file(image), read_masks(mask, invert=asked.invert_mask)
     source.check_masks(masks)
-    page = next((n for n, one in enumerate(masks) if hole_from_mask(one).any()), 0)
+    page = next((n for n, one in enumerate(masks) if has_hole(one)), 0)
     check_image(source.image(page), masks[page])  # complains before the model is loaded
     hole = find_hole(masks[page], asked.dilate)
     weights = locate_in_terminal(model, "inpainter", accept_licence=accept_licence)

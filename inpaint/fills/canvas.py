@@ -118,7 +118,7 @@ def transparent(pixels: Pixels) -> Bools:
 
 
 def shrink_hole(hole: Bools, shape: tuple[int, int]) -> Bools:
-    """Cells of an ``(H, W)`` bool array at a smaller ``shape`` whose averages any True has a part in."""
+    """Cells of an ``(H, W)`` bool array at a smaller ``shape`` whose averages include a True."""
     if _is_halved_first(hole.shape, shape):
         rows = hole[::2] | hole[1::2]
         hole = rows[:, ::2] | rows[:, 1::2]

@@ -5,12 +5,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 from PIL import Image
 
 import inpaint.images.modes as modes
 from inpaint.errors import InpaintError, MaskError, collect_notes
-from inpaint.images.masks import HOLE
+from inpaint.images.masks import count_invisible, has_hole
 from inpaint.images.metadata import Metadata
 from inpaint.images.tiff import TiffPages
 
@@ -54,7 +53,7 @@ class ImageFile:
         return modes.turn_upright(self.native(frame), self.orientations[frame])
 
     def image(self, frame: int = 0) -> Any:
-        """What a pipeline takes: a Pillow image in mode RGB, RGBA, L or LA, or a deep array."""
+        """What a pipeline takes: a Pillow image in mode RGB, RGBA, L or LA, or an array of its own depth."""
         return modes.to_view(self.upright(frame))
 
     @property
@@ -81,7 +80,7 @@ class ImageFile:
             MaskError: another number of masks than frames; and what ``fill`` raises, as for no hole at all.
         """
         self.check_masks(masks)
-        marked, invisible = [np.max(mask.getextrema()) >= HOLE for mask in masks], 0
+        marked, invisible = [has_hole(mask) for mask in masks], 0
         for frame in range(self.frames):
             mask = masks[frame % len(masks)]
             if any(marked) and not marked[frame % len(masks)]:
@@ -96,6 +95,6 @@ class ImageFile:
                 raise type(error)(f"{where}{error}") from error
             filled = modes.take_fill(native, modes.turn_back(shown, turn), modes.turn_back(done, turn))
             self.filled[frame] = filled
-            invisible += modes.count_invisible(filled, modes.turn_back(mask, turn))
+            invisible += count_invisible(filled, modes.turn_back(mask, turn))
         if invisible:
             self.notes.append(f"{invisible:,} filled pixels cannot be seen: alpha is kept, and it is 0 there")

@@ -45,6 +45,21 @@ def hole_from_mask(mask: Image.Image) -> NDArray[np.bool_]:
     return np.asarray(mask_from_image(mask)) >= HOLE
 
 
+def has_hole(mask: Image.Image) -> bool:
+    """Whether a coverage (``L``) marks any pixel as hole."""
+    return bool(np.max(mask.getextrema()) >= HOLE)
+
+
+def count_invisible(filled: Native, mask: Image.Image) -> int:
+    """Pixels that a coverage (``L``) marks as hole and alpha hides."""
+    if isinstance(filled, Image.Image) and not filled.has_transparency_data:
+        return 0
+    pixels = np.asarray(to_plain(filled) if isinstance(filled, Image.Image) else filled)
+    if pixels.ndim == 2 or pixels.shape[2] == 3:
+        return 0
+    return int(np.count_nonzero((np.asarray(mask) >= HOLE) & (pixels[..., -1] == 0)))
+
+
 def _coverage(pixels: Pixels) -> NDArray[np.uint8]:
     """Coverage 0 to 255 of ``(H, W)`` or ``(H, W, C)`` of any depth."""
     values = pixels if pixels.ndim == 2 else _strength(np.asarray(to_8_bit(pixels)))

@@ -103,7 +103,7 @@ def to_palette(image: Image.Image) -> Image.Image:
 def to_view(native: Native) -> Native:
     """What the pipeline takes: a plain Pillow image or the array as it is; of a 1-bit halftone, its greys."""
     if not isinstance(native, Image.Image):
-        return Image.fromarray(native) if native.dtype == np.uint8 else native
+        return native
     plain = to_plain(native)
     if native.mode == "1" and changes(plain, plain.filter(ImageFilter.MedianFilter(3))).mean() > _HALFTONE:
         return plain.filter(ImageFilter.GaussianBlur(2))
@@ -146,16 +146,6 @@ def take_fill(native: Native, shown: Native, filled: Native) -> Native:
             part = Image.fromarray(pixels)
     result.paste(part, box[:2], where)
     return result
-
-
-def count_invisible(filled: Native, mask: Image.Image) -> int:
-    """Pixels at least half covered by a mask (``L``) that alpha hides."""
-    if isinstance(filled, Image.Image) and not filled.has_transparency_data:
-        return 0
-    pixels = np.asarray(to_plain(filled) if isinstance(filled, Image.Image) else filled)
-    if pixels.ndim == 2 or pixels.shape[2] == 3:
-        return 0
-    return int(np.count_nonzero((np.asarray(mask) >= 128) & (pixels[..., -1] == 0)))
 
 
 def fits_profile(profile: bytes, mode: str) -> bool:

@@ -48,7 +48,7 @@ def read_image(path: str | os.PathLike[str], *, max_pixels: int = MAX_PIXELS) ->
     with _one_line(Path(path), file.format):
         native, notes = file.upright(), list(file.notes)
         plain = to_8_bit(native).copy()
-    if not isinstance(native, Image.Image) and native.dtype != np.uint8:
+    if not isinstance(native, Image.Image):
         notes.append(f"{native.dtype} values are shown in 8 bits")
     if file.frames > 1:
         notes.append(f"this is the first of {file.frames} frames or pages")
@@ -107,8 +107,8 @@ def read_file(path: str | os.PathLike[str], *, max_pixels: int = MAX_PIXELS) -> 
         elif name in ("EXR", "HDR"):
             file = _read_light(path, name, data, max_pixels)
         else:
-            as_array = name == "PNG" or _depth_of(name, data) > 8
-            file = _read_array(path, name, data, max_pixels) if as_array else None
+            by_codec = name == "PNG" or _depth_of(name, data) > 8
+            file = _read_by_codec(path, name, data, max_pixels) if by_codec else None
             file = file or _read_by_pillow(path, name, data, max_pixels)
     file.notes = notes
     file.options.setdefault("lossless", FORMATS[file.format].lossless)
@@ -174,8 +174,8 @@ def _depth_of(name: str, data: bytes) -> int:
     return data[24] if name == "PNG" else 16 if name == "JXL" else 8
 
 
-def _read_array(path: Path, name: str, data: bytes, max_pixels: int) -> ImageFile | None:
-    """Formats of which Pillow loses the depth, None where it does not; and PNG, for speed."""
+def _read_by_codec(path: Path, name: str, data: bytes, max_pixels: int) -> ImageFile | None:
+    """Formats of which Pillow loses the depth, None where it does not; and PNG, which it reads slowly."""
     metadata, turn, frames, key = meta.Metadata(), 1, 1, None
     if name == "PPM":  # Pillow does not know all of them
         width, height = map(int, _netpbm_header(data)[1:3])
@@ -185,7 +185,7 @@ def _read_array(path: Path, name: str, data: bytes, max_pixels: int) -> ImageFil
             width, height = struct.unpack_from(">II", data, 16) if name == "PNG" else opened.size
             _check_size((width, height), max_pixels)
             frames, key = getattr(opened, "n_frames", 1), opened.info.get("transparency")
-            if name == "PNG" and _depth_of(name, data) <= 8:  # few bits and palettes are Pillow's
+            if name == "PNG" and data[24] <= 8:  # few bits, palettes and animations are left to Pillow
                 if data[24] < 8 or opened.mode == "P" or frames > 1 or key is not None:
                     return None
             metadata, turn = _metadata(opened, data)
@@ -208,7 +208,7 @@ def _read_array(path: Path, name: str, data: bytes, max_pixels: int) -> ImageFil
             pixels = np.stack([pixels, np.where(pixels == key, 0, 65535).astype(np.uint16)], axis=-1)
         note("the one transparent colour became an alpha channel")
     pixels = np.ascontiguousarray(pixels)
-    native = Image.fromarray(pixels) if pixels.dtype == np.uint8 and name != "PNG" else pixels
+    native = Image.fromarray(pixels) if pixels.dtype == np.uint8 else pixels
     options = {"bits": _depth_of(name, data)}
     return ImageFile(path, name, data, lambda _: native, 1, (turn,), metadata, options)
 
@@ -223,8 +223,8 @@ def _decode_deep(name: str, data: bytes) -> Pixels | None:
     codec = {"PNG": "png", "JPEG2000": "jpeg2k", "JXL": "jpegxl", "AVIF": "avif"}[name]
     try:
         pixels = getattr(imagecodecs, f"{codec}_decode")(data)
-    except imagecodecs.PngError:  # Pillow forgives more, but takes no more than 8 bits
-        if data[24] > 8:
+    except (imagecodecs.PngError, UnicodeDecodeError):  # the latter of libpng's message
+        if name != "PNG" or data[24] > 8:  # Pillow forgives more, but takes no more than 8 bits
             raise
         return None
     if name == "AVIF":

@@ -183,8 +183,6 @@ def _fit(native: Native, target: str) -> Native:
     kind, called, deep = FORMATS[target], FORMATS[target].called, FORMATS[target].deep
     if "float" in deep:
         return _to_float(native)
-    if not isinstance(native, Image.Image) and native.dtype == np.uint8 and target != "PNG":
-        native = Image.fromarray(native)
     if not isinstance(native, Image.Image):
         if "any" in deep or native.dtype.name in deep:
             return native

@@ -67,6 +67,17 @@ def test_the_default_dilation_follows_the_size_and_spares_fine_damage() -> None:
     assert np.array_equal(find_hole(Image.fromarray(mask), 0), mask > 0)
 
 
+@pytest.mark.parametrize("dilate", [None, 0, 90])
+def test_holes_far_apart_are_found_as_if_alone(dilate: int | None) -> None:
+    parts = [Image.new("L", (1600, 1000)) for _ in range(3)]
+    ImageDraw.Draw(parts[0]).line((0, 999, 1599, 60), fill=255, width=3)  # its box holds the other two
+    ImageDraw.Draw(parts[1]).ellipse((60, 40, 240, 220), fill=255)
+    ImageDraw.Draw(parts[2]).rectangle((1400, 800, 1599, 999), fill=255)
+    parts = [np.asarray(part.filter(ImageFilter.GaussianBlur(2))) for part in parts]
+    alone = np.logical_or.reduce([find_hole(part, dilate) for part in parts])
+    assert np.array_equal(find_hole(np.maximum.reduce(parts), dilate), alone)
+
+
 def test_an_empty_mask_says_what_it_has() -> None:
     with pytest.raises(MaskError, match="mask is empty: nothing"):
         find_hole(row(0, 0))

@@ -26,6 +26,7 @@ from inpaint.images import (
     read_image,
     write_image,
 )
+from inpaint.images.metadata import PNG_START, png_chunk
 from tests.images.painting import noise, one_line, save
 
 ORIENTATION = ExifTags.Base.Orientation
@@ -428,3 +429,26 @@ def test_a_gif_whose_second_frame_reaches_far_out_is_refused_before_it_is_decode
     path.write_bytes(data)
     with pytest.raises(ImageError, match=r"pixels in each of 2 frames, limit 200,000,000"):
         read_file(path)
+
+
+@pytest.mark.parametrize("bits", [8, 16])
+@pytest.mark.parametrize("fault", ["unknown chunk", "wrong checksum"])
+def test_a_png_that_only_pillow_takes_is_read_where_no_depth_is_lost(
+    tmp_path: Path, bits: int, fault: str
+) -> None:
+    """libpng refuses both; Pillow does not, but has no colours of more than 8 bits."""
+    pixels = noise(5, 7, 3)
+    rows = b"".join(b"\0" + row.tobytes() for row in (pixels if bits == 8 else pixels.astype(">u2")))
+    header = struct.pack(">IIBBBBB", 7, 5, bits, 2, 0, 0, 0)
+    pixels_chunk = bytearray(png_chunk(b"IDAT", zlib.compress(rows)))
+    pixels_chunk[-1] ^= fault == "wrong checksum"
+    before = png_chunk(b"ABCD", b"") if fault == "unknown chunk" else b""
+    after = png_chunk(b"tEXt", b"Title\0behind") + png_chunk(b"IEND", b"")
+    whole = PNG_START + png_chunk(b"IHDR", header) + before + pixels_chunk + after
+    (tmp_path / "a.png").write_bytes(whole)
+    if bits == 8:
+        assert np.array_equal(np.asarray(read_image(tmp_path / "a.png")), pixels)
+        assert read_file(tmp_path / "a.png").metadata["text"] == {"Title": "behind"}
+    else:
+        with pytest.raises(ImageError, match="damaged"):
+            read_file(tmp_path / "a.png")
