@@ -16,7 +16,7 @@ from PIL import Image
 from torch import Tensor, nn
 
 from inpaint.errors import InpaintError
-from inpaint.images import image_to_tensor, tensor_to_image
+from inpaint.images.tensors import image_to_tensor, tensor_to_image
 from inpaint.mask import composite, shrink_to_grid
 from inpaint.models.inpainter import Inpainter
 from inpaint.models.mae import MaskedAutoencoder

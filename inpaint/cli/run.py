@@ -1,6 +1,7 @@
 """``inpaint run``: inpaint one image."""
 
 import time
+from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from pathlib import Path
 from types import SimpleNamespace
@@ -48,14 +49,17 @@ def run(
 
     from PIL import Image
 
-    from inpaint.fills.holes import check_image, find_hole
     from inpaint.images import has_hole, read_file, read_masks, write_file, write_image
     from inpaint.images.modes import to_8_bit
-    from inpaint.inspect import prior_images, require_prior
-    from inpaint.pipeline import InpaintPipeline
-    from inpaint.weights.terminal import locate_in_terminal
 
-    source, masks = read_file(image), read_masks(mask, invert=asked.invert_mask)
+    with ThreadPoolExecutor() as threads:  # files are read while torch is loaded
+        reading = threads.submit(read_file, image), threads.submit(read_masks, mask, invert=asked.invert_mask)
+        from inpaint.fills.holes import check_image, find_hole
+        from inpaint.inspect import prior_images, require_prior
+        from inpaint.pipeline import InpaintPipeline
+        from inpaint.weights.terminal import locate_in_terminal
+
+    source, masks = reading[0].result(), reading[1].result()
     source.check_masks(masks)
     page = next((n for n, one in enumerate(masks) if has_hole(one)), 0)
     check_image(source.image(page), masks[page])  # complains before the model is loaded

@@ -156,10 +156,11 @@ def encode_changed_blocks(parts: JpegParts, filled: NDArray[np.uint8], changed: 
                 _encode_component(blocks, table, step, filled, changed, places, colour, offset)
                 if blocks.max() > _LARGEST or blocks.min() < -_LARGEST:  # libjpeg would end the process
                     raise UnfitError("coefficients out of range")
+            sequential = parts.frame != PROGRESSIVE
+            if sequential and space == "JCS_YCbCr":
+                jpeg.content = None  # lest it be decoded once more, for what other kinds alone need of it
             # Own Huffman tables take a second pass: not where the source does without them.
-            usual = (
-                _USUAL_CODES in parts.coded[: parts.coded.find(b"\xff\xda")] and parts.frame != PROGRESSIVE
-            )
+            usual = sequential and _USUAL_CODES in parts.coded[: parts.coded.find(b"\xff\xda")]
             jpeg.write_dct(str(result), flags=[f"{'-' if usual else '+'}OPTIMIZE_CODING"])
         return result.read_bytes()
 
