@@ -25,7 +25,7 @@ from inpaint.checkpoint import load_checkpoint
 from inpaint.convert.migan import Migan
 from inpaint.device import choose_device, is_out_of_memory
 from inpaint.errors import CheckpointError, InpaintError, MaskError, MaskWarning, note
-from inpaint.fills.canvas import Bools, Canvas, Colours, shrink_hole, transparent
+from inpaint.fills.canvas import Bools, Canvas, Colours, shrink_hole, transparent_pixels
 from inpaint.fills.detail import Enlarged, add_detail
 from inpaint.fills.gaussian import predict_gaussian
 from inpaint.fills.harmonise import AROUND, add_grain, remove_step
@@ -178,7 +178,8 @@ class InpaintPipeline:
         hole = hole[seen.slices]
         unknown = faint_rim(coverage[seen.slices], hole)
         unknown |= hole
-        unknown |= transparent(pixels)
+        if (hidden := transparent_pixels(pixels)) is not None:
+            unknown |= hidden
         canvas = Canvas(pixels, unknown, values, harmonise=harmonise)
         canvas.tell(progress, int(np.count_nonzero(hole)))
         size = self.working_size
@@ -196,7 +197,8 @@ class InpaintPipeline:
         for part in thick:
             self._fill_thick(canvas, part, refine)
         if isinstance(filled, Image.Image):
-            _paste_pixels(filled, pixels, hole, seen)
+            inner = box.within(seen)
+            _paste_pixels(filled, pixels[inner], hole[inner], box)
         return filled
 
     def with_networks(self, wrap: Callable[[Any], Any]) -> InpaintPipeline:
@@ -266,8 +268,9 @@ class InpaintPipeline:
             core = _core(canvas, hole, window)
             if canvas.harmonise and not fine:
                 image, known = canvas.read(window.box), ~canvas.unknown[window.box.slices]
-                fill = remove_step(fill, image, known, core)
-                fill = add_grain(fill, image, known, core) if canvas.grain else fill
+                remove_step(fill, image, known, core)
+                if canvas.grain:
+                    add_grain(fill, image, known, core)
             canvas.write(window.box, fill, core)
 
     def _fill_thick(self, canvas: Canvas, part: ThickHole, refine: bool) -> None:
@@ -300,7 +303,7 @@ class InpaintPipeline:
         hole = np.zeros(window.shape, np.bool_)
         hole[part.box.within(window)] = part.mask
         if canvas.harmonise:
-            fill = add_grain(fill, canvas.read(window), ~canvas.unknown[window.slices], hole)
+            add_grain(fill, canvas.read(window), ~canvas.unknown[window.slices], hole)
         canvas.write(window, fill, hole)
 
     def _predict_fine(self, images: Colours, unknown: Bools, holes: Bools) -> Colours:

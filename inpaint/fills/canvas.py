@@ -95,26 +95,26 @@ class Canvas:
         inner = (tight_box(where) or Box(0, 0, 0, 0)).slices
         fill, where = fill[inner], where[inner]
         pixels, unknown = self.pixels[box.slices][inner], self.unknown[box.slices][inner]
-        if pixels.ndim == 3 and pixels.shape[2] >= 3:
-            values = self.values.from_unit(fill, pixels.dtype)
-            # NumPy is four times as fast with a mask of its own for every value.
-            np.copyto(pixels[..., :3], values, where=np.repeat(where, 3, axis=1).reshape(values.shape))
-        else:
-            grey = pixels if pixels.ndim == 2 else pixels[..., 0]
-            values = self.values.from_unit(fill.clip(0, 1) @ np.array(BT601, np.float32), pixels.dtype)
-            np.copyto(grey, values, where=where)
+        pixels = pixels.reshape(*where.shape, -1)
+        if pixels.shape[2] < 3:
+            fill = fill.clip(0, 1) @ np.array(BT601, np.float32)[:, None]
+        values = np.ascontiguousarray(self.values.from_unit(fill, pixels.dtype))
+        if pixels.shape[2] > values.shape[2]:
+            values = np.concatenate((values, pixels[..., -1:]), axis=2)
+        # As bytes, whatever the depth: thirty times as fast as NumPy.
+        cv2.copyTo(values.view(np.uint8), where.view(np.uint8), pixels.view(np.uint8))
         unknown &= ~where
         if self._progress is not None:
             self._filled += int(np.count_nonzero(where))
             self._progress(self._filled / self._to_fill)
 
 
-def transparent(pixels: Pixels) -> Bools:
+def transparent_pixels(pixels: Pixels) -> Bools | None:
     """Where an image has no visible colour: what lies there is often black or noise, not a part of it.
 
-    ``(H, W)``, or ``()`` for images without alpha.
+    ``(H, W)``, or None for images without alpha.
     """
-    return np.zeros((), np.bool_) if pixels.ndim == 2 or pixels.shape[2] == 3 else pixels[..., -1] == 0
+    return None if pixels.ndim == 2 or pixels.shape[2] == 3 else pixels[..., -1] == 0
 
 
 def shrink_hole(hole: Bools, shape: tuple[int, int]) -> Bools:

@@ -37,53 +37,52 @@ _FEWEST_BLOCKS = 12
 _TEXTURE = 0.6  # correlation of neighbouring pixels above which calm blocks hold texture, not grain
 
 
-def remove_step(fill: Colours, image: Colours, known: Bools, hole: Bools) -> Colours:
-    """Move the colours of a fill so that they go on at the rim as the known pixels end.
+def remove_step(fill: Colours, image: Colours, known: Bools, hole: Bools) -> None:
+    """Move the colours of a fill, in place, so that they go on at the rim as the known pixels end.
 
     The step is the difference of both sides' colours, each extrapolated to the rim from two narrow bands and
     averaged along it. Where the bands are smooth the fill is moved by it, less where they are textured; a
     smooth membrane carries the correction into the hole. In flat surroundings the fill is flat.
 
     Args:
-        fill: prediction; read in the hole, and returned as it was elsewhere.
+        fill: prediction; read and changed in the hole alone.
         image: read where ``known``.
         known: pixels of evidence.
         hole: pixels that the fill is for, apart from the known ones.
     """
     box = tight_box(hole)
     if box is None or not known.any():
-        return fill
-    moved, window = fill.copy(), box.grown(AROUND, hole.shape)  # nothing further away counts
+        return
+    window = box.grown(AROUND, hole.shape)  # nothing further away counts
     fill, image = fill[window.slices], image[window.slices]
     known, hole = known[window.slices], hole[window.slices]
     near = image[_near(known, hole)]
     if near.size and np.ptp(near, axis=0).max() <= FLAT:  # a network's faint pattern would show
-        moved[window.slices] = np.where(hole[..., None], _fill_smoothly(image, known), fill)
-        return moved
+        np.copyto(fill, _fill_smoothly(image, known), where=hole[..., None])
+        return
     outside, spread_outside, at_outside = _at_rim(image, known, ~hole)
     inside, spread_inside, at_inside = _at_rim(fill, hole, ~known)
     rim = hole & cv2.dilate(known.astype(np.uint8), np.ones((3, 3), np.uint8)).astype(bool)
     rim &= at_outside & at_inside
     if not rim.any():
-        return moved
+        return
     variance = np.maximum(spread_outside, spread_inside) ** 2
     trust = _SMOOTH**2 / (_SMOOTH**2 + variance)
     step = (outside - inside) * trust[..., None]
     step, inner = step.clip(-LARGEST_OFFSET, LARGEST_OFFSET), box.within(window)
     membrane = cv2.GaussianBlur(_fill_smoothly(step[inner], rim[inner]), (0, 0), 2)
-    moved[box.slices] += cv2.copyTo(membrane, hole[inner].astype(np.uint8))
-    return moved
+    fill[inner] += cv2.copyTo(membrane, hole[inner].astype(np.uint8))
 
 
-def add_grain(fill: Colours, image: Colours, known: Bools, hole: Bools, *, seed: int = 0) -> Colours:
-    """Add grain to a fill that is smoother than the known pixels near the hole; arguments as above.
+def add_grain(fill: Colours, image: Colours, known: Bools, hole: Bools, *, seed: int = 0) -> None:
+    """Add grain, in place, to a fill smoother than the known pixels near the hole; arguments as above.
 
     Grain is measured in the calmest blocks on both sides, so that texture does not count; what is added makes
     up the difference of the variances and has the same correlations between neighbouring pixels and between
     channels. The same seed gives the same grain.
     """
     if (box := tight_box(hole)) is None:
-        return fill
+        return
     # Where the hole is and what is measured: strips of a large window, and nothing of the photo around it.
     window = box.grown(AROUND, hole.shape).slices
     image, known, inside = image[window], known[window], hole[window]
@@ -92,36 +91,36 @@ def add_grain(fill: Colours, image: Colours, known: Bools, hole: Bools, *, seed:
     merged = (cv2.copyTo(image[s], known[s].view(np.uint8), fill[window][s].copy()) for s in strips)
     fine = np.concatenate([fine_part(strip) for strip in merged])
     near, inside = (np.concatenate([part[s] for s in strips]) for part in (_near(known, inside), inside))
-    theirs, channels, correlation = measure_grain(fine, near)
-    if not LEAST_GRAIN < theirs.mean() < MOST_GRAIN or correlation > _TEXTURE:
-        return fill
-    ours, *_ = measure_grain(fine, inside)
-    missing = np.sqrt(np.maximum(theirs**2 - ours**2, 0))
-    generator, grained = torch.Generator().manual_seed(seed), fill.copy()
-    side = _PIECE + min(max(box.shape), _MOST_MADE)
+    theirs, calm = measure_grain(fine, near)
+    if not LEAST_GRAIN < theirs.mean() < MOST_GRAIN:
+        return
+    channels, correlation = correlations(fine, calm)
+    if correlation > _TEXTURE:
+        return
+    ours, _ = measure_grain(fine, inside)
+    generator, side = torch.Generator().manual_seed(seed), _PIECE + min(max(box.shape), _MOST_MADE)
     noise = torch.randn(side, side, 3, generator=generator).numpy()
     noise = cv2.transform(noise, np.linalg.cholesky(channels + 1e-4 * np.eye(3)))
     grain = cv2.GaussianBlur(noise, _KERNEL, float(np.interp(correlation, *_widths())))
     # Blurred and measured in calm blocks, as theirs was, it seems weaker than it is.
-    strength, *_ = measure_grain(fine_part(grain), np.ones((side, side), np.bool_))
-    grain *= missing / strength
+    strength, _ = measure_grain(fine_part(grain), np.ones((side, side), np.bool_))
+    grain *= np.sqrt(np.maximum(theirs**2 - ours**2, 0)) / strength
     corners = np.mgrid[box.top : box.bottom : _PIECE, box.left : box.right : _PIECE].reshape(2, -1).T
     places = torch.randint(side - _PIECE + 1, corners.shape, generator=generator)
     for (top, left), (y, x) in zip(corners.tolist(), places.tolist(), strict=True):
         place = slice(top, min(top + _PIECE, box.bottom)), slice(left, min(left + _PIECE, box.right))
         where = hole[place].view(np.uint8)
-        grained[place] += cv2.copyTo(grain[y : y + where.shape[0], x : x + where.shape[1]], where)
-    return grained
+        fill[place] += cv2.copyTo(grain[y : y + where.shape[0], x : x + where.shape[1]], where)
 
 
-def measure_grain(fine: Colours, where: Bools) -> tuple[NDArray[np.float32], NDArray[np.float64], float]:
-    """Grain of an image: standard deviation per channel, correlations of channels and of neighbouring pixels.
+def measure_grain(fine: Colours, where: Bools) -> tuple[NDArray[np.float32], NDArray[np.int64]]:
+    """Standard deviation of an image's grain per channel, and the corners ``(N, 2)`` of its calm blocks.
 
-    They are medians (of channels: the whole) over the calmest blocks of its :func:`fine_part` that lie wholly
-    in ``where``; the standard deviation is zero where there are too few.
+    It is the median over the calmest blocks of its :func:`fine_part` that lie wholly in ``where``, and zero
+    where there are too few.
     """
     rows, columns = (side // _BLOCK for side in where.shape)
-    nothing = np.zeros(3, np.float32), np.eye(3), 0.0
+    nothing = np.zeros(3, np.float32), np.empty((0, 2), np.int64)
     if rows * columns < _FEWEST_BLOCKS:
         return nothing
 
@@ -136,13 +135,18 @@ def measure_grain(fine: Colours, where: Bools) -> tuple[NDArray[np.float32], NDA
         return nothing
     power = mean(np.square(fine))[whole[:, 0], whole[:, 1]]
     calm = np.argsort(power.sum(-1))[: max(_FEWEST_BLOCKS, int(_CALM * len(power)))]
+    return np.sqrt(np.median(power[calm], axis=0)).astype(np.float32), whole[calm] * _BLOCK
+
+
+def correlations(fine: Colours, calm: NDArray[np.int64]) -> tuple[NDArray[np.float64], float]:
+    """Correlations of channels ``(3, 3)``, and of neighbouring pixels, in the blocks at these corners."""
     blocks = np.lib.stride_tricks.sliding_window_view(fine, (_BLOCK, _BLOCK), axis=(0, 1))
-    blocks = blocks[whole[calm, 0] * _BLOCK, whole[calm, 1] * _BLOCK]
+    blocks = blocks[calm[:, 0], calm[:, 1]]
     products = np.einsum("ncij,ndij->cd", blocks, blocks, dtype=np.float64)
     channels = products / np.sqrt(np.outer(products.diagonal(), products.diagonal())).clip(1e-12)
     grey = blocks.mean(1)
     beside = (grey[:, :, 1:] * grey[:, :, :-1]).mean((1, 2)) / np.maximum((grey**2).mean((1, 2)), 1e-12)
-    return np.sqrt(np.median(power[calm], axis=0)).astype(np.float32), channels, float(np.median(beside))
+    return channels, float(np.median(beside))
 
 
 @cache

@@ -50,10 +50,11 @@ class ValueRange:
             exact = np.expm1(exact * np.log1p(ratio)) / ratio
         exact *= self.high - self.low
         exact += self.low
-        if np.issubdtype(dtype, np.integer):
-            # float64 cannot hold the last of 64 bits
-            low, high = np.iinfo(dtype).min, np.nextafter(float(np.iinfo(dtype).max), 0)
-            np.rint(np.clip(exact, low, high, out=exact), out=exact)
+        if dtype.kind in "iu":
+            if deep:  # float64 cannot hold the last of 64 bits
+                low, high = np.iinfo(dtype).min, np.nextafter(float(np.iinfo(dtype).max), 0)
+                np.clip(exact, low, high, out=exact)
+            np.rint(exact, out=exact)
         return exact.astype(dtype)
 
 

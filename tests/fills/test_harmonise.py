@@ -10,7 +10,14 @@ from hypothesis import strategies as st
 
 from inpaint.fills.canvas import Canvas
 from inpaint.fills.detail import Enlarged, add_detail
-from inpaint.fills.harmonise import LARGEST_OFFSET, add_grain, fine_part, measure_grain, remove_step
+from inpaint.fills.harmonise import (
+    LARGEST_OFFSET,
+    add_grain,
+    correlations,
+    fine_part,
+    measure_grain,
+    remove_step,
+)
 from inpaint.framing import Box
 from inpaint.images.depth import ValueRange
 
@@ -27,7 +34,19 @@ def noisy(deviation: float, blur: float = 0, seed: int = 0) -> np.ndarray:
 
 
 def grain_of(image: np.ndarray, where: np.ndarray) -> tuple[np.ndarray, np.ndarray, float]:
-    return measure_grain(fine_part(np.where(where[..., None], image, 0)), where)
+    fine = fine_part(np.where(where[..., None], image, 0))
+    deviation, calm = measure_grain(fine, where)
+    return deviation, *correlations(fine, calm)
+
+
+def without_step(fill: np.ndarray, *about: np.ndarray) -> np.ndarray:
+    remove_step(moved := fill.copy(), *about)
+    return moved
+
+
+def with_grain(fill: np.ndarray, *about: np.ndarray, seed: int = 0) -> np.ndarray:
+    add_grain(grained := fill.copy(), *about, seed=seed)
+    return grained
 
 
 def error(fill: np.ndarray, image: np.ndarray) -> float:
@@ -38,31 +57,31 @@ def error(fill: np.ndarray, image: np.ndarray) -> float:
 @pytest.mark.parametrize("step", [-4, 3])
 def test_a_step_at_the_rim_of_a_smooth_picture_goes(image: np.ndarray, left: float, step: int) -> None:
     fill = image + np.float32(step / 255)
-    moved = remove_step(fill, image, ~HOLE, HOLE)
+    moved = without_step(fill, image, ~HOLE, HOLE)
     assert error(moved, image) < left
     assert np.array_equal(moved[~HOLE], fill[~HOLE])
 
 
 @pytest.mark.parametrize("image", [FLAT, RAMP, np.where(X[..., None] > 90, RAMP, FLAT)])
 def test_a_fill_that_fits_stays(image: np.ndarray) -> None:
-    assert error(remove_step(image.astype(np.float32), image, ~HOLE, HOLE), image) < 0.2
+    assert error(without_step(image.astype(np.float32), image, ~HOLE, HOLE), image) < 0.2
 
 
 def test_in_flat_surroundings_the_fill_is_flat() -> None:
     pattern = FLAT + np.float32(3 / 255) * np.sin(X / 3)[..., None]
-    assert error(remove_step(pattern.astype(np.float32), FLAT, ~HOLE, HOLE), FLAT) < 0.01
-    assert error(remove_step(pattern.astype(np.float32), RAMP, ~HOLE, HOLE), pattern) > 0.01
+    assert error(without_step(pattern.astype(np.float32), FLAT, ~HOLE, HOLE), FLAT) < 0.01
+    assert error(without_step(pattern.astype(np.float32), RAMP, ~HOLE, HOLE), pattern) > 0.01
 
 
 def test_a_step_between_textures_is_the_networks_choice() -> None:
     texture = (FLAT + 0.2 * (np.sin(X / 3) * np.sin(Y / 4))[..., None]).astype(np.float32)
-    assert error(remove_step(texture + np.float32(4 / 255), texture, ~HOLE, HOLE), texture) > 3
+    assert error(without_step(texture + np.float32(4 / 255), texture, ~HOLE, HOLE), texture) > 3
 
 
 @pytest.mark.parametrize("blur", [0, 0.5, 0.7])
 def test_grain_is_as_strong_and_as_coarse_as_around(blur: float) -> None:
     image = noisy(4, blur)
-    inside = (add_grain(FLAT, image, ~HOLE, HOLE) - FLAT)[60:101, 60:101]
+    inside = (with_grain(FLAT, image, ~HOLE, HOLE) - FLAT)[60:101, 60:101]
     around = (image - FLAT)[:40]
     assert inside.std() == pytest.approx(around.std(), rel=0.08)
     alike = [float(np.corrcoef(part[:, 1:].ravel(), part[:, :-1].ravel())[0, 1]) for part in (inside, around)]
@@ -77,27 +96,27 @@ def test_nothing_moves_far_or_outside_the_hole(height: int, width: int, seed: in
     hole = rng.random((height, width)) < rng.choice([0.1, 0.5, 1.0])
     known = ~hole & (rng.random((height, width)) < rng.choice([0.5, 1.0]))
     hidden = np.where(known[..., None], image, rng.random(image.shape, np.float32))
-    moved = remove_step(fill, image, known, hole)
-    assert np.array_equal(moved, remove_step(fill, hidden, known, hole))  # what is unknown is not read
+    moved = without_step(fill, image, known, hole)
+    assert np.array_equal(moved, without_step(fill, hidden, known, hole))  # what is unknown is not read
     assert np.array_equal(moved[~hole], fill[~hole])
     near_values = image[known]
     if near_values.size and np.ptp(near_values, axis=0).max() > 0.1:
         assert np.abs(moved - fill).max() <= LARGEST_OFFSET + 1e-6
-    grained = add_grain(fill, image, known, hole)
-    assert np.array_equal(grained, add_grain(fill, hidden, known, hole))
+    grained = with_grain(fill, image, known, hole)
+    assert np.array_equal(grained, with_grain(fill, hidden, known, hole))
     assert np.array_equal(grained[~hole], fill[~hole])
 
 
 @pytest.mark.parametrize(("deviation", "blur"), [(4, 0), (6, 0), (4, 0.5)])
 def test_grain_is_as_strong_and_as_fine_as_around(deviation: float, blur: float) -> None:
     image = noisy(deviation, blur)
-    grained = add_grain(FLAT, image, ~HOLE, HOLE)
+    grained = with_grain(FLAT, image, ~HOLE, HOLE)
     inside, _, beside = grain_of(grained, HOLE)
     around, _, expected = grain_of(image, ~HOLE)
     assert np.allclose(inside, around, rtol=0.15)
     assert beside == pytest.approx(expected, abs=0.15)
-    assert np.array_equal(grained, add_grain(FLAT, image, ~HOLE, HOLE))
-    assert not np.array_equal(grained, add_grain(FLAT, image, ~HOLE, HOLE, seed=1))
+    assert np.array_equal(grained, with_grain(FLAT, image, ~HOLE, HOLE))
+    assert not np.array_equal(grained, with_grain(FLAT, image, ~HOLE, HOLE, seed=1))
 
 
 def test_grain_has_the_colours_of_the_grain_around() -> None:
@@ -105,16 +124,16 @@ def test_grain_has_the_colours_of_the_grain_around() -> None:
     coloured = noisy(5)
     grey = FLAT + (coloured - FLAT).mean(-1, keepdims=True) * np.float32(np.sqrt(3))
     for image, expected in ((grey, 1.0), (coloured, 0.0)):
-        _, channels, _ = grain_of(add_grain(FLAT, image, ~HOLE, HOLE), HOLE)
+        _, channels, _ = grain_of(with_grain(FLAT, image, ~HOLE, HOLE), HOLE)
         assert channels[~np.eye(3, dtype=bool)] == pytest.approx(expected, abs=0.1)
 
 
 def test_grain_is_added_only_where_it_is_missing() -> None:
     texture = (FLAT + 0.05 * (np.sin(X / 3) * np.sin(Y / 4))[..., None]).astype(np.float32)
     for image in (FLAT, RAMP, texture, noisy(0.5)):
-        assert np.array_equal(add_grain(FLAT, image, ~HOLE, HOLE), FLAT)
+        assert np.array_equal(with_grain(FLAT, image, ~HOLE, HOLE), FLAT)
     already = noisy(4, seed=1)
-    assert np.abs(add_grain(already, noisy(4), ~HOLE, HOLE) - already).std() * 255 < 1.5
+    assert np.abs(with_grain(already, noisy(4), ~HOLE, HOLE) - already).std() * 255 < 1.5
 
 
 def test_detail_comes_from_where_the_small_picture_is_alike() -> None:
