@@ -26,8 +26,7 @@ from eval.tasks.methods import Method, check_names, fill_in_8_bits
 from eval.tasks.pairs import Pair, Predictions, Task
 from eval.tasks.stream import THREADS, Example, image_tensor, mask_tensor, read_batches
 from inpaint.errors import DataError, InpaintError, few
-from inpaint.images import write_image
-from inpaint.images.tensors import tensor_to_image
+from inpaint.images import tensor_to_image, write_image
 from inpaint.mask import composite
 from inpaint.mask_sets import hash_masks
 

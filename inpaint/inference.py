@@ -359,10 +359,8 @@ class _Generator(nn.Module):
         direction = torch.einsum("bdhw,dc->bhwc", fields.direction, positions.direction_table)
         cells = positions.distance_weight * distance + positions.direction_weight * direction
         cells = cells * self.position_scale
-        numbers = torch.arange(positions.grid, dtype=torch.float32, device=mask.device).view(1, 1, -1)
-        rows, columns = (
-            F.interpolate(numbers, side, mode="nearest")[0, 0].long() for side in mask.shape[-2:]
-        )
+        places = torch.arange(positions.grid, dtype=torch.float32, device=mask.device).view(1, 1, -1)
+        rows, columns = (F.interpolate(places, side, mode="nearest")[0, 0].long() for side in mask.shape[-2:])
 
         def add(features: Tensor, first: int) -> None:
             last = first + features.shape[2]
@@ -408,10 +406,7 @@ class _Generator(nn.Module):
 
 def _hole_cells(mask: Tensor, rate: int) -> list[slice]:
     """Rows and columns, at the lowest resolution, on which the prediction in and near holes depends."""
-    margin, found = (
-        1 + -(-5 // rate),
-        [],
-    )  # pixels: 3 to predict, 3 for the head, rate - 1 for the up-sampling
+    margin, found = 1 + -(-5 // rate), []  # 3 pixels to predict, 3 for the head, rate - 1 to up-sample
     for across in (3, 2):
         cells = F.max_pool1d(mask.amax((0, 1, across))[None], rate)[0]
         touched = cells.nonzero().flatten().tolist() or [0]
@@ -445,10 +440,8 @@ def _convert_linear(module: nn.Module, dtype: torch.dtype) -> None:
 
 def _empty(like: Tensor, channels: int, height: int, width: int, dtype: torch.dtype | None = None) -> Tensor:
     """Memory for channels-last features of a batch."""
-    shape = (len(like), channels, height, width)
-    return torch.empty(
-        shape, dtype=dtype or like.dtype, device=like.device, memory_format=torch.channels_last
-    )
+    size = len(like), channels, height, width
+    return torch.empty(size, dtype=dtype or like.dtype, device=like.device, memory_format=torch.channels_last)
 
 
 def _strips(output: Tensor, rows: int, rate: float) -> Iterator[tuple[int, int]]:

@@ -16,7 +16,8 @@ from PIL import Image
 from torch import Tensor, nn
 
 from inpaint.errors import InpaintError
-from inpaint.images.tensors import image_to_tensor, tensor_to_image
+from inpaint.images import image_to_tensor, tensor_to_image
+from inpaint.images.modes import Native, to_8_bit
 from inpaint.mask import composite, shrink_to_grid
 from inpaint.models.inpainter import Inpainter
 from inpaint.models.mae import MaskedAutoencoder
@@ -101,12 +102,13 @@ def overlay_heat(
 
 @torch.inference_mode()
 def prior_images(
-    prior: nn.Module, image: Image.Image, hole: Holes, device: torch.device | str
+    prior: nn.Module, image: Native, hole: Holes, device: torch.device | str
 ) -> tuple[Image.Image, Image.Image | None]:
     """What the prior alone predicts, and known regions that the holes draw from (None without attention).
 
     Where the image is fully transparent it counts as hole.
     """
+    image = to_8_bit(image)
     pixels = np.asarray(image.convert("RGB"))
     size = _fit(hole.shape, LARGEST_FOR_PRIOR)
     small, mask = _pair(image, hole, size, device)

@@ -12,7 +12,7 @@ import torch
 from click.testing import CliRunner
 from torch import nn
 
-from benchmarks import inference, scale, training
+from benchmarks import inference, large_photos, scale, training
 from inpaint.errors import DataError
 
 CONFIGS = Path(__file__).resolve().parents[1] / "configs"
@@ -140,3 +140,11 @@ def test_the_law_of_time_is_drawn_and_one_case_is_measured():
     terms = np.stack([np.ones(len(table)), table[:, 0], table[:, 1]], axis=1)
     drawing = inference.draw(table, terms, [np.array([1.0, 0.5, 2.0])] * 2, "test")
     assert drawing.count("<circle") == 2 * len(inference.CASES) and drawing.endswith("</svg>\n")
+
+
+@pytest.mark.slow
+def test_reading_and_writing_of_a_command_are_told_from_the_rest():
+    result = CliRunner().invoke(large_photos.main, ["--side", "320", "--times", "1"], catch_exceptions=False)
+    rows = [[cell.strip() for cell in line.split("|")[1:-1]] for line in result.stdout.splitlines()[2:]]
+    assert [row[0] for row in rows] == ["png", "jpg"]
+    assert all(0 < float(filling) < float(whole) < 100 for _, whole, filling, *_ in rows)

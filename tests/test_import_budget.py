@@ -10,9 +10,17 @@ import pytest
 HEAVY = ("torch", "torchvision", "cv2", "kornia", "gradio", "numpy", "scipy", "timm", "ray")
 
 
-@pytest.mark.parametrize("module", ["inpaint", "inpaint.errors", "inpaint.cli"])
-def test_import_loads_nothing_heavy(module: str) -> None:
-    code = f"import sys, {module}; print(*sorted(set({HEAVY!r}) & set(sys.modules)))"
+@pytest.mark.parametrize(
+    ("module", "heavy"),
+    [
+        ("inpaint", HEAVY),
+        ("inpaint.errors", HEAVY),
+        ("inpaint.cli", HEAVY),
+        ("inpaint.images", ("torch", "torchvision", "kornia", "gradio", "timm", "ray")),
+    ],
+)
+def test_import_loads_nothing_heavy(module: str, heavy: tuple[str, ...]) -> None:
+    code = f"import sys, {module}; print(*sorted(set({heavy!r}) & set(sys.modules)))"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
     assert done.stdout.split() == []

@@ -31,9 +31,7 @@ def _names_and_folders(_context: Any, _parameter: Any, texts: tuple[str, ...]) -
     return pairs
 
 
-baselines_option = click.option(
-    "--baselines", is_flag=True, help="Also score the four fills without a network."
-)
+baselines_option = click.option("--baselines", is_flag=True, help="Also score four fills without a network.")
 models_option = click.option(
     "--model", "models", multiple=True, help="Model name or checkpoint file (also an MAE alone); repeatable."
 )

@@ -38,9 +38,7 @@ _RECOGNITION_OPTIONS = (
         help="Masked autoencoder, alone or as a prior; repeatable.",
     ),
     click.option("--random", is_flag=True, help="Also the same networks untrained, and the difference."),
-    click.option(
-        "--size", type=common.COUNT, help="Side of the images; default: what a network was trained on."
-    ),
+    click.option("--size", type=common.COUNT, help="Side of images; default: what a network was trained on."),
     click.option("--seeds", type=common.COUNT, default=3, help="Runs of whatever is random."),
     click.option("--seed", type=click.IntRange(min=0), default=0, help="Seed for the split and the runs."),
     common.reports_option(".md", ".json"),

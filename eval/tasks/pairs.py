@@ -237,9 +237,7 @@ def _read_headers(files: Iterable[ImageFile], what: str) -> tuple[dict[Path, tup
         except Exception:  # decoders raise nearly anything on damaged data
             broken.append(file.path.name)
     if broken:
-        raise DataError(
-            f"{len(broken)} of the {what} cannot be read as an image: {few(broken)}; get them again"
-        )
+        raise DataError(f"{len(broken)} of the {what} cannot be read: {few(broken)}; get them again")
     return shapes, jpegs
 
 

@@ -16,7 +16,7 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from inpaint.backbones.registry import Backbone, WeightsFile, locate_weights
 from inpaint.errors import CheckpointError, WeightsError
-from inpaint.images.tensors import image_to_tensor
+from inpaint.images import image_to_tensor
 from inpaint.layers.convnext import require_timm
 
 SIZE = 224

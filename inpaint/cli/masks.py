@@ -25,9 +25,7 @@ def _read_size(_: click.Context, __: click.Parameter, value: str | None) -> tupl
     found = re.fullmatch(r"(\d+)(?:x(\d+))?", value)
     height, width = (int(found[1]), int(found[2] or found[1])) if found else (0, 0)
     if not 2 <= height * width <= MOST_PIXELS:
-        raise click.BadParameter(
-            f"got {value!r}, expected pixels such as 256, or HEIGHTxWIDTH such as 512x768"
-        )
+        raise click.BadParameter(f"got {value!r}, expected pixels like 256, or HEIGHTxWIDTH like 512x768")
     return height, width
 
 

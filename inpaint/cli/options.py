@@ -61,7 +61,7 @@ inpainting_options = stack(
         "by up to 4 pixels, depending on the size of the image.",
     ),
     click.option(
-        "--harmonise/--no-harmonise", default=True, help="Match colour and grain to the surroundings."
+        "--harmonise/--no-harmonise", default=True, help="Match the surroundings' colour and grain."
     ),
     click.option("--strict", is_flag=True, help="An implausible mask is an error, not a warning."),
     click.option(

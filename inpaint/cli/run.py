@@ -50,7 +50,6 @@ def run(
     from PIL import Image
 
     from inpaint.images import has_hole, read_file, read_masks, write_file, write_image
-    from inpaint.images.modes import to_8_bit
 
     with ThreadPoolExecutor() as threads:  # files are read while torch is loaded
         reading = threads.submit(read_file, image), threads.submit(read_masks, mask, invert=asked.invert_mask)
@@ -68,8 +67,8 @@ def run(
     pipeline = InpaintPipeline.from_pretrained(weights, device=asked.device, precision=asked.precision)
     shown = ()
     if prior_outputs:
-        before = to_8_bit(source.upright(page))
-        shown = prior_images(require_prior(pipeline.model), before, hole, pipeline.device)
+        prior = require_prior(pipeline.model)
+        shown = prior_images(prior, source.upright(page), hole, pipeline.device)
     start = time.perf_counter()
     settings = {name: options[name] for name in ("dilate", "harmonise", "strict", "refine")}
     source.fill(partial(pipeline, mask_advice=MASK_ADVICE, **settings), masks)

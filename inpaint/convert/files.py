@@ -113,9 +113,7 @@ def read_foreign(path: Path) -> Mapping[str, Any]:
     if path.suffix == ".safetensors":
         header, tensors = read_tensors(path)
         if header.get("format") == FORMAT:
-            raise CheckpointError(
-                f"{path} is a checkpoint of this program already; there is nothing to convert"
-            )
+            raise CheckpointError(f"{path} is a checkpoint of this program already; nothing to convert")
         return tensors
     try:
         content = _read_archive(path) if zipfile.is_zipfile(path) else _read_pickle(path)

@@ -92,7 +92,9 @@ class Canvas:
 
         What is written is known from then on.
         """
-        inner = (tight_box(where) or Box(0, 0, 0, 0)).slices
+        if (tight := tight_box(where)) is None:
+            return
+        inner = tight.slices
         fill, where = fill[inner], where[inner]
         pixels, unknown = self.pixels[box.slices][inner], self.unknown[box.slices][inner]
         pixels = pixels.reshape(*where.shape, -1)

@@ -120,20 +120,16 @@ def measure_grain(fine: Colours, where: Bools) -> tuple[NDArray[np.float32], NDA
     where there are too few.
     """
     rows, columns = (side // _BLOCK for side in where.shape)
-    nothing = np.zeros(3, np.float32), np.empty((0, 2), np.int64)
     if rows * columns < _FEWEST_BLOCKS:
-        return nothing
-
-    def mean(image: NDArray) -> NDArray:
-        """Of each block; what is left over at the edges is cut off."""
-        image = image[: rows * _BLOCK, : columns * _BLOCK]
-        return cv2.resize(image, (columns, rows), interpolation=cv2.INTER_AREA)
-
+        return np.zeros(3, np.float32), np.empty((0, 2), np.int64)
     inner = cv2.erode(where.astype(np.uint8) * 255, np.ones((5, 5), np.uint8))
-    whole = np.argwhere(mean(inner) == 255)
+    # What is left over at the edges is cut off.
+    inner, square = (one[: rows * _BLOCK, : columns * _BLOCK] for one in (inner, np.square(fine)))
+    inner, power = (cv2.resize(one, (columns, rows), interpolation=cv2.INTER_AREA) for one in (inner, square))
+    whole = np.argwhere(inner == 255)
     if len(whole) < _FEWEST_BLOCKS:
-        return nothing
-    power = mean(np.square(fine))[whole[:, 0], whole[:, 1]]
+        return np.zeros(3, np.float32), whole
+    power = power[whole[:, 0], whole[:, 1]]
     calm = np.argsort(power.sum(-1))[: max(_FEWEST_BLOCKS, int(_CALM * len(power)))]
     return np.sqrt(np.median(power[calm], axis=0)).astype(np.float32), whole[calm] * _BLOCK
 

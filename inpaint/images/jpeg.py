@@ -10,7 +10,7 @@ import tempfile
 import threading
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -138,7 +138,7 @@ def encode_changed_blocks(parts: JpegParts, filled: NDArray[np.uint8], changed: 
         source.write_bytes(parts.coded)
         # mozjpeg writes progressive scans; the others write sequential ones whatever they are given.
         with jpeglib.version("mozjpeg403" if parts.frame == PROGRESSIVE else "turbo210"):
-            jpeg = jpeglib.read_dct(str(source))
+            jpeg: Any = jpeglib.read_dct(str(source))
             space = jpeg.jpeg_color_space.name
             jpeg.load()
             if space not in _COLOURS or (filled.ndim == 3) != (len(_COLOURS[space]) == 3):

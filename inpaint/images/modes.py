@@ -1,14 +1,17 @@
 """Colour modes: what the network is shown of an image, and its fill in the image's own mode."""
 
 import io
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageCms, ImageFilter
 
-from inpaint.errors import note
+from inpaint.errors import ShapeError, note
 from inpaint.images.depth import Pixels, find_range
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 _ROWS = 64  # that are compared at once: few enough to stay in the cache
 Native = Image.Image | Pixels
@@ -150,6 +153,26 @@ def fits_profile(profile: bytes, mode: str) -> bool:
     """Whether an ICC profile is of the mode's colour space; another would falsify the colours."""
     spaces = {"L": b"GRAY", "LA": b"GRAY", "1": b"GRAY", "CMYK": b"CMYK", "LAB": b"Lab "}
     return profile[16:20] == spaces.get(mode, b"RGB ")
+
+
+def image_to_tensor(image: Image.Image) -> "Tensor":
+    """Turn an image into ``(1, 3, H, W)`` float32 RGB in [0, 1]; grey is repeated, alpha is left out."""
+    import torch  # not above: files are read and written without it
+
+    pixels = np.array(to_plain(image).convert("RGB"))
+    return torch.from_numpy(pixels).permute(2, 0, 1)[None].float().div(255).contiguous()
+
+
+def tensor_to_image(tensor: "Tensor") -> Image.Image:
+    """Turn ``(1, 3, H, W)`` or ``(3, H, W)`` float in [0, 1] into an ``RGB`` image, clamped and rounded.
+
+    ShapeError for any other shape.
+    """
+    single = tensor[0] if tensor.ndim == 4 and len(tensor) == 1 else tensor
+    if single.ndim != 3 or len(single) != 3:
+        raise ShapeError(f"got {tuple(tensor.shape)}, expected (3, H, W) or (1, 3, H, W): pass one image")
+    pixels = single.detach().float().clamp(0, 1).mul(255).round().byte()
+    return Image.fromarray(pixels.permute(1, 2, 0).cpu().contiguous().numpy())
 
 
 def changes(before: Native, after: Native) -> NDArray[np.bool_]:

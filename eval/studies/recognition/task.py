@@ -203,9 +203,7 @@ def _read_list(path: Path) -> list[dict[str, str]]:
     except (OSError, UnicodeDecodeError, csv.Error) as error:
         raise DataError(f"{path}: cannot be read as a list ({error}); expected CSV in UTF-8") from None
     if not lines:
-        raise DataError(
-            f"{path} lists nothing; expected a line of names such as file,class and one per photo"
-        )
+        raise DataError(f"{path} lists nothing; expected a line of names such as file,class and one a photo")
     return lines
 
 
@@ -261,9 +259,7 @@ def _locate(rows: Sequence[Row], folder: Path) -> LabelledPhotos:
                 f"{few(lost)}"
             )
         if unclear := [row.file for row in elsewhere if len(places[row.file]) > 1]:
-            raise DataError(
-                f"{few(unclear)}: in more than one shard of {folder}; expected SHARD.tar/NAME there"
-            )
+            raise DataError(f"{few(unclear)}: in more than one shard of {folder}; expected SHARD.tar/NAME")
         elsewhere.sort(key=lambda row: shards.photos["shard"][places[row.file][0]])
         index = PhotoIndex.joined([index, shards.take(np.array([places[row.file][0] for row in elsewhere]))])
     found = files + elsewhere
