@@ -338,7 +338,7 @@ class InpaintPipeline:
             raise MemoryError from error
         if not torch.isfinite(prediction).all():
             raise InpaintError("the network gave values that are not finite; its checkpoint is unfit for use")
-        return prediction[..., :height, :width].permute(0, 2, 3, 1).numpy()
+        return prediction[..., :height, :width].permute(0, 2, 3, 1).contiguous().numpy()
 
 
 def _paste_pixels(image: Image.Image, pixels: NDArray[np.uint8], hole: Bools, box: Box) -> None:

@@ -109,8 +109,8 @@ def add_grain(fill: Colours, image: Colours, known: Bools, hole: Bools, *, seed:
     places = torch.randint(side - _PIECE + 1, corners.shape, generator=generator)
     for (top, left), (y, x) in zip(corners.tolist(), places.tolist(), strict=True):
         place = slice(top, min(top + _PIECE, box.bottom)), slice(left, min(left + _PIECE, box.right))
-        where = hole[place].view(np.uint8)
-        fill[place] += cv2.copyTo(grain[y : y + where.shape[0], x : x + where.shape[1]], where)
+        piece, where = fill[place], hole[place].view(np.uint8)
+        cv2.add(piece, grain[y : y + where.shape[0], x : x + where.shape[1]], piece, where)
 
 
 def measure_grain(fine: Colours, where: Bools) -> tuple[NDArray[np.float32], NDArray[np.int64]]:

@@ -31,7 +31,8 @@ class ValueRange:
     def to_unit(self, values: Pixels) -> NDArray[np.float32]:
         """Values of the image to float32 in [0, 1], clipped; NaN becomes 0."""
         unit = values.astype(np.float32)  # and from here in place: photos are large
-        unit -= np.float32(self.low)
+        if self.low:
+            unit -= np.float32(self.low)
         unit /= np.float32(self.high - self.low)
         if values.dtype.kind == "f":
             np.nan_to_num(unit, copy=False)
@@ -49,7 +50,8 @@ class ValueRange:
             ratio = self.high / self.scale
             exact = np.expm1(exact * np.log1p(ratio)) / ratio
         exact *= self.high - self.low
-        exact += self.low
+        if self.low:
+            exact += self.low
         if dtype.kind in "iu":
             if deep:  # float64 cannot hold the last of 64 bits
                 low, high = np.iinfo(dtype).min, np.nextafter(float(np.iinfo(dtype).max), 0)
