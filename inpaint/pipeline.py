@@ -54,7 +54,7 @@ OCTAVES = 2
 MOST_TOGETHER = 16
 # Smaller windows (of small images) are mirrored up to this side: the network cannot halve less.
 SMALLEST_SIDE = 32
-_STRIP = 16  # rows of a photo
+_STRIP = 64  # rows of a photo
 
 AnyImage = TypeVar("AnyImage", Image.Image, NDArray[Any])
 

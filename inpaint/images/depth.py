@@ -125,7 +125,7 @@ def to_array(image: Image.Image, box: tuple[int, int, int, int] | None = None) -
     left, upper, right, lower = box or (0, 0, *image.size)
     bands = len(image.getbands())
     pixels = np.empty((lower - upper, right - left, bands)[: 2 + (bands > 1)], np.uint8)
-    for top in range(upper, lower, 16):
-        bottom = min(top + 16, lower)
+    for top in range(upper, lower, 64):
+        bottom = min(top + 64, lower)
         pixels[top - upper : bottom - upper] = np.asarray(image.crop((left, top, right, bottom)))
     return pixels
