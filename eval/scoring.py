@@ -335,9 +335,7 @@ def _warn_of_files(method: Method, entries: Entries) -> list[str]:
             f"numbers are over the other {len(entries)}: compare them with no other row."
         )
     if files.jpegs:
-        warnings.append(
-            f"{name}: {files.jpegs} predictions are JPEG, which changes pixels as it saves them; save PNG."
-        )
+        warnings.append(f"{name}: {files.jpegs} predictions are JPEG, which changes pixels; save PNG.")
     known, hole = _mean_change(entries, "known"), _mean_change(entries, "hole")
     if known > hole:
         warnings.append(

@@ -156,9 +156,7 @@ def _difference(prediction: Tensor, target: Tensor) -> Tensor:
 
 def _mean_over_hole(values: Tensor, mask: Tensor) -> Tensor:
     if tuple(mask.shape) != (values.shape[0], 1, *values.shape[-2:]):
-        raise ShapeError(
-            f"got mask {tuple(mask.shape)} for images {tuple(values.shape)}; expected (B, 1, H, W) alike"
-        )
+        raise ShapeError(f"got mask {tuple(mask.shape)} for {tuple(values.shape)}; expected (B, 1, H, W)")
     hole = (mask > 0.5).to(values.device)
     # Selection, not multiplication: what is not finite outside the hole stays outside.
     total = torch.where(hole, values, 0.0).flatten(1).sum(dim=1)

@@ -26,7 +26,7 @@ from inpaint.convert.migan import Migan
 from inpaint.device import choose_device, is_out_of_memory
 from inpaint.errors import CheckpointError, InpaintError, MaskError, MaskWarning, note
 from inpaint.fills.canvas import Bools, Canvas, Colours, shrink_hole, transparent_pixels
-from inpaint.fills.detail import Enlarged, add_detail
+from inpaint.fills.detail import Enlarged, add_detail, add_texture
 from inpaint.fills.gaussian import predict_gaussian
 from inpaint.fills.harmonise import AROUND, add_grain, remove_step
 from inpaint.fills.holes import check_image, doubt_mask, faint_rim, find_hole
@@ -103,9 +103,7 @@ class InpaintPipeline:
         path = locate(name_or_path)
         model = Migan(path) if path.suffix == ".onnx" else load_checkpoint(path)
         if not isinstance(model, Inpainter | Migan):
-            raise CheckpointError(
-                f"{path} holds a {type(model).__name__}, expected a whole inpainting network; name another"
-            )
+            raise CheckpointError(f"{path} holds a {type(model).__name__}, expected an inpainting network")
         return cls(model, device=chosen, precision=precision)
 
     @property
@@ -268,6 +266,7 @@ class InpaintPipeline:
             core = _core(canvas, hole, window)
             if canvas.harmonise and not fine:
                 image, known = canvas.read(window.box), ~canvas.unknown[window.box.slices]
+                add_texture(fill, image, ~known, core, 2 if canvas.grain else 4)
                 remove_step(fill, image, known, core)
                 if canvas.grain:
                     add_grain(fill, image, known, core)

@@ -318,7 +318,7 @@ class TestBatch:
     @pytest.mark.parametrize(
         ("record", "told"),
         [
-            ("told.txt", "expected a name that ends in .csv or .json"),
+            ("told.txt", "expected one ending in .csv or .json"),
             ("none/told.csv", "there is no folder 'none'"),
         ],
     )

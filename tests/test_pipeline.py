@@ -350,7 +350,7 @@ def test_from_pretrained_loads_a_path_and_refuses_a_prior_alone(tmp_path: Path) 
     pipeline = InpaintPipeline.from_pretrained(tmp_path / "whole.safetensors", device="cpu")
     assert isinstance(pipeline.model, Inpainter)
     assert pipeline.working_size == model.preset.working_size
-    with pytest.raises(CheckpointError, match="MaskedAutoencoder, expected a whole inpainting network"):
+    with pytest.raises(CheckpointError, match="MaskedAutoencoder, expected an inpainting network"):
         InpaintPipeline.from_pretrained(tmp_path / "prior.safetensors", device="cpu")
 
 

@@ -43,18 +43,14 @@ predictions_option = click.option(
     callback=_names_and_folders,
     help="A method's name in the table, and the folder of its predictions; repeatable.",
 )
-save_option = click.option(
-    "--save", type=PATH, help="Folder for the inpainted images as PNG, one folder a method."
-)
+save_option = click.option("--save", type=PATH, help="Folder for the fills as PNG, one folder a method.")
 weights_option = click.option(
     "--weights", type=PATH, metavar="DIR", multiple=True, help="Folder of feature networks; repeatable."
 )
 MEASURES_OPTIONS = (
     weights_option,
     click.option("--lpips", type=LPIPS, multiple=True, help="Networks of LPIPS in place of the protocol's."),
-    click.option(
-        "--fid", type=FID, multiple=True, help="FID features in place of the protocol's (papers: 2048)."
-    ),
+    click.option("--fid", type=FID, multiple=True, help="FID features, not the protocol's (papers: 2048)."),
 )
 SET_OPTIONS = (
     click.option("--images", type=PATH, required=True, help="Folder of the ground truth."),
@@ -64,9 +60,7 @@ SET_OPTIONS = (
     click.option("--size", type=common.COUNT, metavar="N", help="Crop to centre squares, resize to N x N."),
 )
 RUN_OPTIONS = (
-    click.option(
-        "--cycle-masks", is_flag=True, help="Pair masks with images by order, in turn, not by name."
-    ),
+    click.option("--cycle-masks", is_flag=True, help="Pair masks with images in turn, not by name."),
     click.option("--allow-missing", is_flag=True, help="Count missing masks and predictions; do not stop."),
     common.limit_option,
     *MEASURES_OPTIONS,

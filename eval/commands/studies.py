@@ -26,9 +26,7 @@ _RECOGNITION_OPTIONS = (
         help="TOML that makes classes of other columns: eval/studies/contents.toml.",
     ),
     click.option("--group-column", help="Of the list: rows that share its value are never split."),
-    click.option(
-        "--per-class", type=AT_LEAST_3, metavar="N", help="No more photos of each class, drawn by seed."
-    ),
+    click.option("--per-class", type=AT_LEAST_3, metavar="N", help="Most photos of a class, drawn by seed."),
     click.option("--folds", type=AT_LEAST_3, default=5, help="Parts of the split."),
     click.option(
         "--model",
@@ -47,9 +45,7 @@ _RECOGNITION_OPTIONS = (
 
 
 @click.command()
-@click.option(
-    "--data", type=common.PATH, required=True, help="Training data folder; configs find it as ${DATA}."
-)
+@click.option("--data", type=common.PATH, required=True, help="Training data; configs find it as ${DATA}.")
 @click.option("--configs", type=common.PATH, default=Path("configs/ablation"), help="Folder of the rows.")
 @click.option("--rows", help="Only these, with commas between; the base is always scored beside them.")
 @click.option("--images", type=common.COUNT, metavar="N", help="Budget of each row, in folders of its own.")
@@ -219,9 +215,7 @@ def _measure_and_report(
             how = {"seeds": range(seed, seed + seeds), "device": place, "on_progress": on_progress}
             outcomes = measure(task, candidates, **how)
     except torch.OutOfMemoryError as error:
-        raise InpaintError(
-            f"out of memory on {place}; expected a smaller --size or --batch-size, or --device cpu"
-        ) from error
+        raise InpaintError(f"out of memory on {place}; lower --size or --batch-size, or take cpu") from error
     hashes = [f"{c.name} ({c.identity[:16]})" for c in candidates if c.kind == "pre-trained"]
     repeat = {"Command": common.typed_command(), "Device": describe_device(place)}
     repeat["SHA-256 of models"] = ", ".join(hashes)

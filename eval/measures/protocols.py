@@ -80,12 +80,8 @@ def definitions_of(
     if protocol not in PROTOCOLS:
         raise InpaintError(f"got protocol {protocol!r}; expected {', '.join(PROTOCOLS)}")
     choices = {"lpips": lpips, "fid": fid}
-    own = [
-        each
-        for each in PROTOCOLS[protocol]
-        if not choices.get(each.family) or each.choice in choices[each.family]
-    ]
-    keys = {each.column.key for each in own}
+    own = [m for m in PROTOCOLS[protocol] if not choices.get(m.family) or m.choice in choices[m.family]]
+    keys = {m.column.key for m in own}
     asked = [f"lpips_{net}" for net in lpips] + ["fid" if dims == "2048" else f"fid_{dims}" for dims in fid]
     own += [_FILE.measures[key] for key in asked if key not in keys]
     own.sort(key=lambda each: get_args(Family).index(each.family))
@@ -96,9 +92,7 @@ def definitions_of(
 def columns_of(network: str) -> list[str]:
     """Titles of the columns that a network is for."""
     found = {name: each.column.title for name, each in _FILE.measures.items() if network in each.networks}
-    return [
-        f"{title} (protocol mae-far)" if name == "fid-mae-far" else title for name, title in found.items()
-    ]
+    return [f"{title} (protocol mae-far)" if key == "fid-mae-far" else title for key, title in found.items()]
 
 
 @dataclass(frozen=True, eq=False)

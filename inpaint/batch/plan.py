@@ -212,9 +212,7 @@ def claim_folder(output: Path, jobs: Sequence[Job]) -> Iterator[None]:
         output.mkdir(parents=True, exist_ok=True)
         lock.acquire()
     except Timeout:
-        raise InpaintError(
-            f"another batch is working in {str(output)!r}; wait for it, or name another folder"
-        ) from None
+        raise InpaintError(f"another batch is working in {str(output)!r}; wait, or name another") from None
     except OSError as error:
         raise InpaintError(
             f"cannot write to the output folder {str(output)!r} ({error.strerror}): check its permissions"

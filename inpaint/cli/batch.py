@@ -28,9 +28,7 @@ def _check_record(_ctx: click.Context, _option: click.Parameter, path: Path | No
     from inpaint.batch import RECORD_FORMATS
 
     if path is not None and path.suffix.lower() not in RECORD_FORMATS:
-        raise click.BadParameter(
-            f"got {path.name!r}, expected a name that ends in {' or '.join(RECORD_FORMATS)}"
-        )
+        raise click.BadParameter(f"got {path.name!r}, expected one ending in {' or '.join(RECORD_FORMATS)}")
     if path is not None and not path.parent.is_dir():
         raise click.BadParameter(f"there is no folder {str(path.parent)!r}, make it first")
     return path
@@ -60,9 +58,7 @@ def _check_record(_ctx: click.Context, _option: click.Parameter, path: Path | No
     help="Work in many processes, with Ray: 'here' on all GPUs or cores of this machine, 'auto' on the Ray "
     "cluster it belongs to, or HOST:PORT.",
 )
-@click.option(
-    "--workers", type=click.IntRange(1), metavar="N", help="For --cluster; by default one per GPU or core."
-)
+@click.option("--workers", type=click.IntRange(1), metavar="N", help="For --cluster; default: GPUs or cores.")
 @click.option(
     "--batch-size", type=click.IntRange(1), metavar="N", help="Images per pass; 8 on GPUs by default, else 1."
 )
@@ -80,9 +76,7 @@ def batch(ctx: click.Context, images: Path, masks: Path, output: Path, **options
     if asked.batch_size is not None and asked.cluster is not None:
         raise click.UsageError("--batch-size is for one process: leave out --cluster")
     if asked.cluster is not None and ":" in asked.device:
-        raise click.UsageError(
-            f"got --device {asked.device} beside --cluster; Ray chooses the GPU: give cuda"
-        )
+        raise click.UsageError(f"got --device {asked.device} beside --cluster; Ray chooses GPUs: give cuda")
     if asked.watch and (asked.cluster is not None or asked.dry_run):
         raise click.UsageError("--watch works in one process: leave out --cluster and --dry-run")
 

@@ -47,9 +47,7 @@ accept_licence_option = click.option(
     "--accept-licence", is_flag=True, help="Accept a non-commercial licence of weights without being asked."
 )
 inpainting_options = stack(
-    click.option(
-        "--model", default="acr-small", help="A name from `inpaint models`, or the path of a checkpoint."
-    ),
+    click.option("--model", default="acr-small", help="Name from `inpaint models`, or path of a checkpoint."),
     accept_licence_option,
     device_option,
     click.option("--invert-mask", is_flag=True, help="Black is the hole, not white."),
@@ -60,9 +58,7 @@ inpainting_options = stack(
         help="Grow the holes by N pixels first; 0 takes the mask as it is. By default thick holes grow "
         "by up to 4 pixels, depending on the size of the image.",
     ),
-    click.option(
-        "--harmonise/--no-harmonise", default=True, help="Match the surroundings' colour and grain."
-    ),
+    click.option("--harmonise/--no-harmonise", default=True, help="Match colour, texture and grain around."),
     click.option("--strict", is_flag=True, help="An implausible mask is an error, not a warning."),
     click.option(
         "--precision",

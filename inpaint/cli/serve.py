@@ -40,9 +40,7 @@ def serve(login: str | None, max_mb: int, max_megapixels: int, open_browser: boo
     except ModuleNotFoundError as error:
         if error.name not in ("gradio", "fastapi", "uvicorn", "pydantic"):
             raise
-        raise InpaintError(
-            "the page needs Gradio, which is not installed: pip install 'mae-acr-inpaint[app]'"
-        ) from None
+        raise InpaintError("the page needs Gradio: pip install 'mae-acr-inpaint[app]'") from None
     name, _, password = (login or "").partition(":")
     limits = Limits(file_bytes=max_mb * 2**20, pixels=max_megapixels * 1_000_000)
     server = build_server(login=(name, password) if login else None, limits=limits, **options)

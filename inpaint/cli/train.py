@@ -80,9 +80,7 @@ def _print_keys(context: click.Context, _: click.Parameter, wanted: bool) -> Non
     help="Time budget: steps are timed first, and length and schedule of the run set to fit.",
 )
 @click.option("--device", type=DEVICE, help="Where to compute, instead of the config's choice.")
-@click.option(
-    "--dry-run", is_flag=True, help="Try one step on random images, print what the run needs, and stop."
-)
+@click.option("--dry-run", is_flag=True, help="Try one step on random images and print what a run needs.")
 @click.option(
     "--keys",
     is_flag=True,

@@ -250,9 +250,7 @@ def shapes_of(preset: InpainterPreset | MaePreset | FcmaePreset) -> dict[str, tu
 def shape_of(state: State, key: str, dims: int, what: str) -> tuple[int, ...]:
     """The shape of a tensor that tells a network's size."""
     if key not in state:
-        raise CheckpointError(
-            f"got {what} weights without {key}; expected the whole network, not only an encoder or a part"
-        )
+        raise CheckpointError(f"got {what} weights without {key}; expected the whole network")
     if state[key].ndim != dims:
         raise CheckpointError(f"got {key} of shape {tuple(state[key].shape)}, expected {dims} dimensions")
     return tuple(state[key].shape)

@@ -150,6 +150,4 @@ def _sample_photos(index: PhotoIndex, size: int, on_problem: Callable[[str], Non
             "and in a .txt list paths relative to the list's folder"
         )
     if (middle := int(np.median(sides))) < size:
-        on_problem(
-            f"photos of {middle} pixels at the short side are enlarged to {size}; lower size or photo_size"
-        )
+        on_problem(f"photos of {middle} pixels (short side) are enlarged to {size}; lower size or photo_size")

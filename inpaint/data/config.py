@@ -95,21 +95,12 @@ class DataConfig:
         if kind == "lama" and self.augment.distorts:
             yield "augment.kind is 'lama' together with other distortions, expected one or the other"
         if self.keep == "disk" and self.photo_size is not None and kind != "lama":
-            yield (
-                f"photo_size is {self.photo_size} with keep = 'disk', expected none: "
-                "crops are cut from the photo as it is"
-            )
+            yield f"photo_size is {self.photo_size} with keep = 'disk', expected none: photos stay whole"
         if self.keep == "memory" and self.workers is not None:
             yield f"workers is {self.workers} with keep = 'memory', expected keep = 'disk'"
         if self.masks == "objects" and self.shapes is None:
             yield "masks is 'objects' without shapes, expected shapes = 'FOLDER or ZIP'"
         if (self.early_size is None) != (self.early_share == 0):
-            yield (
-                f"early_size is {self.early_size} with early_share = {self.early_share}, "
-                "expected both or neither"
-            )
+            yield f"early_size is {self.early_size}, early_share {self.early_share}, expected both or neither"
         if smallest is not None and (smallest >= self.size or (self.size - smallest) % SIZE_STEP):
-            yield (
-                f"smallest_size is {smallest}, expected less than size ({self.size}) by a "
-                f"multiple of {SIZE_STEP}"
-            )
+            yield f"smallest_size is {smallest}, expected size ({self.size}) less a multiple of {SIZE_STEP}"

@@ -254,9 +254,7 @@ def _scan(path: Path) -> NDArray[np.void]:
         with tarfile.open(path, "r:") as file:
             found = [(m.name, m.offset_data, m.size) for m in file if m.isfile() and _is_photo(m.name)]
     except (OSError, tarfile.TarError) as problem:
-        raise DataError(
-            f"{path}: not a readable, uncompressed tar file ({problem}); copy, download or unpack it again"
-        ) from None
+        raise DataError(f"{path}: not a readable plain tar ({problem}); get or unpack it again") from None
     names, offsets, lengths = zip(*found, strict=True) if found else ((), (), ())
     return _records(names, 0, offsets, lengths)
 

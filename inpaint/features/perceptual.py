@@ -39,9 +39,7 @@ class TapNetwork(FrozenNetwork):
 
     def _distances(self, prediction: Tensor, target: Tensor) -> Tensor:
         if prediction.shape != target.shape:
-            raise ShapeError(
-                f"got images of {tuple(prediction.shape)} and {tuple(target.shape)}, expected equal shapes"
-            )
+            raise ShapeError(f"got {tuple(prediction.shape)} and {tuple(target.shape)}; give equal shapes")
         return self.compare_all(self(prediction), self(target))
 
     def compare_all(self, first: Sequence[Tensor], second: Sequence[Tensor]) -> Tensor:

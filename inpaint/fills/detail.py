@@ -1,15 +1,18 @@
-"""Detail for a fill that was made small and enlarged: taken from where the small image looks alike.
+"""Detail for a fill that was made small, and texture for one that is too smooth: from where it looks alike.
 
 Arrays are ``(H, W, 3)`` float32 RGB in [0, 1] and ``(H, W)`` bool.
 """
+
+from typing import Any
 
 import cv2
 import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from inpaint.fills.canvas import Bools, Canvas, Colours
-from inpaint.framing import Box
+from inpaint.fills.canvas import Bools, Canvas, Colours, shrink_hole
+from inpaint.framing import Box, tight_box
+from inpaint.images.depth import ValueRange
 
 PATCH = 7
 """Side of the patches that are compared, in pixels of the small image."""
@@ -19,6 +22,12 @@ ENERGY = 0.25
 """Weight of a residual's energy against the difference of patches: of two alike the calmer one is taken."""
 MOST_SOURCES = 2048
 """Places that are compared with every block."""
+ALIKE, WEAK = 16 / 255, 0.5
+"""Texture comes from patches with a root mean square difference below the first, and goes where the fill's
+own has less than the second of its energy."""
+APART = 5.0
+"""What another move than that of a block beside it costs, in median differences of patches."""
+_BEFORE = (PATCH - BLOCK) // 2  # cells of a patch above and to the left of its block
 # Blocks that are compared, rows of pixels, and values: small enough to stay in the cache.
 _AT_ONCE, _STRIP, _VALUES = 128, 64, 2**18
 
@@ -71,7 +80,26 @@ class Enlarged:
         return torch.from_numpy(weights), torch.from_numpy(windows[self._taps[top, 0], 3 * left])
 
 
-def add_detail(enlarged: Enlarged, small_unknown: Bools, canvas: Canvas, where: Box) -> Colours:
+def add_texture(fill: Colours, image: Colours, unknown: Bools, core: Bools, coarser: int) -> None:
+    """Give a fill, in place, the texture of known surroundings where its own is too weak: fog, or a lattice.
+
+    What is there when both are made ``coarser`` times smaller stays, see :func:`add_detail`. The image is
+    read where it is not ``unknown``, the fill is changed in the ``core``.
+    """
+    if (where := tight_box(core)) is None:
+        return
+    merged, (height, width) = np.where(unknown[..., None], fill, image), unknown.shape
+    shape = max(1, round(height / coarser)), max(1, round(width / coarser))
+    small = np.asarray(cv2.resize(merged, shape[::-1], interpolation=cv2.INTER_AREA), np.float32)
+    canvas = Canvas(merged, unknown, ValueRange(0, 1))
+    enlarged = Enlarged(small, Box(0, 0, height, width))
+    textured = add_detail(enlarged, shrink_hole(unknown, shape), canvas, where, own=merged[where.slices])
+    np.copyto(fill[where.slices], textured, where=core[where.slices][..., None])
+
+
+def add_detail(
+    enlarged: Enlarged, small_unknown: Bools, canvas: Canvas, where: Box, own: Colours | None = None
+) -> Colours:
     """An enlarged fill with the detail that known surroundings have beyond the small image.
 
     What enlarging loses of the known pixels is their residual; every block of the hole takes the residual of
@@ -83,6 +111,8 @@ def add_detail(enlarged: Enlarged, small_unknown: Bools, canvas: Canvas, where: 
         small_unknown: its cells that were filled or unknown, ``(h, w)``.
         canvas: gives the known pixels.
         where: the part of the box that is wanted.
+        own: a fill of ``where`` that stays where no known block is alike, or where its own residual is not
+            weak; and blocks beside each other go on together.
 
     Returns:
         Colours ``(H, W, 3)`` of ``where``.
@@ -92,6 +122,7 @@ def add_detail(enlarged: Enlarged, small_unknown: Bools, canvas: Canvas, where: 
         with patch distances in the place of attention.
     """
     fill, box = enlarged.read(where), enlarged.box
+    result = fill if own is None else own.copy()
     height, width = small_unknown.shape
     targets, sources = _places(small_unknown)
     rows, columns = targets.T // BLOCK
@@ -101,11 +132,17 @@ def add_detail(enlarged: Enlarged, small_unknown: Bools, canvas: Canvas, where: 
     wanted = (blocks[:, :2] < blocks[:, 2:]).all(1)
     targets, blocks = targets[wanted], blocks[wanted]
     if not len(targets) or not len(sources):
-        return fill
+        return result
     energy = _residual_energy(enlarged, canvas)
-    nearest = _nearest(enlarged.small, targets, sources, energy[sources[:, 0], sources[:, 1]])
-    scale = np.array([box.shape[0] / height, box.shape[1] / width])
-    moves = np.rint((sources[nearest] - targets) * scale).astype(int)
+    nearest, differences = _nearest(enlarged.small, targets, sources, energy[sources[:, 0], sources[:, 1]])
+    moves = sources[nearest] - targets
+    if own is not None:
+        alike = differences < 3 * (PATCH * ALIKE) ** 2
+        if not alike.any():
+            return result
+        targets, moves, blocks = targets[alike], moves[alike], blocks[alike]
+        moves = _hang_together(enlarged.small, targets, moves, energy, _is_source(small_unknown))
+    moves = np.rint(moves * (box.shape[0] / height, box.shape[1] / width)).astype(int)
     shape = tuple((blocks[:, 2:] - blocks[:, :2]).max(0).tolist())
     together = max(1, _VALUES // (3 * shape[0] * shape[1]))
     for first in range(0, len(blocks), together):
@@ -114,8 +151,14 @@ def add_detail(enlarged: Enlarged, small_unknown: Bools, canvas: Canvas, where: 
         residuals = enlarged.residuals(canvas.read_blocks(corners, shape), corners)
         inside = blocks[some] - (2 * (where.top, where.left))
         for (top, left, bottom, right), residual in zip(inside.tolist(), residuals, strict=True):
-            fill[top:bottom, left:right] += residual[: bottom - top, : right - left]
-    return fill
+            piece, residual = fill[top:bottom, left:right], residual[: bottom - top, : right - left]
+            if own is not None:
+                hole = canvas.unknown[where.slices][top:bottom, left:right]
+                kept = np.square(own[top:bottom, left:right] - piece)[hole]
+                if not kept.size or kept.mean() >= WEAK * np.square(residual).mean():
+                    continue
+            np.add(piece, residual, out=result[top:bottom, left:right])
+    return result
 
 
 def _residual_energy(enlarged: Enlarged, canvas: Canvas) -> NDArray[np.float32]:
@@ -145,21 +188,59 @@ def _places(hole: Bools) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
     blocks = np.argwhere(np.ones((-(-height // BLOCK), -(-width // BLOCK)))) * BLOCK
     touched = cv2.dilate(hole.astype(np.uint8), np.ones((BLOCK, BLOCK), np.uint8), anchor=(0, 0)) > 0
     targets = blocks[touched[blocks[:, 0], blocks[:, 1]]]
-    # A source is known with a margin: its enlarged pixels are not mixed with a fill's.
-    reach = PATCH + 2
-    near = cv2.dilate(hole.astype(np.uint8), np.ones((2 * reach + 1,) * 2, np.uint8)) > 0
-    near[:PATCH] = near[-PATCH:] = near[:, :PATCH] = near[:, -PATCH:] = True
-    sources = np.argwhere(~near)
+    sources = np.argwhere(_is_source(hole))
     return targets, sources[:: max(1, -(-len(sources) // MOST_SOURCES))]
+
+
+def _is_source(hole: Bools) -> Bools:
+    """Corners of known blocks, with a margin: their enlarged pixels are not mixed with a fill's."""
+    reach = np.ones((PATCH + 4,) * 2, np.uint8)
+    near = cv2.dilate(hole.astype(np.uint8), reach, anchor=(_BEFORE + 2,) * 2) > 0
+    near[:_BEFORE] = near[:, :_BEFORE] = near[-PATCH:] = near[:, -PATCH:] = True
+    return ~near
+
+
+def _windows(small: Colours) -> Colours:
+    """The patch of the block at each corner, ``(h, w, 3, PATCH, PATCH)`` and a few more."""
+    padded = np.pad(small, ((_BEFORE, PATCH), (_BEFORE, PATCH), (0, 0)), mode="reflect")
+    return np.lib.stride_tricks.sliding_window_view(padded, (PATCH, PATCH), axis=(0, 1))
+
+
+def _hang_together(
+    small: Colours, targets: NDArray[np.int64], nearest: NDArray[np.int64], penalty: Any, usable: Bools
+) -> NDArray[np.int64]:
+    """Moves to sources nearly as good as the nearest, alike for blocks side by side: so pieces stay whole.
+
+    The colours of a chessboard take turns: a block takes its nearest source, or the move of one beside it.
+    """
+    windows, cells = _windows(small), targets // BLOCK + 1
+    index = np.full(cells.max(0) + 2, -1)
+    index[tuple(cells.T)] = np.arange(len(cells))
+    beside = np.stack([index[tuple((cells + step).T)] for step in ((-1, 0), (1, 0), (0, -1), (0, 1))])
+
+    def difference(some: Any, moves: NDArray[np.int64]) -> NDArray[np.float32]:
+        places = targets[some] + moves
+        inside = ((places >= 0) & (places < np.array(usable.shape))).all(1)
+        y, x = (places * inside[:, None]).T
+        apart = np.square(windows[y, x] - windows[tuple(targets[some].T)]).sum((1, 2, 3)) + penalty[y, x]
+        return np.where(inside & usable[y, x], apart, np.inf)
+
+    moves, price = nearest.copy(), APART * np.median(difference(slice(None), nearest))
+    for colour in (0, 1) * 4:
+        some = np.flatnonzero(cells.sum(1) % 2 == colour)
+        others = beside[:, some]
+        choices = np.stack([nearest[some], *moves[others]])
+        unlike = (moves[others] != choices[:, None]).any(3) & (others >= 0)
+        costs = [difference(some, choice) for choice in choices] + price * unlike.sum(1)
+        moves[some] = choices[np.argmin(costs, 0), np.arange(len(some))]
+    return moves
 
 
 def _nearest(
     small: Colours, targets: NDArray[np.int64], sources: NDArray[np.int64], penalty: NDArray[np.float32]
-) -> NDArray[np.int64]:
-    """For each target the index of the source whose patch differs least, its penalty added."""
-    before = (PATCH - BLOCK) // 2
-    padded = np.pad(small, ((before, PATCH), (before, PATCH), (0, 0)), mode="reflect")
-    windows = np.lib.stride_tricks.sliding_window_view(padded, (PATCH, PATCH), axis=(0, 1))
+) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
+    """For each target the source whose patch differs least, its penalty added: index, and what that is."""
+    windows = _windows(small)
 
     def patches(places: NDArray[np.int64]) -> torch.Tensor:
         chosen = windows[places[:, 0], places[:, 1]].reshape(len(places), -1)
@@ -167,8 +248,9 @@ def _nearest(
 
     theirs, ours = patches(sources), patches(targets)
     square = (theirs**2).sum(1) + torch.from_numpy(penalty)
-    found = []
+    found, differences = [], []
     for part in ours.split(_AT_ONCE):
-        distances = torch.addmm(square, part, theirs.T, alpha=-2)
-        found.append(distances.numpy().argmin(1))  # ten times as fast as torch's
-    return np.concatenate(found)
+        distances = torch.addmm(square, part, theirs.T, alpha=-2).numpy()
+        found.append(distances.argmin(1))  # ten times as fast as torch's
+        differences.append(distances[np.arange(len(distances)), found[-1]] + (part**2).sum(1).numpy())
+    return np.concatenate(found), np.concatenate(differences)

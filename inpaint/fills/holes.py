@@ -39,9 +39,7 @@ def check_image(image: Image.Image | NDArray[Any], mask: Image.Image) -> None:
     """Raise ImageError unless an image can be filled, MaskError unless its mask has its size."""
     if isinstance(image, Image.Image):
         if image.mode not in MODES:
-            raise ImageError(
-                f"got an image in mode {image.mode}, expected {', '.join(MODES)}; use inpaint.read_image"
-            )
+            raise ImageError(f"got mode {image.mode}, expected {', '.join(MODES)}; use inpaint.read_image")
         width, height = image.size
     else:
         if image.ndim != 2 and (image.ndim != 3 or image.shape[2] not in (2, 3, 4)):

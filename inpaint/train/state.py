@@ -81,9 +81,7 @@ def load_latest_state(
             reason = (str(problem).strip() or type(problem).__name__).splitlines()[0]
             on_problem(f"{path.name}: cannot be read, trying the state before it ({reason})")
     if states:
-        raise CheckpointError(
-            f"none of {len(states)} states in {folder} can be read; delete state-*.pt there to start over"
-        )
+        raise CheckpointError(f"no state in {folder} can be read; delete state-*.pt to start over")
     return None
 
 

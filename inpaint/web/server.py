@@ -77,9 +77,7 @@ def build_app(service: Service, *, hosts: tuple[str, ...] = (), login: tuple[str
     for kind, status in ((GoneError, 410), (QuotaError, 429), (Busy, 429), (InpaintError, 400)):
         app.add_exception_handler(kind, _answer_with(status))
     app.add_exception_handler(RequestValidationError, _refuse_values)
-    app.add_exception_handler(
-        Exception, _answer_with(500, "something went wrong on the server; its log says what")
-    )
+    app.add_exception_handler(Exception, _answer_with(500, "something went wrong; the log says what"))
     app.include_router(routes.router)
     models = [choice.key for choice in service.fills.choices() if choice.here]
     add_form_api(app, service, models)

@@ -159,7 +159,7 @@ def test_photos_that_are_enlarged_cost_a_line(photos, tmp_path, keep):
     problems: list[str] = []
     config = data_config(photos, tmp_path, keep=keep, size=64, photo_size=64 if keep == "memory" else None)
     open_batches(config, on_problem=problems.append)
-    assert problems == ["photos of 40 pixels at the short side are enlarged to 64; lower size or photo_size"]
+    assert problems == ["photos of 40 pixels (short side) are enlarged to 64; lower size or photo_size"]
 
 
 @pytest.mark.parametrize("keep", ["memory", "disk"])

@@ -54,14 +54,14 @@ def test_distortions_are_a_table():
         ({"masks": "objects"}, "masks is 'objects' without shapes, expected shapes = 'FOLDER or ZIP'"),
         (
             {"smallest_size": 256},
-            r"smallest_size is 256, expected less than size \(256\) by a multiple of 16",
+            r"smallest_size is 256, expected size \(256\) less a multiple of 16",
         ),
         (
             {"smallest_size": 250},
-            r"smallest_size is 250, expected less than size \(256\) by a multiple of 16",
+            r"smallest_size is 250, expected size \(256\) less a multiple of 16",
         ),
-        ({"early_size": 128}, "early_size is 128 with early_share = 0.0, expected both or neither"),
-        ({"early_share": 0.5}, "early_size is None with early_share = 0.5, expected both or neither"),
+        ({"early_size": 128}, "early_size is 128, early_share 0.0, expected both or neither"),
+        ({"early_share": 0.5}, "early_size is None, early_share 0.5, expected both or neither"),
         ({"size_rounds": 0}, "size_rounds is 0, expected a whole number of at least 1"),
     ],
 )

@@ -154,8 +154,8 @@ def test_mistakes_in_a_list(tmp_path):
     assert "no column 'class'; it has file" in told({"file": "a.png"})
     assert "no column 'house'" in told(whole, group_column="house")
     assert "without class: a.png," in told({**whole, "class": ""})
-    assert "1 photos are listed twice: a.png" in told(whole, whole)
-    assert "neither files in" in told({**whole, "file": "b.png"})
+    assert "1 photos listed twice: a.png" in told(whole, whole)
+    assert "photos are not in" in told({**whole, "file": "b.png"})
     (tmp_path / "classes.toml").write_text(TOML)
     assert "path '7' does not match '[a-z]+'" in told(whole, classes=tmp_path / "classes.toml")
     assert "no source is any of red, green" in told(

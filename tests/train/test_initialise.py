@@ -143,7 +143,7 @@ def test_another_generator_or_prior_is_refused(base, tmp_path):
     with pytest.raises(CheckpointError, match="got an inpainter without a prior"):
         start(config(prior_checkpoint=other))
     mae = written(tmp_path / "mae.safetensors", build_mae("mae-tiny"))
-    with pytest.raises(CheckpointError, match="for preset lama-tiny, which has no prior"):
+    with pytest.raises(CheckpointError, match="lama-tiny has no prior for prior_checkpoint"):
         start(config(preset="lama-tiny", prior_checkpoint=mae))
     with pytest.raises(ConfigError, match="has no prior"):
         start(config(preset="lama-tiny", variant=Variant(attention="prior")))

@@ -114,9 +114,7 @@ def _resized(autoencoder: PatchAutoencoder, size: int | None, path: Path) -> Pat
     if size is None or size == autoencoder.image_size:
         return autoencoder
     if size % autoencoder.patch_size:
-        raise CheckpointError(
-            f"got size {size}, expected a multiple of {autoencoder.patch_size}, the side of a patch of {path}"
-        )
+        raise CheckpointError(f"got size {size}, expected a multiple of {autoencoder.patch_size} for {path}")
     resized = type(autoencoder)(replace(autoencoder.preset, image_size=size))  # type: ignore[call-arg]
     resized.load_state_dict(autoencoder.state_dict())
     return resized.eval()

@@ -115,9 +115,7 @@ def find_labelled(
     if not source.is_dir():
         rows = _read_rows(source, classes, group_column)
         if twice := [file for file, count in Counter(row.file for row in rows).items() if count > 1]:
-            raise DataError(
-                f"{source}: {len(twice)} photos are listed twice: {few(twice)}; keep one line of each"
-            )
+            raise DataError(f"{source}: {len(twice)} photos listed twice: {few(twice)}; keep one of each")
         return _locate(_draw(rows, per_class, seed), source.parent)
     if classes is not None or group_column is not None:
         raise DataError(f"{source} is a folder, whose sub-folders are the classes; expected a CSV list")
@@ -254,10 +252,7 @@ def _locate(rows: Sequence[Row], folder: Path) -> LabelledPhotos:
             places[os.fsdecode(shards.photos["name"][number])].append(number)
             places[shards.name(number)].append(number)
         if lost := [row.file for row in elsewhere if row.file not in places]:
-            raise DataError(
-                f"{len(lost)} photos are neither files in {folder} nor in its {len(paths)} shards: "
-                f"{few(lost)}"
-            )
+            raise DataError(f"{len(lost)} photos are not in {folder} or its {len(paths)} shards: {few(lost)}")
         if unclear := [row.file for row in elsewhere if len(places[row.file]) > 1]:
             raise DataError(f"{few(unclear)}: in more than one shard of {folder}; expected SHARD.tar/NAME")
         elsewhere.sort(key=lambda row: shards.photos["shard"][places[row.file][0]])

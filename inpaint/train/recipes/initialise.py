@@ -39,9 +39,7 @@ def initialise_inpainter(
         notes.append(_take_shared(network, init_checkpoint))
     if prior_checkpoint is not None:
         if network.prior is None:
-            raise CheckpointError(
-                f"got prior_checkpoint {prior_checkpoint} for preset {preset.name}, which has no prior"
-            )
+            raise CheckpointError(f"{preset.name} has no prior for prior_checkpoint {prior_checkpoint}")
         load_prior(network.prior, prior_checkpoint, preset.name)
         notes.append(f"prior from {prior_checkpoint.name}")
     return network, "; ".join(notes) or "all new"

@@ -1,0 +1,76 @@
+"""Texture for fills that are too smooth: it comes from known places that look alike."""
+
+from __future__ import annotations
+
+import cv2
+import numpy as np
+import pytest
+
+from inpaint.fills.detail import add_texture
+
+SIDE = 320
+Y, X = np.mgrid[0:SIDE, 0:SIDE].astype(np.float32)
+CORE = (np.abs(Y - 160) < 32) & (np.abs(X - 160) < 32)
+
+
+def textured(seed: int = 0) -> np.ndarray:
+    """Fine leaves on a background that changes slowly from left to right."""
+    noise = np.random.default_rng(seed).standard_normal((SIDE, SIDE, 1)).astype(np.float32)
+    leaves = cv2.GaussianBlur(noise, (0, 0), 1)[..., None]
+    return (0.3 + X[..., None] / 800 + 0.3 * leaves).repeat(3, -1).astype(np.float32)
+
+
+def fog() -> np.ndarray:
+    return (0.3 + X[..., None] / 800).repeat(3, -1).astype(np.float32)
+
+
+def with_texture(fill: np.ndarray, image: np.ndarray, coarser: int = 4) -> np.ndarray:
+    add_texture(filled := fill.copy(), image, CORE, CORE, coarser)
+    return filled
+
+
+def energy(image: np.ndarray) -> float:
+    """Of the texture in the middle of the hole."""
+    return float((image - fog())[136:185, 136:185].std())
+
+
+@pytest.mark.parametrize("coarser", [2, 4])
+def test_fog_takes_the_texture_around_it(coarser: int) -> None:
+    image = textured()
+    filled = with_texture(fog(), image, coarser)
+    assert energy(fog()) == 0
+    expected = energy(image) * {2: 0.4, 4: 0.9}[coarser]  # the rest is coarser than what is replaced
+    assert energy(filled) == pytest.approx(expected, rel=0.25)
+    assert np.array_equal(filled[~CORE], fog()[~CORE])
+    hidden = np.where(CORE[..., None], 7, image).astype(np.float32)
+    assert np.array_equal(with_texture(fog(), hidden, coarser), filled)  # what is unknown is not read
+
+
+def test_texture_goes_on_in_pieces_larger_than_a_block() -> None:
+    """Most pieces across two blocks of 16 pixels are found in the photo as a whole."""
+    image = textured()
+    texture, photo = (with_texture(fog(), image) - fog())[..., 0], (image - fog())[..., 0]
+    alike = [
+        cv2.matchTemplate(photo, texture[y : y + 16, x - 8 : x + 8].copy(), cv2.TM_CCORR_NORMED).max()
+        for y in range(128, 192, 16)
+        for x in (144, 160, 176)
+    ]
+    assert np.mean(np.array(alike) > 0.65) > 0.6  # 0.4 to 0.6 where blocks choose alone
+
+
+def test_a_fill_with_texture_of_its_own_stays() -> None:
+    other = textured(seed=1)
+    assert np.array_equal(with_texture(other, textured()), other)
+
+
+def test_a_fill_that_looks_like_nothing_known_stays() -> None:
+    red = np.broadcast_to(np.array([0.9, 0.1, 0.1], np.float32), (SIDE, SIDE, 3)).copy()
+    assert np.array_equal(with_texture(red, textured()), red)
+
+
+@pytest.mark.parametrize("shape", [(1, 1), (3, 40), (33, 20)])
+def test_small_images_without_a_source_stay(shape: tuple[int, int]) -> None:
+    fill = np.full((*shape, 3), 0.5, np.float32)
+    everything = np.ones(shape, bool)
+    add_texture(filled := fill.copy(), fill, everything, everything, 4)
+    assert np.array_equal(filled, fill)
