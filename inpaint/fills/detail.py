@@ -111,8 +111,7 @@ def add_detail(
         small_unknown: its cells that were filled or unknown, ``(h, w)``.
         canvas: gives the known pixels.
         where: the part of the box that is wanted.
-        own: a fill of ``where`` that stays where no known block is alike, or where its own residual is not
-            weak; and blocks beside each other go on together.
+        own: a fill of ``where`` that stays where no known block is alike or its own residual is not weak.
 
     Returns:
         Colours ``(H, W, 3)`` of ``where``.
@@ -220,7 +219,7 @@ def _hang_together(
 
     def difference(some: Any, moves: NDArray[np.int64]) -> NDArray[np.float32]:
         places = targets[some] + moves
-        inside = ((places >= 0) & (places < np.array(usable.shape))).all(1)
+        inside = np.all((places >= 0) & (places < usable.shape), axis=1)
         y, x = (places * inside[:, None]).T
         apart = np.square(windows[y, x] - windows[tuple(targets[some].T)]).sum((1, 2, 3)) + penalty[y, x]
         return np.where(inside & usable[y, x], apart, np.inf)
