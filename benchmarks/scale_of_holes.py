@@ -5,7 +5,8 @@
 Photos are used at their own size. Photo i gets mask 37 i + 3 (modulo their number, by name) of the zip,
 enlarged to it, or the next one that covers 5 to 50 %. METRICS holds the two SqueezeNets. Each row is one way
 to fill: `THICKEST` of `inpaint.pipeline` (how thick a hole may be for the network, in working sizes), with
-and without detail. PSNR is that of the hole, LPIPS (squeeze) and SqueezeNet distance those of its box.
+and without detail, and without texture. PSNR is that of the hole, LPIPS (squeeze) and SqueezeNet distance
+those of its box.
 """
 
 from __future__ import annotations
@@ -58,6 +59,8 @@ def ways_to_fill(
     for size in thickest:
         with mock.patch.object(fills, "THICKEST", size):
             yield f"{size:g}, detail", pipeline(photo, mask, dilate=0)
+            with mock.patch.object(fills, "add_texture", lambda *_: None):
+                yield f"{size:g}, detail, no texture", pipeline(photo, mask, dilate=0)
             with mock.patch.object(fills, "add_detail", lambda enlarged, *_, where: enlarged.read(where)):
                 yield f"{size:g}, plain", pipeline(photo, mask, dilate=0)
     if refine:
