@@ -266,7 +266,7 @@ class InpaintPipeline:
             core = _core(canvas, hole, window)
             if canvas.harmonise and not fine:
                 image, known = canvas.read(window.box), ~canvas.unknown[window.box.slices]
-                add_texture(fill, image, ~known, core, 2 if canvas.grain else 4)
+                add_texture(fill, image, ~known, core, 2 if canvas.grain else 4)  # 4 where shown smaller
                 remove_step(fill, image, known, core)
                 if canvas.grain:
                     add_grain(fill, image, known, core)

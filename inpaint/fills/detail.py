@@ -227,7 +227,7 @@ def _hang_together(
     moves, price = nearest.copy(), APART * np.median(difference(slice(None), nearest))
     for colour in (0, 1) * 4:
         some = np.flatnonzero(cells.sum(1) % 2 == colour)
-        others = beside[:, some]
+        others = beside[:, some]  # -1, where there is none, offers the last move
         choices = np.stack([nearest[some], *moves[others]])
         unlike = (moves[others] != choices[:, None]).any(3) & (others >= 0)
         costs = [difference(some, choice) for choice in choices] + price * unlike.sum(1)
