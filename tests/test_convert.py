@@ -301,7 +301,7 @@ def test_many_problems_are_counted_not_listed() -> None:
 
 def test_an_encoder_alone_is_told() -> None:
     encoder = {key: v for key, v in official("mae_tiny").items() if "decoder" not in key}
-    with pytest.raises(CheckpointError, match="not only an encoder"):
+    with pytest.raises(CheckpointError, match="expected the whole network"):
         convert_state({"model": encoder})
 
 

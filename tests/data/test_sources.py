@@ -91,9 +91,9 @@ def test_shards_of_one_name_in_two_folders_are_kept_apart(tmp_path):
         ("empty", r"no photo in .*empty; expected \.bmp, \.jpeg, \.jpg"),
         ("empty.tar", "no photo in .*empty.tar"),
         ("empty.txt", "no photo in .*empty.txt"),
-        ("noise.tar", r"noise\.tar: not a readable, uncompressed tar file"),
-        ("packed.tar", r"packed\.tar: not a readable, uncompressed tar file"),
-        ("cut.tar", r"cut\.tar: not a readable, uncompressed tar file .*data"),
+        ("noise.tar", r"noise\.tar: not a readable plain tar"),
+        ("packed.tar", r"packed\.tar: not a readable plain tar"),
+        ("cut.tar", r"cut\.tar: not a readable plain tar .*data"),
         ("binary.txt", "binary.txt: cannot be read as a list of photos"),
     ],
 )
