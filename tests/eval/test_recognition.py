@@ -392,4 +392,6 @@ def test_a_device_that_is_too_small_says_what_helps(photos, checkpoints, monkeyp
     monkeypatch.setattr(ImageEncoder, "forward", fail)
     result = run("linear-probe", "--data", photos, "--model", checkpoints / "mae.safetensors", "--folds", 3)
     assert result.exit_code == 2
-    assert result.stderr.splitlines()[-1].startswith("error: out of memory on cpu; lower --size or --batch-size")
+    assert result.stderr.splitlines()[-1].startswith(
+        "error: out of memory on cpu; lower --size or --batch-size"
+    )
