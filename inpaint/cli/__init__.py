@@ -37,8 +37,7 @@ class _Commands(click.Group):
         self, args: Sequence[str] | None = None, prog_name: str | None = None, **options: Any
     ) -> NoReturn:
         options["standalone_mode"] = False
-        # Threads that wait shall soon sleep: spinning ones fight with other work on the machine, though on an
-        # idle one a fill takes a fifth longer where they never spin. Torch reads this when it is loaded.
+        # Threads that wait spin a little, then sleep, see docs/SPEED.md. Torch reads this when it is loaded.
         os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
         os.environ.setdefault("GOMP_SPINCOUNT", "1000")  # of GNU's OpenMP, which then ignores the policy
         # Huge pages are slow to get where memory is fragmented: a copy of 48 megapixels took 1 s, not 0.07.

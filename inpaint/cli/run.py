@@ -55,7 +55,6 @@ def run(
         from inpaint.inspect import prior_images, require_prior
         from inpaint.pipeline import InpaintPipeline
         from inpaint.weights.terminal import locate_in_terminal
-
     source, masks = reading[0].result(), reading[1].result()
     source.check_masks(masks)
     page = next((n for n, one in enumerate(masks) if has_hole(one)), 0)

@@ -200,9 +200,10 @@ def _is_source(hole: Bools) -> Bools:
 
 
 def _windows(small: Colours) -> Colours:
-    """The patch of the block at each corner, ``(h, w, 3, PATCH, PATCH)`` and a few more."""
-    padded = np.pad(small, ((_BEFORE, PATCH), (_BEFORE, PATCH), (0, 0)), mode="reflect")
-    return np.lib.stride_tricks.sliding_window_view(padded, (PATCH, PATCH), axis=(0, 1))
+    """The patch of the block at each corner, ``(h, w, PATCH, 3 PATCH)`` and a few more."""
+    rows = np.pad(small, ((_BEFORE, PATCH), (_BEFORE, PATCH), (0, 0)), mode="reflect")
+    rows = rows.reshape(len(rows), -1)
+    return np.lib.stride_tricks.sliding_window_view(rows, (PATCH, 3 * PATCH))[:, ::3]
 
 
 def _hang_together(
@@ -221,7 +222,7 @@ def _hang_together(
         places = targets[some] + moves
         inside = np.all((places >= 0) & (places < usable.shape), axis=1)
         y, x = (places * inside[:, None]).T
-        apart = np.square(windows[y, x] - windows[tuple(targets[some].T)]).sum((1, 2, 3)) + penalty[y, x]
+        apart = np.square(windows[y, x] - windows[tuple(targets[some].T)]).sum((1, 2)) + penalty[y, x]
         return np.where(inside & usable[y, x], apart, np.inf)
 
     moves, price = nearest.copy(), APART * np.median(difference(slice(None), nearest))

@@ -56,8 +56,8 @@ def remove_step(fill: Colours, image: Colours, known: Bools, hole: Bools) -> Non
     window = box.grown(AROUND, hole.shape)  # nothing further away counts
     fill, image = fill[window.slices], image[window.slices]
     known, hole = known[window.slices], hole[window.slices]
-    near = image[_near(known, hole)]
-    if near.size and np.ptp(near, axis=0).max() <= FLAT:  # a network's faint pattern would show
+    near = image[_near(known, hole)].T.copy()
+    if near.size and np.ptp(near, axis=1).max() <= FLAT:  # a network's faint pattern would show
         np.copyto(fill, _fill_smoothly(image, known), where=hole[..., None])
         return
     outside, spread_outside, at_outside = _at_rim(image, known, ~hole)
@@ -109,8 +109,9 @@ def add_grain(fill: Colours, image: Colours, known: Bools, hole: Bools, *, seed:
     places = torch.randint(side - _PIECE + 1, corners.shape, generator=generator)
     for (top, left), (y, x) in zip(corners.tolist(), places.tolist(), strict=True):
         place = slice(top, min(top + _PIECE, box.bottom)), slice(left, min(left + _PIECE, box.right))
-        piece, where = fill[place], hole[place].view(np.uint8)
-        cv2.add(piece, grain[y : y + where.shape[0], x : x + where.shape[1]], piece, where)
+        piece, where = fill[place], hole[place]
+        added = grain[y : y + where.shape[0], x : x + where.shape[1]]
+        piece += added if where.all() else cv2.copyTo(added, where.view(np.uint8))
 
 
 def measure_grain(fine: Colours, where: Bools) -> tuple[NDArray[np.float32], NDArray[np.int64]]:

@@ -98,9 +98,10 @@ def default_dilation(shape: tuple[int, ...]) -> int:
 def faint_rim(coverage: Coverage, hole: Hole) -> Hole:
     """Pixels beside the hole that the mask covers a little: not filled, but no evidence either."""
     beside, near = (coverage > 0) & ~hole, np.zeros(hole.shape, np.bool_)
-    if beside.any():
-        for box, part in groups(hole, _CELL, 1, margin=_FAINT_REACH):
-            near[box.slices] |= _square(cv2.dilate, part, 2 * _FAINT_REACH + 1)
+    if not beside.any():
+        return beside
+    for box, part in groups(hole, _CELL, 1, margin=_FAINT_REACH):
+        near[box.slices] |= _square(cv2.dilate, part, 2 * _FAINT_REACH + 1)
     return beside & near
 
 

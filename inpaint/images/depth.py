@@ -34,7 +34,7 @@ class ValueRange:
         if self.low:
             unit -= np.float32(self.low)
         unit /= np.float32(self.high - self.low)
-        if values.dtype.kind == "f":
+        if values.dtype.kind == "f" and not np.isfinite(unit).all():
             np.nan_to_num(unit, copy=False)
         np.clip(unit, 0, 1, out=unit)
         if self.scale is None:
@@ -50,8 +50,7 @@ class ValueRange:
             ratio = self.high / self.scale
             exact = np.expm1(exact * np.log1p(ratio)) / ratio
         exact *= self.high - self.low
-        if self.low:
-            exact += self.low
+        exact += self.low
         if dtype.kind in "iu":
             if deep:  # float64 cannot hold the last of 64 bits
                 low, high = np.iinfo(dtype).min, np.nextafter(float(np.iinfo(dtype).max), 0)
