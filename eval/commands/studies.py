@@ -26,7 +26,7 @@ _RECOGNITION_OPTIONS = (
         help="TOML that makes classes of other columns: eval/studies/contents.toml.",
     ),
     click.option("--group-column", help="Of the list: rows that share its value are never split."),
-    click.option("--per-class", type=AT_LEAST_3, metavar="N", help="Most photos of a class, drawn by seed."),
+    click.option("--per-class", type=AT_LEAST_3, metavar="N", help="At most N photos of a class, by seed."),
     click.option("--folds", type=AT_LEAST_3, default=5, help="Parts of the split."),
     click.option(
         "--model",

@@ -58,7 +58,7 @@ def _check_record(_ctx: click.Context, _option: click.Parameter, path: Path | No
     help="Work in many processes, with Ray: 'here' on all GPUs or cores of this machine, 'auto' on the Ray "
     "cluster it belongs to, or HOST:PORT.",
 )
-@click.option("--workers", type=click.IntRange(1), metavar="N", help="For --cluster; default: GPUs or cores.")
+@click.option("--workers", type=click.IntRange(1), metavar="N", help="For --cluster; one per GPU or core.")
 @click.option(
     "--batch-size", type=click.IntRange(1), metavar="N", help="Images per pass; 8 on GPUs by default, else 1."
 )

@@ -201,7 +201,7 @@ def _read_list(path: Path) -> list[dict[str, str]]:
     except (OSError, UnicodeDecodeError, csv.Error) as error:
         raise DataError(f"{path}: cannot be read as a list ({error}); expected CSV in UTF-8") from None
     if not lines:
-        raise DataError(f"{path} lists nothing; expected a line of names such as file,class and one a photo")
+        raise DataError(f"{path} lists nothing; expected a line of names like file,class and one per photo")
     return lines
 
 
