@@ -179,7 +179,7 @@ class InpaintPipeline:
         if (hidden := transparent_pixels(pixels)) is not None:
             unknown |= hidden
         canvas = Canvas(pixels, unknown, values, harmonise=harmonise)
-        canvas.tell(progress, int(np.count_nonzero(hole)))
+        canvas.tell(progress, int(np.count_nonzero(hole)) if progress else 1)
         size = self.working_size
         fine, middle, thick = hole.copy(), np.zeros(hole.shape, np.bool_), []
         for part in thick_holes(hole, FINE):
