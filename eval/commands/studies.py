@@ -215,7 +215,7 @@ def _measure_and_report(
             how = {"seeds": range(seed, seed + seeds), "device": place, "on_progress": on_progress}
             outcomes = measure(task, candidates, **how)
     except torch.OutOfMemoryError as error:
-        raise InpaintError(f"out of memory on {place}; lower --size or --batch-size, or take cpu") from error
+        raise InpaintError(f"out of memory on {place}; lower --size or --batch-size, or use cpu") from error
     hashes = [f"{c.name} ({c.identity[:16]})" for c in candidates if c.kind == "pre-trained"]
     repeat = {"Command": common.typed_command(), "Device": describe_device(place)}
     repeat["SHA-256 of models"] = ", ".join(hashes)

@@ -47,7 +47,7 @@ def _read_range(_: click.Context, __: click.Parameter, value: str | None) -> tup
 @click.option("--size", callback=_read_size, help="Side, or HEIGHTxWIDTH, in pixels.  [default: 256]")
 @click.option("--seed", type=click.IntRange(min=0), default=0, help="Seed of the set.")
 @click.option("--shapes", type=PATH, help="Zip or folder of PNGs for object-shaped holes.")
-@click.option("--hole-ratio", callback=_read_range, metavar="LOW-HIGH", help="Per cent of holes, like 10-20.")
+@click.option("--hole-ratio", callback=_read_range, metavar="LOW-HIGH", help="Share of holes, as in 10-20 %.")
 @click.option("--bins", is_flag=True, help="Equal numbers of masks with 1-10, 10-20, ... 50-60 % holes.")
 @click.option("--like", type=DIR, help="One mask for each image in the folder DIR, with its stem and size.")
 @click.option("--check", is_flag=True, help="Only check that OUT still matches its manifest.")

@@ -58,7 +58,7 @@ inpainting_options = stack(
         help="Grow the holes by N pixels first; 0 takes the mask as it is. By default thick holes grow "
         "by up to 4 pixels, depending on the size of the image.",
     ),
-    click.option("--harmonise/--no-harmonise", default=True, help="Match texture, colour and grain around."),
+    click.option("--harmonise/--no-harmonise", default=True, help="Match surrounding colour and texture."),
     click.option("--strict", is_flag=True, help="An implausible mask is an error, not a warning."),
     click.option(
         "--precision",

@@ -15,7 +15,7 @@ from inpaint.cli.options import DIR, FILE, MASK_ADVICE, PATH, check_output, inpa
 @click.command()
 @click.argument("image", type=PATH)
 @click.argument("mask", type=PATH)
-@click.option("-o", "--output", type=FILE, required=True, help="Result; .png and .tif keep pixels exactly.")
+@click.option("-o", "--output", type=FILE, required=True, help="The result; .png and .tif are lossless.")
 @inpainting_options
 @click.option("--refine", is_flag=True, help="Refine large holes coarse to fine; smoother, 40 times slower.")
 @click.option("--save-mask", type=FILE, help="Also write what was filled as a mask, white = hole.")

@@ -25,7 +25,7 @@ MOST_SOURCES = 2048
 ALIKE, WEAK = 16 / 255, 0.5
 """Texture comes from patches with a root mean square difference below the first, and goes where the fill's
 own has less than the second of its energy."""
-APART = 5.0
+COHERENCE = 5.0
 """What another move than that of a block beside it costs, in median differences of patches."""
 _BEFORE = (PATCH - BLOCK) // 2  # cells of a patch above and to the left of its block
 # Blocks that are compared, rows of pixels, and values: small enough to stay in the cache.
@@ -81,7 +81,7 @@ class Enlarged:
 
 
 def add_texture(fill: Colours, image: Colours, unknown: Bools, core: Bools, coarser: int) -> None:
-    """Give a fill, in place, the texture of known surroundings where its own is too weak: fog, or a lattice.
+    """Give a fill, in place, the texture of known surroundings where its own is too weak: blur, or a lattice.
 
     What is there when both are made ``coarser`` times smaller stays, see :func:`add_detail`. The image is
     read where it is not ``unknown``, the fill is changed in the ``core``.
@@ -123,7 +123,7 @@ def add_detail(
     fill, box = enlarged.read(where), enlarged.box
     result = fill if own is None else own.copy()
     height, width = small_unknown.shape
-    targets, sources = _places(small_unknown)
+    targets, sources, usable = _places(small_unknown)
     rows, columns = targets.T // BLOCK
     row_ends = (box.top + _block_ends(box.shape[0], height)).clip(where.top, where.bottom)
     column_ends = (box.left + _block_ends(box.shape[1], width)).clip(where.left, where.right)
@@ -140,7 +140,7 @@ def add_detail(
         if not alike.any():
             return result
         targets, moves, blocks = targets[alike], moves[alike], blocks[alike]
-        moves = _hang_together(enlarged.small, targets, moves, energy, _is_source(small_unknown))
+        moves = _coherent_moves(enlarged.small, targets, moves, energy, usable)
     moves = np.rint(moves * (box.shape[0] / height, box.shape[1] / width)).astype(int)
     shape = tuple((blocks[:, 2:] - blocks[:, :2]).max(0).tolist())
     together = max(1, _VALUES // (3 * shape[0] * shape[1]))
@@ -181,22 +181,18 @@ def _block_ends(length: int, small: int) -> NDArray[np.int64]:
     return np.searchsorted(cells // BLOCK, np.arange(-(-small // BLOCK) + 1))
 
 
-def _places(hole: Bools) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """Top left corners of the blocks that touch the hole, and of known ones: ``(N, 2)`` rows and columns."""
+def _places(hole: Bools) -> tuple[NDArray[np.int64], NDArray[np.int64], Bools]:
+    """Corners ``(N, 2)`` of blocks that touch the hole and of some known ones, and where all known lie."""
     height, width = hole.shape
     blocks = np.argwhere(np.ones((-(-height // BLOCK), -(-width // BLOCK)))) * BLOCK
     touched = cv2.dilate(hole.astype(np.uint8), np.ones((BLOCK, BLOCK), np.uint8), anchor=(0, 0)) > 0
     targets = blocks[touched[blocks[:, 0], blocks[:, 1]]]
-    sources = np.argwhere(_is_source(hole))
-    return targets, sources[:: max(1, -(-len(sources) // MOST_SOURCES))]
-
-
-def _is_source(hole: Bools) -> Bools:
-    """Corners of known blocks, with a margin: their enlarged pixels are not mixed with a fill's."""
+    # A source is known with a margin: its enlarged pixels are not mixed with a fill's.
     reach = np.ones((PATCH + 4,) * 2, np.uint8)
-    near = cv2.dilate(hole.astype(np.uint8), reach, anchor=(_BEFORE + 2,) * 2) > 0
-    near[:_BEFORE] = near[:, :_BEFORE] = near[-PATCH:] = near[:, -PATCH:] = True
-    return ~near
+    usable = cv2.dilate(hole.astype(np.uint8), reach, anchor=(_BEFORE + 2,) * 2) == 0
+    usable[:_BEFORE] = usable[:, :_BEFORE] = usable[-PATCH:] = usable[:, -PATCH:] = False
+    sources = np.argwhere(usable)
+    return targets, sources[:: max(1, -(-len(sources) // MOST_SOURCES))], usable
 
 
 def _windows(small: Colours) -> Colours:
@@ -206,7 +202,7 @@ def _windows(small: Colours) -> Colours:
     return np.lib.stride_tricks.sliding_window_view(rows, (PATCH, 3 * PATCH))[:, ::3]
 
 
-def _hang_together(
+def _coherent_moves(
     small: Colours, targets: NDArray[np.int64], nearest: NDArray[np.int64], penalty: Any, usable: Bools
 ) -> NDArray[np.int64]:
     """Moves to sources nearly as good as the nearest, alike for blocks side by side: so pieces stay whole.
@@ -225,7 +221,7 @@ def _hang_together(
         apart = np.square(windows[y, x] - windows[tuple(targets[some].T)]).sum((1, 2)) + penalty[y, x]
         return np.where(inside & usable[y, x], apart, np.inf)
 
-    moves, price = nearest.copy(), APART * np.median(difference(slice(None), nearest))
+    moves, price = nearest.copy(), COHERENCE * np.median(difference(slice(None), nearest))
     for colour in (0, 1) * 4:
         some = np.flatnonzero(cells.sum(1) % 2 == colour)
         others = beside[:, some]  # -1, where there is none, offers the last move

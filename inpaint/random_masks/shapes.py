@@ -65,7 +65,9 @@ def read_shapes(path: str | Path) -> ObjectShapes:
     except DataError as error:
         raise DataError(f"{path}: {error}") from error
     except (OSError, zipfile.BadZipFile) as error:
-        raise DataError(f"cannot read {path} ({error}); expected a folder or a zip of PNGs") from error
+        raise DataError(
+            f"cannot read object shapes from {path} ({error}); expected a folder or a zip of PNGs"
+        ) from error
 
 
 def _read_images(path: Path) -> Iterator[NDArray]:

@@ -176,7 +176,7 @@ def test_an_unreadable_shard_or_missing_shapes_are_told(photos, tmp_path):
     (tmp_path / "bad.tar").write_bytes(b"not a tar" * 100)
     with pytest.raises(DataError, match=r"bad\.tar: not a readable"):
         open_batches(data_config(tmp_path / "bad.tar", tmp_path))
-    with pytest.raises(DataError, match=r"cannot read .*none\.zip"):
+    with pytest.raises(DataError, match="cannot read object shapes"):
         open_batches(data_config(photos, tmp_path, shapes=tmp_path / "none.zip"))
 
 

@@ -81,7 +81,7 @@ def test_half_precision_files_load_and_foreign_files_are_refused(network, tmp_pa
         SqueezeNetFeatures().load_weights(tmp_path / "short.safetensors")
     (tmp_path / "text.safetensors").write_text("hello")
     for name in ("text.safetensors", "nowhere.safetensors"):
-        with pytest.raises(CheckpointError, match="cannot be read"):
+        with pytest.raises(CheckpointError, match="cannot be read as weights"):
             SqueezeNetFeatures().load_weights(tmp_path / name)
 
 

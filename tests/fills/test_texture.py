@@ -20,7 +20,7 @@ def textured(seed: int = 0) -> np.ndarray:
     return (0.3 + X[..., None] / 800 + 0.3 * leaves).repeat(3, -1).astype(np.float32)
 
 
-def fog() -> np.ndarray:
+def smooth() -> np.ndarray:
     return (0.3 + X[..., None] / 800).repeat(3, -1).astype(np.float32)
 
 
@@ -31,25 +31,25 @@ def with_texture(fill: np.ndarray, image: np.ndarray, coarser: int = 4) -> np.nd
 
 def energy(image: np.ndarray) -> float:
     """Of the texture in the middle of the hole."""
-    return float((image - fog())[136:185, 136:185].std())
+    return float((image - smooth())[136:185, 136:185].std())
 
 
 @pytest.mark.parametrize("coarser", [2, 4])
-def test_fog_takes_the_texture_around_it(coarser: int) -> None:
+def test_a_smooth_fill_takes_the_texture_around_it(coarser: int) -> None:
     image = textured()
-    filled = with_texture(fog(), image, coarser)
-    assert energy(fog()) == 0
+    filled = with_texture(smooth(), image, coarser)
+    assert energy(smooth()) == 0
     expected = energy(image) * {2: 0.4, 4: 0.9}[coarser]  # the rest is coarser than what is replaced
     assert energy(filled) == pytest.approx(expected, rel=0.25)
-    assert np.array_equal(filled[~CORE], fog()[~CORE])
+    assert np.array_equal(filled[~CORE], smooth()[~CORE])
     hidden = np.where(CORE[..., None], 7, image).astype(np.float32)
-    assert np.array_equal(with_texture(fog(), hidden, coarser), filled)  # what is unknown is not read
+    assert np.array_equal(with_texture(smooth(), hidden, coarser), filled)  # what is unknown is not read
 
 
 def test_texture_goes_on_in_pieces_larger_than_a_block() -> None:
     """Most pieces across two blocks of 16 pixels are found in the photo as a whole."""
     image = textured()
-    texture, photo = (with_texture(fog(), image) - fog())[..., 0], (image - fog())[..., 0]
+    texture, photo = (with_texture(smooth(), image) - smooth())[..., 0], (image - smooth())[..., 0]
     alike = [
         cv2.matchTemplate(photo, texture[y : y + 16, x - 8 : x + 8].copy(), cv2.TM_CCORR_NORMED).max()
         for y in range(128, 192, 16)
