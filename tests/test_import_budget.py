@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
@@ -24,3 +25,20 @@ def test_import_loads_nothing_heavy(module: str, heavy: tuple[str, ...]) -> None
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
     assert done.stdout.split() == []
+
+
+def test_a_missing_photo_is_told_before_torch_is_loaded(tmp_path: Path) -> None:
+    code = """
+import sys
+from pathlib import Path
+from inpaint.cli import main
+try:
+    main(["run", "missing.png", "mask.png", "-o", "result.png"])
+finally:
+    print("torch" in sys.modules)
+"""
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=False, cwd=tmp_path
+    )
+    assert (done.returncode, done.stdout.strip()) == (2, "False")
+    assert "missing.png" in done.stderr

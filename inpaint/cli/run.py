@@ -10,12 +10,12 @@ from typing import Any
 
 import click
 
-from inpaint.cli.options import DIR, FILE, MASK_ADVICE, PATH, check_output, inpainting_options, plan_folder
+from inpaint.cli.options import DIR, FILE, MASK_ADVICE, check_output, inpainting_options, plan_folder
 
 
 @click.command()
-@click.argument("image", type=PATH)
-@click.argument("mask", type=PATH)
+@click.argument("image", type=click.Path(path_type=Path, exists=True))
+@click.argument("mask", type=click.Path(path_type=Path, exists=True))
 @click.option("-o", "--output", type=FILE, required=True, help="The result; .png and .tif are lossless.")
 @inpainting_options
 @click.option("--refine", is_flag=True, help="Refine large holes coarse to fine; smoother, 40 times slower.")
@@ -26,8 +26,6 @@ def run(
     mask: Path,
     output: Path,
     *,
-    model: str,
-    accept_licence: bool,
     save_mask: Path | None,
     save_prior: Path | None,
     **options: Any,
@@ -50,11 +48,9 @@ def run(
 
     from inpaint.images import has_hole, read_file, read_masks, write_file, write_image
 
-    for path in inputs.values():
-        path.stat()  # what is missing is told before torch is loaded
-    gc.disable()  # in torch's modules a search for unused objects finds nothing, but takes 0.2 s
     with ThreadPoolExecutor() as threads:  # files are read while torch is loaded
         reading = threads.submit(read_file, image), threads.submit(read_masks, mask, invert=asked.invert_mask)
+        gc.disable()  # in torch's modules a search for unused objects finds nothing, but takes 0.2 s
         from inpaint.fills.holes import check_image, find_hole
         from inpaint.inspect import prior_images, require_prior
         from inpaint.pipeline import InpaintPipeline
@@ -66,7 +62,7 @@ def run(
     page = next((n for n, one in enumerate(masks) if has_hole(one)), 0)
     check_image(source.image(page), masks[page])  # complains before the model is loaded
     hole = find_hole(masks[page], asked.dilate)
-    weights = locate_in_terminal(model, "inpainter", accept_licence=accept_licence)
+    weights = locate_in_terminal(asked.model, "inpainter", accept_licence=asked.accept_licence)
     pipeline = InpaintPipeline.from_pretrained(weights, device=asked.device, precision=asked.precision)
     shown = ()
     if prior_outputs:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import sys
 from functools import partial
 from pathlib import Path
@@ -18,9 +17,7 @@ if TYPE_CHECKING:
     from rich.progress import TaskID
 
 
-def locate_in_terminal(
-    name_or_path: str | os.PathLike[str], *kinds: Kind, accept_licence: bool = False
-) -> Path:
+def locate_in_terminal(name_or_path: str | Path, *kinds: Kind, accept_licence: bool = False) -> Path:
     """:func:`inpaint.weights.locate` by way of :func:`fetch_in_terminal`."""
     return locate(name_or_path, partial(fetch_in_terminal, kinds=kinds, accept_licence=accept_licence))
 
