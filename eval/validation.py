@@ -46,7 +46,5 @@ def validate_methods(
     folders = (*weights, data / "metrics")
     measures = build_measures(PROTOCOL, weights=folders, lpips=lpips, fid=fid, device=device)
     with tempfile.TemporaryDirectory() as temporary:
-        cache_dir = Path(temporary)
-        return score(
-            task, methods, measures, protocol=PROTOCOL, cache_dir=cache_dir, device=device, **options
-        )
+        options |= {"cache_dir": Path(temporary), "device": device}
+        return score(task, methods, measures, protocol=PROTOCOL, **options)

@@ -25,8 +25,9 @@ MOST_SOURCES = 2048
 ALIKE, WEAK = 16 / 255, 0.5
 """Texture comes from patches with a root mean square difference below the first, and goes where the fill's
 own has less than the second of its energy."""
-COHERENCE = 5.0
-"""What another move than that of a block beside it costs, in median differences of patches."""
+COHERENCE, STRAY = 5.0, 8.0
+"""What another move than that of a block beside it costs, in median differences of patches; how often the
+median energy of the blocks around it texture may have: a blade of grass alone on water stays out."""
 _BEFORE = (PATCH - BLOCK) // 2  # cells of a patch above and to the left of its block
 # Blocks that are compared, rows of pixels, and values: small enough to stay in the cache.
 _AT_ONCE, _STRIP, _VALUES = 128, 64, 2**18
@@ -141,8 +142,12 @@ def add_detail(
             return result
         targets, moves, blocks = targets[alike], moves[alike], blocks[alike]
         moves = _coherent_moves(enlarged.small, targets, moves, energy, usable)
+        grid, cells = np.ascontiguousarray(energy[::BLOCK, ::BLOCK]), tuple(targets.T // BLOCK)
+        grid[cells] = taken = energy[tuple((targets + moves).T)]
+        calm = taken <= STRAY * cv2.medianBlur(grid, 5)[cells]
+        targets, moves, blocks = targets[calm], moves[calm], blocks[calm]
     moves = np.rint(moves * (box.shape[0] / height, box.shape[1] / width)).astype(int)
-    shape = tuple((blocks[:, 2:] - blocks[:, :2]).max(0).tolist())
+    shape = tuple((blocks[:, 2:] - blocks[:, :2]).max(0, initial=1).tolist())
     together = max(1, _VALUES // (3 * shape[0] * shape[1]))
     for first in range(0, len(blocks), together):
         some = slice(first, first + together)

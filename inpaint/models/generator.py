@@ -69,12 +69,11 @@ class FourierGenerator(nn.Module):
                 return ContextualAttention(widths[-1], preset.alphas)
             return AttentionTransfer(preset.alphas) if preset.attention == "prior" else None
 
-        self.stem = nn.Conv2d(
-            4, widths[0], 7, padding=3, padding_mode="reflect", bias=preset.convolution_bias
-        )
+        bias = preset.convolution_bias
+        self.stem = nn.Conv2d(4, widths[0], 7, padding=3, padding_mode="reflect", bias=bias)
         self.positions = MaskedPositionalEncoding(widths[0]) if preset.positional_encoding else None
         self.stem_norm = nn.BatchNorm2d(widths[0])
-        down = {"stride": 2, "padding": 1, "padding_mode": preset.padding, "bias": preset.convolution_bias}
+        down = {"stride": 2, "padding": 1, "padding_mode": preset.padding, "bias": bias}
         self.downs = nn.ModuleList(nn.Conv2d(narrow, wide, 3, **down) for narrow, wide in pairwise(widths))
         self.down_norms = nn.ModuleList(nn.BatchNorm2d(wide) for wide in widths[1:])
         self.transfer_before = build_attention()

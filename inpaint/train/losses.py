@@ -113,9 +113,8 @@ def repetition_loss(image: Tensor, target: Tensor, mask: Tensor, period: int) ->
 
 def self_correlations(image: Tensor, mask: Tensor, period: int) -> Tensor:
     """Of the holes less their local means, ``(moves, B)``; zero where fewer than 256 of their pixels meet."""
-    values, weights = (
-        F.avg_pool2d(part, period // 2 * 2 + 1, 1, period // 2) for part in (image * mask, mask)
-    )
+    half = period // 2
+    values, weights = (F.avg_pool2d(part, 2 * half + 1, 1, half) for part in (image * mask, mask))
     border, found = (2 * period, 2 * period, 0, 2 * period), []
     fine, mask = (F.pad(part, border) for part in ((image - values / weights.clamp(min=1e-6)) * mask, mask))
     for down, across in [(y, x) for y in range(3) for x in range(-2, 3) if y or x > 0]:
