@@ -57,9 +57,8 @@ def means_of(images: Sequence[ImageScores], columns: Sequence[Column]) -> dict[s
     means, values = {}, {column.key: _values(images, column) for column in columns if not column.of_set}
     for count in {len(found) for found in values.values()}:
         alike = {key: found for key, found in values.items() if len(found) == count}
-        for (key, found), (low, high) in zip(
-            alike.items(), bootstrap_intervals([*alike.values()]), strict=True
-        ):
+        ends = bootstrap_intervals([*alike.values()])
+        for (key, found), (low, high) in zip(alike.items(), ends, strict=True):
             mean = float(found.mean()) if count else math.nan
             means[key] = Value(mean) if math.isnan(low) else Value(mean, low, high)
     return means

@@ -22,6 +22,7 @@ SIDE = 256  # larger images are shrunk to this, for the page only
 QUALITY = 82
 AMPLIFIED = 4
 HOLE_GREY = 214
+Pixels = NDArray[np.uint8]
 DIFFERENCE_NOTE = (
     f"Difference: absolute, mean of the three channels, {AMPLIFIED} times amplified, inside the hole only; "
     f"black is no error, white is {255 // AMPLIFIED + 1} of 255 levels or more."
@@ -114,9 +115,7 @@ def worst_first(report: Report) -> tuple[str, list[Case]]:
     return f"Worst first, {rule}.", [case for _, case in ranked]
 
 
-def difference_map(
-    composite: NDArray[np.uint8], image: NDArray[np.uint8], hole: NDArray[np.bool_]
-) -> NDArray[np.uint8]:
+def difference_map(composite: Pixels, image: Pixels, hole: NDArray[np.bool_]) -> Pixels:
     """Where a fill ``(H, W, 3)`` is wrong in the hole: black over red and yellow to white, ``(H, W, 4)``.
 
     Outside the hole (``(H, W)``, True = hole) it is transparent.
@@ -127,7 +126,7 @@ def difference_map(
     return np.concatenate([colours, np.where(hole[..., None], 255, 0)], axis=-1).astype(np.uint8)
 
 
-def image_uri(pixels: NDArray[np.uint8]) -> str:
+def image_uri(pixels: Pixels) -> str:
     """An image as a data URI: WebP, at most ``SIDE`` pixels a side."""
     image = Image.fromarray(pixels)
     image.thumbnail((SIDE, SIDE), Image.Resampling.BOX if image.mode == "RGBA" else Image.Resampling.LANCZOS)

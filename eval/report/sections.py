@@ -106,9 +106,8 @@ def details_of(report: Report | None) -> list[Section]:
 
 def to_markdown(document: Document) -> str:
     """A document as Markdown, ending in a newline."""
-    return f"# {document.title}\n\n" + sections_to_markdown(
-        [*document.sections, *details_of(document.report)]
-    )
+    sections = [*document.sections, *details_of(document.report)]
+    return f"# {document.title}\n\n{sections_to_markdown(sections)}"
 
 
 def sections_to_markdown(sections: Iterable[Section]) -> str:
@@ -117,9 +116,7 @@ def sections_to_markdown(sections: Iterable[Section]) -> str:
     for section in sections:
         title = f"### {escaped(section.title)}" if section.title else ""
         table = table_to_markdown(section.table) if section.table else ""
-        entries = [
-            f"{escaped(word)}: {_prose(text)}" if word else _prose(text) for word, text in section.entries
-        ]
+        entries = [f"{escaped(word)}: " * bool(word) + _prose(text) for word, text in section.entries]
         items = "\n".join(f"- {entry}" for entry in entries)
         parts += [part for part in (title, _prose(section.text), table, items) if part]
     return "\n\n".join(parts) + "\n"

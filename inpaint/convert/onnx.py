@@ -166,9 +166,7 @@ def _fit_square(self: Any, image: Tensor, mask: Tensor) -> tuple[Tensor, Tensor]
     side = self.image_size
     height, width = (torch.ones(1) * size for size in image.shape[-2:])
     larger = (height < side) | (width < side)
-    rows, columns = (
-        torch.where(larger, _triangles(side, size), _areas(side, size)) for size in image.shape[-2:]
-    )
+    rows, columns = (torch.where(larger, _triangles(side, n), _areas(side, n)) for n in image.shape[-2:])
     return (rows @ image @ columns.T).reshape(-1, 3, side, side), _shrink(mask, side)
 
 

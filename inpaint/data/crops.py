@@ -12,13 +12,15 @@ from torch import Tensor
 from inpaint.data.config import SIZE_STEP, DataConfig
 from inpaint.data.randomness import random_rows
 
+Ints = NDArray[np.int64]
+
 _DRAWS = 5  # random numbers a crop needs: area, aspect, top, left, mirror
 _LARGEST_ASPECT = 4 / 3
 
 
 def choose_crops(
     config: DataConfig, first: int, count: int, height: int, width: int, size: int
-) -> tuple[NDArray[np.int64], NDArray[np.bool_]]:
+) -> tuple[Ints, NDArray[np.bool_]]:
     """Choose the crops of images `first` to `first + count` of a run, from photos of one size.
 
     Gives (count, 4) boxes (top, left, height, width) and (count,) whether to mirror.
@@ -35,9 +37,7 @@ def choose_crops(
     return boxes, draws[:, 4] < 0.5
 
 
-def random_boxes(
-    draws: NDArray[np.float64], height: int, width: int, *, min_scale: float
-) -> NDArray[np.int64]:
+def random_boxes(draws: NDArray[np.float64], height: int, width: int, *, min_scale: float) -> Ints:
     """Choose crop boxes (top, left, height, width), (B, 4), of an aspect ratio of at most 4:3 inside photos.
 
     `draws` are (B, 4 or more) in [0, 1): area, aspect, top, left. `min_scale`, in (0, 1], is the smallest
@@ -56,9 +56,7 @@ def random_boxes(
     return np.stack([top, left, box_h, box_w], axis=1).astype(np.int64)
 
 
-def crop_photo(
-    photo: Image.Image, box: NDArray[np.int64], mirrored: np.bool_, size: int
-) -> NDArray[np.uint8]:
+def crop_photo(photo: Image.Image, box: Ints, mirrored: np.bool_, size: int) -> NDArray[np.uint8]:
     """Crop one photo, resize it (antialiased bilinear), and flip it if asked: (size, size, 3) uint8."""
     top, left, height, width = (int(number) for number in box)
     cut = photo.crop((left, top, left + width, top + height))
@@ -95,9 +93,7 @@ def _resize_matrix(start: Tensor, length: Tensor, side: int, size: int) -> Tenso
 
 
 @functools.lru_cache(maxsize=4)
-def cycling_sizes(
-    photos: int, batch_size: int, rounds: int, smallest: int, largest: int
-) -> NDArray[np.int64]:
+def cycling_sizes(photos: int, batch_size: int, rounds: int, smallest: int, largest: int) -> Ints:
     """Give the side of every batch of one epoch, falling and rising in steps of 16 pixels.
 
     An epoch is cut into `rounds` falls and rises, each of which stays equally long at every size. With

@@ -16,7 +16,7 @@ _SHRINKABLE = (np.uint8, np.uint16, np.float32)  # what OpenCV averages in their
 
 Colours = NDArray[np.float32]
 """``(H, W, 3)`` RGB in [0, 1]."""
-Bools = NDArray[np.bool_]
+Bools, Ints, Floats = NDArray[np.bool_], NDArray[np.int64], NDArray[np.float32]
 
 
 class Canvas:
@@ -58,7 +58,7 @@ class Canvas:
         """The colours of a box, of every ``step``-th row; alpha is left out, grey is repeated."""
         return self.values.to_unit(_colours(self.pixels[box.slices][::step]))
 
-    def read_blocks(self, corners: NDArray[np.int64], shape: tuple[int, int]) -> Colours:
+    def read_blocks(self, corners: Ints, shape: tuple[int, int]) -> Colours:
         """The colours ``(N, H, W, 3)`` of blocks of one shape by their upper left corners, row and column."""
         channels = self.pixels.shape[2:]
         count = math.prod(channels)  # 1 of grey

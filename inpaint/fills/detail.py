@@ -8,9 +8,9 @@ from typing import Any
 import cv2
 import numpy as np
 import torch
-from numpy.typing import NDArray
+from torch import Tensor
 
-from inpaint.fills.canvas import Bools, Canvas, Colours, shrink_hole
+from inpaint.fills.canvas import Bools, Canvas, Colours, Floats, Ints, shrink_hole
 from inpaint.framing import Box, tight_box
 from inpaint.images.depth import ValueRange
 
@@ -61,15 +61,13 @@ class Enlarged:
             torch.bmm(*self._factors(corner, strip.shape[1:3]), out=torch.from_numpy(strip).flatten(2))
         return colours[0]
 
-    def residuals(self, blocks: Colours, corners: NDArray[np.int64], step: int = 1) -> Colours:
+    def residuals(self, blocks: Colours, corners: Ints, step: int = 1) -> Colours:
         """What enlarging loses of blocks ``(N, H, W, 3)``, which hold every ``step``-th row; in place."""
         factors = self._factors(corners, blocks.shape[1:3], step)
         torch.from_numpy(blocks).flatten(2).baddbmm_(*factors, alpha=-1)
         return blocks
 
-    def _factors(
-        self, corners: NDArray[np.int64], shape: tuple[int, ...], step: int = 1
-    ) -> tuple[torch.Tensor, torch.Tensor]:
+    def _factors(self, corners: Ints, shape: tuple[int, ...], step: int = 1) -> tuple[Tensor, Tensor]:
         """Matrices whose products, by torch's threads, not numpy's, are the rows of blocks of one shape."""
         top, left = (corners - (self.box.top, self.box.left)).T
         rows = top[:, None] + np.arange(0, step * shape[0], step)
@@ -165,7 +163,7 @@ def add_detail(
     return result
 
 
-def _residual_energy(enlarged: Enlarged, canvas: Canvas) -> NDArray[np.float32]:
+def _residual_energy(enlarged: Enlarged, canvas: Canvas) -> Floats:
     """Squares of what enlarging loses, averaged over the block of cells that begins at each ``(h, w)``."""
     box, (height, width) = enlarged.box, enlarged.small.shape[:2]
     step = max(1, 2 * box.shape[0] // height)  # a row of every second cell is enough
@@ -180,13 +178,13 @@ def _residual_energy(enlarged: Enlarged, canvas: Canvas) -> NDArray[np.float32]:
     return np.asarray(energy, np.float32)
 
 
-def _block_ends(length: int, small: int) -> NDArray[np.int64]:
+def _block_ends(length: int, small: int) -> Ints:
     """The first pixel of each block of ``BLOCK`` cells of the small image, and the end of the last."""
     cells = (np.arange(length) / (length / small)).astype(int).clip(max=small - 1)
     return np.searchsorted(cells // BLOCK, np.arange(-(-small // BLOCK) + 1))
 
 
-def _places(hole: Bools) -> tuple[NDArray[np.int64], NDArray[np.int64], Bools]:
+def _places(hole: Bools) -> tuple[Ints, Ints, Bools]:
     """Corners ``(N, 2)`` of blocks that touch the hole and of some known ones, and where all known lie."""
     height, width = hole.shape
     blocks = np.argwhere(np.ones((-(-height // BLOCK), -(-width // BLOCK)))) * BLOCK
@@ -207,9 +205,7 @@ def _windows(small: Colours) -> Colours:
     return np.lib.stride_tricks.sliding_window_view(rows, (PATCH, 3 * PATCH))[:, ::3]
 
 
-def _coherent_moves(
-    small: Colours, targets: NDArray[np.int64], nearest: NDArray[np.int64], penalty: Any, usable: Bools
-) -> NDArray[np.int64]:
+def _coherent_moves(small: Colours, targets: Ints, nearest: Ints, penalty: Any, usable: Bools) -> Ints:
     """Moves to sources nearly as good as the nearest, alike for blocks side by side: so pieces stay whole.
 
     The colours of a chessboard take turns: a block takes its nearest source, or the move of one beside it.
@@ -219,7 +215,7 @@ def _coherent_moves(
     index[tuple(cells.T)] = np.arange(len(cells))
     beside = np.stack([index[tuple((cells + step).T)] for step in ((-1, 0), (1, 0), (0, -1), (0, 1))])
 
-    def difference(some: Any, moves: NDArray[np.int64]) -> NDArray[np.float32]:
+    def difference(some: Any, moves: Ints) -> Floats:
         places = targets[some] + moves
         inside = np.all((places >= 0) & (places < usable.shape), axis=1)
         y, x = (places * inside[:, None]).T
@@ -237,13 +233,11 @@ def _coherent_moves(
     return moves
 
 
-def _nearest(
-    small: Colours, targets: NDArray[np.int64], sources: NDArray[np.int64], penalty: NDArray[np.float32]
-) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
+def _nearest(small: Colours, targets: Ints, sources: Ints, penalty: Floats) -> tuple[Ints, Floats]:
     """For each target the source whose patch differs least, its penalty added: index, and what that is."""
     windows = _windows(small)
 
-    def patches(places: NDArray[np.int64]) -> torch.Tensor:
+    def patches(places: Ints) -> Tensor:
         chosen = windows[places[:, 0], places[:, 1]].reshape(len(places), -1)
         return torch.from_numpy(np.ascontiguousarray(chosen))
 

@@ -12,7 +12,7 @@ import torch
 from numpy.typing import NDArray
 
 from inpaint.baselines import push_pull
-from inpaint.fills.canvas import Bools, Colours
+from inpaint.fills.canvas import Bools, Colours, Floats, Ints
 from inpaint.framing import tight_box
 
 LARGEST_OFFSET = 8 / 255
@@ -114,7 +114,7 @@ def add_grain(fill: Colours, image: Colours, known: Bools, hole: Bools, *, seed:
         piece += added if where.all() else cv2.copyTo(added, where.view(np.uint8))
 
 
-def measure_grain(fine: Colours, where: Bools) -> tuple[NDArray[np.float32], NDArray[np.int64]]:
+def measure_grain(fine: Colours, where: Bools) -> tuple[Floats, Ints]:
     """Standard deviation of an image's grain per channel, and the corners ``(N, 2)`` of its calm blocks.
 
     It is the median over the calmest blocks of its :func:`fine_part` that lie wholly in ``where``, and zero
@@ -135,7 +135,7 @@ def measure_grain(fine: Colours, where: Bools) -> tuple[NDArray[np.float32], NDA
     return np.sqrt(np.median(power[calm], axis=0)).astype(np.float32), whole[calm] * _BLOCK
 
 
-def correlations(fine: Colours, calm: NDArray[np.int64]) -> tuple[NDArray[np.float64], float]:
+def correlations(fine: Colours, calm: Ints) -> tuple[NDArray[np.float64], float]:
     """Correlations of channels ``(3, 3)``, and of neighbouring pixels, in the blocks at these corners."""
     blocks = np.lib.stride_tricks.sliding_window_view(fine, (_BLOCK, _BLOCK), axis=(0, 1))
     blocks = blocks[calm[:, 0], calm[:, 1]]

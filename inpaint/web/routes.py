@@ -123,9 +123,7 @@ def _settings(asking: Asking) -> Answer:
         "megabytes": service.limits.file_bytes // 2**20,
         "megapixels": service.limits.pixels // 1_000_000,
         "keep_minutes": service.limits.keep_seconds // 60,
-        "backbones": [
-            {"name": one.name, "title": one.title, "parameters": one.parameters} for one in BACKBONES
-        ],
+        "backbones": [{"name": b.name, "title": b.title, "parameters": b.parameters} for b in BACKBONES],
     }
 
 
