@@ -32,21 +32,16 @@ def _names_and_folders(_context: Any, _parameter: Any, texts: tuple[str, ...]) -
 
 
 baselines_option = click.option("--baselines", is_flag=True, help="Also score four fills without a network.")
-models_option = click.option(
-    "--model", "models", multiple=True, help="Model name or checkpoint file (also an MAE alone); repeatable."
-)
+models_option = click.option("--model", "models", multiple=True, help="Model name or file; repeatable.")
 predictions_option = click.option(
-    "--pred",
-    "predictions",
+    *("--pred", "predictions"),
     metavar="NAME=DIR",
     multiple=True,
     callback=_names_and_folders,
     help="A method's name in the table, and the folder of its predictions; repeatable.",
 )
 save_option = click.option("--save", type=PATH, help="Folder for the fills as PNG, one folder a method.")
-weights_option = click.option(
-    "--weights", type=PATH, metavar="DIR", multiple=True, help="Folder of feature networks; repeatable."
-)
+weights_option = click.option("--weights", type=PATH, multiple=True, help="Folder of feature networks.")
 MEASURES_OPTIONS = (
     weights_option,
     click.option("--lpips", type=LPIPS, multiple=True, help="Networks of LPIPS in place of the protocol's."),

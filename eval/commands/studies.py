@@ -15,26 +15,13 @@ from inpaint.errors import InpaintError
 AT_LEAST_3 = click.IntRange(min=3)
 _RECOGNITION_OPTIONS = (
     click.option(
-        "--data",
-        type=common.PATH,
-        required=True,
-        help="Folder with one sub-folder per class, or CSV of file,class.",
+        "--data", type=common.PATH, required=True, help="One folder per class, or CSV of file,class."
     ),
-    click.option(
-        "--classes",
-        type=common.PATH,
-        help="TOML that makes classes of other columns: eval/studies/contents.toml.",
-    ),
+    click.option("--classes", type=common.PATH, help="TOML of classes, as eval/studies/contents.toml."),
     click.option("--group-column", help="Of the list: rows that share its value are never split."),
     click.option("--per-class", type=AT_LEAST_3, metavar="N", help="At most N photos of a class, by seed."),
     click.option("--folds", type=AT_LEAST_3, default=5, help="Parts of the split."),
-    click.option(
-        "--model",
-        "models",
-        required=True,
-        multiple=True,
-        help="Masked autoencoder, alone or as a prior; repeatable.",
-    ),
+    click.option("--model", "models", required=True, multiple=True, help="MAE, also as a prior; repeatable."),
     click.option("--random", is_flag=True, help="Also the same networks untrained, and the difference."),
     click.option("--size", type=common.COUNT, help="Side of images; default: what a network was trained on."),
     click.option("--seeds", type=common.COUNT, default=3, help="Runs of whatever is random."),
@@ -81,14 +68,7 @@ def ablation(
 
 
 @click.command()
-@click.option(
-    "--model",
-    "models",
-    type=common.PATH,
-    required=True,
-    multiple=True,
-    help="FCMAE, alone or as a prior; repeatable.",
-)
+@click.option("--model", "models", type=common.PATH, required=True, multiple=True, help="FCMAE; repeatable.")
 @click.option("--images", type=common.PATH, required=True, help="Folder of images.")
 @click.option("--limit", type=common.COUNT, default=64, help="So many, evenly spread.")
 @device_option
