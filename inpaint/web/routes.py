@@ -26,7 +26,7 @@ from inpaint.inspect import Hiding, inspect_fill, reconstruct_hidden, require_pr
 from inpaint.web.jobs import Job, Queue
 from inpaint.web.masks import Drawing, Holes, Key, Placing, Strict, mask_image
 from inpaint.web.photos import Fill, GoneError, Photo, encode_view, preview_size, safe_name, view
-from inpaint.web.select import SELECTOR, Rough, select_object
+from inpaint.web.select import SELECTOR, Rough, select_object, with_rim
 from inpaint.web.service import Service
 from inpaint.weights import find_model, find_model_file
 
@@ -231,7 +231,8 @@ def _select(photo: ThePhoto, asking: Asking, rough: Rough, fill: str | None = No
     def work(_: Job) -> Answer:
         size = (photo.height, photo.width)
         pixels = np.asarray(view(photo.render(fill), (0, 0, *size), size).convert("RGB"))
-        return {"id": photo.add_layer(select_object(pixels, rough, find_model_file(find_model(SELECTOR))))}
+        found = select_object(pixels, rough, find_model_file(find_model(SELECTOR)))
+        return {"id": photo.add_layer(with_rim(found))}
 
     return asking.start(photo.id, work)
 

@@ -69,6 +69,12 @@ def select_object(pixels: Pixels, rough: Rough, weights: Path | None = None) -> 
     return found
 
 
+def with_rim(found: Holes) -> Holes:
+    """An object and its soft edge, a hundredth of its size: without it an outline would stay in the photo."""
+    reach = max(2, *(round(np.ptp(places) / 100) for places in np.nonzero(found)))
+    return cv2.dilate(found.view(np.uint8), np.ones((2 * reach + 1,) * 2, np.uint8)) > 0
+
+
 def _segment(part: Pixels, rough: Rough, points: NDArray[np.float64], weights: Path) -> Holes:
     """What EfficientSAM takes for the object: of its proposals the one that it trusts most."""
     if rough.kind == "box":

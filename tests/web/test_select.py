@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 from inpaint.errors import InpaintError, MaskError
-from inpaint.web.select import Rough, select_object
+from inpaint.web.select import Rough, select_object, with_rim
 
 
 @pytest.mark.parametrize("scale", [1, 4])
@@ -67,3 +67,12 @@ def test_weights_that_cannot_be_used_are_told(tmp_path: Path) -> None:
     rough = Rough(kind="click", points=[(5, 5)])
     with pytest.raises(InpaintError, match=r"sam\.onnx is not a network that OpenCV can read"):
         select_object(np.zeros((50, 50, 3), np.uint8), rough, tmp_path / "sam.onnx")
+
+
+@pytest.mark.parametrize(("side", "rim"), [(20, 2), (600, 6)])
+def test_the_soft_edge_of_an_object_is_selected_with_it(side: int, rim: int) -> None:
+    found = np.zeros((800, 900), np.bool_)
+    found[100 : 100 + side, 200 : 200 + side] = True
+    expected = np.zeros_like(found)
+    expected[100 - rim : 100 + side + rim, 200 - rim : 200 + side + rim] = True
+    assert np.array_equal(with_rim(found), expected)
