@@ -208,3 +208,5 @@ def test_the_road_to_convnext_is_drawn_when_opened(page: Any) -> None:
     page.wait_for_selector("#road-chart svg[role=img]")
     texts = page.locator("#road-chart svg[role=img] text").all_text_contents()
     assert {"ResNet", "76.13", "separate downsampling", "81.97", "4.46"} <= set(texts)
+    box = page.locator("#road-chart svg[role=img]").bounding_box()
+    assert box["width"] > 600 and box["height"] > 300
