@@ -199,9 +199,10 @@ def test_backbones_side_by_side(page: Any, tmp_path: Path, monkeypatch: pytest.M
     page.wait_for_function("document.querySelectorAll('#backbone-columns img').length === 8")
     told = page.inner_text("#backbone-columns")
     assert (
-        told.count("Random weights.") == 2 and "3.7 M" in told and "0.55 G" in told and "CC-BY-NC-4.0" in told
+        told.count("Random weights:") == 2 and "3.7 M" in told and "0.55 G" in told and "CC-BY-NC-4.0" in told
     )
     assert told.count("random weights 0.") == 8
+    assert "Run inpaint models download convnextv2_atto.fcmae_ft_in1k, or put" in told
     keep_screenshot(page, "backbones")
     page.click("[data-tab=erase]")
     page.click("[data-tab=backbones]")

@@ -62,7 +62,7 @@ export class BackbonesTab {
       ]);
     const origin = weights
       ? element("p", { class: "notice" }, `Weights: ${weights}`)
-      : element("p", { class: "notice" }, element("b", {}, "Random weights. "), missing);
+      : element("p", { class: "notice" }, element("b", {}, "Random weights: "), missing);
     return element("div", { class: "panel" },
       element("h2", {}, title), origin,
       guesses.length ? element("div", {}, guesses.map(guess)) : null,
