@@ -44,3 +44,32 @@ def test_every_tool_is_in_the_window_and_the_photo_has_most_of_it(visit: Any, to
         assert high > height / 2 or wide > 0.75 * width, size
         run = page.locator("#run").bounding_box()
         assert width > 880 or run["x"] + run["width"] > width - 20, size  # at the right, within reach
+
+
+def test_the_page_can_be_used_by_ear_and_by_keys(page: Any) -> None:
+    page.evaluate(
+        """() => {
+            window.said = [];
+            const told = () => window.said.push(document.querySelector('#said').textContent);
+            new MutationObserver(told).observe(document.querySelector('#said'), { childList: true });
+        }"""
+    )
+    choose(page, EXAMPLE)
+    use_telea(page)
+    paint(page)
+    erase(page)
+    opening, opened, erasing, erased = page.evaluate("window.said")
+    assert opening == "Opening" and erasing in ("Waiting", "Starting") and opened == erased == "Finished"
+    live = "[...document.querySelectorAll('[role=status], [role=alert], [aria-live]')].map((one) => one.id)"
+    assert page.evaluate(live) == ["hint", "toasts", "said"]  # no line that changes all the time
+    assert page.evaluate("document.querySelectorAll('svg:has(> use):not([aria-hidden=true])').length") == 0
+    page.get_by_role("button", name=f"Fill with {page.inner_text('#model')}", exact=True).click()
+    page.get_by_role("dialog", name="Fill with", exact=True).wait_for()
+    page.keyboard.press("Escape")
+    page.get_by_role("group", name="Tool", exact=True).wait_for()
+    page.focus("[data-tab=erase]")
+    for key, name in (("ArrowRight", "batch"), ("ArrowLeft", "erase"), ("ArrowLeft", "backbones")):
+        page.keyboard.press(key)
+        assert page.evaluate("document.activeElement.dataset.tab") == name
+        page.locator(f"#{name}[role=tabpanel]").wait_for()
+        assert page.locator("[aria-selected=true]").get_attribute("aria-controls") == name

@@ -3,7 +3,7 @@
 
 import { Editor, radiusOf, sliderOf } from "./editor.js";
 import * as server from "./server.js";
-import { attempt, element, icon, labelled, Progress, select } from "./ui.js";
+import { attempt, element, icon, labelled, Progress, say, select } from "./ui.js";
 
 const STORED = "inpaint.batch";
 const PLACINGS = [
@@ -19,6 +19,7 @@ export class BatchTab {
     this.erase = erase;
     this.results = []; // {name, state, file?, photo?, fill?, reason?}
     this.operations = [];
+    this.running = false;
     this.build();
   }
 
@@ -183,7 +184,10 @@ export class BatchTab {
   }
 
   setRunning(on, job = null) {
-    if (on !== this.running) this.cancelled = false;
+    if (on !== this.running) {
+      this.cancelled = false;
+      say(on ? "Started" : this.progress.told.textContent);
+    }
     this.running = on;
     this.job = job;
     this.run.hidden = on;
