@@ -39,13 +39,13 @@ export class BatchTab {
       });
       return made;
     };
-    const button = (text, action, attributes = {}) => element("button", { class: "plain", onclick: action, ...attributes }, text);
+    const button = (content, action, attributes = {}) => element("button", { class: "plain", onclick: action, ...attributes }, content);
     const files = input("batch-files", true, (chosen) => this.take(chosen));
     const mask = input("batch-mask", false, ([file]) => this.useMask(file));
     this.fit = button("Fit", () => this.editor.fit(), { class: "plain on-stage", title: "Fit to the window (0)", hidden: true });
     this.stage = element("div", { class: "stage batch-stage" }, element("canvas", { "aria-label": "The first photo: paint over what should go" }), this.fit);
-    this.undo = button("Undo", () => this.travel(-1), { title: "Undo (Ctrl+Z)" });
-    this.redo = button("Redo", () => this.travel(1), { title: "Redo (Ctrl+Shift+Z)" });
+    this.undo = button(icon("undo"), () => this.travel(-1), { class: "icon", title: "Undo (Ctrl+Z)", "aria-label": "Undo" });
+    this.redo = button(icon("redo"), () => this.travel(1), { class: "icon", title: "Redo (Ctrl+Shift+Z)", "aria-label": "Redo" });
     this.placing = select(PLACINGS, "scale");
     this.model = select(this.settings.models.filter((model) => model.here).map(({ key, title }) => [key, title]));
     this.size = element("input", { type: "range", min: "0", max: "100", title: "Brush size ([ and ])", "aria-label": "Brush size" });
@@ -65,7 +65,7 @@ export class BatchTab {
         this.stage,
         element("div", { class: "controls", style: "margin: 12px 0 0" },
           labelled("Brush size", this.size),
-          this.undo, this.redo,
+          element("div", { class: "group" }, this.undo, this.redo),
           button("Clear", () => this.mark([])),
           button("Use a mask file", () => mask.click()),
           labelled("On photos of other sizes", this.placing),
