@@ -84,7 +84,7 @@ def locate_weights(backbone: Backbone, *, ask_hub: bool) -> WeightsFile:
         return found  # one's own; a published file is checked below
     if not found and not ask_hub:
         raise WeightsError(
-            f"no trained weights of {backbone.pretrained} here: not asked to fetch them. Put {backbone.file} "
-            f"into the folder that {FOLDER_VARIABLE} names"
+            f"the trained ones, {backbone.file}, are not on this machine, and downloads are off. Run inpaint "
+            f"models download {backbone.pretrained}, or put that file into the folder {FOLDER_VARIABLE} names"
         )
     return WeightsFile(fetch(backbone.pretrained), PUBLISHED)

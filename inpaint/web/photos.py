@@ -232,13 +232,13 @@ class Photo:
 
 
 def read_upload(path: Path, limits: Limits) -> ImageFile:
-    """Read an image file from outside; errors have its name, not the server's path."""
+    """Read an image file from outside; errors tell "the file" and its name, not its path here."""
     try:
         file = read_file(path, max_pixels=limits.pixels)
         file.load(0)  # decoded now: what is damaged shows
         return file
     except ImageError as error:
-        raise ImageError(str(error).replace(repr(str(path)), path.name)) from error
+        raise ImageError(str(error).replace(repr(str(path)), f"the file {path.name}")) from error
 
 
 def suffix_of(file: ImageFile) -> str:

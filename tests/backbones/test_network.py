@@ -55,7 +55,7 @@ def test_without_weights_it_says_so_and_the_random_ones_are_always_the_same() ->
         f"resolve/main/model.safetensors, sha256 not public) into {cache_folder('files')}; "
         "it is checked and used"
     )
-    assert "not asked to fetch them" in load_backbone(ATTO, fetch=False).missing
+    assert "and downloads are off" in load_backbone(ATTO, fetch=False).missing
     assert same(loaded.network, load_backbone(ATTO).network)
     assert torch.equal(before, torch.random.get_rng_state())  # nobody else's chance is touched
 

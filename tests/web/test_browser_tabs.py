@@ -71,6 +71,54 @@ def copies(folder: Path, count: int) -> list[Path]:
     return files
 
 
+def test_marks_of_a_batch_are_changed_by_keys_and_the_wheel_is_the_pages(page: Any, tmp_path: Path) -> None:
+    draw_on_first(page, copies(tmp_path, 2))
+    page.set_viewport_size({"width": 1280, "height": 500})
+    marks = "window.inpaint.batch.operations.length"
+    page.keyboard.press("Control+z")
+    assert page.evaluate(marks) == 0 and page.is_disabled("#batch-run")
+    page.keyboard.press("Control+Shift+z")
+    assert page.evaluate(marks) == 1 and page.is_enabled("#batch-run")
+    page.click("#batch >> text=Clear")
+    page.keyboard.press("Control+z")  # not only strokes come back
+    assert page.evaluate(marks) == 1
+    brush = page.evaluate("window.inpaint.batch.editor.brush")
+    page.keyboard.press("]")
+    assert page.evaluate("window.inpaint.batch.editor.brush") == pytest.approx(1.25 * brush)
+    page.wait_for_timeout(300)  # the stage has its new size
+    view = page.evaluate("window.inpaint.batch.editor.view")
+    page.locator(".batch-stage").hover()
+    scrolled = page.evaluate("document.querySelector('#batch').scrollTop")
+    page.mouse.wheel(0, 50)
+    page.wait_for_function(f"document.querySelector('#batch').scrollTop > {scrolled}")
+    assert page.evaluate("window.inpaint.batch.editor.view") == view and page.is_hidden("#batch >> text=Fit")
+    page.locator(".batch-stage").hover()
+    page.keyboard.down("Control")
+    page.mouse.wheel(0, -100)
+    page.keyboard.up("Control")
+    page.wait_for_function(f"window.inpaint.batch.editor.view.scale > {view['scale']}")
+    page.click("#batch >> text=Fit")
+    assert page.evaluate("window.inpaint.batch.editor.view") == view and page.is_hidden("#batch >> text=Fit")
+    page.locator("#batch select").nth(1).select_option("opencv-telea")
+    page.click("#batch h1")  # away from the list
+    page.keyboard.press("Enter")
+    page.wait_for_selector("text=2 filled")
+
+
+def test_every_tab_of_the_browser_has_its_own_batch(page: Any, tmp_path: Path) -> None:
+    other = page.context.new_page()
+    for one, count in ((page, 1), (other, 2)):
+        one.goto(page.url)
+        one.wait_for_selector("body[data-ready]")
+        draw_on_first(one, copies(tmp_path, count))
+        one.locator("#batch select").nth(1).select_option("opencv-telea")
+        one.click("#batch-run")
+        one.wait_for_selector(f"text={count} filled")
+    page.reload()
+    page.click("[data-tab=batch]")
+    page.wait_for_selector("text=1 filled")
+
+
 def test_a_batch_can_be_cancelled(page: Any, tmp_path: Path) -> None:
     draw_on_first(page, copies(tmp_path, 6))
     page.click("#batch-run")
@@ -182,6 +230,10 @@ def test_inspect(page: Any, model: str) -> None:
     assert [text for text in page.locator("#patches h2").all_inner_texts()] == [
         "50 % hidden", "75 % hidden", "90 % hidden",
     ]  # fmt: skip
+    page.click("[data-tab=erase]")
+    choose(page, EXAMPLE)  # what was found out about the last photo is gone with it
+    page.click("[data-tab=inspect]")
+    assert page.locator("#inspect-found *, #patches *").count() == 0
 
 
 def test_backbones_side_by_side(page: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -195,10 +247,18 @@ def test_backbones_side_by_side(page: Any, tmp_path: Path, monkeypatch: pytest.M
     page.wait_for_function("document.querySelectorAll('#backbone-columns img').length === 8")
     told = page.inner_text("#backbone-columns")
     assert (
-        told.count("Random weights.") == 2 and "3.7 M" in told and "0.55 G" in told and "CC-BY-NC-4.0" in told
+        told.count("Random weights:") == 2 and "3.7 M" in told and "0.55 G" in told and "CC-BY-NC-4.0" in told
     )
     assert told.count("random weights 0.") == 8
+    assert "Run inpaint models download convnextv2_atto.fcmae_ft_in1k, or put" in told
     keep_screenshot(page, "backbones")
+    page.click("[data-tab=erase]")
+    page.click("[data-tab=backbones]")
+    assert page.locator("#backbone-columns img").count() == 8
+    page.click("[data-tab=erase]")
+    choose(page, EXAMPLE)  # another photo: they are not about it
+    page.click("[data-tab=backbones]")
+    assert page.locator("#backbone-columns *").count() == 0
 
 
 def test_the_road_to_convnext_is_drawn_when_opened(page: Any) -> None:
@@ -208,3 +268,5 @@ def test_the_road_to_convnext_is_drawn_when_opened(page: Any) -> None:
     page.wait_for_selector("#road-chart svg[role=img]")
     texts = page.locator("#road-chart svg[role=img] text").all_text_contents()
     assert {"ResNet", "76.13", "separate downsampling", "81.97", "4.46"} <= set(texts)
+    box = page.locator("#road-chart svg[role=img]").bounding_box()
+    assert box["width"] > 400 and box["height"] > 400

@@ -33,6 +33,9 @@ export class BackbonesTab {
   shown() {
     askForPhoto(this.notice, this.erase.photo ? "" : "Open a photo on the Erase tab first.");
     this.look.disabled = !this.erase.photo;
+    if (this.erase.photo?.id === this.photoId) return;
+    this.photoId = this.erase.photo?.id;
+    this.columns.replaceChildren(); // they were about another photo
   }
 
   async compare() {
@@ -41,7 +44,7 @@ export class BackbonesTab {
     await attempt(async () => {
       const job = await server.post(`api/photos/${photo.id}/backbones`, { names: this.choices.map((choice) => choice.value) });
       const { columns } = await this.progress.follow(job);
-      this.columns.replaceChildren(...columns.map((column) => this.column(photo, column)));
+      if (photo.id === this.photoId) this.columns.replaceChildren(...columns.map((column) => this.column(photo, column)));
     });
     this.look.disabled = false;
   }
@@ -59,7 +62,7 @@ export class BackbonesTab {
       ]);
     const origin = weights
       ? element("p", { class: "notice" }, `Weights: ${weights}`)
-      : element("p", { class: "notice" }, element("b", {}, "Random weights. "), missing);
+      : element("p", { class: "notice" }, element("b", {}, "Random weights: "), missing);
     return element("div", { class: "panel" },
       element("h2", {}, title), origin,
       guesses.length ? element("div", {}, guesses.map(guess)) : null,

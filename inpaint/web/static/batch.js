@@ -3,9 +3,10 @@
 
 import { Editor, radiusOf, sliderOf } from "./editor.js";
 import * as server from "./server.js";
-import { attempt, element, icon, labelled, Progress, select } from "./ui.js";
+import { attempt, element, icon, labelled, Progress, say, select } from "./ui.js";
 
 const STORED = "inpaint.batch";
+const STORAGES = [sessionStorage, localStorage]; // each tab of the browser has its own batch; a new visit finds the last
 const PLACINGS = [
   ["scale", "stretched to each photo"],
   ["bottom-right", "same size, same distance to the bottom right"],
@@ -18,8 +19,15 @@ export class BatchTab {
     this.settings = settings;
     this.erase = erase;
     this.results = []; // {name, state, file?, photo?, fill?, reason?}
-    this.operations = [];
+    this.history = [[]]; // what Ctrl+Z goes back through
+    this.place = 0;
+    this.running = false;
     this.build();
+    this.connectKeys();
+  }
+
+  get operations() {
+    return this.history[this.place];
   }
 
   build() {
@@ -31,13 +39,16 @@ export class BatchTab {
       });
       return made;
     };
-    const button = (text, action, attributes = {}) => element("button", { class: "plain", onclick: action, ...attributes }, text);
+    const button = (content, action, attributes = {}) => element("button", { class: "plain", onclick: action, ...attributes }, content);
     const files = input("batch-files", true, (chosen) => this.take(chosen));
     const mask = input("batch-mask", false, ([file]) => this.useMask(file));
-    this.stage = element("div", { class: "stage batch-stage" }, element("canvas", { "aria-label": "The first photo: paint over what should go" }));
+    this.fit = button("Fit", () => this.editor.fit(), { class: "plain on-stage", title: "Fit to the window (0)", hidden: true });
+    this.stage = element("div", { class: "stage batch-stage" }, element("canvas", { "aria-label": "The first photo: paint over what should go" }), this.fit);
+    this.undo = button(icon("undo"), () => this.travel(-1), { class: "icon", title: "Undo (Ctrl+Z)", "aria-label": "Undo" });
+    this.redo = button(icon("redo"), () => this.travel(1), { class: "icon", title: "Redo (Ctrl+Shift+Z)", "aria-label": "Redo" });
     this.placing = select(PLACINGS, "scale");
     this.model = select(this.settings.models.filter((model) => model.here).map(({ key, title }) => [key, title]));
-    this.size = element("input", { type: "range", min: "0", max: "100", "aria-label": "Brush size" });
+    this.size = element("input", { type: "range", min: "0", max: "100", title: "Brush size ([ and ])", "aria-label": "Brush size" });
     this.size.addEventListener("input", () => this.editor.setBrush(radiusOf(this.size.value)));
     this.run = button("Erase in all photos", () => this.fillAll(), { class: "primary", id: "batch-run" });
     this.stop = button("Cancel", () => this.cancel(), { id: "batch-cancel", hidden: true });
@@ -54,7 +65,7 @@ export class BatchTab {
         this.stage,
         element("div", { class: "controls", style: "margin: 12px 0 0" },
           labelled("Brush size", this.size),
-          button("Undo", () => this.mark(this.operations.slice(0, -1))),
+          element("div", { class: "group" }, this.undo, this.redo),
           button("Clear", () => this.mark([])),
           button("Use a mask file", () => mask.click()),
           labelled("On photos of other sizes", this.placing),
@@ -78,11 +89,35 @@ export class BatchTab {
     });
     addEventListener("beforeunload", (event) => this.uploading && event.preventDefault());
     this.editor = new Editor(this.stage, {
-      onStroke: (operation) => this.mark([...this.operations, operation], true),
+      onStroke: (operation) => this.mark([...this.operations, operation]),
+      onView: () => (this.fit.hidden = this.editor.fitting),
       onBrush: (radius) => (this.size.value = sliderOf(radius)),
       loadLayer: (id) => server.bitmapOf(`api/photos/${this.first.id}/masks/${id}`),
     });
     this.editor.setBrush(24);
+    // The plain wheel is left to the page, which scrolls; with Ctrl it zooms.
+    const leave = (event) => event.ctrlKey || event.altKey || event.shiftKey || event.stopPropagation();
+    this.stage.addEventListener("wheel", leave, { capture: true, passive: true });
+  }
+
+  connectKeys() {
+    const { editor } = this;
+    const keys = {
+      "[": () => editor.setBrush(editor.brush / 1.25),
+      "]": () => editor.setBrush(editor.brush * 1.25),
+      0: () => editor.fit(),
+      enter: () => this.run.click(),
+    };
+    document.addEventListener("keydown", (event) => {
+      const key = event.key.toLowerCase();
+      const taken = event.target.matches(key === "enter" ? "button, a, select, summary" : "select");
+      if (this.root.hidden || this.work.hidden || taken || event.altKey) return;
+      let action = keys[key];
+      if (event.ctrlKey || event.metaKey) action = { z: () => this.travel(event.shiftKey ? 1 : -1), y: () => this.travel(1) }[key];
+      if (!action) return;
+      event.preventDefault();
+      action();
+    });
   }
 
   async take(files) {
@@ -106,7 +141,9 @@ export class BatchTab {
     await new Promise(requestAnimationFrame);
     const { width, height } = this.first.preview;
     this.editor.open(this.first, await server.bitmapOf(server.viewUrl(this.first, null, server.wholeOf(this.first), width, height)));
-    this.mark([]);
+    this.history = [[]];
+    this.place = 0;
+    this.showMarks();
   }
 
   async upload(result) {
@@ -119,11 +156,22 @@ export class BatchTab {
     return result.photo;
   }
 
-  mark(operations, drawn = false) {
-    this.operations = operations;
-    if (drawn) this.editor.drawing.operations = operations;
-    attempt(() => this.editor.drawing.show(operations).then(() => this.editor.refresh()));
-    this.run.disabled = operations.length === 0;
+  mark(operations) {
+    this.history = [...this.history.slice(0, this.place + 1), operations];
+    this.travel(1);
+  }
+
+  travel(steps) {
+    if (!this.history[this.place + steps]) return;
+    this.place += steps;
+    this.showMarks();
+  }
+
+  showMarks() {
+    attempt(() => this.editor.drawing.show(this.operations).then(() => this.editor.refresh()));
+    this.run.disabled = this.operations.length === 0;
+    this.undo.disabled = this.place === 0;
+    this.redo.disabled = this.place === this.history.length - 1;
   }
 
   async useMask(file) {
@@ -150,7 +198,7 @@ export class BatchTab {
       const photos = this.results.filter((result) => result.photo).map((result) => result.photo.id);
       const wanted = { photos, drawing: this.editor.drawing.value, drawn_on: this.first.id, model: this.model.value, placing: this.placing.value };
       const job = await server.post("api/batches", wanted);
-      localStorage.setItem(STORED, JSON.stringify({ photos, job: job.id }));
+      for (const storage of STORAGES) storage.setItem(STORED, JSON.stringify({ photos, job: job.id }));
       await this.watch(job);
     });
     this.finish();
@@ -183,7 +231,10 @@ export class BatchTab {
   }
 
   setRunning(on, job = null) {
-    if (on !== this.running) this.cancelled = false;
+    if (on !== this.running) {
+      this.cancelled = false;
+      say(on ? "Started" : this.progress.told.textContent);
+    }
     this.running = on;
     this.job = job;
     this.run.hidden = on;
@@ -198,10 +249,15 @@ export class BatchTab {
 
   // The batch of an earlier visit to this page, if the server still has it.
   async restore() {
-    const { photos, job } = JSON.parse(localStorage.getItem(STORED)) ?? { photos: [] };
-    const found = await Promise.all(photos.map((id) => server.get(`api/photos/${id}`).catch(() => null)));
-    const here = found.filter(Boolean);
-    if (!here.length) return localStorage.removeItem(STORED);
+    let [here, job] = [[], null];
+    for (const storage of STORAGES) {
+      const stored = JSON.parse(storage.getItem(STORED)) ?? { photos: [] };
+      const found = await Promise.all(stored.photos.map((id) => server.get(`api/photos/${id}`).catch(() => null)));
+      [here, job] = [found.filter(Boolean), stored.job];
+      if (here.length) break;
+      storage.removeItem(STORED);
+    }
+    if (!here.length) return;
     this.results = here.map((photo) => {
       const fill = photo.fills.at(-1);
       return { name: photo.name, photo, fill, state: fill ? "done" : "waiting" };

@@ -47,6 +47,11 @@ export class InspectTab {
     const fill = photo && state.fill;
     this.look.disabled = !fill;
     this.game.hidden = !photo;
+    if (photo?.id !== this.photoId) {
+      this.photoId = photo?.id;
+      this.found.replaceChildren(); // they were about another photo
+      this.patches.replaceChildren();
+    }
     askForPhoto(this.notice, fill ? "" : photo ? "Erase something first, then inspect that result." : "Open a photo on the Erase tab first.");
     if (fill && fill !== this.seen) {
       const model = this.erase.fillOf(fill).model;
@@ -61,9 +66,10 @@ export class InspectTab {
     this.look.disabled = true;
     await attempt(async () => {
       const wanted = { model: this.model.value, fill: state.fill };
-      this.show(photo, await this.progress.follow(await server.post(`api/photos/${photo.id}/inspect`, wanted)));
+      const found = await this.progress.follow(await server.post(`api/photos/${photo.id}/inspect`, wanted));
+      if (photo.id === this.photoId) this.show(photo, found);
     });
-    this.look.disabled = false;
+    this.look.disabled = !this.erase.state.fill;
   }
 
   show(photo, found) {
@@ -132,6 +138,7 @@ export class InspectTab {
     await attempt(async () => {
       const wanted = { model: this.model.value, fill: state.fill, hiding: this.hiding.value, seed: Number(this.seed.value) || 0 };
       const { rows } = await this.progress.follow(await server.post(`api/photos/${photo.id}/patches`, wanted));
+      if (photo.id !== this.photoId) return;
       const titles = ["Shown", "Predicted", "Together"];
       this.patches.replaceChildren(
         ...rows.map(({ ratio, images }) =>

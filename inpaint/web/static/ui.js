@@ -22,6 +22,7 @@ export function icon(name) {
   const svg = document.createElementNS("http://www.w3.org/2000/svg", "svg");
   const use = document.createElementNS("http://www.w3.org/2000/svg", "use");
   use.setAttribute("href", `#i-${name}`);
+  svg.setAttribute("aria-hidden", "true");
   svg.append(use);
   return svg;
 }
@@ -32,6 +33,9 @@ export function toast(message, kind = "") {
   find("#toasts").replaceChildren(shown);
   setTimeout(() => shown.remove(), kind ? 10_000 : 5000);
 }
+
+// For screen readers, which would talk all the time if the lines that tell of every change were live.
+export const say = (message) => (find("#said").textContent = message);
 
 // Run something, and show what went wrong.
 export async function attempt(work) {
@@ -66,7 +70,7 @@ export function connectMenu(button, menu, onOpen = () => {}) {
 export class Progress {
   constructor() {
     this.bar = element("span", { class: "bar-line" }, element("i"));
-    this.told = element("span", { role: "status" });
+    this.told = element("span");
     this.root = element("div", { class: "progress", hidden: true }, this.bar, this.told);
   }
 
@@ -78,10 +82,12 @@ export class Progress {
 
   async follow(job) {
     const started = performance.now();
+    say("Started");
     try {
       return await server.follow(job, (next) => this.show(tellJob(next, started), next.fraction));
     } finally {
       this.root.hidden = true;
+      say("Finished");
     }
   }
 }
