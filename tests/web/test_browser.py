@@ -29,7 +29,7 @@ from tests.web.browser import (
     spot,
     use_telea,
 )
-from tests.web.conftest import noise
+from tests.web.conftest import noise, serving
 
 pytest.importorskip("playwright.sync_api")
 pytestmark = [pytest.mark.browser, pytest.mark.slow]
@@ -625,3 +625,331 @@ def test_fingers_paint_pinch_and_pan(visit: Any) -> None:
     assert page.evaluate(scale) > 2 * before
     assert len(state(page)["operations"]) == 1
     assert json.dumps(state(page))  # and the state can be stored
+
+
+def test_strokes_painted_during_a_fill_are_marked_on_its_result(page: Any) -> None:
+    choose(page, EXAMPLE)
+    use_telea(page)
+    held: list[Any] = []
+    page.route("**/fills", lambda route: held.append(route), times=1)  # until it is let through
+    paint(page, (0.2, 0.3), (0.3, 0.35))
+    page.click("#run")
+    paint(page, (0.6, 0.6), (0.7, 0.65))
+    page.keyboard.press("i")  # would mark what is being filled
+    (first, second) = state(page)["operations"]
+    held.pop().continue_()
+    page.wait_for_function("window.inpaint.erase.state.fill !== null")
+    assert state(page)["operations"] == [second]
+    assert page.evaluate("() => window.inpaint.erase.photo.fills[0].box.right") < 0.5 * 768
+    for marks in ([], [first]):  # backwards: the stroke, then the fill
+        page.keyboard.press("Control+z")
+        page.wait_for_function(f"window.inpaint.erase.state.operations.length === {len(marks)}")
+        assert state(page)["operations"] == marks
+    page.evaluate("() => document.querySelector('#auto').click()")
+    page.route("**/fills", lambda route: held.append(route), times=1)
+    page.click("#run")
+    paint(page, (0.6, 0.6), (0.7, 0.65))
+    held.pop().continue_()
+    # That one, and the next by itself.
+    page.wait_for_function("document.querySelectorAll('.result').length === 4")
+    page.wait_for_selector("#working", state="hidden")
+    assert state(page)["operations"] == []
+    assert page.evaluate("() => window.inpaint.erase.photo.fills[2].parent") == page.evaluate(
+        "() => window.inpaint.erase.photo.fills[1].id"
+    )
+
+
+def test_keys_press_the_focused_button_and_are_shortcuts_after_a_click(page: Any) -> None:
+    choose(page, EXAMPLE)
+    use_telea(page)
+    posts = []
+    page.on("request", lambda request: request.method == "POST" and posts.append(request.url))
+    paint(page)
+    page.focus("#undo")
+    page.keyboard.press("Enter")
+    page.wait_for_function("window.inpaint.erase.state.operations.length === 0")
+    page.focus("[data-tool=eraser]")
+    page.keyboard.press("Space")
+    assert page.evaluate("() => window.inpaint.erase.editor.tool") == "eraser"
+    page.focus("#download")
+    page.keyboard.press("Enter")
+    assert page.is_visible("#download-menu") and posts == []
+    page.keyboard.press("Escape")
+    page.click("[data-tool=brush]")
+    paint(page)
+    page.keyboard.press("Enter")  # erases: a click on a tool leaves the keys alone
+    page.wait_for_selector(".result:nth-child(2)")
+    page.wait_for_selector("#working", state="hidden")
+    assert len(posts) == 1
+    comparing = "() => window.inpaint.erase.editor.comparing"
+    for key in ("Enter", "Space"):
+        page.focus("#compare")
+        page.keyboard.down(key)
+        assert page.evaluate(comparing)
+        page.keyboard.up(key)
+        assert not page.evaluate(comparing)
+
+
+def test_a_large_photo_stays_sharp_also_where_it_is_compared(page: Any, tmp_path: Path) -> None:
+    choose(page, write_photo(tmp_path / "large.png", 3000, 2250))
+    use_telea(page)
+    page.mouse.move(*spot(page, 0.5, 0.5))
+    for _ in range(4):
+        page.mouse.wheel(0, -400)
+    sharp = "window.inpaint.erase.editor.now.detail !== null"
+    page.wait_for_function(sharp)
+    inner = (slice(120, -150), slice(60, -160))
+    original = seen(page)[inner]
+    for place in (0.48, 0.52):  # the second fill goes on from the first
+        paint(page, (place, 0.49), (place + 0.01, 0.52))
+        assert page.evaluate(f"() => {sharp}")
+        page.keyboard.press("Control+z")
+        page.keyboard.press("Control+Shift+z")
+        assert page.evaluate(f"() => {sharp}")
+        erase(page)
+        page.wait_for_function(sharp)
+    assert np.abs(seen(page)[inner] - original).max() > 5
+    sharp_before = "window.inpaint.erase.editor.before.detail !== null"
+    page.keyboard.down("c")
+    page.wait_for_function(sharp_before)
+    assert np.abs(seen(page)[inner] - original).max() == 0
+    page.keyboard.up("c")
+    page.click("#slider")
+    page.wait_for_function(sharp_before)
+    half = inner[0], slice(60, 500)
+    assert np.abs(seen(page)[half] - original[:, : 500 - 60]).max() == 0
+
+
+def test_tabs_keep_their_own_work_and_a_lost_photo_is_told(page: Any, tmp_path: Path) -> None:
+    for seed, name in enumerate("ab"):
+        noise(60, 80, seed=seed).save(tmp_path / f"{name}.png")
+    name = "() => window.inpaint.erase.photo.name"
+    choose(page, tmp_path / "a.png")
+    other = page.context.new_page()
+    other.goto(page.url)
+    other.wait_for_selector("body[data-ready]")
+    assert other.evaluate(name) == "a.png"  # a new tab goes on from what was saved last
+    choose(other, tmp_path / "b.png")
+    for tab, expected in ((page, "a.png"), (other, "b.png")):
+        tab.reload()
+        tab.wait_for_selector("body[data-ready]")
+        assert tab.evaluate(name) == expected
+        assert tab.title() == f"{expected} \N{EN DASH} Inpaint"
+    other.close()
+    page.route("**/api/photos/*", lambda route: route.fulfill(status=410, json={"error": "gone"}))
+    page.reload()
+    page.wait_for_selector("body[data-ready]")
+    assert "no longer on the server" in page.inner_text(".toast") and page.is_visible("#start")
+
+
+def test_a_photo_that_the_server_lost_is_uploaded_again(visit: Any, tmp_path: Path) -> None:
+    with serving() as server:
+        page = visit(address=server.url)
+        photos = server.service.workspace._photos
+        choose(page, EXAMPLE)
+        use_telea(page)
+        paint(page)
+        photos.clear()  # as if it was started again
+        erase(page)
+        assert page.locator(".toast").count() == 0
+        paint(page, (0.6, 0.6), (0.7, 0.65))
+        photos.clear()
+        page.click("#run")
+        page.wait_for_selector(".toast.bad:has-text('It is open again, with the strokes you painted')")
+        assert len(state(page)["operations"]) == 1 and state(page)["fill"] is None
+        erase(page)
+
+
+def test_erase_needs_marks_on_the_photo(page: Any) -> None:
+    choose(page, EXAMPLE)
+    beside = page.locator("#stage").bounding_box()
+    x, y = beside["x"] + 2, spot(page, 0, 0.5)[1]
+    page.evaluate("() => window.inpaint.erase.editor.setBrush(3)")
+    page.keyboard.press("-")  # there is room beside the photo now
+    page.mouse.move(x, y)
+    page.mouse.down()
+    page.mouse.move(x, y + 50, steps=3)
+    page.mouse.up()
+    assert state(page)["operations"] == [] and page.is_disabled("#undo")
+    page.evaluate("() => window.inpaint.erase.editor.setBrush(20)")
+    paint(page)
+    assert page.is_enabled("#run")
+    page.click("[data-tool=eraser]")
+    paint(page)
+    page.wait_for_selector("#run:disabled")
+    assert len(state(page)["operations"]) == 2
+
+
+def test_a_stroke_on_a_large_photo_costs_its_own_box_and_looks_as_if_all_were_drawn(
+    page: Any, tmp_path: Path
+) -> None:
+    choose(page, write_photo(tmp_path / "large.jpg", 6000, 4000))
+    drawing = "window.inpaint.erase.editor.drawing"
+    page.evaluate(
+        """() => {
+            const read = CanvasRenderingContext2D.prototype.getImageData;
+            CanvasRenderingContext2D.prototype.getImageData = function (...box) {
+                window.area = box[2] * box[3];
+                return read.apply(this, box);
+            };
+        }"""
+    )
+    look = f"() => [{drawing}.canvas, {drawing}.grown].map((canvas) => canvas.toDataURL())"
+
+    def shown() -> list[np.ndarray]:
+        urls = [base64.b64decode(url.partition(",")[2]) for url in page.evaluate(look)]
+        return [np.asarray(Image.open(io.BytesIO(url)).getchannel("A")).astype(int) for url in urls]
+
+    page.evaluate("() => window.inpaint.erase.editor.setBrush(40)")
+    paint(page, (0.1, 0.1), (0.3, 0.2))
+    paint(page, (0.7, 0.7), (0.8, 0.8))
+    assert page.evaluate("() => window.area") < 0.1 * 2048 * 1365
+    page.keyboard.press("e")
+    paint(page, (0.2, 0.1), (0.25, 0.2))
+    page.keyboard.press("b")
+    paint(page, (0.25, 0.15), (0.3, 0.3))
+    page.keyboard.press("Control+z")
+    page.wait_for_function("window.inpaint.erase.state.operations.length === 3")
+    piecewise = shown()
+    page.evaluate(f"() => {drawing}.redraw()")
+    for one, other in zip(piecewise, shown(), strict=True):
+        assert other.any() and (np.abs(one - other) > 60).sum() < 50  # a few pixels of the soft rim
+
+
+DROP = """([content, name]) => {
+    const dataTransfer = new DataTransfer();
+    dataTransfer.items.add(new File([new Uint8Array(content)], name, { type: 'image/png' }));
+    const event = new DragEvent('drop', { bubbles: true, cancelable: true, dataTransfer });
+    document.querySelector('#stage canvas').dispatchEvent(event);
+}"""
+
+
+def test_another_photo_can_be_left_again_and_a_mask_be_dropped(page: Any, tmp_path: Path) -> None:
+    noise(60, 80).save(tmp_path / "new.png")
+    choose(page, EXAMPLE)
+    use_telea(page)
+    paint(page, (0.2, 0.3), (0.3, 0.35))
+    erase(page)
+    mask = np.zeros((512, 768), np.uint8)
+    mask[200:260, 400:500] = 255
+    Image.fromarray(mask).save(tmp_path / "mask.png")
+    page.evaluate(DROP, [list((tmp_path / "mask.png").read_bytes()), "mask.png"])
+    page.wait_for_selector(".toast:has-text('Open it as a photo')")
+    page.wait_for_function("window.inpaint.erase.state.operations.length === 1")
+    page.click(".toast")
+    before, history = seen(page), state(page)
+    page.evaluate(DROP, [list((tmp_path / "new.png").read_bytes()), "new.png"])
+    page.wait_for_selector(".toast:has-text('Opened new.png')")
+    assert page.locator(".result").count() == 1
+    page.click(".toast button:has-text('Back to photo.jpg')")
+    page.wait_for_selector(".result:nth-child(2)")
+    page.wait_for_function("window.inpaint.erase.state.operations.length === 1")
+    assert state(page) == history and np.abs(seen(page) - before).max() == 0
+    page.evaluate("import('./static/ui.js').then((ui) => ui.toast('About this photo', 'bad'))")
+    page.wait_for_selector(".toast")
+    page.evaluate("() => window.inpaint.erase.goTo(null)")
+    page.keyboard.press("Delete")
+    page.click("[aria-label='Remove Result 1']")
+    page.wait_for_function("document.querySelectorAll('.result').length === 1")
+    page.click(".toast button:has-text('Undo')")
+    page.wait_for_function("document.querySelectorAll('.result').length === 2")
+    page.click("[aria-label='Go on from Result 1']")
+    page.wait_for_function("window.inpaint.erase.state.fill !== null")
+
+
+def test_messages_are_seen_and_end_with_the_photo(page: Any, tmp_path: Path) -> None:
+    noise(60, 80).save(tmp_path / "new.jpg")
+    page.evaluate("import('./static/ui.js').then((ui) => ui.toast('About nothing', 'bad'))")
+    page.wait_for_selector(".toast")
+    choose(page, tmp_path / "new.jpg")
+    assert page.locator(".toast").count() == 0
+    page.click("#model")
+    page.locator("#models button:has-text('not here')").first.click()
+    assert page.is_hidden("#model-menu") and "not on this server" in page.inner_text(".toast")
+    use_telea(page)
+    paint(page)
+    erase(page)
+    paint(page, (0.6, 0.6), (0.7, 0.7))
+    with page.expect_download():
+        page.keyboard.press("Control+s")
+    told = page.inner_text(".toast")
+    assert told.startswith("Downloaded. What is marked now is not erased yet")
+    page.route("**/download?*", lambda route: route.fulfill(json={"notes": ["the JPEG is new"]}), times=1)
+    with page.expect_download():
+        page.keyboard.press("Control+s")
+    page.wait_for_selector(".toast:has-text('in the file as it was. The JPEG is new.')")
+
+
+def test_keys_that_are_let_go_in_another_window_do_not_stick(page: Any) -> None:
+    choose(page, EXAMPLE)
+    use_telea(page)
+    paint(page)
+    erase(page)
+    page.keyboard.down("Space")
+    page.keyboard.down("c")
+    held = "() => [window.inpaint.erase.editor.spaceHeld, window.inpaint.erase.editor.comparing]"
+    assert page.evaluate(held) == [True, True]
+    page.evaluate("() => window.dispatchEvent(new Event('blur'))")
+    assert page.evaluate(held) == [False, False]
+
+
+def test_the_brush_is_shown_while_it_is_sized_kept_over_a_reload_and_draws_straight_lines(page: Any) -> None:
+    choose(page, EXAMPLE)
+    before = seen(page)
+    page.locator("#size").fill("60")
+    after = seen(page)
+    columns = np.nonzero(np.abs(after - before)[:-100].max(axis=(0, 2)) > 20)[0]
+    brush = page.evaluate("() => window.inpaint.erase.editor.brush")
+    middle = before.shape[1] / 2
+    assert abs(columns.min() - (middle - brush)) < 4 and abs(columns.max() - (middle + brush)) < 4
+    page.wait_for_timeout(1000)
+    assert np.abs(seen(page) - before)[:-100].max() == 0
+    page.evaluate("() => document.querySelector('#auto').click()")
+    page.reload()
+    page.wait_for_selector("body[data-ready]")
+    assert page.evaluate("() => window.inpaint.erase.editor.brush") == pytest.approx(brush)
+    assert page.evaluate("() => document.querySelector('#auto').checked")
+    page.evaluate("() => document.querySelector('#auto').click()")
+    page.mouse.click(*spot(page, 0.2, 0.3))
+    page.keyboard.down("Shift")
+    page.mouse.click(*spot(page, 0.6, 0.5))
+    page.keyboard.up("Shift")
+    (start, end) = state(page)["operations"][1]["points"]
+    assert np.allclose([start, end], [[0.2 * 768, 0.3 * 512], [0.6 * 768, 0.5 * 512]], atol=2)
+    for _ in range(30):
+        page.keyboard.press("]")
+    assert page.input_value("#size") == "100"
+    largest = page.evaluate("() => window.inpaint.erase.editor.brush")
+    page.locator("#size").fill("100")
+    assert page.evaluate("() => window.inpaint.erase.editor.brush") == pytest.approx(largest)
+
+
+def test_the_photo_cannot_be_lost_out_of_sight(page: Any) -> None:
+    choose(page, EXAMPLE)
+    editor = "window.inpaint.erase.editor"
+    fitted = page.evaluate(f"() => {editor}.view.scale")
+    width, height = page.evaluate(f"() => [{editor}.size.width, {editor}.size.height]")
+    box = page.locator("#stage").bounding_box()
+    for dx, dy in ((9000, 9000), (-20000, -20000)):
+        page.evaluate(f"() => {editor}.pan({dx}, {dy})")
+        left, top = spot(page, 0, 0)
+        right, bottom = spot(page, 1, 1)
+        seen_width = min(right, box["x"] + width) - max(left, box["x"])
+        seen_height = min(bottom, box["y"] + height) - max(top, box["y"])
+        assert seen_width >= 63 and seen_height >= 63
+    for _ in range(30):
+        page.keyboard.press("-")
+    assert page.evaluate(f"() => {editor}.view.scale") == pytest.approx(fitted / 2)
+
+
+def test_a_visit_without_a_server_tries_again(page: Any) -> None:
+    page.route("**/api/settings", lambda route: route.abort())
+    page.reload()
+    page.wait_for_selector(".toast.bad")
+    page.evaluate("() => document.querySelector('.toast').click()")
+    page.click("#choose")
+    page.wait_for_selector(".toast.bad")  # still without
+    page.unroute("**/api/settings")
+    with page.expect_file_chooser():
+        page.click("#choose")
+    page.wait_for_selector("body[data-ready]")

@@ -9,36 +9,81 @@ export class Drawing {
     this.scale = photo.preview.width / photo.width;
     this.loadLayer = loadLayer;
     this.layers = new Map();
-    this.operations = [];
-    this.canvas = document.createElement("canvas");
-    this.canvas.width = photo.preview.width;
-    this.canvas.height = photo.preview.height;
+    this.operations = this.drawn = [];
+    this.stroke = null; // one that is being drawn
+    this.canvas = canvasOf(photo.preview);
     this.context = this.canvas.getContext("2d", { willReadFrequently: true });
+    this.whole = { left: 0, top: 0, right: this.canvas.width, bottom: this.canvas.height };
+    this.marked = new Uint8Array(this.canvas.width * this.canvas.height);
     this.growth = photo.growth; // by how many pixels thick marks grow by themselves
     this.grow = null; // pixels of the photo; null: by themselves
     this.grown = null; // canvas of what will be filled, where it differs
   }
 
+  // Whether nothing is marked, be it that all marks were rubbed out.
   get empty() {
-    return this.operations.length === 0;
+    if (this.marked.includes(1)) return false;
+    // What is finer than the preview's pixels covers none of them by half.
+    const isFine = ({ kind, radius, erase }) => kind === "layer" || (!erase && 2 * radius * this.scale < 1);
+    return !this.operations.some(isFine) || this.read(this.whole).every((value) => value === 0);
   }
 
   async show(operations) {
     this.operations = operations;
-    await this.loadLayers();
-    this.redraw();
+    const loaded = await this.loadLayers();
+    this.redraw(loaded ? this.whole : this.changedBox());
   }
 
   async loadLayers() {
-    for (const { kind, id } of this.operations) {
-      if (kind === "layer" && !this.layers.has(id)) this.layers.set(id, tint(await this.loadLayer(id)));
-    }
+    const missing = this.operations.filter(({ kind, id }) => kind === "layer" && !this.layers.has(id));
+    for (const { id } of missing) this.layers.set(id, tint(await this.loadLayer(id)));
+    return missing.length > 0;
   }
 
-  redraw() {
-    this.context.clearRect(0, 0, this.canvas.width, this.canvas.height);
+  // Where the operations differ from those that are drawn.
+  changedBox() {
+    const [before, after] = [this.drawn, this.operations];
+    let same = 0;
+    while (same < before.length && before[same] === after[same]) same++;
+    const boxes = [...before.slice(same), ...after.slice(same)].map((operation) => this.boxOf(operation));
+    const most = (of, side) => of(...boxes.map((box) => box[side]));
+    return boxes.length && { left: most(Math.min, "left"), top: most(Math.min, "top"), right: most(Math.max, "right"), bottom: most(Math.max, "bottom") };
+  }
+
+  // Only within a box: all of a large photo takes long.
+  redraw(box = this.whole) {
+    this.drawn = this.operations;
+    if (!box) return;
+    const { left, top, right, bottom } = box;
+    this.context.save();
+    this.context.beginPath();
+    this.context.rect(left, top, right - left, bottom - top);
+    this.context.clip();
+    this.context.clearRect(left, top, right - left, bottom - top);
     for (const operation of this.operations) this.draw(operation);
-    this.updateGrown();
+    if (this.stroke) this.draw(this.stroke);
+    this.context.restore();
+    this.updateMarked(box);
+    this.updateGrown(box);
+  }
+
+  // The pixels of the preview that an operation may change.
+  boxOf({ points, radius }) {
+    if (!points) return this.whole;
+    const [xs, ys] = [0, 1].map((axis) => points.map((point) => point[axis] * this.scale));
+    const box = { left: Math.min(...xs), top: Math.min(...ys), right: Math.max(...xs), bottom: Math.max(...ys) };
+    return this.widen(box, radius * this.scale + 1);
+  }
+
+  widen({ left, top, right, bottom }, by) {
+    const within = (place, most) => Math.min(most, Math.max(0, place));
+    const { width, height } = this.canvas;
+    return {
+      left: within(Math.floor(left - by), width),
+      top: within(Math.floor(top - by), height),
+      right: within(Math.ceil(right + by), width),
+      bottom: within(Math.ceil(bottom + by), height),
+    };
   }
 
   draw(operation) {
@@ -68,16 +113,47 @@ export class Drawing {
     this.updateGrown();
   }
 
-  updateGrown() {
+  read({ left, top, right, bottom }) {
+    if (right <= left || bottom <= top) return new Uint8Array(0);
+    return this.context.getImageData(left, top, right - left, bottom - top).data;
+  }
+
+  updateMarked(box) {
+    const alpha = this.read(box);
+    for (let y = box.top, i = 3; y < box.bottom; y++) {
+      const row = y * this.canvas.width;
+      for (let x = box.left; x < box.right; x++, i += 4) this.marked[row + x] = alpha[i] >= 128 ? 1 : 0;
+    }
+  }
+
+  updateGrown(box = this.whole) {
     const radius = Math.round((this.grow ?? this.growth) * this.scale);
     const thick = this.grow === null ? Math.round(4 * this.growth * this.scale) : 0;
-    this.grown = radius && !this.empty ? growCanvas(this.context, radius, thick) : null;
+    const reach = 2 * thick + Math.abs(radius);
+    const grown = this.grown;
+    this.grown = radius ? grown ?? canvasOf(this.canvas) : null;
+    if (!radius) return;
+    // Pixels change as far as the reach, and those within reach of them count.
+    const changed = this.widen(grown ? box : this.whole, reach);
+    const counting = this.widen(changed, reach);
+    if (changed.right <= changed.left || changed.bottom <= changed.top) return;
+    const image = growPart(this.marked, this.canvas.width, counting, radius, thick);
+    const [x, y] = [changed.left - counting.left, changed.top - counting.top];
+    const size = [changed.right - changed.left, changed.bottom - changed.top];
+    this.grown.getContext("2d").putImageData(image, counting.left, counting.top, x, y, ...size);
   }
 
   // For the server.
   get value() {
     return { operations: this.operations, grow: this.grow };
   }
+}
+
+export function canvasOf({ width, height }) {
+  const canvas = document.createElement("canvas");
+  canvas.width = width;
+  canvas.height = height;
+  return canvas;
 }
 
 export function drawLine(context, points, radius, scale) {
@@ -93,9 +169,7 @@ export function drawLine(context, points, radius, scale) {
 }
 
 function tint(bitmap) {
-  const canvas = document.createElement("canvas");
-  canvas.width = bitmap.width;
-  canvas.height = bitmap.height;
+  const canvas = canvasOf(bitmap);
   const context = canvas.getContext("2d");
   context.drawImage(bitmap, 0, 0);
   context.globalCompositeOperation = "source-in";
@@ -104,72 +178,45 @@ function tint(bitmap) {
   return canvas;
 }
 
-// Grow (or shrink) by a square, as the server does, here in pixels of the preview. With `thick` only those
-// marks grow that can hold a square of that half side.
-function growCanvas(context, radius, thick) {
-  const { width, height } = context.canvas;
-  const alpha = context.getImageData(0, 0, width, height).data;
-  const all = new Uint8Array(width * height);
-  for (let i = 0; i < all.length; i++) all[i] = alpha[4 * i + 3] >= 128 ? 1 : 0;
-  const canvas = document.createElement("canvas");
-  canvas.width = width;
-  canvas.height = height;
-  const box = boundsOf(all, width, height, Math.abs(radius) + 1);
-  if (!box) return canvas;
-  const columns = box.right - box.left;
-  const rows = box.bottom - box.top;
+// Grow (or shrink) what is marked in a box by a square, as the server does, here in pixels of the preview. With
+// `thick` only those marks grow that can hold a square of that half side.
+function growPart(all, width, box, radius, thick) {
+  const [columns, rows] = [box.right - box.left, box.bottom - box.top];
   const marked = new Uint8Array(columns * rows);
   for (let y = 0; y < rows; y++) {
     const start = (y + box.top) * width + box.left;
     marked.set(all.subarray(start, start + columns), y * columns);
   }
-  const dilate = (field, reach) => spread(field, columns, rows, reach);
-  const erode = (field, reach) => dilate(field.map((one) => 1 - one), reach).map((one) => 1 - one);
+  const dilate = (field, reach) => spread(field, columns, rows, reach, 1);
+  const erode = (field, reach) => spread(field, columns, rows, reach, 0);
   const growing = thick ? dilate(erode(marked, thick), thick) : marked;
   const changed = radius > 0 ? dilate(growing, radius) : erode(marked, -radius);
   const image = new ImageData(columns, rows);
   const colour = [1, 3, 5].map((i) => parseInt(MARK.slice(i, i + 2), 16));
+  const [pixel] = new Uint32Array(new Uint8Array([...colour, 255]).buffer);
+  const pixels = new Uint32Array(image.data.buffer);
   for (let i = 0; i < changed.length; i++) {
-    if (changed[i] || (radius > 0 && marked[i])) image.data.set([...colour, 255], 4 * i);
+    if (changed[i] || (radius > 0 && marked[i])) pixels[i] = pixel;
   }
-  canvas.getContext("2d").putImageData(image, box.left, box.top);
-  return canvas;
+  return image;
 }
 
-// Set every place within `reach` rows and columns of one that is set.
-function spread(field, columns, rows, reach) {
-  for (const [lines, line, count, step] of [[rows, columns, columns, 1], [columns, 1, rows, columns]]) {
-    const next = new Uint8Array(field.length);
-    for (let start = 0; start < lines * line; start += line) {
-      for (const [from, along] of [[start, step], [start + (count - 1) * step, -step]]) {
-        let last = -Infinity;
-        for (let i = 0; i < count; i++) {
-          if (field[from + i * along]) last = i;
-          if (i - last <= reach) next[from + i * along] = 1;
-        }
-      }
-    }
-    field = next;
-  }
-  return field;
-}
-
-function boundsOf(marked, width, height, margin) {
-  let [left, top, right, bottom] = [width, height, -1, -1];
-  for (let y = 0; y < height; y++) {
-    for (let x = 0; x < width; x++) {
-      if (!marked[y * width + x]) continue;
-      left = Math.min(left, x);
-      right = Math.max(right, x);
-      top = Math.min(top, y);
-      bottom = y;
+// Set every place to `value` that lies within `reach` columns and rows of one that has it.
+function spread(field, columns, rows, reach, value) {
+  const [across, next] = [new Uint8Array(field.length), new Uint8Array(field.length)];
+  for (let start = 0; start < field.length; start += columns) {
+    const end = start + columns;
+    for (let i = start - reach, until = -1; i < end; i++) {
+      if (i + reach < end && field[i + reach] === value) until = i + 2 * reach;
+      if (i >= start) across[i] = i <= until ? value : 1 - value;
     }
   }
-  if (right < 0) return null;
-  return {
-    left: Math.max(0, left - margin),
-    top: Math.max(0, top - margin),
-    right: Math.min(width, right + margin + 1),
-    bottom: Math.min(height, bottom + margin + 1),
-  };
+  // Row by row as well: down one column after the other takes twice as long.
+  const until = new Int32Array(columns).fill(-1);
+  for (let y = -reach; y < rows; y++) {
+    const [here, ahead] = [y * columns, (y + reach) * columns];
+    for (let x = 0; x < columns && y + reach < rows; x++) if (across[ahead + x] === value) until[x] = y + 2 * reach;
+    for (let x = 0; x < columns && y >= 0; x++) next[here + x] = y <= until[x] ? value : 1 - value;
+  }
+  return next;
 }

@@ -2,16 +2,18 @@
 // Mouse: wheel zooms, Alt or Shift + wheel sizes the brush, Space or the middle button drags.
 // Touch: one finger paints, two fingers pan and zoom.
 
-import { Drawing, drawLine, MARK } from "./drawing.js";
+import { canvasOf, Drawing, drawLine, MARK } from "./drawing.js";
 
 const OPACITY = 0.5;
 const MOST_ZOOM = 40; // screen pixels per pixel of the preview
+const LEAST_SEEN = 64; // CSS pixels of the photo, wherever it is dragged
+const SIZE_SHOWN = 900; // ms that the brush is shown after its slider was moved
 const WHEEL_SPEED = 0.0015;
 const DETAIL_DELAY = 180; // ms without movement before a sharper view is asked for
 
 export class Editor {
   // `stage` holds the canvas and fills its parent. Callbacks: onStroke(operation), onSelect(rough),
-  // onBrush(radius), loadLayer(id), loadDetail(box, width, height).
+  // onBrush(radius), loadLayer(id), loadDetail(box, width, height, before).
   constructor(stage, callbacks) {
     this.stage = stage;
     this.callbacks = callbacks;
@@ -24,10 +26,9 @@ export class Editor {
     this.pointers = new Map();
     this.stroke = null;
     this.hover = null;
-    this.comparing = false; // all of the photo as it was before
+    this.comparing = false; // all of what it is compared with
     this.divider = null; // or only what is left of this share of the width
     this.spaceHeld = false;
-    this.detail = null;
     this.listen();
     new ResizeObserver(() => this.resize()).observe(stage);
     this.resize();
@@ -39,10 +40,10 @@ export class Editor {
     const same = this.photo?.width === photo.width && this.photo?.height === photo.height && this.photo?.id === photo.id;
     this.photo = photo;
     this.base = preview;
-    this.now = copyOf(preview);
-    this.before = copyOf(preview);
+    this.now = { canvas: copyOf(preview), patches: [], detail: null };
+    this.before = { canvas: copyOf(preview), patches: [], detail: null };
     this.drawing = new Drawing(photo, this.callbacks.loadLayer);
-    this.detail = null;
+    this.stroke = this.lastPoint = null;
     if (!same) this.fit();
     this.refresh();
   }
@@ -54,7 +55,11 @@ export class Editor {
 
   // Patches are {bitmap, x, y} in pixels of the preview, the oldest first.
   showPatches(now, before) {
-    for (const [canvas, patches] of [[this.now, now], [this.before, before]]) {
+    let changed = false;
+    for (const [layer, patches] of [[this.now, now], [this.before, before]]) {
+      if (patches.length === layer.patches.length && patches.every((patch, index) => patch === layer.patches[index])) continue;
+      Object.assign(layer, { patches, detail: null });
+      const { canvas } = layer;
       const context = canvas.getContext("2d");
       context.clearRect(0, 0, canvas.width, canvas.height);
       context.drawImage(this.base, 0, 0);
@@ -62,8 +67,9 @@ export class Editor {
         context.clearRect(x, y, bitmap.width, bitmap.height);
         context.drawImage(bitmap, x, y);
       }
+      changed = true;
     }
-    this.detail = null;
+    if (changed) this.sharpen();
     this.refresh();
   }
 
@@ -83,6 +89,12 @@ export class Editor {
 
   fit() {
     if (!this.photo || !this.size) return;
+    this.view = this.fitted();
+    this.fitting = true;
+    this.moved();
+  }
+
+  fitted() {
     const style = getComputedStyle(this.stage);
     const [top, right, bottom, left] = ["top", "right", "bottom", "left"].map(
       (side) => parseFloat(style.getPropertyValue(`--room-${side}`)) || 12,
@@ -90,22 +102,17 @@ export class Editor {
     const { width, height } = this.photo.preview;
     const room = { width: this.size.width - left - right, height: this.size.height - top - bottom };
     const scale = Math.min(room.width / width, room.height / height, MOST_ZOOM);
-    this.view = {
-      scale,
-      x: left + (room.width - width * scale) / 2,
-      y: top + (room.height - height * scale) / 2,
-    };
-    this.fitting = true;
-    this.moved();
+    return { scale, x: left + (room.width - width * scale) / 2, y: top + (room.height - height * scale) / 2 };
   }
 
   zoom(factor, at = { x: this.size.width / 2, y: this.size.height / 2 }) {
     if (!this.photo) return;
-    const least = Math.min(0.05, this.view.scale);
+    const least = Math.min(this.fitted().scale / 2, this.view.scale);
     const scale = Math.min(MOST_ZOOM, Math.max(least, this.view.scale * factor));
     const real = scale / this.view.scale;
     this.view = { scale, x: at.x - (at.x - this.view.x) * real, y: at.y - (at.y - this.view.y) * real };
     this.fitting = false;
+    this.hold();
     this.moved();
   }
 
@@ -113,7 +120,18 @@ export class Editor {
     this.view.x += dx;
     this.view.y += dy;
     this.fitting = false;
+    this.hold();
     this.moved();
+  }
+
+  // A part of the photo stays in sight.
+  hold() {
+    const { view, size } = this;
+    const { width, height } = this.photo.preview;
+    for (const [axis, photo, room] of [["x", width * view.scale, size.width], ["y", height * view.scale, size.height]]) {
+      const part = Math.min(LEAST_SEEN, photo);
+      view[axis] = Math.min(room - part, Math.max(part - photo, view[axis]));
+    }
   }
 
   moved() {
@@ -124,8 +142,9 @@ export class Editor {
   }
 
   // Ask for the visible part at screen resolution where the preview has fewer pixels than the photo.
-  async sharpen() {
+  sharpen() {
     const photo = this.photo;
+    const ticket = (this.detailTicket = {});
     if (!photo || !this.callbacks.loadDetail || photo.preview.width >= photo.width) return;
     const ratio = window.devicePixelRatio || 1;
     if (this.view.scale * ratio < 1.1) return;
@@ -141,11 +160,15 @@ export class Editor {
     if (box.right <= box.left || box.bottom <= box.top) return;
     const factor = Math.min(1, (this.view.scale * ratio) / scale, 4000 / (box.right - box.left), 4000 / (box.bottom - box.top));
     const [width, height] = [box.right - box.left, box.bottom - box.top].map((side) => Math.max(1, Math.round(side * factor)));
-    const ticket = (this.detailTicket = {});
-    const bitmap = await this.callbacks.loadDetail(box, width, height);
-    if (ticket !== this.detailTicket || !bitmap || photo !== this.photo) return;
-    this.detail = { bitmap, x: box.left / scale, y: box.top / scale, width: (box.right - box.left) / scale, height: (box.bottom - box.top) / scale };
-    this.refresh();
+    const place = { x: box.left / scale, y: box.top / scale, width: (box.right - box.left) / scale, height: (box.bottom - box.top) / scale };
+    const sharpenLayer = async (layer) => {
+      const bitmap = await this.callbacks.loadDetail(box, width, height, layer === this.before);
+      if (ticket !== this.detailTicket || !bitmap) return;
+      layer.detail = { bitmap, ...place };
+      this.refresh();
+    };
+    sharpenLayer(this.now);
+    if (this.comparing || this.divider !== null) sharpenLayer(this.before);
   }
 
   // The screen's CSS pixels to pixels of the preview, and of the photo.
@@ -164,8 +187,30 @@ export class Editor {
   }
 
   setBrush(radius) {
-    this.brush = Math.min(200, Math.max(1.5, radius));
+    this.brush = Math.min(radiusOf(100), Math.max(radiusOf(0), radius));
     this.callbacks.onBrush?.(this.brush);
+    this.refresh();
+  }
+
+  // In the middle of the stage, where no pointer shows it while its slider is moved.
+  showBrush() {
+    clearTimeout(this.sizing);
+    this.sizing = setTimeout(() => {
+      this.sizing = null;
+      this.refresh();
+    }, SIZE_SHOWN);
+    this.refresh();
+  }
+
+  setComparing(on) {
+    this.comparing = on;
+    if (on) this.sharpen();
+    this.refresh();
+  }
+
+  setDivider(share) {
+    this.divider = share;
+    if (share !== null) this.sharpen();
     this.refresh();
   }
 
@@ -196,18 +241,14 @@ export class Editor {
     context.setTransform(ratio * scale, 0, 0, ratio * scale, ratio * x, ratio * y);
     context.imageSmoothingEnabled = scale * ratio < 4;
     context.imageSmoothingQuality = "high";
-    const shown = this.comparing ? this.before : this.now;
-    context.drawImage(shown, 0, 0);
-    if (this.detail && !this.comparing) {
-      context.drawImage(this.detail.bitmap, this.detail.x, this.detail.y, this.detail.width, this.detail.height);
-    }
+    this.paintLayer(context, this.comparing ? this.before : this.now);
     if (this.divider !== null) {
       context.save();
       context.beginPath();
       context.rect(0, 0, width * this.divider, height);
       context.clip();
       context.clearRect(0, 0, width, height);
-      context.drawImage(this.before, 0, 0);
+      this.paintLayer(context, this.before);
       context.restore();
     } else if (!this.comparing) {
       this.paintMarks(context);
@@ -215,6 +256,11 @@ export class Editor {
     context.setTransform(ratio, 0, 0, ratio, 0, 0);
     if (this.divider !== null) this.paintDivider(context);
     else this.paintCursor(context);
+  }
+
+  paintLayer(context, { canvas, detail }) {
+    context.drawImage(canvas, 0, 0);
+    if (detail) context.drawImage(detail.bitmap, detail.x, detail.y, detail.width, detail.height);
   }
 
   paintMarks(context) {
@@ -270,9 +316,10 @@ export class Editor {
   }
 
   paintCursor(context) {
-    if (!this.hover || this.panning || !["brush", "eraser", "scribble"].includes(this.tool)) return;
+    const at = this.hover ?? (this.sizing && { x: this.size.width / 2, y: this.size.height / 2 });
+    if (!at || this.panning || !["brush", "eraser", "scribble"].includes(this.tool)) return;
     context.beginPath();
-    context.arc(this.hover.x, this.hover.y, this.brush, 0, 2 * Math.PI);
+    context.arc(at.x, at.y, this.brush, 0, 2 * Math.PI);
     for (const [colour, width] of [["rgba(0,0,0,.55)", 3], ["#fff", 1.5]]) {
       context.strokeStyle = colour;
       context.lineWidth = width;
@@ -280,8 +327,8 @@ export class Editor {
     }
     if (this.tool === "eraser") {
       context.beginPath();
-      context.moveTo(this.hover.x - 4, this.hover.y);
-      context.lineTo(this.hover.x + 4, this.hover.y);
+      context.moveTo(at.x - 4, at.y);
+      context.lineTo(at.x + 4, at.y);
       context.stroke();
     }
   }
@@ -342,7 +389,7 @@ export class Editor {
       event.preventDefault();
       this.drag = place;
     } else if (event.button === 0 && !this.locked) {
-      this.begin(place);
+      this.begin(place, event.shiftKey);
     }
     this.hover = event.pointerType === "touch" ? null : place;
     this.refresh();
@@ -389,11 +436,15 @@ export class Editor {
     this.divider = Math.min(1, Math.max(0, this.toPreview({ x, y: 0 })[0] / this.photo.preview.width));
   }
 
-  begin(place) {
+  // `straight`: from where the last stroke ended.
+  begin(place, straight) {
     const point = this.toPhoto(place);
     const rough = { box: "box", scribble: "scribble" }[this.tool];
-    this.stroke = { points: [point], radius: this.radius, erase: this.tool === "eraser", rough };
-    if (!rough) this.drawing.drawPiece(point, point, this.stroke.radius, this.stroke.erase);
+    const points = straight && !rough && this.lastPoint ? [this.lastPoint, point] : [point];
+    this.stroke = { kind: "stroke", points, radius: this.radius, erase: this.tool === "eraser", rough };
+    if (rough) return;
+    this.drawing.stroke = this.stroke;
+    this.drawing.draw(this.stroke);
   }
 
   extend(place) {
@@ -407,27 +458,26 @@ export class Editor {
   }
 
   end() {
-    const { points, radius, erase, rough } = this.stroke;
-    this.stroke = null;
-    if (rough) {
-      this.callbacks.onSelect?.({ kind: points.length > 1 ? rough : "click", points, radius });
-    } else {
-      this.callbacks.onStroke({ kind: "stroke", points, radius, erase });
-    }
+    const { kind, points, radius, erase, rough } = this.stroke;
+    this.stroke = this.drawing.stroke = null;
+    if (rough) return this.callbacks.onSelect?.({ kind: points.length > 1 ? rough : "click", points, radius });
+    this.lastPoint = points.at(-1);
+    const { left, top, right, bottom } = this.drawing.boxOf({ points, radius });
+    if (left < right && top < bottom) this.callbacks.onStroke({ kind, points, radius, erase }); // else it fell beside the photo
   }
 
   dropStroke() {
     if (!this.stroke) return;
-    this.stroke = null;
-    this.drawing.redraw();
+    const { rough } = this.stroke;
+    const box = this.drawing.boxOf(this.stroke);
+    this.stroke = this.drawing.stroke = null;
+    if (!rough) this.drawing.redraw(box);
     this.refresh();
   }
 }
 
 function copyOf(image) {
-  const canvas = document.createElement("canvas");
-  canvas.width = image.width;
-  canvas.height = image.height;
+  const canvas = canvasOf(image);
   canvas.getContext("2d").drawImage(image, 0, 0);
   return canvas;
 }

@@ -1,10 +1,12 @@
 // The Erase tab: open a photo, mark, erase in place, compare, undo, keep, download.
 
+import { canvasOf } from "./drawing.js";
 import { Editor, radiusOf, sliderOf } from "./editor.js";
 import * as server from "./server.js";
-import { attempt, connectMenu, element, find, findAll, icon, setBar, tellJob, toast } from "./ui.js";
+import { ACTION_SECONDS, attempt, connectMenu, element, find, findAll, icon, setBar, tellJob, toast } from "./ui.js";
 
 const STORED = "inpaint.work";
+const STORAGES = [sessionStorage, localStorage];
 const TOUCH = matchMedia("(hover: none)");
 
 export class EraseTab {
@@ -15,20 +17,24 @@ export class EraseTab {
     this.place = 0;
     this.patches = new Map(); // fill id -> {bitmap, x, y}
     this.kept = new Set();
-    this.versus = undefined; // compare with this fill (null: the photo) instead of with what was before
+    this.versus = null; // the fill that is compared with; null: the photo as it came
     this.job = null;
+    this.from = 0; // the place in the history whose marks the job fills
     this.model = settings.models.find((model) => model.here).key;
     this.editor = new Editor(find("#stage"), {
       onStroke: (operation) => this.mark(operation, true),
       onSelect: (rough) => this.select(rough),
-      onBrush: (radius) => (find("#size").value = sliderOf(radius)),
+      onBrush: (radius) => {
+        find("#size").value = sliderOf(radius);
+        localStorage.setItem("inpaint.brush", radius);
+      },
       onView: (scale) => (find("#zoom").value = `${Math.round(scale * 100)} %`),
       loadLayer: (id) => server.bitmapOf(`api/photos/${this.photo.id}/masks/${id}`),
-      loadDetail: (box, width, height) =>
-        server.bitmapOf(server.viewUrl(this.photo, this.state.fill, box, width, height)).catch(() => null),
+      loadDetail: (box, width, height, before) =>
+        server.bitmapOf(server.viewUrl(this.photo, before ? this.versus : this.state.fill, box, width, height)).catch(() => null),
     });
     this.connect();
-    this.editor.setBrush(24);
+    this.editor.setBrush(Number(localStorage.getItem("inpaint.brush")) || 24);
     this.showModel();
     this.refresh();
   }
@@ -53,23 +59,46 @@ export class EraseTab {
   async open(file) {
     if (this.opening) return;
     this.opening = true;
-    if (this.job) await this.cancel();
+    await this.cancel();
     const started = performance.now();
     this.showWorking("Opening", 0);
     await attempt(async () => {
-      const path = `api/photos?name=${encodeURIComponent(file.name || "photo.png")}`;
-      const photo = await server.upload(path, file, (done) =>
-        this.showWorking(done < 1 ? `Uploading ${Math.round(done * 100)} %` : "Opening", done),
-      );
-      this.grow = null;
-      await this.show(photo, [{ fill: null, operations: [] }], 0);
+      const photo = await this.upload(file);
+      await this.change(photo);
       this.openedIn = performance.now() - started;
     });
     this.opening = false;
     this.showWorking(null);
   }
 
+  async upload(file) {
+    const path = `api/photos?name=${encodeURIComponent(file.name || "photo.png")}`;
+    const photo = await server.upload(path, file, (done) =>
+      this.showWorking(done < 1 ? `Uploading ${Math.round(done * 100)} %` : "Opening", done),
+    );
+    return Object.assign(photo, { file });
+  }
+
+  // Show another photo, with a way back to the one before if something was done there.
+  async change(photo, history = [{ fill: null, operations: [] }], place = 0, kept = new Set(), grow = null) {
+    const [earlier, ...work] = [this.photo, this.history, this.place, this.kept, this.grow];
+    const worked = earlier && (earlier.fills.length > 0 || this.state.operations.length > 0);
+    this.grow = grow;
+    await this.show(photo, history, place);
+    this.kept = kept;
+    this.refresh();
+    const goBack = async () => {
+      await this.cancel();
+      await this.change(earlier, ...work);
+    };
+    const back = worked && [`Back to ${earlier.name}`, () => attempt(goBack)];
+    const frames = photo.frames > 1 ? ` This file has ${photo.frames} pages or frames. The first is shown and filled; the others are kept as they are.` : "";
+    find("#toasts").replaceChildren(); // they were about the photo before
+    if (back || frames) toast(`Opened ${photo.name}.${frames}`, frames && "warning", back);
+  }
+
   async show(photo, history, place) {
+    this.setSlider(false);
     const whole = server.wholeOf(photo);
     const preview = await server.bitmapOf(server.viewUrl(photo, null, whole, photo.preview.width, photo.preview.height));
     this.photo = photo;
@@ -77,24 +106,44 @@ export class EraseTab {
     this.place = place;
     this.patches.clear();
     this.kept = new Set();
-    this.versus = undefined;
     this.preview = preview;
-    this.setSlider(false);
+    document.title = `${photo.name} – Inpaint`;
     find("#start").hidden = true;
     for (const id of ["#dock", "#view-tools", "#file-tools", "#strip"]) find(id).hidden = false;
     await new Promise(requestAnimationFrame); // the stage has its size now
     this.editor.open(photo, preview);
     this.setGrow(this.grow ?? null);
     await this.apply();
-    if (photo.frames > 1) toast(`This file has ${photo.frames} pages or frames. The first is shown and filled; the others are kept as they are.`, "warning");
+  }
+
+  // Ask the server about the photo; one that was started again has it no more, and gets it once more.
+  async ask(work) {
+    try {
+      return await work();
+    } catch (error) {
+      const { photo } = this;
+      const isLost = () => server.get(`api/photos/${photo.id}`).then(() => false, ({ status }) => status === 410);
+      if (error.status !== 410 || !photo.file || !(await isLost())) throw error;
+      const renewed = await this.upload(photo.file);
+      // Results and mask files were only on the server.
+      const history = this.history.map(({ operations }) => ({ fill: null, operations: operations.filter(({ kind }) => kind !== "layer") }));
+      const isWhole = photo.fills.length === 0 && this.history.every((state, place) => state.operations.length === history[place].operations.length);
+      await this.show(renewed, history, this.place);
+      if (!this.job) this.showWorking(null);
+      if (isWhole) return work();
+      const told = "The server had lost this photo with its results and masks. It is open again, with the strokes you painted";
+      throw new server.ServerError(told, 410);
+    }
   }
 
   // Bring the screen to the present state.
   async apply() {
-    const { fill, operations } = this.state;
-    await this.loadPatches(fill);
+    const { state } = this;
+    if (state.fill === this.versus) this.setSlider(false);
+    await this.loadPatches(state.fill);
     await this.loadPatches(this.versus);
-    await this.editor.drawing.show(operations);
+    if (state !== this.state) return; // it changed meanwhile, and is shown by who changed it
+    await this.editor.drawing.show(state.operations);
     this.refresh();
   }
 
@@ -111,18 +160,20 @@ export class EraseTab {
     const { fill, operations } = this.state;
     const at = (id) => this.chain(id).map((one) => this.patches.get(one.id)).filter(Boolean);
     if (this.photo) {
-      const parent = fill ? this.fillOf(fill)?.parent ?? null : null;
-      this.editor.showPatches(at(fill), at(this.versus === undefined ? parent : this.versus));
-      find("#slider").disabled = find("#compare").disabled = !fill && this.versus === undefined;
+      this.editor.showPatches(at(fill), at(this.versus));
+      find("#slider").disabled = find("#compare").disabled = fill === this.versus;
       this.showStrip();
       this.save();
     }
+    const nothing = this.editor.drawing?.empty ?? true;
     find("#undo").disabled = this.place === 0 || Boolean(this.job);
     find("#redo").disabled = this.place === this.history.length - 1 || Boolean(this.job);
-    find("#run").disabled = !this.photo || operations.length === 0 || Boolean(this.job) || Boolean(this.selecting);
+    find("#run").disabled = nothing || Boolean(this.job) || Boolean(this.selecting);
+    find("#invert").disabled = Boolean(this.job);
     find("#again").hidden = true;
     this.showHint();
-    find("#clear").disabled = find("#save-mask").disabled = operations.length === 0;
+    find("#clear").disabled = operations.length === 0;
+    find("#save-mask").disabled = nothing;
     this.editor.refresh();
   }
 
@@ -147,19 +198,13 @@ export class EraseTab {
     this.place = this.history.length - 1;
   }
 
-  mark(operation, drawn = false) {
+  async mark(operation, drawn = false) {
     const { fill, operations } = this.state;
-    if (operation.erase && operations.length === 0) return this.editor.drawing.redraw(), this.editor.refresh();
-    const next = [...operations, operation];
-    this.step({ fill, operations: next });
-    if (drawn) {
-      this.editor.drawing.operations = next;
-      this.editor.drawing.redraw(); // its pieces overlap; in one piece it looks as it will after a reload
-      this.refresh();
-    } else {
-      attempt(() => this.apply());
-    }
-    if (drawn && !operation.erase && find("#auto").checked && !this.job) this.run();
+    if (operation.erase && this.editor.drawing.empty) return;
+    if (operation.kind === "invert" && this.job) return; // what is being filled would be marked as well
+    this.step({ fill, operations: [...operations, operation] });
+    await attempt(() => this.apply());
+    if (drawn && !operation.erase && find("#auto").checked) this.run();
   }
 
   clear() {
@@ -183,7 +228,7 @@ export class EraseTab {
     this.showWorking("Selecting", null);
     const fill = this.state.fill ? `?fill=${this.state.fill}` : "";
     await attempt(async () => {
-      const job = await server.post(`api/photos/${this.photo.id}/select${fill}`, rough);
+      const job = await this.ask(() => server.post(`api/photos/${this.photo.id}/select${fill}`, rough));
       const { id } = await server.follow(job);
       this.selecting = false;
       this.mark({ kind: "layer", id });
@@ -195,7 +240,7 @@ export class EraseTab {
 
   async useMask(file) {
     await attempt(async () => {
-      const { id, warning } = await server.upload(`api/photos/${this.photo.id}/masks`, file);
+      const { id, warning } = await this.ask(() => server.upload(`api/photos/${this.photo.id}/masks`, file));
       this.mark({ kind: "layer", id });
       if (warning) toast(warning, "warning");
     });
@@ -203,7 +248,7 @@ export class EraseTab {
 
   async saveMask() {
     await attempt(async () => {
-      const blob = await server.postForFile(`api/photos/${this.photo.id}/mask`, this.editor.drawing.value);
+      const blob = await this.ask(() => server.postForFile(`api/photos/${this.photo.id}/mask`, this.editor.drawing.value));
       server.saveBlob(blob, `${stemOf(this.photo.name)}-mask.png`);
     });
   }
@@ -211,21 +256,26 @@ export class EraseTab {
   // -- erasing --------------------------------------------------------------------------------------
 
   async run() {
-    const { fill: parent, operations } = this.state;
-    if (!this.photo || this.job || this.selecting || operations.length === 0) return;
+    if (!this.photo || this.job || this.selecting || this.editor.drawing.empty) return;
     this.job = { state: "waiting" }; // at once: a second click finds it
+    this.from = this.place;
     this.refresh();
     this.setSlider(false);
-    await attempt(async () => {
-      const wanted = { drawing: this.editor.drawing.value, model: this.model, parent };
-      await this.finish(await server.post(`api/photos/${this.photo.id}/fills`, wanted));
+    const filled = await attempt(async () => {
+      const start = () => {
+        const wanted = { drawing: { ...this.editor.drawing.value, operations: this.history[this.from].operations }, model: this.model, parent: this.state.fill };
+        return server.post(`api/photos/${this.photo.id}/fills`, wanted);
+      };
+      return this.finish(await this.ask(start));
     });
     this.job = null;
     this.showWorking(null);
     this.refresh();
+    if (filled && find("#auto").checked) this.run(); // what was painted meanwhile
   }
 
   async finish(job) {
+    const { photo } = this;
     const started = performance.now();
     let warned = false;
     const tick = setInterval(() => this.job?.id && this.showJob(this.job, started), 500);
@@ -239,13 +289,19 @@ export class EraseTab {
     } finally {
       clearInterval(tick);
     }
-    if (!this.fillOf(fill.id)) this.photo.fills.push(fill);
+    if (!photo.fills.some(({ id }) => id === fill.id)) photo.fills.push(fill);
+    if (photo !== this.photo) return false; // another one was opened
     await this.loadPatches(fill.id);
-    this.versus = undefined;
-    this.step({ fill: fill.id, operations: [] });
+    this.versus = null;
+    // What was marked meanwhile is marked on the result.
+    const sent = this.history[this.from].operations;
+    const states = this.history.slice(this.from, this.place + 1).map(({ operations }) => ({ fill: fill.id, operations: addedTo(sent, operations) }));
+    this.history = [...this.history.slice(0, this.from + 1), ...states];
+    this.place = this.history.length - 1;
     this.job = null;
     await this.apply();
     this.filledIn = performance.now() - started;
+    return true;
   }
 
   showJob(job, started) {
@@ -274,29 +330,42 @@ export class EraseTab {
   goTo(id) {
     if (this.job || id === this.state.fill) return;
     this.step({ fill: id, operations: this.state.operations });
-    this.versus = undefined;
+    this.versus = null;
     attempt(() => this.apply());
   }
 
   compareWith(id) {
-    this.versus = this.versus === id ? undefined : id;
+    if (this.isVersus(id)) return this.setSlider(false);
+    this.versus = id;
     attempt(async () => {
       await this.apply();
-      this.setSlider(this.versus !== undefined);
+      this.setSlider(true);
     });
   }
 
-  async discard(id) {
-    await attempt(async () => {
-      const photo = await server.remove(`api/photos/${this.photo.id}/fills/${id}`);
-      const parent = this.fillOf(id).parent;
-      const here = this.state.fill === id;
-      this.photo.fills = photo.fills;
-      this.history = this.history.map((state) => (state.fill === id ? { ...state, fill: parent } : state));
-      if (this.versus === id) this.versus = undefined;
-      if (here) this.setSlider(false);
-      await this.apply();
-    });
+  isVersus(id) {
+    return this.editor.divider !== null && this.versus === id;
+  }
+
+  discard(id) {
+    const { photo } = this;
+    const fill = this.fillOf(id);
+    const index = photo.fills.indexOf(fill);
+    const here = this.state.fill === id;
+    photo.fills.splice(index, 1);
+    this.history = this.history.map((state) => (state.fill === id ? { ...state, fill: fill.parent } : state));
+    if (here || this.versus === id) this.setSlider(false);
+    attempt(() => this.apply());
+    // The server deletes it when it is too late to undo.
+    const timer = setTimeout(() => server.remove(`api/photos/${photo.id}/fills/${id}`).catch(() => {}), ACTION_SECONDS * 1000);
+    const undo = () => {
+      clearTimeout(timer);
+      photo.fills.splice(index, 0, fill);
+      if (photo !== this.photo) return;
+      if (here) this.goTo(id);
+      else this.refresh();
+    };
+    toast("The result was removed", "", ["Undo", undo]);
   }
 
   showStrip() {
@@ -319,9 +388,9 @@ export class EraseTab {
     const tools = element(
       "div",
       { class: "tools" },
-      current ? null : tool("versus", `Compare with ${name}`, "split", () => this.compareWith(id), String(this.versus === id)),
+      current ? null : tool("versus", `Compare with ${name}`, "split", () => this.compareWith(id), String(this.isVersus(id))),
       fill && tool("pin", this.kept.has(id) ? "Kept" : "Keep", "pin", () => this.keep(id), String(this.kept.has(id))),
-      isLeaf && !this.kept.has(id) && tool("drop", `Remove ${name}`, "clear", () => this.discard(id)),
+      isLeaf && !this.job && !this.kept.has(id) && tool("drop", `Remove ${name}`, "clear", () => this.discard(id)),
     );
     return element(
       "div",
@@ -345,26 +414,29 @@ export class EraseTab {
   }
 
   async download(lossless) {
-    const path = `api/photos/${this.photo.id}/download?lossless=${lossless}${this.state.fill ? `&fill=${this.state.fill}` : ""}`;
     this.showWorking("Preparing the file", null); // seconds for a large PNG
     await attempt(async () => {
-      const { notes } = await server.post(path);
-      server.saveUrl(path);
-      if (notes.length) toast(`Downloaded. ${notes.join("; ")}`, "warning");
+      const path = () => `api/photos/${this.photo.id}/download?lossless=${lossless}${this.state.fill ? `&fill=${this.state.fill}` : ""}`;
+      const { notes } = await this.ask(() => server.post(path()));
+      server.saveUrl(path());
+      if (!this.editor.drawing.empty) notes.unshift("what is marked now is not erased yet, and is in the file as it was");
+      const told = notes.map((note) => ` ${note[0].toUpperCase()}${note.slice(1)}.`);
+      if (notes.length) toast(`Downloaded.${told.join("")}`, "warning");
     });
     if (!this.job) this.showWorking(null);
   }
 
   setSlider(on) {
-    this.editor.divider = on ? 0.5 : null;
+    if (on === (this.editor.divider !== null)) return;
+    if (!on) this.versus = null;
+    this.editor.setDivider(on ? 0.5 : null);
     find("#slider").setAttribute("aria-pressed", String(on));
-    this.editor.refresh();
+    this.refresh();
   }
 
   setCompare(on) {
-    this.editor.comparing = on && Boolean(this.state.fill || this.versus !== undefined);
+    this.editor.setComparing(on && this.state.fill !== this.versus);
     find("#compare").setAttribute("aria-pressed", String(this.editor.comparing));
-    this.editor.refresh();
   }
 
   // -- models ---------------------------------------------------------------------------------------
@@ -407,11 +479,11 @@ export class EraseTab {
   }
 
   async fetchModel(model) {
+    for (const menu of findAll(".menu")) menu.hidePopover(); // they would lie over the message
     if (!this.settings.allow_downloads) {
       toast(`${model.title} is not on this server. Its owner can fetch it: inpaint models download ${model.key}`);
       return;
     }
-    for (const menu of findAll(".menu")) menu.hidePopover();
     const started = performance.now();
     await attempt(async () => {
       const job = await server.post(`api/models/${model.key}/fetch`, {});
@@ -428,14 +500,18 @@ export class EraseTab {
 
   // -- this page, loaded again ----------------------------------------------------------------------
 
+  // Every tab has its own; a new one goes on from what was saved last.
   save() {
-    try {
-      localStorage.setItem(STORED, this.written(this.history, this.place));
-    } catch {
+    const whole = this.written(this.history, this.place);
+    for (const storage of STORAGES) {
       try {
-        localStorage.setItem(STORED, this.written([this.state], 0)); // storage is full: only what is shown
+        storage.setItem(STORED, whole);
       } catch {
-        localStorage.removeItem(STORED);
+        try {
+          storage.setItem(STORED, this.written([this.state], 0)); // storage is full: only what is shown
+        } catch {
+          storage.removeItem(STORED);
+        }
       }
     }
   }
@@ -445,19 +521,18 @@ export class EraseTab {
     const pool = [...new Set(history.flatMap((state) => state.operations))];
     const number = new Map(pool.map((operation, index) => [operation, index]));
     const states = history.map(({ fill, operations }) => ({ fill, operations: operations.map((one) => number.get(one)) }));
-    return JSON.stringify({ photo: this.photo.id, history: states, place, kept: [...this.kept], pool, grow: this.grow });
+    return JSON.stringify({ photo: this.photo.id, history: states, place, kept: [...this.kept], pool, grow: this.grow, from: this.from });
   }
 
   async restore() {
-    let stored;
-    try {
-      stored = JSON.parse(localStorage.getItem(STORED));
-    } catch {
-      stored = null;
+    let [stored, photo] = [null, null];
+    for (const storage of STORAGES) {
+      stored = JSON.parse(storage.getItem(STORED)) ?? stored;
+      photo = stored && (await server.get(`api/photos/${stored.photo}`).catch(() => null));
+      if (photo) break;
+      storage.removeItem(STORED);
     }
-    if (!stored?.photo) return;
-    const photo = await server.get(`api/photos/${stored.photo}`).catch(() => null);
-    if (!photo) return localStorage.removeItem(STORED);
+    if (!photo) return stored && toast("The photo you worked on is no longer on the server. Open it again to go on", "warning");
     const known = new Set([null, ...photo.fills.map((fill) => fill.id)]);
     const history = stored.history
       .map(({ fill, operations }) => ({ fill, operations: operations.map((index) => stored.pool[index]) }))
@@ -467,6 +542,7 @@ export class EraseTab {
     if (history.length === 0) history.push({ fill: null, operations: [] });
     await this.show(photo, history, whole ? stored.place : history.length - 1);
     this.kept = new Set(stored.kept);
+    this.from = Math.min(stored.from ?? this.place, this.place);
     this.refresh();
     if (photo.job) {
       await attempt(async () => {
@@ -518,9 +594,16 @@ export class EraseTab {
       compare.setPointerCapture(event.pointerId);
       this.setCompare(true);
     });
-    for (const kind of ["pointerup", "pointercancel", "blur"]) compare.addEventListener(kind, () => this.setCompare(false));
+    const isPress = ({ key }) => key === "Enter" || key === " ";
+    compare.addEventListener("keydown", (event) => isPress(event) && this.setCompare(true));
+    for (const kind of ["pointerup", "pointercancel", "blur", "keyup"]) compare.addEventListener(kind, () => this.setCompare(false));
     for (const button of findAll("[data-tool]")) button.addEventListener("click", () => this.setTool(button.dataset.tool));
-    find("#size").addEventListener("input", (event) => this.editor.setBrush(radiusOf(event.target.value)));
+    find("#size").addEventListener("input", (event) => {
+      this.editor.setBrush(radiusOf(event.target.value));
+      this.editor.showBrush();
+    });
+    find("#auto").checked = localStorage.getItem("inpaint.auto") === "true";
+    find("#auto").addEventListener("change", (event) => localStorage.setItem("inpaint.auto", event.target.checked));
     find("#grow").addEventListener("input", (event) => this.setGrow(Number(event.target.value)));
     connectMenu(find("#mask"), find("#mask-menu"), () => {
       const { selector, allow_downloads: allowed } = this.settings;
@@ -576,7 +659,7 @@ export class EraseTab {
       delete: () => this.clear(),
       backspace: () => this.clear(),
       i: () => this.mark({ kind: "invert" }),
-      s: () => this.state.fill && this.setSlider(editor.divider === null),
+      s: () => this.state.fill !== this.versus && this.setSlider(editor.divider === null),
       c: () => this.setCompare(true),
       0: () => editor.fit(),
       "+": () => editor.zoom(1.3),
@@ -585,14 +668,13 @@ export class EraseTab {
       "?": () => find("#help").click(),
       " ": () => ((editor.spaceHeld = true), editor.refresh()),
     };
-    const command = { z: () => this.travel(-1), y: () => this.travel(1), enter: () => this.run() };
+    const command = { z: () => this.travel(-1), y: () => this.travel(1), s: () => this.download(false), enter: () => this.run() };
     document.addEventListener("keydown", (event) => {
       const typing = event.target.matches("input:not([type=range], [type=checkbox]), textarea, select");
       if (find("#erase").hidden || !this.photo || typing || event.altKey) return;
       const key = event.key.toLowerCase();
       if (key === "escape" && find(":popover-open")) return; // it closes the menu
-      const pressing = event.target.matches("button, [role=button]") && (key === "enter" || key === " ");
-      if (pressing && event.target.closest(".menu, .strip, nav")) return;
+      if ((key === "enter" || key === " ") && event.target.matches("button, summary, a, [type=checkbox]")) return; // it is pressed
       let action = plain[key];
       if (event.ctrlKey || event.metaKey) action = key === "z" && event.shiftKey ? command.y : command[key];
       if (!action) return;
@@ -604,6 +686,19 @@ export class EraseTab {
       if (event.key.toLowerCase() === "c") this.setCompare(false);
       editor.refresh();
     });
+    // After a click, keys are shortcuts again and do not press the button once more.
+    find("#erase").addEventListener("click", (event) => event.detail > 0 && document.activeElement?.matches("button, [type=checkbox]") && document.activeElement.blur());
+    addEventListener("blur", () => {
+      editor.spaceHeld = false; // the key is let go elsewhere
+      this.setCompare(false);
+    });
+  }
+
+  // What was dropped or pasted: a photo, or a mask for the one that is open.
+  async take(file) {
+    if (!this.photo || !(await isMaskFor(this.photo, file))) return this.open(file);
+    toast(`Took ${file.name} as a mask`, "", ["Open it as a photo", () => this.open(file)]);
+    this.useMask(file);
   }
 
   connectDrops() {
@@ -622,11 +717,11 @@ export class EraseTab {
       if (event.defaultPrevented || !file) return;
       event.preventDefault();
       find("[data-tab=erase]").click();
-      this.open(file);
+      this.take(file);
     });
     document.addEventListener("paste", (event) => {
       const file = [...(event.clipboardData?.files ?? [])].find((one) => one.type.startsWith("image/"));
-      if (!erase.hidden && file) this.open(file);
+      if (!erase.hidden && file) this.take(file);
     });
   }
 }
@@ -638,6 +733,25 @@ function connectFile(selector, action) {
     if (file) action(file);
     input.value = "";
   });
+}
+
+// Of operations those that came after others were sent to be filled; on the result there is nothing to rub out of.
+function addedTo(sent, operations) {
+  const added = operations.filter((operation) => !sent.includes(operation));
+  const first = added.findIndex((operation) => !operation.erase);
+  return first < 0 ? [] : added.slice(first);
+}
+
+// Whether a file is of the photo's size and only black and white.
+async function isMaskFor({ width, height }, file) {
+  const bitmap = await createImageBitmap(file).catch(() => null); // not every browser reads TIFF
+  if (bitmap?.width !== width || bitmap.height !== height) return false;
+  const canvas = canvasOf({ width: Math.min(512, width), height: Math.min(512, height) });
+  const context = canvas.getContext("2d");
+  context.imageSmoothingEnabled = false;
+  context.drawImage(bitmap, 0, 0, canvas.width, canvas.height);
+  const { data } = context.getImageData(0, 0, canvas.width, canvas.height);
+  return data.every((value, i) => (i % 4 === 3 ? value === 255 : (value < 8 || value > 247) && value === data[i - (i % 4)]));
 }
 
 const stemOf = (name) => name.replace(/\.[^.]*$/, "");

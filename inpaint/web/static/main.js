@@ -18,7 +18,7 @@ function showTab(name) {
 
 const tabs = {};
 
-await attempt(async () => {
+async function start() {
   const settings = await get("api/settings");
   const erase = new EraseTab(settings);
   Object.assign(tabs, {
@@ -32,4 +32,13 @@ await attempt(async () => {
   await erase.restore();
   attempt(() => tabs.batch.restore());
   document.body.dataset.ready = "true";
-});
+}
+
+async function begin(event) {
+  await attempt(start);
+  const choose = find("#choose");
+  if (!tabs.erase) choose.addEventListener("click", begin, { once: true }); // tries again
+  else if (event && !tabs.erase.photo) choose.click();
+}
+
+await begin();

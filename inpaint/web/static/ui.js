@@ -27,11 +27,15 @@ export function icon(name) {
   return svg;
 }
 
-// `kind`: "bad" for what failed, "warning" for what may be a mistake; both stay longer. A click removes it.
-export function toast(message, kind = "") {
-  const shown = element("div", { class: `toast ${kind}`, onclick: () => shown.remove() }, message);
+export const ACTION_SECONDS = 10;
+
+// `kind`: "bad" for what failed, "warning" for what may be a mistake; both stay longer, as does one with an
+// `action`: the label of a button and what it does. A click removes it.
+export function toast(message, kind = "", action = null) {
+  const button = action && element("button", { style: "margin-left: 14px; font-weight: 650; text-decoration: underline", onclick: action[1] }, action[0]);
+  const shown = element("div", { class: `toast ${kind}`, onclick: () => shown.remove() }, message, button);
   find("#toasts").replaceChildren(shown);
-  setTimeout(() => shown.remove(), kind ? 10_000 : 5000);
+  setTimeout(() => shown.remove(), kind || action ? ACTION_SECONDS * 1000 : 5000);
 }
 
 // For screen readers, which would talk all the time if the lines that tell of every change were live.
