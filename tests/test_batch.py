@@ -305,6 +305,7 @@ def test_a_folder_of_inputs_is_refused_for_results(folder: Callable[..., Path], 
 
 def test_a_missing_mask_is_told_with_what_may_have_been_meant_alone(folder: Callable[..., Path]) -> None:
     images = folder("one", "a.jpg", "a2.jpg", "b.jpg", "b-mask.png", "c.png", "c_mask.png")
+    (images / "gone.png").symlink_to("nowhere")
     found = reasons(pair_files(images, images, mask_suffix="_mask")[1])
     assert found["a.jpg"] == f"no mask named a_mask.* in {str(images)!r}: add one"
     assert found["b.jpg"].endswith("b-mask.png is there, but only b_mask.* counts")

@@ -159,7 +159,7 @@ def find_images(
     for folder, folders, files in os.walk(path, onerror=note_closed):
         for file in (Path(folder, name) for name in files if not name.startswith(".")):
             suffix = file.suffix.lower()
-            if file.exists() and not file.is_file():  # who opens a named pipe waits for ever
+            if os.path.exists(file) and not os.path.isfile(file):  # who opens a named pipe waits for ever
                 note(file, "not a regular file")
             elif suffix in UNREADABLE_SUFFIXES:
                 note(file, f"{file.suffix} images cannot be read: convert it to .png", "failed")
@@ -170,7 +170,7 @@ def find_images(
         below = [Path(folder, name) for name in folders if recursive and not name.startswith(".")]
         below = [path for path in below if identity(path) not in left_out]
         folders[:] = [path.name for path in below]
-        for path in filter(Path.is_symlink, below):
+        for path in filter(os.path.islink, below):
             note(path, "a linked folder")
     return sorted(found), problems
 
@@ -278,10 +278,10 @@ def _folder(path: Path, root: Path) -> Path:
 
 def _say_no_mask(image: Path, wanted: Path, files: Sequence[Path], unreadable: Sequence[FileResult]) -> str:
     """Say that an image has no mask, and name the file that may have been meant."""
-    begin, hint = normal_stem(image).casefold(), "add one"
+    begin, hint, this = normal_stem(image).casefold(), "add one", identity(image)
     for file in files:
         stem = normal_stem(file).casefold()
-        if stem.startswith(begin) and not stem[len(begin) :][:1].isalnum() and not file.samefile(image):
+        if stem.startswith(begin) and not stem[len(begin) :][:1].isalnum() and identity(file) != this:
             hint = f"{file.name} is there, but only {wanted.name}.* counts"
     for problem in unreadable:
         if normal_stem(problem.image) == unicodedata.normalize("NFC", wanted.name):
