@@ -13,11 +13,12 @@ TEMPORARY_FILES = ".inpaint-*.tmp"
 
 @contextmanager
 def atomic_write(path: Path) -> Iterator[IO[bytes]]:
-    """Open a file that takes the place of ``path`` once it is whole, and otherwise leaves no trace.
+    """Open a file that takes the place of ``path``, or of what that links to, once it is whole.
 
-    Until then its name is hidden: nobody who reads the folder, even after a power cut, takes it for a result.
-    OSError if the file cannot be written.
+    Otherwise it leaves no trace. Until then its name is hidden: nobody who reads the folder, even after a
+    power cut, takes it for a result. OSError if the file cannot be written.
     """
+    path = Path(os.path.realpath(path)) if path.is_symlink() else path
     temporary = path.with_name(TEMPORARY_FILES.replace("*", secrets.token_hex(8)))
     try:
         with open(temporary, "x+b") as file:

@@ -15,6 +15,7 @@ import torch
 from PIL import Image
 from torch import Tensor
 
+from inpaint.atomic import atomic_write
 from inpaint.batch import (
     BatchReport,
     FileOptions,
@@ -259,6 +260,60 @@ def test_a_folder_that_cannot_be_opened_costs_one_line(
     assert reasons(problems) == {"closed": "cannot be opened (Permission denied): check its permissions"}
 
 
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="needs named pipes")
+def test_a_named_pipe_is_passed_over_and_never_opened(folder: Callable[..., Path]) -> None:
+    images, masks = folder("images", "a.png"), folder("masks", "a.png")
+    for pipe in (images / "b.png", images / "no_suffix", masks / "c.png"):
+        os.mkfifo(pipe)
+    pairs, problems = pair_files(images, masks)
+    assert names(pairs) == [("a.png", "a.png")]
+    assert set(reasons(problems)) == {"b.png", "no_suffix", "c.png"}
+    assert {(problem.status, problem.reason) for problem in problems} == {
+        ("passed over", "not a regular file")
+    }
+    with pytest.raises(ImageError, match="no such file or folder"):
+        pair_files(images / "b.png", masks)
+
+
+def test_linked_folders_are_told_where_subfolders_are_searched(folder: Callable[..., Path]) -> None:
+    images, masks, far = folder("images", "a.png"), folder("masks", "a.png"), folder("far", "b.png")
+    for name in ("link", ".hidden", "out"):
+        (images / name).symlink_to(far)
+    (images / "own").symlink_to(folder("own"))
+    pairs, problems = pair_files(images, masks, recursive=True, leave_out=[folder("own")])
+    assert names(pairs) == [("a.png", "a.png")]
+    assert [(problem.image.name, problem.status, problem.reason) for problem in problems] == [
+        ("link", "passed over", "a linked folder"),
+        ("out", "passed over", "a linked folder"),
+    ]
+    assert not pair_files(images, masks)[1]
+
+
+def test_empty_folders_are_no_error_where_files_may_still_come(folder: Callable[..., Path]) -> None:
+    images, masks = folder("images"), folder("masks")
+    assert pair_files(images, masks, may_be_empty=True) == ([], [])
+    with pytest.raises(ImageError, match="no such file or folder for the images"):
+        pair_files(images / "none", masks, may_be_empty=True)
+
+
+@pytest.mark.parametrize("name", ["images", "masks"])
+def test_a_folder_of_inputs_is_refused_for_results(folder: Callable[..., Path], name: str) -> None:
+    images, masks = folder("images", "a.jpg"), folder("masks", "a.png")
+    with pytest.raises(InpaintError, match=rf"the output folder .*{name}' is the {name} folder"):
+        pair_files(images, masks, leave_out=[images.parent / name / ".." / name])
+
+
+def test_a_missing_mask_is_told_with_what_may_have_been_meant_alone(folder: Callable[..., Path]) -> None:
+    images = folder("one", "a.jpg", "a2.jpg", "b.jpg", "b-mask.png", "c.png", "c_mask.png")
+    (images / "gone.png").symlink_to("nowhere")
+    found = reasons(pair_files(images, images, mask_suffix="_mask")[1])
+    assert found["a.jpg"] == f"no mask named a_mask.* in {str(images)!r}: add one"
+    assert found["b.jpg"].endswith("b-mask.png is there, but only b_mask.* counts")
+    twins = reasons(pair_files(folder("two", "d.jpg", "d.png", "e.bmp", "e.jpg", "e.png"), images)[1])
+    assert twins["d.jpg"] == "d.png has the same name apart from the suffix: rename one of them and its mask"
+    assert twins["e.jpg"].startswith("e.bmp, e.png have the same name")
+
+
 # Planning
 
 
@@ -275,6 +330,33 @@ def test_two_pictures_with_one_output_are_two_problems(tmp_path: Path) -> None:
     assert [job.image.name for job in jobs] == ["b.png"]
     found = reasons(problems)
     assert "a.png would also be that of a.png" in found["a.tga"] and "a.tga" in found["a.png"]
+
+
+def test_a_result_has_the_format_of_its_image_whatever_that_is_called(
+    folder: Callable[..., Path], tmp_path: Path
+) -> None:
+    images, mask = folder("images", "a.png", "b.jpg", "c.bmp", "d.jpg", "e.png"), folder("masks", "m.png")
+    (images / "a.png").rename(images / "a.jpg")  # a PNG
+    (images / "b.jpg").rename(images / "b.dat")
+    (images / "c.bmp").rename(images / "c.JPG")
+    (images / "d.jpg").write_bytes(b"P5 8 6 255 " + bytes(48))
+    (images / "e.png").rename(images / "e.jpg")
+    folder("images", "e.png")
+    jobs, problems = plan_batch(pair_files(images, mask / "m.png")[0], tmp_path / "out")
+    assert [job.output.name for job in jobs] == ["a.png", "b.jpg", "c.bmp", "d.png"]
+    assert reasons(problems)["e.jpg"] == "its output e.png would also be that of e.png: rename one"
+    report = run(jobs)
+    assert report.exit_code == 0
+    assert [result.notes for result in report.results] == [
+        ("a.jpg is a PNG file, whatever its suffix",),
+        (),
+        ("c.JPG is a BMP file, whatever its suffix",),
+        ("d.jpg is a PPM file, whatever its suffix",),
+    ]
+    with Image.open(tmp_path / "out" / "a.png") as result:
+        assert result.format == "PNG"
+    again, _ = plan_batch(pair_files(images, mask / "m.png")[0], tmp_path / "out")
+    assert [job.skip for job in again] == [True] * 4
 
 
 def test_the_images_folder_is_refused_as_output(folder: Callable[..., Path], tmp_path: Path) -> None:
@@ -377,6 +459,43 @@ def test_every_failure_costs_one_line_and_no_more(folder: Callable[..., Path], t
     assert found["oom"].reason == "RuntimeError: out of memory" and found["odd"].reason == "KeyError"
     assert not any("\n" in result.reason for result in report.results)
     assert [path.name for path in (tmp_path / "out").iterdir()] == ["good.png"]
+
+
+def test_a_reason_does_not_name_its_image_again_and_says_how_to_fit_a_mask(
+    folder: Callable[..., Path], tmp_path: Path
+) -> None:
+    images, masks = folder("images", *(names := ["a.png", "b.png", "c.png"])), folder("masks", *names)
+    (images / "a.png").write_bytes((images / "a.png").read_bytes()[:50])
+    (images / "b.png").write_text("no picture")
+    Image.new("RGB", (9, 9), "white").save(masks / "c.png")
+    jobs, _ = plan_batch(pair_files(images, masks)[0], tmp_path / "out")
+    cut, text, size = (result.reason for result in run(jobs).results)
+    assert cut.startswith("the PNG file is damaged") and text.startswith("is not an image file")
+    assert size.endswith("of the picture's size, or scale it with --fit-mask")
+
+
+def test_an_output_folder_that_vanishes_is_told(folder: Callable[..., Path], tmp_path: Path) -> None:
+    jobs, _ = plan_batch(pair_files(folder("images", "a.png"), folder("masks", "a.png"))[0], tmp_path / "out")
+
+    def repair(image: Image.Image, mask: Image.Image) -> Image.Image:
+        (tmp_path / "out").rmdir()
+        return paint(image, mask)
+
+    assert run(jobs, repair).results[0].reason == f"the output folder {str(tmp_path / 'out')!r} is gone"
+
+
+@pytest.mark.parametrize("exists", [True, False])
+def test_a_result_that_is_a_link_is_written_where_it_leads(tmp_path: Path, exists: bool) -> None:
+    (tmp_path / "far").mkdir()
+    (tmp_path / "link").symlink_to("far/file")
+    if exists:
+        (tmp_path / "far" / "file").write_text("old")
+    with atomic_write(tmp_path / "link") as file:
+        file.write(b"new")
+    with pytest.raises(KeyError), atomic_write(tmp_path / "link") as file:
+        raise KeyError
+    assert (tmp_path / "link").is_symlink() and (tmp_path / "far" / "file").read_text() == "new"
+    assert sorted(path.name for path in tmp_path.rglob("*")) == ["far", "file", "link"]
 
 
 def test_problems_alone_make_the_exit_code_1(tmp_path: Path) -> None:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import csv
+import json
+import os
 import subprocess
 import sys
 from collections.abc import Callable
@@ -22,6 +24,7 @@ from inpaint.batch import BatchReport, FileResult, Job
 from inpaint.checkpoint import save_checkpoint
 from inpaint.cli import COMMANDS, main
 from inpaint.cli.options import MASK_ADVICE
+from inpaint.errors import DataError
 from inpaint.models.presets import build_inpainter, build_mae
 
 
@@ -319,14 +322,68 @@ class TestBatch:
         ("record", "told"),
         [
             ("told.txt", "expected one ending in .csv or .json"),
-            ("none/told.csv", "there is no folder 'none'"),
+            ("none/told.csv", "the output folder 'none' does not exist: make it first"),
+            ("folder.csv", "'folder.csv' is a folder, expected a file name"),
+            pytest.param(
+                "/proc/told.csv",
+                "cannot write '/proc/told.csv': ",
+                marks=pytest.mark.skipif(
+                    not Path("/proc").is_dir(), reason="needs a folder nobody writes to"
+                ),
+            ),
         ],
     )
     def test_a_record_that_cannot_be_written_is_refused_before_the_work(
         self, weights: Path, record: str, told: str
     ) -> None:
+        Path("folder.csv").mkdir()
         result = self.batch(weights, "photos", "masks", "-o", "out", "--record", record)
         assert result.exit_code == 2 and told in result.stderr and not Path("out").exists()
+
+    def test_the_results_are_told_though_their_record_fails(
+        self, weights: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        def fail(*_: object) -> None:
+            raise DataError("the disk is full")
+
+        monkeypatch.setattr("inpaint.batch.write_record", fail)
+        Path("photos", "c.png").touch()
+        result = self.batch(weights, "photos", "masks", "-o", "out", "--record", "told.csv")
+        assert result.exit_code == 2 and result.stdout == "out: 2 inpainted, 0 skipped, 1 failed\n"
+        assert result.stderr.startswith("failed: photos/c.png: no mask")
+        assert result.stderr.endswith("\nerror: the disk is full\n")
+
+    def test_json_has_an_object_for_every_image(self, weights: Path) -> None:
+        for name in ("c.png", "d.psd", "notes.txt"):
+            Path("photos", name).touch()
+        result = self.batch(weights, "photos", "masks", "-o", "out", "--json")
+        *images, counts = map(json.loads, result.stdout.splitlines())
+        assert {Path(one["image"]).name: one["status"] for one in images} == {
+            "a.png": "done", "b.png": "done", "c.png": "failed", "d.psd": "failed"
+        }  # fmt: skip
+        assert (counts["inpainted"], counts["failed"]) == (2, 2)
+
+    def test_a_line_break_in_a_name_is_shown_escaped(self, weights: Path) -> None:
+        Path("photos", "c\nd.png").touch()
+        result = self.batch(weights, "photos", "masks", "-o", "out")
+        assert result.stderr == "failed: photos/c\\nd.png: no mask named c\\nd.* in 'masks': add one\n"
+
+    def test_watching_begins_in_an_empty_folder_and_tells_how_busy_it_was(
+        self, weights: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        looks = iter(range(4))
+
+        def sleep(_: float) -> None:
+            if next(looks) == 0:
+                Path("folder", "a.png").write_bytes(Path("photo.png").read_bytes())
+            elif Path("out", "a.png").exists():
+                raise KeyboardInterrupt
+
+        monkeypatch.setattr("time.sleep", sleep)
+        result = self.batch(weights, "folder", "masks", "-o", "out", "--watch", "--json")
+        counts = json.loads(result.stdout.splitlines()[-1])
+        assert (result.exit_code, counts["inpainted"]) == (0, 1), result.output
+        assert 0 < counts["network_busy"] <= 1
 
     @pytest.mark.parametrize(
         ("arguments", "told"),
@@ -334,6 +391,7 @@ class TestBatch:
             (("none", "masks", "-o", "out"), "'none'"),
             (("photos", "none", "-o", "out"), "'none'"),
             (("photos", "masks", "-o", "photos"), "the output folder 'photos' is the images folder"),
+            (("photos", "masks", "-o", "masks"), "the output folder 'masks' is the masks folder"),
             (("photos", "masks", "-o", "out", "--model", "acr-huge"), "unknown model"),
         ],
     )
@@ -435,14 +493,74 @@ def test_an_unknown_command_is_one_line() -> None:
     assert "'erase'" in result.stderr
 
 
+@pytest.mark.parametrize("command", [[], ["backbones"]])
+def test_a_group_without_a_command_shows_its_help(command: list[str]) -> None:
+    result = call(*command)
+    assert (result.exit_code, result.stdout) == (2, "")
+    assert result.stderr == call(*command, "--help").stdout
+
+
+def test_lists_of_commands_cut_no_sentence() -> None:
+    for command in ([], ["models"], ["backbones"]):
+        assert "..." not in call(*command, "--help").stdout.partition("Commands:")[2]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "told"),
+    [
+        (("export", "acr-small", "none/o.onnx"), "the output folder 'none' does not exist: make it first"),
+        (("convert", "photo.png", "none/o.safetensors"), "the output folder 'none' does not exist"),
+        (("train", "average", "a.safetensors", "-o", "none/o.safetensors"), "the output folder 'none' does"),
+        (("convert", "folder", "o.safetensors"), "folder is a folder, expected a weights file"),
+        (("convert", "photo.png", "o.safetensors"), "photo.png is not a weights file, or damaged; expected"),
+        (("masks", "photo.png"), "'photo.png' is a file, expected a folder"),
+        (("masks", "new", "--kind", "objects"), "name a folder or a zip of them with --shapes"),
+    ],
+)
+def test_other_commands_refuse_in_one_line(desk: Path, arguments: tuple[str, ...], told: str) -> None:
+    before = listing(desk)
+    result = call(*arguments)
+    assert (result.exit_code, result.stdout, result.stderr.count("\n")) == (2, "", 1)
+    assert result.stderr.startswith("error: ") and told in result.stderr
+    assert listing(desk) == before
+
+
+@pytest.mark.parametrize(
+    ("arguments", "told"),
+    [
+        (("run", "photo.png", "mask.png", "-o", "out.png"), "stopped; nothing was written\n"),
+        (
+            ("batch", "folder", "mask.png", "-o", "out"),
+            "stopped before the first image; the same command starts again\n",
+        ),
+        (("models",), "stopped\n"),
+    ],
+)
+def test_ctrl_c_is_told(
+    desk: Path, monkeypatch: pytest.MonkeyPatch, arguments: tuple[str, ...], told: str
+) -> None:
+    def stop(*_: object, **__: object) -> None:
+        raise KeyboardInterrupt
+
+    Path("folder", "a.png").write_bytes(Path("photo.png").read_bytes())
+    monkeypatch.setattr("inpaint.weights.list_models", stop)
+    monkeypatch.setattr("inpaint.pipeline.InpaintPipeline.from_pretrained", stop)
+    result = call(*arguments)
+    assert (result.exit_code, result.stdout, result.stderr) == (130, "", told)
+
+
 def test_the_version() -> None:
     assert call("--version").stdout == f"inpaint {inpaint.__version__}\n"
 
 
-def process(*arguments: str | Path) -> subprocess.CompletedProcess[str]:
+def process(*arguments: str | Path, **environment: str) -> subprocess.CompletedProcess[str]:
     code = "from inpaint.cli import main; main(prog_name='inpaint')"
     return subprocess.run(
-        [sys.executable, "-c", code, *arguments], capture_output=True, text=True, check=False
+        [sys.executable, "-c", code, *arguments],
+        capture_output=True,
+        text=True,
+        check=False,
+        env=os.environ | environment,
     )
 
 
@@ -454,6 +572,35 @@ def test_as_a_process(desk: Path, weights: Path) -> None:
     failed = process("run", "photo.png", "mask.png", "-o", "photo.png", "--model", model)
     assert (failed.returncode, failed.stdout) == (2, "")
     assert failed.stderr.startswith("error: ") and failed.stderr.count("\n") == 1
+
+
+def test_a_console_that_lacks_characters_of_a_name(desk: Path, weights: Path) -> None:
+    arguments = ("run", "photo.png", "mask.png", "-o", "出.png", "--model", weights / "tiny.safetensors")
+    done = process(*arguments, PYTHONIOENCODING="cp1252")
+    assert (done.returncode, done.stderr) == (0, "") and done.stdout.startswith("\\u51fa.png: filled ")
+    assert Path("出.png").exists()
+
+
+def test_openexr_files_are_written_without_a_word_of_its_library(desk: Path, weights: Path) -> None:
+    pytest.importorskip("OpenImageIO")
+    model = weights / "tiny.safetensors"
+    done = process("run", "photo.png", "mask.png", "-o", "out.exr", "--model", model)
+    assert (done.returncode, done.stderr) == (0, "out.exr: integers became floats, 255 is 1\n")
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs a full device")
+def test_a_full_standard_output_is_told_as_such() -> None:
+    code = "from inpaint.cli import main; main(prog_name='inpaint')"
+    with open("/dev/full", "w") as full:
+        done = subprocess.run(
+            [sys.executable, "-c", code, "models"],
+            stdout=full,
+            stderr=subprocess.PIPE,
+            text=True,
+            check=False,
+        )
+    assert done.returncode == 2
+    assert done.stderr == "error: cannot write to standard output: no space left on device\n"
 
 
 def test_every_setting_of_run_reaches_the_pipeline(
@@ -516,7 +663,7 @@ def test_a_doubtful_mask_is_told_with_the_option_that_helps(desk: Path, weights:
     Path("photo.png").rename("in/photo.png")
     image, output = ("in/photo.png", "out/a.png") if command == "run" else ("in", "out")
     arguments = (command, image, "white.png", "-o", output, "--model", weights / "tiny.safetensors")
-    told = f"100% of all pixels as holes, so nearly everything is replaced; {MASK_ADVICE}"
+    told = f"100% of the photo as hole, so nearly everything is replaced; {MASK_ADVICE}"
     result = call(*arguments)
     assert result.exit_code == 0 and f"warning: the mask marks {told}" in result.stderr
     result = call(*arguments, "--strict", *(["--overwrite"] if command == "batch" else []))

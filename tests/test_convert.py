@@ -399,7 +399,7 @@ def test_a_pickle_that_would_run_code_is_refused(tmp_path: Path, function: Any, 
 
 @pytest.mark.parametrize(
     ("content", "words"),
-    [(b"", "cannot be read as weights"), (b"hello", "cannot be read as weights"), (None, "no file at")],
+    [(b"", "is not a weights file"), (b"hello", "is not a weights file"), (None, "no file at")],
 )
 def test_unreadable_files_cost_one_line(tmp_path: Path, content: bytes | None, words: str) -> None:
     source = tmp_path / "x.pth"
@@ -415,7 +415,7 @@ def test_a_truncated_file_and_a_list_are_told(tmp_path: Path) -> None:
     assert "holds a list, expected a dict" in run(source, tmp_path / "out.safetensors").stderr
     torch.save(official("mae_tiny"), source)
     source.write_bytes(source.read_bytes()[:5000])
-    assert "cannot be read as weights" in run(source, tmp_path / "out.safetensors").stderr
+    assert "is not a weights file" in run(source, tmp_path / "out.safetensors").stderr
 
 
 def test_the_output_may_not_be_an_input_nor_another_format(tmp_path: Path) -> None:

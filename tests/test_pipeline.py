@@ -72,7 +72,7 @@ def mask_of(height: int, width: int, *holes: tuple[int, int, int, int]) -> Image
 def test_a_doubtful_mask_is_a_warning_a_note_or_an_error_with_the_callers_advice() -> None:
     pipeline = InpaintPipeline(Painter(), device="cpu")  # type: ignore[arg-type]
     image, mask = picture("RGB", 40, 50), mask_of(40, 50, (0, 0, 40, 45))
-    with pytest.warns(MaskWarning, match="90% of all pixels as holes.*; white must be the hole"):
+    with pytest.warns(MaskWarning, match="90% of the photo as hole.*; white must be the hole"):
         pipeline(image, mask)
     with collect_notes(notes := []):
         pipeline(image, mask, mask_advice="turn it round")

@@ -34,12 +34,16 @@ def _names_and_folders(_context: Any, _parameter: Any, texts: tuple[str, ...]) -
 baselines_option = click.option("--baselines", is_flag=True, help="Also score four fills without a network.")
 models_option = click.option("--model", "models", multiple=True, help="Model name or file; repeatable.")
 predictions_option = click.option(
+<<<<<<< HEAD
     *("--pred", "predictions"),
     metavar="NAME=DIR",
     multiple=True,
     callback=_names_and_folders,
+=======
+    "--pred", "predictions", metavar="NAME=DIR", multiple=True, callback=_names_and_folders,
+>>>>>>> cli-work
     help="A method's name in the table, and the folder of its predictions; repeatable.",
-)
+)  # fmt: skip
 save_option = click.option("--save", type=PATH, help="Folder for the fills as PNG, one folder a method.")
 weights_option = click.option("--weights", type=PATH, multiple=True, help="Folder of feature networks.")
 MEASURES_OPTIONS = (
@@ -90,7 +94,7 @@ def run(models: tuple[str, ...], **options: Any) -> None:
     _print(_score(models=models, **options), options["reports"])
 
 
-@click.command()
+@click.command(short_help="Run the fixed validation protocol.")
 @click.option("--data", type=PATH, required=True, help="Training data folder.")
 @stack(
     models_option, baselines_option, common.reports_option(*common.SUFFIXES), common.limit_option, save_option
@@ -139,7 +143,7 @@ def table(name: str, data: Path, predictions: Sequence[tuple[str, Path]], **opti
     common.write_and_print(comparison_document(published, reports), options["reports"])
 
 
-@click.command()
+@click.command(short_help="List the feature networks and their files.")
 @click.option("--fetch", is_flag=True, help="Download what is missing, as `inpaint models download` does.")
 @weights_option
 def weights(fetch: bool, weights: tuple[Path, ...]) -> None:

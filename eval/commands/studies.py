@@ -14,10 +14,8 @@ from inpaint.errors import InpaintError
 
 AT_LEAST_3 = click.IntRange(min=3)
 _RECOGNITION_OPTIONS = (
-    click.option(
-        "--data", type=common.PATH, required=True, help="One folder per class, or CSV of file,class."
-    ),
-    click.option("--classes", type=common.PATH, help="TOML of classes, as eval/studies/contents.toml."),
+    click.option("--data", type=common.PATH, required=True, help="A folder per class, or CSV of file,class."),
+    click.option("--classes", type=common.PATH, help="Classes of other columns: eval/studies/contents.toml."),
     click.option("--group-column", help="Of the list: rows that share its value are never split."),
     click.option("--per-class", type=AT_LEAST_3, metavar="N", help="At most N photos of a class, by seed."),
     click.option("--folds", type=AT_LEAST_3, default=5, help="Parts of the split."),
@@ -28,10 +26,10 @@ _RECOGNITION_OPTIONS = (
     click.option("--seed", type=click.IntRange(min=0), default=0, help="Seed for the split and the runs."),
     common.reports_option(".md", ".json"),
     device_option,
-)
+)  # fmt: skip
 
 
-@click.command()
+@click.command(short_help="Train on an equal budget, and score each change.")
 @click.option("--data", type=common.PATH, required=True, help="Training data; configs find it as ${DATA}.")
 @click.option("--configs", type=common.PATH, default=Path("configs/ablation"), help="Folder of the rows.")
 @click.option("--rows", help="Only these, with commas between; the base is always scored beside them.")
@@ -67,7 +65,7 @@ def ablation(
     common.write_and_print(ablation_document(report, [run.cost() for run in runs]), reports)
 
 
-@click.command()
+@click.command(short_help="Print how alike the channels of encoders are.")
 @click.option("--model", "models", type=common.PATH, required=True, multiple=True, help="FCMAE; repeatable.")
 @click.option("--images", type=common.PATH, required=True, help="Folder of images.")
 @click.option("--limit", type=common.COUNT, default=64, help="So many, evenly spread.")
@@ -98,7 +96,7 @@ def collapse(models: tuple[Path, ...], images: Path, limit: int, device: str) ->
     click.echo(f"{len(chosen)} of {len(files)} images\n\n{table_to_markdown(collapse_table(measured))}")
 
 
-@click.command()
+@click.command(short_help="Build every step from ResNet to ConvNeXt.")
 @click.option("--chart", type=common.PATH, metavar="FILE.svg", help="Also draw the road to ConvNeXt-T.")
 def roadmap(chart: Path | None) -> None:
     """Build and count every step from ResNet to ConvNeXt, beside what the paper prints.
@@ -117,7 +115,7 @@ def roadmap(chart: Path | None) -> None:
     click.echo(text, nl=False)
 
 
-@click.command("linear-probe")
+@click.command("linear-probe", short_help="Tell classes by an encoder's frozen features.")
 @stack(*_RECOGNITION_OPTIONS, common.cache_option)
 def linear_probe(cache_dir: Path | None, **options: Any) -> None:
     """Tell the classes of photos by logistic regression on an encoder's frozen features.
@@ -136,7 +134,7 @@ def linear_probe(cache_dir: Path | None, **options: Any) -> None:
         _measure_and_report("Linear probe", partial(probe_candidates, cache_dir=kept), facts, **options)
 
 
-@click.command("fine-tune")
+@click.command("fine-tune", short_help="Train the whole encoder on classes for a few steps.")
 @stack(*_RECOGNITION_OPTIONS)
 @click.option("--steps", type=common.COUNT, default=100, help="Of each run.")
 @click.option("--batch-size", type=click.IntRange(min=2), default=16)

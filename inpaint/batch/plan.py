@@ -15,7 +15,7 @@ from inpaint.atomic import TEMPORARY_FILES
 from inpaint.batch.record import FileResult, Status
 from inpaint.errors import ImageError, InpaintError, MaskError
 from inpaint.images import READABLE_SUFFIXES, WRITABLE_FORMATS
-from inpaint.images.formats import UNREADABLE_SUFFIXES, sniff
+from inpaint.images.formats import FORMATS, UNREADABLE_SUFFIXES, sniff
 
 _LOCK = ".inpaint.lock"
 
@@ -62,6 +62,7 @@ def pair_files(
     recursive: bool = False,
     mask_suffix: str = "",
     leave_out: Sequence[Path] = (),
+    may_be_empty: bool = False,
 ) -> tuple[list[Pair], list[FileResult]]:
     """Find the mask of each image.
 
@@ -73,38 +74,40 @@ def pair_files(
         masks: folder of masks, or one mask file. Where it lies among the images it is not taken for one.
         recursive: look into subfolders too; without it they are left alone.
         mask_suffix: with ``_mask``, ``a_mask.png`` belongs to ``a.jpg``; both may lie in one folder then.
-        leave_out: folders that are not searched, such as that of earlier results.
+        leave_out: folders of results, which are not searched.
+        may_be_empty: no images or no masks are no error.
 
     Returns:
         Pairs and problems, each sorted by path. A problem is an image with no or several masks or the stem of
-        another, a format or folder that cannot be read, and, passed over, a mask alone or any other file.
+        another, an unreadable format or folder or, passed over, a mask alone, a linked folder or other file.
 
     Raises:
-        ImageError: ``images`` is missing or holds no images.
-        MaskError: ``masks`` is missing or holds no images, or is the same as ``images`` without a suffix.
+        ImageError: ``images`` is missing, holds no images or is left out.
+        MaskError: the same of ``masks``, or it is the same as ``images`` without a suffix.
     """
-    images, masks = Path(images), Path(masks)
+    images, masks, left_out = Path(images), Path(masks), {identity(path) for path in leave_out}
     for path, what, error in ((images, "images", ImageError), (masks, "masks", MaskError)):
-        if not path.exists():
+        if not (path.is_file() or path.is_dir()):
             raise error(f"no such file or folder for the {what}: {str(path)!r}; check the path")
+        if identity(path) in left_out:
+            raise error(f"the output folder {str(path)!r} is the {what} folder: name another one")
     together = images.samefile(masks)
     if together and not (mask_suffix and images.is_dir()):
         raise MaskError(
             f"images and masks are both {str(images)!r}: masks need a file or folder of their own, or a "
             "suffix that tells them from the images"
         )
-    left_out = {identity(path) for path in leave_out}
     found, problems = find_images(images, recursive, left_out | (set() if together else {identity(masks)}))
     if together:
         found = [path for path in found if not normal_stem(path).endswith(mask_suffix)]
-    if not found and all(problem.status == "passed over" for problem in problems):
+    if not (found or may_be_empty) and all(problem.status == "passed over" for problem in problems):
         below = not recursive and images.is_dir() and find_images(images, True, left_out)[0]
         advice = "some are in its subfolders, search them too (recursive)" if below else "check the folder"
         raise ImageError(f"no images in {str(images)!r}, expected {' '.join(READABLE_SUFFIXES)}: {advice}")
     if not masks.is_dir():
         return [Pair(path, masks, _folder(path, images)) for path in found], problems
     mask_files, unreadable = find_images(masks, recursive, left_out)
-    if not mask_files and all(problem.status == "passed over" for problem in unreadable):
+    if not (mask_files or may_be_empty) and all(problem.status == "passed over" for problem in unreadable):
         expected = " ".join(READABLE_SUFFIXES)
         raise MaskError(f"no masks in {str(masks)!r}, expected {expected}: check the folder")
     images_of = group_files(found, lambda path: (_folder(path, images), normal_stem(path) + mask_suffix))
@@ -117,8 +120,9 @@ def pair_files(
                 pairs.append(Pair(path, partners[0], _folder(path, images)))
                 continue
             if len(twins) > 1:
-                others = ", ".join(twin.name for twin in twins if twin != path)
-                reason = f"same stem as {others}: rename one, and its mask"
+                others = [twin.name for twin in twins if twin != path]
+                same = f"{', '.join(others)} {'has' if len(others) == 1 else 'have'} the same name"
+                reason = f"{same} apart from the suffix: rename one of them and its mask"
             elif partners:
                 reason = f"several masks: {', '.join(mask.name for mask in partners)}; keep one"
             else:
@@ -135,7 +139,7 @@ def pair_files(
 def find_images(
     path: Path, recursive: bool = False, left_out: Collection[tuple[int, int] | Path] = ()
 ) -> tuple[list[Path], list[FileResult]]:
-    """List the images in a folder by path, or the one file itself; a problem for all that is unreadable.
+    """List the images in a folder by path, or the one file itself; a problem for all else.
 
     Args:
         path: a folder or a file. Hidden files and folders are left alone, links to folders not followed.
@@ -146,29 +150,35 @@ def find_images(
         return [path], []
     found, problems = [], []
 
-    def note(error: OSError) -> None:
-        reason = f"cannot be opened ({error.strerror}): check its permissions"
-        problems.append(FileResult(Path(error.filename), reason=reason))
+    def note(file: Path, reason: str, status: Status = "passed over") -> None:
+        problems.append(FileResult(file, status=status, reason=reason))
 
-    for folder, folders, files in os.walk(path, onerror=note):
+    def note_closed(error: OSError) -> None:
+        note(Path(error.filename), f"cannot be opened ({error.strerror}): check its permissions", "failed")
+
+    for folder, folders, files in os.walk(path, onerror=note_closed):
         for file in (Path(folder, name) for name in files if not name.startswith(".")):
             suffix = file.suffix.lower()
-            if suffix in UNREADABLE_SUFFIXES:
-                reason = f"{file.suffix} images cannot be read: convert it to .png"
-                problems.append(FileResult(file, reason=reason))
-            elif suffix not in READABLE_SUFFIXES and not _is_image(file):
-                problems.append(FileResult(file, status="passed over", reason="not an image file"))
+            if os.path.exists(file) and not os.path.isfile(file):  # who opens a named pipe waits for ever
+                note(file, "not a regular file")
+            elif suffix in UNREADABLE_SUFFIXES:
+                note(file, f"{file.suffix} images cannot be read: convert it to .png", "failed")
+            elif suffix not in READABLE_SUFFIXES and not _content_of(file):
+                note(file, "not an image file")
             elif identity(file) not in left_out:
                 found.append(file)
-        seen = [name for name in folders if recursive and not name.startswith(".")]
-        folders[:] = [name for name in seen if identity(Path(folder, name)) not in left_out]
+        below = [Path(folder, name) for name in folders if recursive and not name.startswith(".")]
+        below = [path for path in below if identity(path) not in left_out]
+        folders[:] = [path.name for path in below]
+        for path in filter(os.path.islink, below):
+            note(path, "a linked folder")
     return sorted(found), problems
 
 
 def plan_batch(
     pairs: Sequence[Pair], output: Path, *, overwrite: bool = False
 ) -> tuple[list[Job], list[FileResult]]:
-    """Decide where each result goes: the image's own name, ``.png`` where its format cannot be written.
+    """Decide where each result goes: the image's name with its content's suffix, ``.png`` if there is none.
 
     The tree of subfolders stays as it is. A result that is not older than its image and mask is kept, unless
     ``overwrite``: files are written whole or not at all, so that the same command resumes a batch.
@@ -236,17 +246,22 @@ def _is_up_to_date(output: Path, pair: Pair) -> bool:
 
 
 def _output_of(pair: Pair, folder: Path) -> Path:
-    name = pair.image.name if pair.image.suffix.lower() in WRITABLE_FORMATS else f"{pair.image.stem}.png"
-    return folder / pair.folder / name
+    image, suffix = pair.image, pair.image.suffix.lower()
+    called = WRITABLE_FORMATS.get(suffix, "")
+    content = _content_of(image) if called or suffix not in READABLE_SUFFIXES else ""
+    if called and content in ("", called):
+        return folder / pair.folder / image.name
+    suffixes = [*FORMATS[content].suffixes, ".png"] if content else [".png"]
+    return folder / pair.folder / f"{image.stem}{suffixes[0]}"
 
 
-def _is_image(file: Path) -> bool:
-    """Whether a file of an unknown suffix begins as an image does."""
+def _content_of(file: Path) -> str:
+    """The format that a file begins as; empty where that is none or cannot be told."""
     try:
         with open(file, "rb") as opened:
-            return bool(sniff(opened.read(32)))
+            return sniff(opened.read(32))
     except (OSError, ImageError):
-        return False
+        return ""
 
 
 def normal_stem(path: Path) -> str:
@@ -263,9 +278,10 @@ def _folder(path: Path, root: Path) -> Path:
 
 def _say_no_mask(image: Path, wanted: Path, files: Sequence[Path], unreadable: Sequence[FileResult]) -> str:
     """Say that an image has no mask, and name the file that may have been meant."""
-    begin, hint = normal_stem(image).casefold(), "add one"
+    begin, hint, this = normal_stem(image).casefold(), "add one", identity(image)
     for file in files:
-        if normal_stem(file).casefold().startswith(begin):
+        stem = normal_stem(file).casefold()
+        if stem.startswith(begin) and not stem[len(begin) :][:1].isalnum() and identity(file) != this:
             hint = f"{file.name} is there, but only {wanted.name}.* counts"
     for problem in unreadable:
         if normal_stem(problem.image) == unicodedata.normalize("NFC", wanted.name):

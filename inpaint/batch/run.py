@@ -13,8 +13,9 @@ from PIL import Image
 
 from inpaint.batch.plan import Job
 from inpaint.batch.record import BatchReport, FileResult
-from inpaint.errors import InpaintError
+from inpaint.errors import ImageError, InpaintError, MaskError
 from inpaint.images import MAX_PIXELS, ImageFile, read_file, read_masks, write_file
+from inpaint.images.formats import FORMATS, WRITABLE_FORMATS
 from inpaint.images.read import first_line
 
 Inpaint = Callable[[Any, Image.Image], Any]
@@ -137,6 +138,9 @@ def _read(job: Job, options: FileOptions) -> _Attempt:
         attempt.file = read_file(job.image, max_pixels=options.max_pixels)
         masks = read_masks(job.mask, invert=options.invert_mask, max_pixels=options.max_pixels)
         attempt.masks = list(_fitted(masks, attempt.file)) if options.fit_mask else masks
+        if job.output.suffix != job.image.suffix and job.image.suffix.lower() in WRITABLE_FORMATS:
+            content = FORMATS[attempt.file.format].called
+            attempt.file.notes.append(f"{job.image.name} is a {content} file, whatever its suffix")
         job.output.parent.mkdir(parents=True, exist_ok=True)  # before the long part
     return attempt
 
@@ -144,7 +148,12 @@ def _read(job: Job, options: FileOptions) -> _Attempt:
 def _fill(attempt: _Attempt, inpaint: Inpaint) -> _Attempt:
     if attempt.file is not None:
         with attempt.step():
-            attempt.file.fill(inpaint, attempt.masks)
+            try:
+                attempt.file.fill(inpaint, attempt.masks)
+            except MaskError as error:
+                if attempt.masks[0].size == attempt.file.size:
+                    raise
+                raise MaskError(f"{error}, or scale it with --fit-mask") from error
     return attempt
 
 
@@ -152,12 +161,16 @@ def _write(attempt: _Attempt, options: FileOptions) -> FileResult:
     job, notes = attempt.job, []
     if attempt.file is not None:
         with attempt.step():
+            if not job.output.parent.is_dir():
+                raise ImageError(f"the output folder {str(job.output.parent)!r} is gone")
             notes = write_file(
                 attempt.file, job.output, quality=options.quality, strip=options.strip_metadata
             )
     if (error := attempt.error) is not None:
         kind = f"{type(error).__name__}: " if str(error) and not isinstance(error, InpaintError) else ""
-        return job.result("failed", seconds=attempt.seconds, reason=kind + first_line(error))
+        named = repr(str(job.image))  # which whoever tells the result does anyway
+        reason = kind + first_line(error).removeprefix(f"{named}: ").removeprefix(f"{named} ")
+        return job.result("failed", seconds=attempt.seconds, reason=reason)
     return job.result("done", seconds=attempt.seconds, notes=tuple(notes))
 
 

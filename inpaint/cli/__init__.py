@@ -7,8 +7,10 @@ Those modules import torch and the like inside their functions only, so that ``-
 
 import atexit
 import gc
+import io
 import os
 import sys
+import traceback
 from collections.abc import Sequence
 from importlib import import_module
 from typing import Any, NoReturn
@@ -33,6 +35,13 @@ class _Commands(click.Group):
         module = {"export": "convert"}.get(cmd_name, cmd_name)
         return getattr(import_module(f"inpaint.cli.{module}"), cmd_name)
 
+    def invoke(self, ctx: click.Context) -> Any:
+        try:
+            return super().invoke(ctx)
+        except KeyboardInterrupt:  # what that left undone only the command knows
+            click.echo("\n" * sys.stderr.isatty() + ctx.meta.get("stopped", "stopped"), err=True)
+            ctx.exit(130)
+
     def main(  # type: ignore[override]
         self, args: Sequence[str] | None = None, prog_name: str | None = None, **options: Any
     ) -> NoReturn:
@@ -43,22 +52,35 @@ class _Commands(click.Group):
         # Huge pages are slow to get where memory is fragmented: a copy of 48 megapixels took 1 s, not 0.07.
         os.environ.setdefault("NUMPY_MADVISE_HUGEPAGE", "0")
         os.environ.setdefault("OPENCV_LOG_LEVEL", "SILENT")  # what is damaged is told in our own line
-        atexit.register(gc.freeze)  # without a last search for unused objects, 0.4 s with torch's
+        # Without a last search for unused objects, 0.4 s with torch's; OpenImageIO would list what is left.
+        atexit.register(lambda: (gc.unfreeze if "OpenImageIO" in sys.modules else gc.freeze)())
+        for stream in (sys.stdout, sys.stderr):  # a file's name may have characters that the console lacks
+            if isinstance(stream, io.TextIOWrapper):
+                stream.reconfigure(errors="backslashreplace")
         try:
             code = super().main(args, prog_name, **options)
         except click.Abort:
             _fail("stopped", 130)
+        except click.exceptions.NoArgsIsHelpError as error:
+            error.show()
+            sys.exit(error.exit_code)
         except click.UsageError as error:
             command = error.ctx.command_path if error.ctx else "inpaint"
             _fail(f"{error.format_message().rstrip('.')}; see: {command} --help", 2)
-        except click.ClickException as error:
-            _fail(error.format_message(), 2)
-        except InpaintError as error:
+        except (click.ClickException, InpaintError) as error:
             _fail(str(error), 2)
         except OSError as error:
-            _fail(f"{error.strerror or error}: {error.filename or 'unknown file'}", 2)
+            _fail(_explain(error), 2)
         # Without standalone mode click returns the code of ctx.exit(), or what the command returned.
         sys.exit(code if isinstance(code, int) else 0)
+
+
+def _explain(error: OSError) -> str:
+    """What could not be done with which file; what click or Rich could not write has no name."""
+    *_, (frame, _) = traceback.walk_tb(error.__traceback__)
+    if error.filename is None and frame.f_globals["__name__"].startswith(("click.", "rich.")):
+        return f"cannot write to standard output: {str(error.strerror).lower()}"
+    return f"{error.strerror or error}: {error.filename or 'unknown file'}"
 
 
 def _fail(message: str, code: int) -> NoReturn:

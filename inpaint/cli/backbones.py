@@ -37,7 +37,7 @@ def backbones() -> None:
     """Classification networks: ConvNeXt V1 and V2, ViT, Swin and PoolFormer."""
 
 
-@backbones.command("list")
+@backbones.command("list", short_help="List the networks and their published figures.")
 @click.option("--count", is_flag=True, help="Also count parameters and MACs on the networks.")
 @click.option("--markdown", is_flag=True, help="Write a Markdown table.")
 def list_command(count: bool, markdown: bool) -> None:
@@ -92,7 +92,7 @@ def _console(*, unbroken: bool = False) -> Console:
     return Console(width=WIDE if unbroken or not sys.stdout.isatty() else None)
 
 
-@backbones.command()
+@backbones.command(short_help="Classify IMAGE, and write feature maps.")
 @click.argument("image", type=PATH)
 @click.option("--backbone", default="convnext_atto.d2_in1k", help="See `inpaint backbones list`.")
 @click.option("--weights", type=FILE, help="Weights file: timm's, or for ConvNeXt also the authors'.")
@@ -158,7 +158,7 @@ def _write_maps(loaded: LoadedBackbone, found: BackboneOutput, sheets: list[Path
     click.echo(f"{click.format_filename(archive)}: all channels of every stage")
 
 
-@backbones.command()
+@backbones.command(short_help="Measure images per second.")
 @click.argument("names", nargs=-1)
 @click.option("--batch", type=click.IntRange(min=1), default=1, help="Images at a time.")
 @click.option(

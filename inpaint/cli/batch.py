@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import tempfile
 import time
 from collections.abc import Callable, Sequence
 from contextlib import suppress
@@ -13,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from inpaint.cli.options import FILE, MASK_ADVICE, PATH, inpainting_options, progress_bar
+from inpaint.cli.options import FILE, MASK_ADVICE, PATH, check_file, inpainting_options, progress_bar, say
 from inpaint.weights.terminal import locate_in_terminal
 
 if TYPE_CHECKING:
@@ -29,8 +30,13 @@ def _check_record(_ctx: click.Context, _option: click.Parameter, path: Path | No
 
     if path is not None and path.suffix.lower() not in RECORD_FORMATS:
         raise click.BadParameter(f"got {path.name!r}, expected one ending in {' or '.join(RECORD_FORMATS)}")
-    if path is not None and not path.parent.is_dir():
-        raise click.BadParameter(f"there is no folder {str(path.parent)!r}, make it first")
+    if path is not None:
+        check_file(path)
+        try:
+            with tempfile.TemporaryFile(dir=path.resolve().parent):
+                pass
+        except OSError as error:
+            raise click.BadParameter(f"cannot write {str(path)!r}: {error.strerror}; name another") from None
     return path
 
 
@@ -40,11 +46,9 @@ def _check_record(_ctx: click.Context, _option: click.Parameter, path: Path | No
 @click.option("-o", "--output", type=PATH, required=True, help="Folder for the results.")
 @click.option("-r", "--recursive", is_flag=True, help="Search subfolders too; the results keep the tree.")
 @click.option(
-    "--mask-suffix",
-    metavar="TEXT",
-    help="What a mask's name has beyond its image's: with _mask, a_mask.png belongs to a.jpg. Then IMAGES "
-    "and MASKS may be one folder.",
-)
+    "--mask-suffix", metavar="TEXT",
+    help="With _mask, a_mask.png belongs to a.jpg; then IMAGES and MASKS may be one folder.",
+)  # fmt: skip
 @click.option("--fit-mask", is_flag=True, help="Scale a mask to images of another size.")
 @click.option("--overwrite", is_flag=True, help="Inpaint all images, also where an up-to-date result exists.")
 @click.option("--skip-existing", is_flag=True, hidden=True)  # the default since 0.1.0
@@ -53,11 +57,9 @@ def _check_record(_ctx: click.Context, _option: click.Parameter, path: Path | No
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object per image as it is finished.")
 @click.option("--record", type=FILE, callback=_check_record, help="Also write results to a .csv or .json.")
 @click.option(
-    "--cluster",
-    metavar="ADDRESS",
-    help="Work in many processes, with Ray: 'here' on all GPUs or cores of this machine, 'auto' on the Ray "
-    "cluster it belongs to, or HOST:PORT.",
-)
+    "--cluster", metavar="ADDRESS",
+    help="Many processes, by Ray: 'here' on this machine, 'auto' on the Ray cluster it is of, or HOST:PORT.",
+)  # fmt: skip
 @click.option("--workers", type=click.IntRange(1), metavar="N", help="For --cluster; one per GPU or core.")
 @click.option(
     "--batch-size", type=click.IntRange(1), metavar="N", help="Images per pass; 8 on GPUs by default, else 1."
@@ -84,20 +86,24 @@ def batch(ctx: click.Context, images: Path, masks: Path, output: Path, **options
 
     def plan() -> tuple[list[Job], list[FileResult]]:
         names = {"recursive": asked.recursive, "mask_suffix": asked.mask_suffix or "", "leave_out": [output]}
-        pairs, unpaired = pair_files(images, masks, **names)
+        pairs, unpaired = pair_files(images, masks, may_be_empty=asked.watch, **names)
         jobs, unplanned = plan_batch(pairs, output, overwrite=asked.overwrite)
         return jobs, [*unpaired, *unplanned]
 
+    ctx.meta["stopped"] = "stopped before the first image; the same command starts again"
     jobs, problems = plan()
     if asked.dry_run:
         ctx.exit(_tell_plan(jobs, problems))
     run = _runner(asked)
+    del ctx.meta["stopped"]
     with claim_folder(output, jobs):
         report, problems = _watch(plan, run) if asked.watch else (run(jobs), problems)
     report = BatchReport((*report.results, *problems), report.busy)
-    if asked.record is not None:
-        write_record(report, asked.record)
-    _tell(report, output, asked.as_json)
+    try:
+        if asked.record is not None:
+            write_record(report, asked.record)
+    finally:
+        _tell(report, output, asked.as_json)
     ctx.exit(report.exit_code)
 
 
@@ -165,7 +171,7 @@ def _watch(
     from inpaint.batch import BatchReport
     from inpaint.errors import InpaintError
 
-    report, problems = BatchReport(()), []
+    report, problems, busy, worked = BatchReport(()), [], 0.0, 0.0
     results: dict[Path, FileResult] = {}
     tried: dict[Path, tuple[int, ...]] = {}
     before: dict[Path, tuple[int, ...]] = {}
@@ -174,7 +180,7 @@ def _watch(
         while not report.count("unfinished"):
             try:
                 jobs, problems = plan()
-            except InpaintError:  # a folder that is still empty
+            except InpaintError:  # a folder that is gone for now
                 jobs = []
             now = {job.image: _version(job) for job in jobs}
             # What has not changed since the last look, but since it was inpainted.
@@ -184,10 +190,13 @@ def _watch(
             before = now
             if ready:
                 tried |= {job.image: now[job.image] for job in ready}
+                start = time.perf_counter()
                 report = run(ready)
+                worked += (took := time.perf_counter() - start)
+                busy += report.busy * took
                 results |= {result.image: result for result in report.results}
             time.sleep(_WATCH_S)
-    return BatchReport(tuple(results.values())), problems
+    return BatchReport(tuple(results.values()), busy / (worked or 1)), problems
 
 
 def _version(job: Job) -> tuple[int, ...]:
@@ -203,7 +212,7 @@ def _tell_plan(jobs: Sequence[Job], problems: Sequence[FileResult]) -> int:
     """One line for each image: its mask and its result, or why it has none; gives the exit code."""
     for job in jobs:
         image, mask, result = (click.format_filename(path) for path in (job.image, job.mask, job.output))
-        click.echo(f"{image} + {mask} -> {result}" + (" is there already" if job.skip else ""))
+        say(f"{image} + {mask} -> {result}" + (" is there already" if job.skip else ""))
     failed = _tell_problems(problems)
     skipped = sum(job.skip for job in jobs)
     click.echo(f"would inpaint {len(jobs) - skipped}, skip {skipped}; {failed} cannot be inpainted")
@@ -214,15 +223,17 @@ def _tell_problems(results: Sequence[FileResult]) -> int:
     """A line on stderr for each file without a result, those that failed last; gives their number."""
     failed = [result for result in results if result.status == "failed"]
     for result in [*(result for result in results if result.status == "passed over"), *failed]:
-        click.echo(f"{result.status}: {click.format_filename(result.image)}: {result.reason}", err=True)
+        say(f"{result.status}: {click.format_filename(result.image)}: {result.reason}", err=True)
     return len(failed)
 
 
 def _tell(report: BatchReport, output: Path, as_json: bool) -> None:
     """What was not kept, passed over or failed, a line each on stderr; then the counts on stdout."""
     for result in report.results:
+        if as_json and result.status == "failed" and result.output is None:  # it never came to the work
+            click.echo(json.dumps(result.row()))
         for note in result.notes:
-            click.echo(f"{click.format_filename(result.output or output)}: {note}", err=True)
+            say(f"{click.format_filename(result.output or output)}: {note}", err=True)
     counts = {"inpainted": report.count("done"), "skipped": report.count("skipped")}
     counts |= {"failed": _tell_problems(report.results), "unfinished": report.count("unfinished")}
     if as_json:
@@ -230,4 +241,4 @@ def _tell(report: BatchReport, output: Path, as_json: bool) -> None:
         return
     told = ", ".join(f"{count} {what}" for what, count in counts.items() if count or what != "unfinished")
     hint = " (the same command resumes)" if counts["unfinished"] else ""
-    click.echo(f"{click.format_filename(output)}: {told}{hint}")
+    say(f"{click.format_filename(output)}: {told}{hint}")

@@ -4,20 +4,18 @@ from pathlib import Path
 
 import click
 
-from inpaint.cli.options import PATH, accept_licence_option
+from inpaint.cli.options import PATH, accept_licence_option, check_file
 from inpaint.errors import CheckpointError
 from inpaint.weights.terminal import locate_in_terminal
 
 
-@click.command()
+@click.command(short_help="Convert published weights to a checkpoint of ours.")
 @click.argument("foreign", nargs=-1, required=True, type=PATH)
 @click.argument("out", type=PATH)
 @click.option(
-    "--official",
-    is_flag=True,
-    help="Convert back: write an FCMAE of ours, or a ConvNeXt V2 classifier of timm, with the names and "
-    "shapes of the published files.",
-)
+    "--official", is_flag=True,
+    help="Convert back: write an FCMAE, or timm's ConvNeXt V2 classifier, as in the published files.",
+)  # fmt: skip
 def convert(foreign: tuple[Path, ...], out: Path, official: bool) -> None:
     """Convert published weights FOREIGN to one checkpoint OUT.safetensors.
 
@@ -28,6 +26,7 @@ def convert(foreign: tuple[Path, ...], out: Path, official: bool) -> None:
     """
     if any(out.resolve() == path.resolve() for path in foreign):
         raise CheckpointError(f"the output {out} is an input file; give another name")
+    check_file(out)
     if official:
         _write_official(foreign, out)
         return
@@ -73,6 +72,7 @@ def export(model: str, out: Path, accept_licence: bool) -> None:
     """
     if out.suffix != ".onnx":
         raise CheckpointError(f"got {out.name!r}, expected a name that ends in .onnx")
+    check_file(out)
     from inpaint.checkpoint import load_checkpoint
     from inpaint.convert.onnx import export_onnx
     from inpaint.models.inpainter import Inpainter

@@ -41,7 +41,7 @@ def _read_range(_: click.Context, __: click.Parameter, value: str | None) -> tup
 
 
 @click.command(short_help="Make a test set of masks, or check one.")
-@click.argument("out", type=click.Path(path_type=Path, file_okay=False))
+@click.argument("out", type=PATH)
 @click.option("--kind", type=click.Choice(KINDS), default="mixed", help="Kind of the holes.")
 @click.option("--count", type=click.IntRange(min=1), help="Number of masks.  [default: 1000]")
 @click.option("--size", callback=_read_size, help="Side, or HEIGHTxWIDTH, in pixels.  [default: 256]")
@@ -75,6 +75,8 @@ def masks(
     """  # noqa: D301
     from inpaint.mask_sets import BINS, verify
 
+    if out.is_file():
+        raise click.UsageError(f"{str(out)!r} is a file, expected a folder")
     if bins and hole_ratio:
         raise click.UsageError("got --bins and --hole-ratio, expected one of them")
     if like and (count or size):
@@ -99,6 +101,9 @@ def _make(out: Path, kind: str, names: Sequence[Any], shapes: Path | None, **opt
     from inpaint.mask_sets import make_mask_set
     from inpaint.random_masks import read_shapes
 
+    if kind == "objects" and shapes is None:
+        need = "masks of kind 'objects' need object shapes: name a folder or a zip of them with --shapes"
+        raise click.UsageError(need)
     silhouettes = read_shapes(shapes) if shapes else None
     threads = torch.get_num_threads()
     torch.set_num_threads(1)  # the tables of one mask are tiny: more threads would only wait for each other

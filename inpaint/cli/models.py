@@ -25,7 +25,7 @@ def models(ctx: click.Context) -> None:
         ctx.invoke(list_)
 
 
-@models.command("list")
+@models.command("list", short_help="List the models, and whether they are here.")
 def list_() -> None:
     """List the models that can be used by name, and whether their weights are on this machine."""
     from inpaint.weights import find_model_file, list_models
@@ -42,7 +42,7 @@ def list_() -> None:
             )
 
 
-@models.command()
+@models.command(short_help="Show what is known of a model.")
 @click.argument("name")
 def info(name: str) -> None:
     """Show what a model is, where it comes from, and what is known of its files."""
@@ -62,7 +62,7 @@ def info(name: str) -> None:
     click.echo("\n".join(lines))
 
 
-@models.command()
+@models.command(short_help="Download models.")
 @click.argument("names", nargs=-1, required=True)
 @accept_licence_option
 def download(names: tuple[str, ...], accept_licence: bool) -> None:
@@ -74,7 +74,7 @@ def download(names: tuple[str, ...], accept_licence: bool) -> None:
         click.echo(f"{name}: {fetch_in_terminal(name, accept_licence=accept_licence)}")
 
 
-@models.command()
+@models.command(short_help="Check the files of models against their sums.")
 @click.argument("names", nargs=-1)
 @click.pass_context
 def verify(ctx: click.Context, names: tuple[str, ...]) -> None:
@@ -94,7 +94,7 @@ def verify(ctx: click.Context, names: tuple[str, ...]) -> None:
     ctx.exit(1 if failed else 0)
 
 
-@models.command()
+@models.command(short_help="Delete models from the cache.")
 @click.argument("names", nargs=-1, required=True)
 def remove(names: tuple[str, ...]) -> None:
     """Delete what the cache holds of models, unfinished downloads too; files in other folders are kept."""

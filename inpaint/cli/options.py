@@ -36,13 +36,11 @@ def stack(*options: Callable[..., Any]) -> Callable[[Callable[..., Any]], Callab
 
 
 DEVICE = _DeviceType()
-MASK_ADVICE = "white must be the hole; if white is what should stay, use --invert-mask"
+MASK_ADVICE = "if white marks what should stay, use --invert-mask"
 device_option = click.option(
-    "--device",
-    type=DEVICE,
-    default="auto",
+    "--device", type=DEVICE, default="auto",
     help="auto, cpu, cuda, cuda:N or mps; auto takes CUDA, then MPS, then the CPU.",
-)
+)  # fmt: skip
 accept_licence_option = click.option(
     "--accept-licence", is_flag=True, help="Accept a non-commercial licence of weights without being asked."
 )
@@ -52,31 +50,25 @@ inpainting_options = stack(
     device_option,
     click.option("--invert-mask", is_flag=True, help="Black is the hole, not white."),
     click.option(
-        "--dilate",
-        type=click.IntRange(min=0),
-        metavar="N",
+        "--dilate", type=click.IntRange(min=0), metavar="N",
         help="Grow the holes by N pixels first; 0 takes the mask as it is. By default thick holes grow "
         "by up to 4 pixels, depending on the size of the image.",
     ),
     click.option("--harmonise/--no-harmonise", default=True, help="Match surrounding colour and texture."),
     click.option("--strict", is_flag=True, help="An implausible mask is an error, not a warning."),
     click.option(
-        "--precision",
-        type=click.Choice(["float32", "bfloat16", "auto"]),
-        default="float32",
+        "--precision", type=click.Choice(["float32", "bfloat16", "auto"]), default="float32",
         help="What the network computes in; auto takes bfloat16 where this machine is faster with it.",
     ),
     click.option(
-        "--quality",
-        type=click.IntRange(1, 100),
-        metavar="N",
+        "--quality", type=click.IntRange(1, 100), metavar="N",
         help="Encode JPEG, WebP, AVIF and HEIC anew at this quality, 1 to 100. Without it a JPEG keeps its "
         "quality, and every block that the fill does not touch.",
     ),
     click.option(
         "--strip-metadata", is_flag=True, help="Leave out EXIF, XMP and text, but not colours or orientation."
     ),
-)
+)  # fmt: skip
 
 
 @contextmanager
@@ -94,6 +86,21 @@ def progress_bar(total: int, description: str = "") -> Iterator[Callable[..., No
         )
 
 
+def say(line: str, *, err: bool = False) -> None:
+    """Print one line, whatever is in the names of files in it."""
+    click.echo(re.sub(r"[\x00-\x1f\x7f-\x9f\u2028\u2029]", lambda found: repr(found[0])[1:-1], line), err=err)
+
+
+def check_file(output: Path) -> None:
+    """Raise ImageError unless ``output`` can be the name of a file to write."""
+    if output.is_dir():
+        raise ImageError(f"the output {str(output)!r} is a folder, expected a file name: add one")
+    if not output.parent.is_dir():
+        raise ImageError(f"the output folder {str(output.parent)!r} does not exist: make it first")
+    if not os.access(output.parent, os.W_OK):
+        raise ImageError(f"the output folder {str(output.parent)!r} may not be written to: choose another")
+
+
 def check_output(output: Path, inputs: Mapping[str, Path]) -> None:
     """Raise ImageError unless an image can be written to ``output`` without replacing one of ``inputs``.
 
@@ -102,15 +109,10 @@ def check_output(output: Path, inputs: Mapping[str, Path]) -> None:
     from inpaint.images import WRITABLE_FORMATS
 
     name = repr(str(output))
-    if output.is_dir():
-        raise ImageError(f"the output {name} is a folder, expected a file name: add one")
+    check_file(output)
     if output.suffix.lower() not in WRITABLE_FORMATS:
         expected = " ".join(WRITABLE_FORMATS)
         raise ImageError(f"the output {name} has suffix {output.suffix!r}, expected one of {expected}")
-    if not output.parent.is_dir():
-        raise ImageError(f"the output folder {str(output.parent)!r} does not exist: make it first")
-    if not os.access(output.parent, os.W_OK):
-        raise ImageError(f"the output folder {str(output.parent)!r} may not be written to: choose another")
     for what, path in inputs.items():
         both = output.exists() and path.exists()
         if output.samefile(path) if both else output.resolve() == path.resolve():

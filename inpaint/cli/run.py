@@ -10,31 +10,36 @@ from typing import Any
 
 import click
 
-from inpaint.cli.options import DIR, FILE, MASK_ADVICE, check_output, inpainting_options, plan_folder
+from inpaint.cli.options import (
+    DIR,
+    FILE,
+    MASK_ADVICE,
+    PATH,
+    check_output,
+    inpainting_options,
+    plan_folder,
+    say,
+)
 
 
 @click.command()
-@click.argument("image", type=click.Path(path_type=Path, exists=True))
-@click.argument("mask", type=click.Path(path_type=Path, exists=True))
+@click.argument("image", type=PATH)
+@click.argument("mask", type=PATH)
 @click.option("-o", "--output", type=FILE, required=True, help="The result; .png and .tif are lossless.")
 @inpainting_options
 @click.option("--refine", is_flag=True, help="Refine large holes coarse to fine; smoother, 40 times slower.")
 @click.option("--save-mask", type=FILE, help="Also write what was filled as a mask, white = hole.")
 @click.option("--save-prior", type=DIR, help="Also write the prior's reconstruction and attention.")
 def run(
-    image: Path,
-    mask: Path,
-    output: Path,
-    *,
-    save_mask: Path | None,
-    save_prior: Path | None,
-    **options: Any,
+    image: Path, mask: Path, output: Path, *, save_mask: Path | None, save_prior: Path | None, **options: Any
 ) -> None:
     """Fill the holes of IMAGE, which are white in MASK.
 
     The result has the size, depth and colour mode of IMAGE, all its pages or frames, and its metadata; every
     pixel outside the holes is kept. MASK may be one for all pages, or have as many.
     """
+    shared = click.get_current_context().meta
+    shared["stopped"] = "stopped; nothing was written"
     inputs = {"the image": image, "the mask": mask}
     check_output(output, inputs)
     if save_mask is not None:
@@ -50,6 +55,8 @@ def run(
 
     with ThreadPoolExecutor() as threads:  # files are read while torch is loaded
         reading = threads.submit(read_file, image), threads.submit(read_masks, mask, invert=asked.invert_mask)
+        if not (image.exists() and mask.exists()):
+            [file.result() for file in reading]  # complains at once
         gc.disable()  # in torch's modules a search for unused objects finds nothing, but takes 0.2 s
         from inpaint.fills.holes import check_image, find_hole
         from inpaint.inspect import prior_images, require_prior
@@ -72,17 +79,18 @@ def run(
     settings = {name: options[name] for name in ("dilate", "harmonise", "strict", "refine")}
     source.fill(partial(pipeline, mask_advice=MASK_ADVICE, **settings), masks)
     seconds = time.perf_counter() - start
+    del shared["stopped"]
     notes = write_file(source, output, quality=asked.quality, strip=asked.strip_metadata)
     if save_mask is not None:
         write_image(Image.fromarray(hole), save_mask)
     name = click.format_filename(output)
     pages = f" on {source.frames} pages or frames" if source.frames > 1 else ""
     told = f"{hole.mean():.1%} of {' x '.join(map(str, source.size))} pixels{pages} in {seconds:.1f} s"
-    click.echo(f"{name}: filled {told} on {pipeline.device}, {pipeline.precision}")
+    say(f"{name}: filled {told} on {pipeline.device}, {pipeline.precision}")
     for note in notes:
-        click.echo(f"{name}: {note}", err=True)
+        say(f"{name}: {note}", err=True)
     for path, picture in zip(prior_outputs, shown, strict=True):
         if picture is not None:
             path.parent.mkdir(exist_ok=True)
             write_image(picture, path)
-            click.echo(f"{click.format_filename(path)}: the prior's {path.stem.rpartition('_')[2]}")
+            say(f"{click.format_filename(path)}: the prior's {path.stem.rpartition('_')[2]}")

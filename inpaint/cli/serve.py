@@ -19,11 +19,9 @@ from inpaint.errors import InpaintError
 @click.option("--max-mb", type=click.IntRange(min=1), default=200, help="Largest upload.")
 @click.option("--max-megapixels", type=click.IntRange(min=1), default=100, help="Largest photo.")
 @click.option(
-    *("--allow-host", "hosts"),
-    metavar="NAME",
-    multiple=True,
+    *("--allow-host", "hosts"), metavar="NAME", multiple=True,
     help="Name under which visitors reach this server; IP addresses and localhost always work.",
-)
+)  # fmt: skip
 @click.option("--allow-downloads", is_flag=True, help="Let visitors fetch published models by a click.")
 @click.option("--open", "open_browser", is_flag=True, help="Show the page in the browser at once.")
 def serve(login: str | None, max_mb: int, max_megapixels: int, open_browser: bool, **options: Any) -> None:

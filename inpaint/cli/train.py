@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from inpaint.cli.options import DEVICE, DIR, PATH, progress_bar
+from inpaint.cli.options import DEVICE, DIR, PATH, check_file, progress_bar
 
 if TYPE_CHECKING:
     from inpaint.train.config import Kind, RunConfig
@@ -48,6 +48,7 @@ def average(checkpoints: tuple[Path, ...], output: Path) -> None:
     """
     from inpaint.checkpoint import average_checkpoints
 
+    check_file(output)
     average_checkpoints(checkpoints, output)
     click.echo(f"mean of {len(checkpoints)}: {click.format_filename(output)}")
 
@@ -68,27 +69,19 @@ def _print_keys(context: click.Context, _: click.Parameter, wanted: bool) -> Non
 @click.argument("config", type=PATH)
 @click.option("--out", type=DIR, help="Folder of the run, instead of the config's.")
 @click.option(
-    "--images",
-    type=click.IntRange(1),
-    metavar="N",
+    "--images", type=click.IntRange(1), metavar="N",
     help="Length of the run and its schedule, instead of the config's; the same again to resume.",
-)
+)  # fmt: skip
 @click.option(
-    "--minutes",
-    type=click.FloatRange(0, min_open=True),
-    metavar="M",
+    "--minutes", type=click.FloatRange(0, min_open=True), metavar="M",
     help="Time budget: steps are timed first, and length and schedule of the run set to fit.",
-)
+)  # fmt: skip
 @click.option("--device", type=DEVICE, help="Where to compute, instead of the config's choice.")
 @click.option("--dry-run", is_flag=True, help="Try one step on random images and print what a run needs.")
 @click.option(
-    "--keys",
-    is_flag=True,
-    is_eager=True,
-    expose_value=False,
-    callback=_print_keys,
+    "--keys", is_flag=True, is_eager=True, expose_value=False, callback=_print_keys,
     help="Print every config key with its type, default and meaning as Markdown, and stop.",
-)
+)  # fmt: skip
 @click.option("--kind", type=click.Choice(KINDS), hidden=True)
 def train(
     config: Path,

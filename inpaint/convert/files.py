@@ -109,7 +109,8 @@ def read_foreign(path: Path) -> Mapping[str, Any]:
         CheckpointError: the file is missing, unreadable, holds other objects or no dict.
     """
     if not path.is_file():
-        raise CheckpointError(f"no file at {path}")
+        is_folder = f"{path} is a folder, expected a weights file"
+        raise CheckpointError(is_folder if path.is_dir() else f"no file at {path}")
     if path.suffix == ".safetensors":
         header, tensors = read_tensors(path)
         if header.get("format") == FORMAT:
@@ -120,11 +121,8 @@ def read_foreign(path: Path) -> Mapping[str, Any]:
     except CheckpointError as error:
         raise CheckpointError(f"{path}: {error}") from None
     except Exception as error:  # whatever a broken or hostile file provokes
-        reason = str(error).strip().split(". ")[0].splitlines() or [type(error).__name__]
-        raise CheckpointError(
-            f"{path} cannot be read as weights ({reason[0]}); "
-            "expected .safetensors, or tensors written by torch.save"
-        ) from error
+        expected = "expected .safetensors, or a file written by torch.save"
+        raise CheckpointError(f"{path} is not a weights file, or damaged; {expected}") from error
     if isinstance(content, _ScriptModule):
         return dict(content.tensors())
     if not isinstance(content, Mapping):

@@ -113,7 +113,7 @@ def doubt_mask(image: Image.Image | NDArray[Any], coverage: Coverage, hole: Hole
         what = "a negative of the photo" if likeness < 0 else "the photo itself"
         return f"the mask looks like {what}: {share:.0%} of all pixels would be filled"
     if share > LARGEST_SHARE:
-        return f"the mask marks {share:.0%} of all pixels as holes, so nearly everything is replaced"
+        return f"the mask marks {share:.0%} of the photo as hole, so nearly everything is replaced"
     return None
 
 

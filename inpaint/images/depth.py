@@ -72,7 +72,7 @@ def find_range(image: Pixels, hole: NDArray[np.bool_] | None = None) -> ValueRan
         hole: ``(H, W)``, True = hole, if any. Values there do not count, not even NaN.
 
     Raises:
-        ImageError: NaN, infinity, complex numbers, or a few values far from all others; the range is told.
+        ImageError: NaN, infinity, complex numbers, or values far from all others; the range is told.
     """
     if image.dtype == np.uint8:
         return ValueRange(0, 255)
@@ -94,6 +94,10 @@ def find_range(image: Pixels, hole: NDArray[np.bool_] | None = None) -> ValueRan
             f"got values from {low:g} to {high:g}, nearly all from {first:g} to {last:g}; cannot tell what "
             f"they mean: {advice}"
         )
+    least, far = float(few[few > low].min(initial=high)), 2 if low <= -999 else 20
+    if low < 0 and least - low > far * max(abs(least), high, 1):  # however many pixels have that value
+        others = f"{low:g} and others from {least:g} to {high:g}"
+        raise ImageError(f"got values of {others}; the former seem to mark missing data: {advice}")
     is_float = image.dtype.kind == "f"
     ringing = 0.05 * abs(high) if is_float else 0  # a little below zero, where floats were resized
     if low < -ringing:

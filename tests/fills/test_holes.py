@@ -98,7 +98,7 @@ def erased(image: Image.Image) -> Image.Image:
 @pytest.mark.parametrize(
     ("mask", "told"),
     [
-        (inverse(disc()), "marks 95% of all pixels"),
+        (inverse(disc()), "marks 95% of the photo as hole"),
         (photo(), "looks like the photo itself"),
         (photo().convert("L"), "looks like the photo itself"),
         (inverse(photo()), "looks like a negative of the photo"),

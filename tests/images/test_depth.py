@@ -85,6 +85,33 @@ def test_a_range_that_cannot_be_understood_is_told(odd: float) -> None:
         find_range(image.astype(np.complex64), np.zeros((40, 40), bool))
 
 
+@pytest.mark.parametrize("share", [0.002, 0.05, 0.6])
+@pytest.mark.parametrize(
+    ("mark", "high", "kind"),
+    [(-9999, 1, np.float32), (-9999, 255, np.float32), (-9999, 3000, np.float32), (-32768, 4000, np.int16)],
+)
+def test_a_mark_of_missing_data_is_told_however_many_have_it(
+    mark: int, high: int, kind: type, share: float
+) -> None:
+    random = np.random.default_rng(0)
+    image = (random.random((60, 60)) * high).astype(kind)
+    image[random.random(image.shape) < share] = mark
+    with pytest.raises(ImageError, match=f"{mark}.*mark such pixels in the mask"):
+        find_range(image, np.zeros(image.shape, bool))
+
+
+@pytest.mark.parametrize(
+    ("least", "low", "high"),
+    [(-1, -1, 1), (-1, 0.9, 1), (-128, 120, 127), (-40, 10, 25), (-1000, -120, 1500), (-1, 0, 0.01)],
+    ids=["about zero", "black on white", "bytes about zero", "cold sky", "tomography", "a small step"],
+)
+def test_an_ordinary_image_may_have_many_equal_least_values(least: float, low: float, high: float) -> None:
+    random = np.random.default_rng(0)
+    image = (low + random.random((60, 60)) * (high - low)).astype(np.float32)
+    image[random.random(image.shape) < 0.2] = least
+    assert find_range(image, np.zeros(image.shape, bool)).low == least
+
+
 @settings(max_examples=60)
 @given(
     st.sampled_from([np.uint8, np.uint16, np.int16, np.uint32, np.float16, np.float32, np.float64]),

@@ -130,7 +130,7 @@ def test_a_doubtful_mask_is_told(service: Service, tmp_path: Path) -> None:
     holes[: photo.height // 10] = False
     service.fill(photo, holes, TELEA, None, job)
     assert job.warning == (
-        "the mask marks 90% of all pixels as holes, so nearly everything is replaced; if its white is what "
+        "the mask marks 90% of the photo as hole, so nearly everything is replaced; if its white is what "
         "should stay, invert it"
     )
 

@@ -153,8 +153,8 @@ def test_broken_archives_cost_one_line(tmp_path: Path) -> None:
     (tmp_path / "two.zip").write_bytes(zipped(one=b"1", two=b"2"))
     (tmp_path / "none.zip").write_bytes(zipped())
     for name, told in (
-        ("no-data.pt", "cannot be read as weights"),
-        ("cut.pt", "cannot be read as weights"),
+        ("no-data.pt", "is not a weights file"),
+        ("cut.pt", "is not a weights file"),
         ("two.zip", "holds 2 weights files, expected one"),
         ("none.zip", "holds 0 weights files, expected one"),
     ):
