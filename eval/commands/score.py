@@ -34,14 +34,7 @@ def _names_and_folders(_context: Any, _parameter: Any, texts: tuple[str, ...]) -
 baselines_option = click.option("--baselines", is_flag=True, help="Also score four fills without a network.")
 models_option = click.option("--model", "models", multiple=True, help="Model name or file; repeatable.")
 predictions_option = click.option(
-<<<<<<< HEAD
-    *("--pred", "predictions"),
-    metavar="NAME=DIR",
-    multiple=True,
-    callback=_names_and_folders,
-=======
     "--pred", "predictions", metavar="NAME=DIR", multiple=True, callback=_names_and_folders,
->>>>>>> cli-work
     help="A method's name in the table, and the folder of its predictions; repeatable.",
 )  # fmt: skip
 save_option = click.option("--save", type=PATH, help="Folder for the fills as PNG, one folder a method.")
