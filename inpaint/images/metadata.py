@@ -14,6 +14,7 @@ from inpaint.images.jpeg import APP0, APP1, APP2, APP11, APP13, APP14, JpegParts
 EXIF_START, _XMP = b"Exif\0\0", b"http://ns.adobe.com/xap/1.0/\0"
 _NUMBER_OF_PICTURES, _PICTURES = 0xB001, 0xB002
 PNG_START = b"\x89PNG\r\n\x1a\n"
+_LARGEST_TEXT = 2**26  # bytes of a chunk, unpacked; Pillow refuses far less
 # Chunks of the picture itself; all others are carried over.
 _PNG_PICTURE = {b"IHDR", b"PLTE", b"tRNS", b"IDAT", b"IEND", b"acTL", b"fcTL", b"fdAT"}
 _PNG_COLOUR = {b"cHRM", b"gAMA", b"iCCP", b"sBIT", b"sRGB", b"cICP", b"mDCV", b"cLLI"}  # these precede PLTE
@@ -136,12 +137,20 @@ def _renew_index(
 
 def png_chunks(data: bytes) -> Iterator[Chunk]:
     """``(type, content)`` of each chunk of a PNG file, that of pictures as a view: it may be large."""
-    position, view = len(PNG_START), memoryview(data)
-    while position + 8 <= len(data):
+    position, view, kind = len(PNG_START), memoryview(data), b""
+    while position + 8 <= len(data) and kind != b"IEND":
         (length,) = struct.unpack_from(">I", data, position)
         kind, content = data[position + 4 : position + 8], view[position + 8 : position + 8 + length]
         yield kind, content if kind in _PNG_PICTURE else bytes(content)  # type: ignore[misc]
         position += 12 + length
+
+
+def png_alone(data: bytes) -> bytes:
+    """A PNG file up to its end mark; what follows is told."""
+    end = len(PNG_START) + sum(12 + len(content) for _, content in png_chunks(data))
+    if end < len(data):
+        note(f"left out: {len(data) - end:,} bytes after the image")
+    return data[:end]
 
 
 def png_without_pixels(data: bytes) -> bytes:
@@ -213,9 +222,16 @@ def webp_chunks(data: bytes) -> set[bytes]:
 
 def png_with_chunks_of(encoded: bytes, source: bytes, *, strip: bool) -> bytes:
     """Give an encoded PNG the ancillary chunks of another; ``strip`` as for :func:`clean_jpeg`."""
-    colour, other = [], []
-    for kind, content in png_chunks(source):
-        if kind in _PNG_COLOUR:
+    colour, other, found = [], [], list(png_chunks(source))
+    first = list(takewhile(lambda chunk: chunk[0] not in (b"IDAT", b"acTL"), png_chunks(encoded)))
+    has_exif = any(kind == b"eXIf" for kind, _ in found)
+    for kind, content in found:
+        if kind in (b"tEXt", b"zTXt", b"iTXt"):
+            kind, content = _clean_text(kind, content, has_exif)
+            has_exif |= kind == b"eXIf"
+        if kind in (b"sBIT", b"bKGD", b"hIST") and not _fits_colours(kind, content, dict(found), dict(first)):
+            note(f"left out, as the colours are stored in another way: the chunk {kind.decode()}")
+        elif kind in _PNG_COLOUR:
             colour.append((kind, content))
         elif kind == b"eXIf":
             turned = tags.orientation_of(content)
@@ -224,13 +240,54 @@ def png_with_chunks_of(encoded: bytes, source: bytes, *, strip: bool) -> bytes:
                 other.append((kind, exif))
         elif kind == b"caBX":
             tags.note_left_out("content credentials")
-        elif kind not in _PNG_PICTURE and (not strip or kind == b"pHYs"):
-            other.append((kind, clean_xmp(content) if kind == b"iTXt" else content))
-    first = list(takewhile(lambda chunk: chunk[0] not in (b"IDAT", b"acTL"), png_chunks(encoded)))
+        elif kind and kind not in _PNG_PICTURE and (not strip or kind == b"pHYs"):
+            other.append((kind, content))
     rest = len(PNG_START) + sum(12 + len(content) for _, content in first)
     # bKGD and hIST speak of PLTE and follow it; text, EXIF and time may stand anywhere.
     chunks = (png_chunk(*chunk) for chunk in (first[0], *colour, *first[1:], *other))
     return b"".join((PNG_START, *chunks, memoryview(encoded)[rest:]))
+
+
+def _clean_text(kind: bytes, content: bytes, has_exif: bool) -> Chunk:
+    """A text chunk without thumbnails, of which compressed and hexadecimal text may hold some, too.
+
+    EXIF in text becomes a chunk of its own, unless the file has one; the type is empty where all is left out.
+    """
+    (key, _, text), is_packed, rest = content.partition(b"\0"), kind == b"zTXt", list[bytes]()
+    try:
+        if kind == b"iTXt":
+            is_packed, (*rest, text) = text[0] == 1, text[2:].split(b"\0", 2)
+        if is_packed:
+            text = zlib.decompressobj().decompress(text[kind == b"zTXt" :], _LARGEST_TEXT)
+        if key.startswith(b"Raw profile type "):
+            _, _, length, *lines = text.split(b"\n")
+            data = bytes.fromhex(b"".join(lines).decode())
+            if len(data) != int(length):
+                raise ValueError("not what it says")
+            if key.endswith(b" exif") and not has_exif:
+                return b"eXIf", data.removeprefix(EXIF_START)
+            is_exif = data.startswith(EXIF_START) or key.endswith(b" exif")
+            if not is_exif and clean_photoshop(clean_xmp(data)) == data:
+                return kind, content
+        elif (cleaned := clean_xmp(text)) == text:
+            return kind, content
+        elif kind == b"iTXt":
+            return kind, b"\0".join((key, b"\0", *rest, cleaned))
+    except (ValueError, IndexError, zlib.error):
+        pass
+    tags.note_left_out(f"the text {key.decode('latin-1')!r}")
+    return b"", b""
+
+
+def _fits_colours(kind: bytes, content: bytes, old: dict[bytes, bytes], new: dict[bytes, bytes]) -> bool:
+    """Whether significant bits, a background or a histogram mean the same beside a new header and palette."""
+    (was, now), (one, other) = ([bytes(chunks.get(k, b"")) for chunks in (old, new)] for k in (b"IHDR", b"PLTE"))
+    if kind == b"hIST":
+        return one == other
+    if was[9] == 3 and kind == b"bKGD":
+        entry = slice(3 * content[0], 3 * content[0] + 3) if content else slice(0)
+        return now[9] == 3 and one[entry] == other[entry]
+    return was[9] == now[9] and (was[8] == now[8] or kind == b"sBIT")
 
 
 def png_chunk(kind: bytes, content: bytes) -> bytes:

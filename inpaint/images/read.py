@@ -17,13 +17,13 @@ from PIL import Image, ImageSequence, UnidentifiedImageError
 
 import inpaint.images.metadata as meta
 from inpaint.errors import ImageError, InpaintError, MaskError, collect_notes, note
-from inpaint.images.depth import Pixels
+from inpaint.images.depth import Pixels, rescale
 from inpaint.images.file import ImageFile
 from inpaint.images.formats import FORMATS, MAX_PIXELS, require_plug_in, sniff
 from inpaint.images.jpeg import EOI, split
 from inpaint.images.masks import denoised, mask_from_image
 from inpaint.images.modes import fits_profile, to_8_bit, to_palette, to_plain, turn_upright
-from inpaint.images.tags import HEIGHT, ORIENTATION, WIDTH, orientation_of
+from inpaint.images.tags import BITS, HEIGHT, ORIENTATION, WIDTH, orientation_of
 from inpaint.images.tiff import metadata_of, open_tiff, read_page
 
 _KEPT_MODES = {mode for kind in FORMATS.values() for mode in kind.modes}
@@ -102,6 +102,7 @@ def read_file(path: str | os.PathLike[str], *, max_pixels: int = MAX_PIXELS) -> 
         name = sniff(data[:32])
     with _one_line(path, name), collect_notes(notes):
         require_plug_in(name)
+        data = meta.png_alone(data) if name == "PNG" else data
         if name == "TIFF":
             file = _read_tiff(path, data, max_pixels)
         elif name in ("EXR", "HDR"):
@@ -151,11 +152,12 @@ def _read_tiff(path: Path, data: bytes, max_pixels: int) -> ImageFile:
         _check_size((tiff.number(page, WIDTH, 0), tiff.number(page, HEIGHT, 0)), max_pixels)
     turns = [tiff.number(page, ORIENTATION, 1) for page in range(count)]
     metadata, first = metadata_of(tiff), read_page(tiff, 0)  # a damaged file is told at once
+    options = {"white": 2 ** tiff.number(0, BITS, 1) - 1}
 
     def load(page: int) -> Any:
         return first if page == 0 else read_page(tiff, page)
 
-    return ImageFile(path, "TIFF", data, load, count, turns, metadata, tiff=tiff)
+    return ImageFile(path, "TIFF", data, load, count, turns, metadata, options, tiff=tiff)
 
 
 def _netpbm_header(data: bytes) -> list[bytes]:
@@ -189,12 +191,14 @@ def _read_by_codec(path: Path, name: str, data: bytes, max_pixels: int) -> Image
                 if data[24] < 8 or opened.mode == "P" or frames > 1 or key is not None:
                     return None
             metadata, turn = _metadata(opened, data)
+    bits = _depth_of(name, data)
+    white = 2**bits - 1
     if name == "PPM":
         # In text the last number may end the file, which OpenCV does not expect.
         pixels = cv2.imdecode(np.frombuffer(data + b"\n", np.uint8), cv2.IMREAD_UNCHANGED)
         if pixels is None:
             raise ValueError("it cannot be decoded")
-        pixels = pixels[..., ::-1] if pixels.ndim == 3 else pixels
+        pixels, white = pixels[..., ::-1] if pixels.ndim == 3 else pixels, int(_netpbm_header(data)[3])
     elif (pixels := _decode_deep(name, data)) is None or (frames > 1 and name == "AVIF"):
         return None
     elif name == "JXL" and pixels.shape[:2] != (height, width):
@@ -207,14 +211,16 @@ def _read_by_codec(path: Path, name: str, data: bytes, max_pixels: int) -> Image
         if pixels.ndim == 2:
             pixels = np.stack([pixels, np.where(pixels == key, 0, 65535).astype(np.uint16)], axis=-1)
         note("the one transparent colour became an alpha channel")
+    if pixels.dtype == np.uint16 and name != "HEIF":
+        pixels = rescale(pixels, white, 65535)
     pixels = np.ascontiguousarray(pixels)
     native = Image.fromarray(pixels) if pixels.dtype == np.uint8 else pixels
-    options = {"bits": _depth_of(name, data)}
+    options = {"bits": bits, **({"white": white} if FORMATS[name].lossless else {})}
     return ImageFile(path, name, data, lambda _: native, 1, (turn,), metadata, options)
 
 
 def _decode_deep(name: str, data: bytes) -> Pixels | None:
-    """Pixels of more than 8 bits, or None; AVIF and HEIC, which are lossy anyway, fill 16."""
+    """Pixels of more than 8 bits as the file numbers them, or None; HEIC, which is lossy anyway, fills 16."""
     if name == "HEIF":
         import pillow_heif
 
@@ -227,8 +233,6 @@ def _decode_deep(name: str, data: bytes) -> Pixels | None:
         if name != "PNG" or data[24] > 8:  # Pillow forgives more, but takes no more than 8 bits
             raise
         return None
-    if name == "AVIF":
-        pixels = np.rint(pixels * (65535 / (2 ** _depth_of(name, data) - 1))).astype(np.uint16)
     return pixels
 
 

@@ -14,15 +14,15 @@ from PIL import Image, ImageChops
 
 import inpaint.images.tags as tags
 from inpaint.errors import ImageError, note
-from inpaint.images.depth import Pixels
+from inpaint.images.depth import Pixels, rescale
 from inpaint.images.metadata import EXIF_START, Metadata, clean_photoshop, clean_xmp
 from inpaint.images.modes import Native
 from inpaint.images.tags import Ifd, Tag, build, read_header, read_ifd, short
 
 # Of the coding of a page, taken from the new coding where it is encoded anew.
-_CODING = {*range(256, 260), 262, 266, 273, 277, 278, 279, 284, 317, 320, *range(322, 326), 338, 339, 347,
-           *range(512, 522), *range(529, 533)}  # fmt: skip
-_DEPTH, EXTRA = 32997, 338
+_CODING = {*range(256, 260), 262, 266, 273, *range(277, 282), 284, 317, 320, *range(322, 326), *range(338, 342),
+           347, *range(512, 522), *range(529, 533)}  # fmt: skip
+_PALETTE, EXTRA, _DEPTH = 320, 338, 32997
 _PILLOW = {1: "raw", 2: "tiff_ccitt", 3: "group3", 4: "group4", 5: "tiff_lzw", 8: "tiff_adobe_deflate",
            32773: "packbits", 32946: "tiff_deflate"}  # fmt: skip
 _TIFFFILE = {1: None, 5: "lzw", 8: "zlib", 32946: "zlib", 34925: "lzma", 50000: "zstd"}
@@ -104,6 +104,8 @@ def read_page(tiff: TiffPages, page: int) -> Native:
         if found.planarconfig == 2 and pixels.ndim == 3:
             pixels = np.moveaxis(pixels, 0, -1)
     pixels = pixels[..., 0] if pixels.ndim == 3 and pixels.shape[2] == 1 else pixels
+    if pixels.dtype.kind == "u" and photometric != 3:  # packed: 10 bits and the like
+        pixels = rescale(pixels, min(2**bits - 1, np.iinfo(pixels.dtype).max), np.iinfo(pixels.dtype).max)
     pixels = _inverted(pixels) if photometric == 0 else np.ascontiguousarray(pixels)
     return Image.fromarray(pixels) if is_plain else pixels
 
@@ -190,14 +192,23 @@ def _encode(native: Native, tiff: TiffPages, page: int) -> tuple[Ifd, list[bytes
     made = open_tiff(buffer.getvalue())
     coding = {tag: entry for tag, entry in made.ifds[0].items() if tag in _CODING}
     old = tiff.ifds[tiff.pages[page]]
+    if _PALETTE in old and _PALETTE in coding:  # Pillow knows 8 of its 16 bits
+        was, now = (np.array(entry[_PALETTE].numbers()).reshape(3, -1) for entry in (old, coding))
+        now = now // 256 * 257
+        kept = (was // 256 == now[:, : was.shape[1]] // 256).all(axis=0)
+        now[:, : was.shape[1]][:, kept] = was[:, kept]
+        coding[_PALETTE] = Tag(3, now.size, now.astype("<u2").tobytes())
     if EXTRA in old and EXTRA in coding:  # premultiplied alpha stays what it is
         coding[EXTRA] = old[EXTRA]
         if old[EXTRA].numbers() == [0]:
             note(f"page {page + 1}: the last channel is kept as it is, not filled")
     if not photometric and coding[tags.PHOTOMETRIC].numbers() == [1]:
         coding[tags.PHOTOMETRIC] = short(0)
-    if (bits := tiff.number(page, tags.BITS, 1)) not in (1, 8) and coding[tags.BITS].numbers()[0] == 8:
-        note(f"page {page + 1}: {bits} bits became 8")
+    bits, new_bits = tiff.number(page, tags.BITS, 1), coding[tags.BITS].numbers()[0]
+    if bits not in (1, new_bits):
+        note(f"page {page + 1}: {bits} bits became {new_bits}")
+    else:
+        coding |= {tag: old[tag] for tag in tags.EXTREMES if tag in old}
     return coding, _segments(made, 0)
 
 

@@ -15,7 +15,7 @@ from PIL import Image, PngImagePlugin
 import inpaint.images.metadata as meta
 from inpaint.atomic import atomic_write
 from inpaint.errors import ImageError, InpaintError, collect_notes, note
-from inpaint.images.depth import Pixels, find_range, to_array
+from inpaint.images.depth import Pixels, find_range, rescale, to_array
 from inpaint.images.file import ImageFile
 from inpaint.images.formats import FORMATS, WRITABLE_FORMATS, require_plug_in
 from inpaint.images.jpeg import APP14, PROGRESSIVE, UnfitError, encode_changed_blocks, join, split
@@ -98,6 +98,9 @@ def _encode_file(file: ImageFile, target: str, *, quality: int | None, strip: bo
     natives = [file.native(n) if turn > 1 else file.upright(n) for n in range(file.frames)]
     if same and target == "PNG":
         return meta.png_with_chunks_of(_encode(natives, "PNG", {}, QUALITY, options), file.data, strip=strip)
+    if not same and FORMATS[target].deep and getattr(natives[0], "dtype", None) == np.uint16:
+        if (white := file.options.get("white", 65535)) < 65535:
+            note(f"values from 0 to {white:,} became 16-bit: 0 to 65,535")
     metadata = meta.clean_metadata(file.metadata, upright=turn == 1)
     if strip:
         metadata = {key: metadata[key] for key in ("icc_profile", "dpi") if key in metadata}
@@ -126,9 +129,12 @@ def _encode(
     first, images = fitted[0], [one for one in fitted if isinstance(one, Image.Image)]
     mode = first.mode if isinstance(first, Image.Image) else "RGB" if first.shape[2:] > (2,) else "L"
     kept = _fit_metadata(metadata, target, mode)
-    if target == "PNG" and "comment" in kept:
+    if target == "PNG":
         kept["pnginfo"] = PngImagePlugin.PngInfo()
-        kept["pnginfo"].add_text("Comment", kept.pop("comment"))
+        if "comment" in kept:
+            kept["pnginfo"].add_text("Comment", kept.pop("comment"))
+        if "xmp" in kept:
+            kept["pnginfo"].add(b"iTXt", b"XML:com.adobe.xmp" + bytes(5) + kept.pop("xmp"))
     if target == "TIFF":
         return new_tiff(fitted, kept)
     if target in ("EXR", "HDR"):
@@ -143,6 +149,8 @@ def _encode(
     options = {key: value for key, value in options.items() if value is not None}
     if target == "PNG":
         options = {"compress_level": _PNG_LEVEL, **options}
+        if "default_image" in options:  # it comes before the animation, and has no duration
+            options["duration"] = options["duration"][1:]
     elif target == "JPEG":
         options = {"quality": quality, "subsampling": 0 if quality >= 90 else 2}
     elif target == "WEBP":  # exact: colours under alpha 0 are pixels, too
@@ -174,7 +182,7 @@ def _why_one_frame(natives: list[Native], target: str) -> str:
         return ""
     if len(set(map(size_of, natives))) > 1:
         return "the pages differ in size"
-    deep = FORMATS[target].deep and not isinstance(natives[0], Image.Image)
+    deep = FORMATS[target].deep and any(not isinstance(native, Image.Image) for native in natives)
     return f"{called} holds one deep frame" if deep else ""
 
 
@@ -298,6 +306,7 @@ def _encode_deep(
         return _encode_png(pixels, mode, metadata)
     if target == "JPEG2000":
         lossless: dict[str, Any] = {"codecformat": "jp2", "level": 0, "reversible": True}
+        pixels = rescale(pixels, 65535, 2 ** (bits or 16) - 1)
         return bytes(imagecodecs.jpeg2k_encode(pixels, bitspersample=bits or None, **lossless))
     import pillow_heif
 

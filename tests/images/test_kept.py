@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import struct
+import zlib
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +16,7 @@ from PIL import Image, ImageCms, ImageOps, PngImagePlugin
 
 from inpaint.errors import ImageError, MaskError
 from inpaint.images import read_file, read_image
-from inpaint.images.metadata import box
+from inpaint.images.metadata import box, png_chunk, png_chunks
 from tests.images.painting import COLOUR, cv_read, fill_file, mask_of, one_line, opened, scene
 
 SRGB = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
@@ -591,3 +592,120 @@ def test_an_animated_gif_keeps_the_known_colours_of_full_palettes(tmp_path: Path
             after.seek(frame)
             one, other = np.asarray(before.convert("RGB")), np.asarray(after.convert("RGB"))
             assert np.array_equal(one[~HOLE], other[~HOLE]) and (one[HOLE] != other[HOLE]).any()
+
+
+# What a PNG holds beside its pixels
+
+
+def png_of(*chunks: tuple[bytes, bytes], palette: bool = False) -> bytes:
+    """A PNG of the scene with chunks in front of its pixels."""
+    buffer = io.BytesIO()
+    image = Image.fromarray(scene())
+    (image.quantize(16) if palette else image).save(buffer, "PNG", **({"bits": 4} if palette else {}))
+    data = buffer.getvalue()
+    place = data.index(b"IDAT") - 4
+    return data[:place] + b"".join(png_chunk(*chunk) for chunk in chunks) + data[place:]
+
+
+@pytest.mark.parametrize("kind", ["RGB", "P", "APNG"])
+@pytest.mark.parametrize("tail", [b"<?php", bytes(100), b"PK\3\4", png_of()])
+def test_bytes_after_a_png_are_left_out_and_told(tmp_path: Path, kind: str, tail: bytes) -> None:
+    options = {"save_all": True, "append_images": [in_mode("RGB", 1)]} if kind == "APNG" else {}
+    in_mode(kind.replace("APNG", "RGB")).save(tmp_path / "a.png", **options)
+    (tmp_path / "a.png").write_bytes((tmp_path / "a.png").read_bytes() + tail)
+    notes = fill_file(tmp_path / "a.png", tmp_path / "b.png")
+    assert notes == [f"left out: {len(tail):,} bytes after the image"]
+    assert (tmp_path / "b.png").read_bytes().endswith(png_chunk(b"IEND", b""))
+    assert cv_read(tmp_path / "b.png").shape[:2] == (60, 90)
+    with opened(tmp_path / "a.png") as before, opened(tmp_path / "b.png") as after:
+        assert getattr(after, "n_frames", 1) == getattr(before, "n_frames", 1)
+        one, other = np.asarray(before.convert("RGB")), np.asarray(after.convert("RGB"))
+        assert np.array_equal(one[~HOLE], other[~HOLE])
+
+
+def raw_profile(kind: str, data: bytes) -> bytes:
+    """Metadata in hexadecimal text, as ImageMagick writes it."""
+    return f"\n{kind}\n{len(data):8}\n{data.hex()}\n".encode()
+
+
+def exif_with_thumbnail(orientation: int = 6) -> bytes:
+    """EXIF whose second directory holds a JPEG."""
+    thumbnail = b"\xff\xd8\xff SECRET"
+    entries = struct.pack("<HHHIHHI", 1, 274, 3, 1, orientation, 0, 26)
+    entries += struct.pack("<HHHIIHHIII", 2, 0x201, 4, 1, 56, 0x202, 4, 1, len(thumbnail), 0)
+    return b"II*\0\x08\0\0\0" + entries + thumbnail
+
+
+XMP = b"<x:xmpmeta><xmp:Thumbnails>/9j/SECRET</xmp:Thumbnails><dc:title>keep</dc:title></x:xmpmeta>"
+RESOURCES = b"8BIM\x04\x0c\0\0" + struct.pack(">I", 10) + b"SECRET...."
+HIDDEN = {
+    "exif, packed": (b"zTXt", b"Raw profile type exif\0\0", b"exif", b"Exif\0\0" + exif_with_thumbnail()),
+    "exif, text": (b"tEXt", b"Raw profile type APP1\0", b"exif", b"Exif\0\0" + exif_with_thumbnail()),
+    "photoshop": (b"zTXt", b"Raw profile type 8bim\0\0", b"8bim", RESOURCES),
+    "xmp in hex": (b"zTXt", b"Raw profile type xmp\0\0", b"xmp", XMP),
+    "xmp": (b"iTXt", b"XML:com.adobe.xmp\0\1\0en\0title\0", b"", XMP),
+    "xmp in zTXt": (b"zTXt", b"XML:com.adobe.xmp\0\0", b"", XMP),
+    "damaged": (b"tEXt", b"Raw profile type 8bim\0SECRET", b"", b""),
+}
+
+
+@pytest.mark.parametrize("strip", [False, True])
+@pytest.mark.parametrize("name", HIDDEN)
+def test_thumbnails_in_packed_and_hexadecimal_text_go(tmp_path: Path, name: str, strip: bool) -> None:
+    kind, head, profile, data = HIDDEN[name]
+    text = raw_profile(profile.decode(), data) if profile else data
+    whole = head + (zlib.compress(text) if kind == b"zTXt" or head[18:19] == b"\1" else text)
+    (tmp_path / "a.png").write_bytes(png_of((kind, whole), (b"tEXt", b"Author\0Me")))
+    turned = name == "exif, packed"
+    notes = fill_file(
+        tmp_path / "a.png", tmp_path / "b.png", mask_of(90, 60) if turned else mask_of(60, 90), strip=strip
+    )
+    assert (notes or strip) and all(note.startswith("left out, as it belongs to") for note in notes)
+    chunks = list(png_chunks((tmp_path / "b.png").read_bytes()))
+    for kind, content in chunks:
+        text = content
+        if kind == b"zTXt":
+            text = zlib.decompress(content.split(b"\0", 1)[1][1:])
+        assert b"SECRET" not in bytes(text) and b"SECRET".hex().encode() not in bytes(text)
+    assert ((b"tEXt", b"Author\0Me") in chunks) != strip
+    texts = [content for kind, content in chunks if kind == b"iTXt"]
+    if name == "xmp" and not strip:
+        assert texts[0].startswith(b"XML:com.adobe.xmp\0\0\0en\0title\0<x:") and b"keep" in texts[0]
+    with opened(tmp_path / "b.png") as image:  # EXIF in text tells how a photo lies, and stays
+        assert image.getexif().get(274) == (6 if turned else None)
+
+
+def test_text_without_a_thumbnail_stays_as_it_is(tmp_path: Path) -> None:
+    iptc = b"8BIM\x04\x04\0\0\0\0\0\4IPTC"
+    chunks = [
+        (b"zTXt", b"Raw profile type 8bim\0\0" + zlib.compress(raw_profile("8bim", iptc))),
+        (b"tEXt", b"Raw profile type iptc\0" + raw_profile("iptc", iptc)),
+        (b"iTXt", b"XML:com.adobe.xmp\0\1\0\0\0" + zlib.compress(b"<x:xmpmeta/>")),
+    ]
+    (tmp_path / "a.png").write_bytes(png_of(*chunks))
+    assert fill_file(tmp_path / "a.png", tmp_path / "b.png") == []
+    again = list(png_chunks((tmp_path / "b.png").read_bytes()))
+    assert all(chunk in again for chunk in chunks)
+
+
+def test_chunks_that_speak_of_an_old_palette_go(tmp_path: Path) -> None:
+    chunks = [(b"hIST", struct.pack(">16H", *range(16))), (b"bKGD", b"\3")]
+    (tmp_path / "a.png").write_bytes(png_of(*chunks, palette=True))
+    assert fill_file(tmp_path / "a.png", tmp_path / "b.png") == [
+        "left out, as the colours are stored in another way: the chunk hIST"
+    ]
+    kinds = dict(png_chunks((tmp_path / "b.png").read_bytes()))
+    assert kinds[b"bKGD"] == b"\3" and b"hIST" not in kinds  # its colour is in use, so it stays
+    full = Image.fromarray(np.arange(5400, dtype=np.uint8).reshape(60, 90), "P")
+    full.putpalette(np.random.default_rng(0).integers(0, 256, 768, np.uint8).tobytes())
+    pixels = np.asarray(full).copy()
+    pixels[(pixels == 3) & ~HOLE] = 4  # the third colour is free for the fill
+    again = Image.fromarray(pixels, "P")
+    again.putpalette(full.getpalette() or [])
+    again.save(buffer := io.BytesIO(), "PNG")
+    place = buffer.getvalue().index(b"IDAT") - 4
+    data = buffer.getvalue()[:place] + png_chunk(b"bKGD", b"\3") + buffer.getvalue()[place:]
+    (tmp_path / "c.png").write_bytes(data)
+    assert fill_file(tmp_path / "c.png", tmp_path / "d.png") == [
+        "left out, as the colours are stored in another way: the chunk bKGD"
+    ]
