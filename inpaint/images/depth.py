@@ -117,14 +117,9 @@ def _float_range(high: float, median: float, values: NDArray[np.float64]) -> Val
 
 
 def rescale(pixels: Pixels, white: int, new_white: int) -> Pixels:
-    """Unsigned integers that end at ``white`` as ones that end at ``new_white``; other types as they are.
-
-    More steps hold all values of fewer, one to one: going back gives the very numbers.
-    """
+    """Unsigned integers that end at ``white`` to ``new_white``; if that is more, one to one."""
     if white == new_white or pixels.dtype.kind != "u":
         return pixels
-    if white > 65535:
-        return np.rint(np.minimum(pixels, white) * (new_white / white)).astype(pixels.dtype)
     table = np.rint(np.arange(white + 1) * (new_white / white)).astype(pixels.dtype)
     return table[np.minimum(pixels, white)]
 

@@ -9,18 +9,18 @@ from typing import Any
 
 import inpaint.images.tags as tags
 from inpaint.errors import note
-from inpaint.images.jpeg import APP0, APP1, APP2, APP11, APP13, APP14, JpegParts, Segment, join
+from inpaint.images.jpeg import APP0, APP1, APP2, APP11, APP13, APP14, COM, JpegParts, Segment, join
 
 EXIF_START, _XMP = b"Exif\0\0", b"http://ns.adobe.com/xap/1.0/\0"
+_CARRIED = EXIF_START, _XMP, b"JFIF\0", b"JFXX\0", b"ICC_PROFILE\0", b"MPF\0", b"Adobe"
 _NUMBER_OF_PICTURES, _PICTURES = 0xB001, 0xB002
 PNG_START = b"\x89PNG\r\n\x1a\n"
-_LARGEST_TEXT = 2**26  # bytes of a chunk, unpacked; Pillow refuses far less
-# Chunks of the picture itself; all others are carried over.
-_PNG_PICTURE = {b"IHDR", b"PLTE", b"tRNS", b"IDAT", b"IEND", b"acTL", b"fcTL", b"fdAT"}
+# Chunks of the picture itself, and EXIF, which may show what was erased; all others are carried over.
+_PNG_PICTURE = {b"IHDR", b"PLTE", b"tRNS", b"IDAT", b"IEND", b"acTL", b"fcTL", b"fdAT", b"eXIf"}
 _PNG_COLOUR = {b"cHRM", b"gAMA", b"iCCP", b"sBIT", b"sRGB", b"cICP", b"mDCV", b"cLLI"}  # these precede PLTE
 Chunk = tuple[bytes, bytes]
 Metadata = dict[str, Any]
-"""``icc_profile``, ``exif``, ``xmp``, ``dpi``, ``comment`` as Pillow takes them, and ``text``, a dict."""
+"""icc_profile, exif, xmp, dpi, comment as Pillow takes them; text, a dict; colour and other, in words."""
 
 
 def clean_metadata(metadata: Metadata, *, upright: bool = True) -> Metadata:
@@ -84,6 +84,15 @@ def clean_jpeg(parts: JpegParts, *, strip: bool) -> list[Segment]:
     return kept
 
 
+def beside_jpeg(parts: JpegParts) -> str:
+    """What a JPEG holds that no other format takes, in words."""
+    apps = (one for one in parts.metadata if one.marker != COM and not one.payload.startswith(_CARRIED))
+    names = sorted({"IPTC" if b"8BIM\4\4" in one.payload else f"APP{one.marker - APP0}" for one in apps})
+    if size := len(parts.trailer.strip(b"\0")):
+        names.append(f"{size:,} bytes after the image (a gain map, a second picture, a video or the like)")
+    return ", ".join(names)
+
+
 def join_with_second_pictures(segments: list[Segment], coded: bytes, parts: JpegParts, data: bytes) -> bytes:
     """Put a JPEG together with the gain maps and second pictures that follow the first one.
 
@@ -109,7 +118,9 @@ def join_with_second_pictures(segments: list[Segment], coded: bytes, parts: Jpeg
     if (left := len(parts.trailer.strip(b"\0")) - sum(map(len, pictures))) > 0:
         note(f"left out: {left:,} bytes after the image (a preview, a video or the like)")
     if pictures:
-        note(f"kept as they were, not filled: {len(pictures)} gain maps or second pictures in the file")
+        count, many = len(pictures), len(pictures) > 1
+        what = f"{count} further picture{'s' * many} in the file (gain map or second view)"
+        note(f"{what} {'are' if many else 'is'} kept unchanged and may still show what was erased")
     return join(segments, coded) + b"".join(pictures)
 
 
@@ -221,73 +232,26 @@ def webp_chunks(data: bytes) -> set[bytes]:
 
 
 def png_with_chunks_of(encoded: bytes, source: bytes, *, strip: bool) -> bytes:
-    """Give an encoded PNG the ancillary chunks of another; ``strip`` as for :func:`clean_jpeg`."""
+    """Give an encoded PNG the ancillary chunks of another but EXIF and XMP; ``strip`` as above."""
     colour, other, found = [], [], list(png_chunks(source))
     first = list(takewhile(lambda chunk: chunk[0] not in (b"IDAT", b"acTL"), png_chunks(encoded)))
-    has_exif = any(kind == b"eXIf" for kind, _ in found)
+    old, new = ([*dict(c)[b"IHDR"][8:10], *dict(c).get(b"PLTE", b"")] for c in (found, first))
     for kind, content in found:
-        if kind in (b"tEXt", b"zTXt", b"iTXt"):
-            kind, content = _clean_text(kind, content, has_exif)
-            has_exif |= kind == b"eXIf"
-        if kind in (b"sBIT", b"bKGD", b"hIST") and not _fits_colours(kind, content, dict(found), dict(first)):
-            note(f"left out, as the colours are stored in another way: the chunk {kind.decode()}")
+        key = content.partition(b"\0")[0] if kind in (b"tEXt", b"zTXt", b"iTXt") else b""
+        if kind in (b"bKGD", b"hIST") and old != new:
+            note(f"left out, as the palette or the depth changed: the chunk {kind.decode()}")
         elif kind in _PNG_COLOUR:
             colour.append((kind, content))
-        elif kind == b"eXIf":
-            turned = tags.orientation_of(content)
-            kept = tags.exif_of_orientation(turned) if turned > 1 else b""
-            if exif := kept if strip else tags.clean_exif(content):
-                other.append((kind, exif))
         elif kind == b"caBX":
             tags.note_left_out("content credentials")
-        elif kind and kind not in _PNG_PICTURE and (not strip or kind == b"pHYs"):
-            other.append((kind, content))
+        elif key.startswith(b"Raw profile type ") and key[17:] not in (b"icc", b"icm", b"iptc"):
+            tags.note_left_out(f"the text {key.decode('latin-1')!r}")  # hexadecimal, perhaps with thumbnails
+        elif kind not in _PNG_PICTURE and key != b"XML:com.adobe.xmp" and (not strip or kind == b"pHYs"):
+            other.append((kind, clean_xmp(content) if kind == b"iTXt" else content))
     rest = len(PNG_START) + sum(12 + len(content) for _, content in first)
     # bKGD and hIST speak of PLTE and follow it; text, EXIF and time may stand anywhere.
     chunks = (png_chunk(*chunk) for chunk in (first[0], *colour, *first[1:], *other))
     return b"".join((PNG_START, *chunks, memoryview(encoded)[rest:]))
-
-
-def _clean_text(kind: bytes, content: bytes, has_exif: bool) -> Chunk:
-    """A text chunk without thumbnails, of which compressed and hexadecimal text may hold some, too.
-
-    EXIF in text becomes a chunk of its own, unless the file has one; the type is empty where all is left out.
-    """
-    (key, _, text), is_packed, rest = content.partition(b"\0"), kind == b"zTXt", list[bytes]()
-    try:
-        if kind == b"iTXt":
-            is_packed, (*rest, text) = text[0] == 1, text[2:].split(b"\0", 2)
-        if is_packed:
-            text = zlib.decompressobj().decompress(text[kind == b"zTXt" :], _LARGEST_TEXT)
-        if key.startswith(b"Raw profile type "):
-            _, _, length, *lines = text.split(b"\n")
-            data = bytes.fromhex(b"".join(lines).decode())
-            if len(data) != int(length):
-                raise ValueError("not what it says")
-            if key.endswith(b" exif") and not has_exif:
-                return b"eXIf", data.removeprefix(EXIF_START)
-            is_exif = data.startswith(EXIF_START) or key.endswith(b" exif")
-            if not is_exif and clean_photoshop(clean_xmp(data)) == data:
-                return kind, content
-        elif (cleaned := clean_xmp(text)) == text:
-            return kind, content
-        elif kind == b"iTXt":
-            return kind, b"\0".join((key, b"\0", *rest, cleaned))
-    except (ValueError, IndexError, zlib.error):
-        pass
-    tags.note_left_out(f"the text {key.decode('latin-1')!r}")
-    return b"", b""
-
-
-def _fits_colours(kind: bytes, content: bytes, old: dict[bytes, bytes], new: dict[bytes, bytes]) -> bool:
-    """Whether significant bits, a background or a histogram mean the same beside a new header and palette."""
-    (was, now), (one, other) = ([bytes(chunks.get(k, b"")) for chunks in (old, new)] for k in (b"IHDR", b"PLTE"))
-    if kind == b"hIST":
-        return one == other
-    if was[9] == 3 and kind == b"bKGD":
-        entry = slice(3 * content[0], 3 * content[0] + 3) if content else slice(0)
-        return now[9] == 3 and one[entry] == other[entry]
-    return was[9] == now[9] and (was[8] == now[8] or kind == b"sBIT")
 
 
 def png_chunk(kind: bytes, content: bytes) -> bytes:

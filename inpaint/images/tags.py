@@ -11,7 +11,7 @@ from inpaint.errors import note
 
 SUBFILE, WIDTH, HEIGHT, BITS, COMPRESSION, PHOTOMETRIC, ORIENTATION = 254, 256, 257, 258, 259, 262, 274
 STRIPS, SAMPLES, STRIP_SIZES, TILES, TILE_SIZES = 273, 277, 279, 324, 325
-PREDICTOR, SUB_IFDS, FORMAT, EXTREMES = 317, 330, 339, (280, 281, 340, 341)
+PREDICTOR, SUB_IFDS, FORMAT = 317, 330, 339
 XMP, PHOTOSHOP, ICC, LAYERS, DPI = 700, 34377, 34675, 37724, (282, 283, 296)
 EXIF_IFD, GPS_IFD, INTEROP_IFD, MAKER_NOTE, EXIF_SIDES = 34665, 34853, 40965, 37500, (40962, 40963)
 # Description, make, model, orientation, software, date, artist, host computer, copyright.
@@ -149,7 +149,7 @@ def clean_exif(exif: bytes, *, upright: bool = False) -> bytes:
                 data[one], data[other] = data[other], data[one]
         return bytes(data)
     except (ValueError, struct.error, RecursionError):
-        note_left_out("EXIF that is damaged")
+        note("left out: EXIF data, which is damaged")
         return b""
 
 
