@@ -308,8 +308,8 @@ def _metadata(image: Image.Image, data: bytes = b"") -> tuple[meta.Metadata, int
     text = {str(key): str(value) for key, value in getattr(image, "text", {}).items() if "xmp" not in key}
     info = image.info  # now with what follows the pixels of a PNG
     exif = info.get("exif") or b""
-    if not exif and image.format == "PNG" and len(found := image.getexif()):
-        exif = found.tobytes()  # as ImageMagick writes it, in text
+    if not exif and "Raw profile type exif" in info:
+        exif = image.getexif().tobytes()  # as ImageMagick writes it, in text
     exif = exif.removeprefix(meta.EXIF_START)
     turn = 1 if image.format in ("HEIF", "JXL") else orientation_of(exif)
     dpi = info.get("dpi")

@@ -24,7 +24,7 @@ _CODING = {*range(256, 260), 262, 266, 273, 277, 278, 279, 284, 317, 320, *range
            *range(512, 522), *range(529, 533)}  # fmt: skip
 _PALETTE, EXTRA, _DEPTH = 320, 338, 32997
 # Tags that say nothing of their own; all others that another format does not take are told, some by a name.
-_STRUCTURE = _CODING | {254, 280, 281, *range(290, 294), 297, 332, 334, 340, 341, 700, 34675, *tags.DPI}
+_STRUCTURE = _CODING | {254, 280, 281, 292, 293, 297, 332, 334, 340, 341, 700, 34675, 50674, *tags.DPI}
 _NAMES = {**dict.fromkeys((33550, 33922, 34264, 34735, 34736, 34737), "GeoTIFF tags"), 33723: "IPTC"}
 _PILLOW = {1: "raw", 2: "tiff_ccitt", 3: "group3", 4: "group4", 5: "tiff_lzw", 8: "tiff_adobe_deflate",
            32773: "packbits", 32946: "tiff_deflate"}  # fmt: skip

@@ -695,6 +695,16 @@ def test_text_without_a_thumbnail_stays(tmp_path: Path) -> None:
     assert (b"iTXt", b"XML:com.adobe.xmp\0\0\0\0\0<x:xmpmeta/>") in again
 
 
+@pytest.mark.parametrize("orientation", [1, 6])
+def test_the_orientation_in_xmp_becomes_no_exif(tmp_path: Path, orientation: int) -> None:
+    xmp = b'<x:xmpmeta><rdf:Description tiff:Orientation="%d"/></x:xmpmeta>' % orientation
+    (tmp_path / "a.png").write_bytes(png_of((b"iTXt", b"XML:com.adobe.xmp" + bytes(5) + xmp)))
+    assert fill_file(tmp_path / "a.png", tmp_path / "b.png") == []
+    chunks = list(png_chunks((tmp_path / "b.png").read_bytes()))
+    assert (b"iTXt", b"XML:com.adobe.xmp" + bytes(5) + xmp) in chunks
+    assert b"eXIf" not in dict(chunks)
+
+
 def test_chunks_that_speak_of_an_old_palette_go(tmp_path: Path) -> None:
     chunks = [(b"hIST", struct.pack(">16H", *range(16))), (b"bKGD", b"\3"), (b"gAMA", b"\0\0\xb1\x8f")]
     (tmp_path / "a.png").write_bytes(png_of(*chunks, palette=True))
