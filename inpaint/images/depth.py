@@ -120,6 +120,14 @@ def _float_range(high: float, median: float, values: NDArray[np.float64]) -> Val
     return ValueRange(0, high, scale=max(middle / 16, high * 1e-6))
 
 
+def rescale(pixels: Pixels, white: int, new_white: int) -> Pixels:
+    """Unsigned integers that end at ``white`` to ``new_white``; if that is more, one to one."""
+    if white == new_white or pixels.dtype.kind != "u":
+        return pixels
+    table = np.rint(np.arange(white + 1) * (new_white / white)).astype(pixels.dtype)
+    return table[np.minimum(pixels, white)]
+
+
 def to_array(image: Image.Image, box: tuple[int, int, int, int] | None = None) -> NDArray[np.uint8]:
     """A new array, of a box (left, upper, right, lower) as Pillow has it, or of the whole image.
 

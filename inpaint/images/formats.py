@@ -50,7 +50,7 @@ def sniff(head: bytes) -> str:
         raise ImageError("is a video or a raw file of a camera, expected an image")
     for start, what in _TABLES["foreign"].items():
         if text.startswith(start):
-            raise ImageError(f"is {what}, expected an image: export it as PNG or TIFF")
+            raise ImageError(f"is {what}, which cannot be read: export it as PNG or TIFF")
     if head.startswith(b"RIFF") and head[8:12] == b"WEBP":
         return "WEBP"
     if head[:1] == b"P" and head[1:2] in b"123456Ff" and head[2:3].isspace():

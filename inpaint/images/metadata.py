@@ -9,17 +9,18 @@ from typing import Any
 
 import inpaint.images.tags as tags
 from inpaint.errors import note
-from inpaint.images.jpeg import APP0, APP1, APP2, APP11, APP13, APP14, JpegParts, Segment, join
+from inpaint.images.jpeg import APP0, APP1, APP2, APP11, APP13, APP14, COM, JpegParts, Segment, join
 
 EXIF_START, _XMP = b"Exif\0\0", b"http://ns.adobe.com/xap/1.0/\0"
+_CARRIED = EXIF_START, _XMP, b"JFIF\0", b"JFXX\0", b"ICC_PROFILE\0", b"MPF\0", b"Adobe"
 _NUMBER_OF_PICTURES, _PICTURES = 0xB001, 0xB002
 PNG_START = b"\x89PNG\r\n\x1a\n"
-# Chunks of the picture itself; all others are carried over.
-_PNG_PICTURE = {b"IHDR", b"PLTE", b"tRNS", b"IDAT", b"IEND", b"acTL", b"fcTL", b"fdAT"}
+# Chunks of the picture itself, and EXIF, which may show what was erased; all others are carried over.
+_PNG_PICTURE = {b"IHDR", b"PLTE", b"tRNS", b"IDAT", b"IEND", b"acTL", b"fcTL", b"fdAT", b"eXIf"}
 _PNG_COLOUR = {b"cHRM", b"gAMA", b"iCCP", b"sBIT", b"sRGB", b"cICP", b"mDCV", b"cLLI"}  # these precede PLTE
 Chunk = tuple[bytes, bytes]
 Metadata = dict[str, Any]
-"""``icc_profile``, ``exif``, ``xmp``, ``dpi``, ``comment`` as Pillow takes them, and ``text``, a dict."""
+"""icc_profile, exif, xmp, dpi, comment as Pillow takes them; text, a dict; colour and other, in words."""
 
 
 def clean_metadata(metadata: Metadata, *, upright: bool = True) -> Metadata:
@@ -83,6 +84,15 @@ def clean_jpeg(parts: JpegParts, *, strip: bool) -> list[Segment]:
     return kept
 
 
+def beside_jpeg(parts: JpegParts) -> str:
+    """What a JPEG holds that no other format takes, in words."""
+    apps = (one for one in parts.metadata if one.marker != COM and not one.payload.startswith(_CARRIED))
+    names = sorted({"IPTC" if b"8BIM\4\4" in one.payload else f"APP{one.marker - APP0}" for one in apps})
+    if size := len(parts.trailer.strip(b"\0")):
+        names.append(f"{size:,} bytes after the image (a gain map, a second picture, a video or the like)")
+    return ", ".join(names)
+
+
 def join_with_second_pictures(segments: list[Segment], coded: bytes, parts: JpegParts, data: bytes) -> bytes:
     """Put a JPEG together with the gain maps and second pictures that follow the first one.
 
@@ -108,7 +118,9 @@ def join_with_second_pictures(segments: list[Segment], coded: bytes, parts: Jpeg
     if (left := len(parts.trailer.strip(b"\0")) - sum(map(len, pictures))) > 0:
         note(f"left out: {left:,} bytes after the image (a preview, a video or the like)")
     if pictures:
-        note(f"kept as they were, not filled: {len(pictures)} gain maps or second pictures in the file")
+        count, many = len(pictures), len(pictures) > 1
+        what = f"{count} further picture{'s' * many} in the file (gain map or second view)"
+        note(f"{what} {'are' if many else 'is'} kept unchanged and may still show what was erased")
     return join(segments, coded) + b"".join(pictures)
 
 
@@ -136,12 +148,20 @@ def _renew_index(
 
 def png_chunks(data: bytes) -> Iterator[Chunk]:
     """``(type, content)`` of each chunk of a PNG file, that of pictures as a view: it may be large."""
-    position, view = len(PNG_START), memoryview(data)
-    while position + 8 <= len(data):
+    position, view, kind = len(PNG_START), memoryview(data), b""
+    while position + 8 <= len(data) and kind != b"IEND":
         (length,) = struct.unpack_from(">I", data, position)
         kind, content = data[position + 4 : position + 8], view[position + 8 : position + 8 + length]
         yield kind, content if kind in _PNG_PICTURE else bytes(content)  # type: ignore[misc]
         position += 12 + length
+
+
+def png_alone(data: bytes) -> bytes:
+    """A PNG file up to its end mark; what follows is told."""
+    end = len(PNG_START) + sum(12 + len(content) for _, content in png_chunks(data))
+    if end < len(data):
+        note(f"left out: {len(data) - end:,} bytes after the image")
+    return data[:end]
 
 
 def png_without_pixels(data: bytes) -> bytes:
@@ -212,21 +232,22 @@ def webp_chunks(data: bytes) -> set[bytes]:
 
 
 def png_with_chunks_of(encoded: bytes, source: bytes, *, strip: bool) -> bytes:
-    """Give an encoded PNG the ancillary chunks of another; ``strip`` as for :func:`clean_jpeg`."""
-    colour, other = [], []
-    for kind, content in png_chunks(source):
-        if kind in _PNG_COLOUR:
+    """Give an encoded PNG the ancillary chunks of another but EXIF and XMP; ``strip`` as above."""
+    colour, other, found = [], [], list(png_chunks(source))
+    first = list(takewhile(lambda chunk: chunk[0] not in (b"IDAT", b"acTL"), png_chunks(encoded)))
+    old, new = ([*dict(c)[b"IHDR"][8:10], *dict(c).get(b"PLTE", b"")] for c in (found, first))
+    for kind, content in found:
+        key = content.partition(b"\0")[0] if kind in (b"tEXt", b"zTXt", b"iTXt") else b""
+        if kind in (b"bKGD", b"hIST") and old != new:
+            note(f"left out, as the palette or the depth changed: the chunk {kind.decode()}")
+        elif kind in _PNG_COLOUR:
             colour.append((kind, content))
-        elif kind == b"eXIf":
-            turned = tags.orientation_of(content)
-            kept = tags.exif_of_orientation(turned) if turned > 1 else b""
-            if exif := kept if strip else tags.clean_exif(content):
-                other.append((kind, exif))
         elif kind == b"caBX":
             tags.note_left_out("content credentials")
-        elif kind not in _PNG_PICTURE and (not strip or kind == b"pHYs"):
+        elif key.startswith(b"Raw profile type ") and key[17:] not in (b"icc", b"icm", b"iptc"):
+            tags.note_left_out(f"the text {key.decode('latin-1')!r}")  # hexadecimal, perhaps with thumbnails
+        elif kind not in _PNG_PICTURE and key != b"XML:com.adobe.xmp" and (not strip or kind == b"pHYs"):
             other.append((kind, clean_xmp(content) if kind == b"iTXt" else content))
-    first = list(takewhile(lambda chunk: chunk[0] not in (b"IDAT", b"acTL"), png_chunks(encoded)))
     rest = len(PNG_START) + sum(12 + len(content) for _, content in first)
     # bKGD and hIST speak of PLTE and follow it; text, EXIF and time may stand anywhere.
     chunks = (png_chunk(*chunk) for chunk in (first[0], *colour, *first[1:], *other))

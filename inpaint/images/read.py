@@ -1,10 +1,12 @@
 """Files to images: with all they hold (``read_file``), or as plain 8-bit images (``read_image``)."""
 
 import io
+import logging
 import os
 import struct
 import sys
 import threading
+import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -17,15 +19,16 @@ from PIL import Image, ImageSequence, UnidentifiedImageError
 
 import inpaint.images.metadata as meta
 from inpaint.errors import ImageError, InpaintError, MaskError, collect_notes, note
-from inpaint.images.depth import Pixels
+from inpaint.images.depth import Pixels, rescale
 from inpaint.images.file import ImageFile
 from inpaint.images.formats import FORMATS, MAX_PIXELS, require_plug_in, sniff
 from inpaint.images.jpeg import EOI, split
 from inpaint.images.masks import denoised, mask_from_image
 from inpaint.images.modes import fits_profile, to_8_bit, to_palette, to_plain, turn_upright
-from inpaint.images.tags import HEIGHT, ORIENTATION, WIDTH, orientation_of
+from inpaint.images.tags import BITS, HEIGHT, ORIENTATION, WIDTH, orientation_of
 from inpaint.images.tiff import metadata_of, open_tiff, read_page
 
+_SRGB = b"", b"\0\0\xb1\x8f", struct.pack(">8I", 31270, 32900, 64000, 33000, 30000, 60000, 15000, 6000)
 _KEPT_MODES = {mode for kind in FORMATS.values() for mode in kind.modes}
 
 
@@ -102,6 +105,7 @@ def read_file(path: str | os.PathLike[str], *, max_pixels: int = MAX_PIXELS) -> 
         name = sniff(data[:32])
     with _one_line(path, name), collect_notes(notes):
         require_plug_in(name)
+        data = meta.png_alone(data) if name == "PNG" else data
         if name == "TIFF":
             file = _read_tiff(path, data, max_pixels)
         elif name in ("EXR", "HDR"):
@@ -129,12 +133,11 @@ def _one_line(path: Path, name: str) -> Iterator[None]:
         raise type(error)(f"{file}{joint}{error}") from error
     except (FileNotFoundError, PermissionError) as error:
         raise ImageError(f"cannot open {file} ({error.strerror}): check the path") from error
-    except UnidentifiedImageError as error:
-        expected = "expected PNG, JPEG, WebP, TIFF, BMP, GIF, AVIF, HEIC or JPEG XL"
-        what = "is damaged or cut short: get it again" if name else f"is not an image file, {expected}"
-        raise ImageError(f"{file}{kind} {what}") from error
     except Exception as error:  # decoders raise nearly anything on damaged data
-        why = f"is damaged or cut short ({first_line(error)}): get it again"
+        is_known = not isinstance(error, UnidentifiedImageError)
+        why = f"is damaged or cut short{f' ({first_line(error)})' if is_known else ''}: get it again"
+        if not is_known and not name:
+            why = "is not an image file, expected PNG, JPEG, WebP, TIFF, BMP, GIF, AVIF, HEIC or JPEG XL"
         raise ImageError(f"{file}{kind} {why}") from error
 
 
@@ -151,15 +154,16 @@ def _read_tiff(path: Path, data: bytes, max_pixels: int) -> ImageFile:
         _check_size((tiff.number(page, WIDTH, 0), tiff.number(page, HEIGHT, 0)), max_pixels)
     turns = [tiff.number(page, ORIENTATION, 1) for page in range(count)]
     metadata, first = metadata_of(tiff), read_page(tiff, 0)  # a damaged file is told at once
+    options = {"white": 2 ** tiff.number(0, BITS, 1) - 1}
 
     def load(page: int) -> Any:
         return first if page == 0 else read_page(tiff, page)
 
-    return ImageFile(path, "TIFF", data, load, count, turns, metadata, tiff=tiff)
+    return ImageFile(path, "TIFF", data, load, count, turns, metadata, options, tiff=tiff)
 
 
 def _netpbm_header(data: bytes) -> list[bytes]:
-    return b" ".join(line.split(b"#")[0] for line in data[:512].split(b"\n")).split()
+    return b" ".join(line.split(b"#")[0] for line in data[: 2**20].split(b"\n")).split()
 
 
 def _depth_of(name: str, data: bytes) -> int:
@@ -207,14 +211,17 @@ def _read_by_codec(path: Path, name: str, data: bytes, max_pixels: int) -> Image
         if pixels.ndim == 2:
             pixels = np.stack([pixels, np.where(pixels == key, 0, 65535).astype(np.uint16)], axis=-1)
         note("the one transparent colour became an alpha channel")
+    options = {"bits": _depth_of(name, data)}
+    if pixels.dtype == np.uint16 and name != "HEIF":
+        white = int(_netpbm_header(data)[3]) if name == "PPM" else 2 ** options["bits"] - 1
+        pixels, options["white"] = rescale(pixels, white, 65535), white
     pixels = np.ascontiguousarray(pixels)
     native = Image.fromarray(pixels) if pixels.dtype == np.uint8 else pixels
-    options = {"bits": _depth_of(name, data)}
     return ImageFile(path, name, data, lambda _: native, 1, (turn,), metadata, options)
 
 
 def _decode_deep(name: str, data: bytes) -> Pixels | None:
-    """Pixels of more than 8 bits, or None; AVIF and HEIC, which are lossy anyway, fill 16."""
+    """Pixels of more than 8 bits as the file numbers them, or None; HEIC, which is lossy anyway, fills 16."""
     if name == "HEIF":
         import pillow_heif
 
@@ -222,14 +229,11 @@ def _decode_deep(name: str, data: bytes) -> Pixels | None:
         return np.asarray(opened) if opened.mode.endswith(";16") else None
     codec = {"PNG": "png", "JPEG2000": "jpeg2k", "JXL": "jpegxl", "AVIF": "avif"}[name]
     try:
-        pixels = getattr(imagecodecs, f"{codec}_decode")(data)
+        return getattr(imagecodecs, f"{codec}_decode")(data)
     except (imagecodecs.PngError, UnicodeDecodeError):  # the latter of libpng's message
         if name != "PNG" or data[24] > 8:  # Pillow forgives more, but takes no more than 8 bits
             raise
         return None
-    if name == "AVIF":
-        pixels = np.rint(pixels * (65535 / (2 ** _depth_of(name, data) - 1))).astype(np.uint16)
-    return pixels
 
 
 def _read_light(path: Path, name: str, data: bytes, max_pixels: int) -> ImageFile:
@@ -260,8 +264,7 @@ def _read_light(path: Path, name: str, data: bytes, max_pixels: int) -> ImageFil
 
 
 def _read_by_pillow(path: Path, name: str, data: bytes, max_pixels: int) -> ImageFile:
-    if name == "JPEG":
-        data = _checked_jpeg(data)
+    data, other = _checked_jpeg(data) if name == "JPEG" else (data, "")
     Image.init()
     formats = {"JPEG": ["JPEG", "MPO"], "": ["TGA", "QOI"], "BMP": ["BMP", "DIB"]}.get(name, [name])
     with Image.open(io.BytesIO(data), formats=[one for one in formats if one in Image.OPEN]) as opened:
@@ -274,7 +277,7 @@ def _read_by_pillow(path: Path, name: str, data: bytes, max_pixels: int) -> Imag
         natives, timing = [], []
         for image in ImageSequence.Iterator(opened) if frames > 1 else [opened]:
             _check_size(image.size, max_pixels, frames)  # a damaged GIF's frame may reach far out
-            image.load()  # PNG may carry EXIF after its pixels
+            image.load()
             natives.append(image if frames == 1 else image.copy())
             timing.append(image.info.get("duration", 0))
             if name == "GIF" and frames > 1:  # a palette of its own for each frame, if its colours fit
@@ -288,12 +291,13 @@ def _read_by_pillow(path: Path, name: str, data: bytes, max_pixels: int) -> Imag
                 natives[-1] = to_plain(image).copy()
                 note(f"mode {image.mode} became {natives[-1].mode}")
         metadata, turn = _metadata(opened, data)
+        metadata |= {"other": other} if other else {}
         name, options = str(opened.format).replace("MPO", "JPEG").replace("DIB", "BMP"), {}
         if name == "WEBP":
             options["lossless"] = b"VP8 " not in meta.webp_chunks(data)
         if frames > 1:
-            first = {"default_image": True} if getattr(opened, "default_image", False) else {}
-            options |= {"duration": timing, "loop": opened.info.get("loop")} | first
+            still = getattr(opened, "default_image", False) or None
+            options |= {"duration": timing, "loop": opened.info.get("loop"), "default_image": still}
     if name in ("JPEG2000", "HEIF", "AVIF") and (bits := _depth_of(name, data)) > 8:
         note(f"{bits} bits per channel became 8")
     return ImageFile(path, name, data, natives.__getitem__, frames, (turn,) * frames, metadata, options)
@@ -301,17 +305,19 @@ def _read_by_pillow(path: Path, name: str, data: bytes, max_pixels: int) -> Imag
 
 def _metadata(image: Image.Image, data: bytes = b"") -> tuple[meta.Metadata, int]:
     """What Pillow found beside the pixels, and the orientation; some decoders have applied it already."""
-    info = image.info
+    text = {str(key): str(value) for key, value in getattr(image, "text", {}).items() if "xmp" not in key}
+    info = image.info  # now with what follows the pixels of a PNG
     exif = info.get("exif") or b""
-    if not exif and image.format == "PNG" and len(found := image.getexif()):
-        exif = found.tobytes()  # as ImageMagick writes it, in text
+    if not exif and "Raw profile type exif" in info:
+        exif = image.getexif().tobytes()  # as ImageMagick writes it, in text
     exif = exif.removeprefix(meta.EXIF_START)
     turn = 1 if image.format in ("HEIF", "JXL") else orientation_of(exif)
     dpi = info.get("dpi")
     if not (isinstance(dpi, tuple) and len(dpi) == 2 and all(1 <= value <= 65535 for value in dpi)):
         dpi = ()  # NaN, too
     xmp = info.get("xmp") or info.get("XML:com.adobe.xmp") or b""
-    text = {str(key): str(value) for key, value in getattr(image, "text", {}).items() if "xmp" not in key}
+    chunks = dict(meta.png_chunks(data)) if image.format == "PNG" else {}
+    colours = (b"cICP", b"mDCV", b"cLLI") + (() if b"iCCP" in chunks else (b"gAMA", b"cHRM"))
     comment = info.get("comment") if image.format != "JPEG2000" else None
     comment = comment.decode("utf-8", "replace") if isinstance(comment, bytes) else comment
     found = {
@@ -321,28 +327,31 @@ def _metadata(image: Image.Image, data: bytes = b"") -> tuple[meta.Metadata, int
         "dpi": tuple(map(float, dpi)),
         "comment": str(comment or text.pop("Comment", "")),
         "text": text,
+        "colour": ", ".join(kind.decode() for kind in colours if chunks.get(kind, b"") not in _SRGB),
     }
     return {key: value for key, value in found.items() if value}, turn
 
 
-def _checked_jpeg(data: bytes) -> bytes:
+def _checked_jpeg(data: bytes) -> tuple[bytes, str]:
     """Refuse what no decoder here knows, and add the end mark that a JPEG lacks, unless more is missing.
 
-    In a whole image the decoder needs no more bits, so it does not look at any that are added.
+    In a whole image the decoder needs no more bits, so it does not look at any that are added. Gives the file
+    and, in words, what other formats do not take of it.
     """
     parts = split(data)
     if parts.depth != 8 or parts.frame in (0xC3, 0xF7):
-        kind = {0xC3: " without loss (process 3)", 0xF7: " as JPEG-LS"}.get(parts.frame, "")
-        raise ImageError(f"has {parts.depth} bits per channel{kind}, expected a usual JPEG of 8: convert it")
+        kind = {0xC3: "lossless JPEG (process 3)", 0xF7: "JPEG-LS file"}.get(parts.frame)
+        kind = kind or f"JPEG of {parts.depth} bits per channel"
+        raise ImageError(f"is a {kind}, which cannot be read: convert it to PNG")
     if parts.has_end:
-        return data
+        return data, meta.beside_jpeg(parts)
     scans = parts.coded.removesuffix(EOI).rstrip(b"\xff")
     coded = [scans + more * 64 + EOI for more in (b"", b"\x55", b"\xaa")]
     one, *others = (np.asarray(Image.open(io.BytesIO(part)).convert("RGB")) for part in coded)
     if any((one != other).any() for other in others):
         raise ValueError("the lower part is missing")
     note("the JPEG lacked its end mark, which was added")
-    return data + EOI
+    return data + EOI, meta.beside_jpeg(parts)
 
 
 def _info(metadata: meta.Metadata, mode: str, source: str | None) -> dict[Any, Any]:
@@ -368,9 +377,13 @@ def plain_image(image: Image.Image) -> Image.Image:
 
 
 def first_line(error: BaseException) -> str:
-    """What an error says, in one line."""
-    return (str(error).strip().splitlines() or [type(error).__name__])[0]
+    """What an error says, in one line, without numbers of the system."""
+    return (str(getattr(error, "strerror", "") or error).strip().splitlines() or [type(error).__name__])[0]
 
+
+# What decoders warn of names no file; what is lost is told by notes, and what is damaged by errors.
+warnings.filterwarnings("ignore", category=UserWarning, module=r"PIL\.|tifffile\b")
+logging.getLogger("tifffile").addHandler(logging.NullHandler())  # else it would go to stderr
 
 _lock, _limits = threading.Lock(), []  # Pillow's limit, for each thread that is reading
 

@@ -149,7 +149,7 @@ def clean_exif(exif: bytes, *, upright: bool = False) -> bytes:
                 data[one], data[other] = data[other], data[one]
         return bytes(data)
     except (ValueError, struct.error, RecursionError):
-        note_left_out("EXIF that is damaged")
+        note("left out: EXIF data, which is damaged")
         return b""
 
 

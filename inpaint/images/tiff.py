@@ -14,7 +14,7 @@ from PIL import Image, ImageChops
 
 import inpaint.images.tags as tags
 from inpaint.errors import ImageError, note
-from inpaint.images.depth import Pixels
+from inpaint.images.depth import Pixels, rescale
 from inpaint.images.metadata import EXIF_START, Metadata, clean_photoshop, clean_xmp
 from inpaint.images.modes import Native
 from inpaint.images.tags import Ifd, Tag, build, read_header, read_ifd, short
@@ -22,7 +22,10 @@ from inpaint.images.tags import Ifd, Tag, build, read_header, read_ifd, short
 # Of the coding of a page, taken from the new coding where it is encoded anew.
 _CODING = {*range(256, 260), 262, 266, 273, 277, 278, 279, 284, 317, 320, *range(322, 326), 338, 339, 347,
            *range(512, 522), *range(529, 533)}  # fmt: skip
-_DEPTH, EXTRA = 32997, 338
+_PALETTE, EXTRA, _DEPTH = 320, 338, 32997
+# Tags that say nothing of their own; all others that another format does not take are told, some by a name.
+_STRUCTURE = _CODING | {254, 280, 281, 292, 293, 297, 332, 334, 340, 341, 700, 34675, 50674, *tags.DPI}
+_NAMES = {**dict.fromkeys((33550, 33922, 34264, 34735, 34736, 34737), "GeoTIFF tags"), 33723: "IPTC"}
 _PILLOW = {1: "raw", 2: "tiff_ccitt", 3: "group3", 4: "group4", 5: "tiff_lzw", 8: "tiff_adobe_deflate",
            32773: "packbits", 32946: "tiff_deflate"}  # fmt: skip
 _TIFFFILE = {1: None, 5: "lzw", 8: "zlib", 32946: "zlib", 34925: "lzma", 50000: "zstd"}
@@ -80,15 +83,18 @@ def read_page(tiff: TiffPages, page: int) -> Native:
     """Decode one page as it is stored: its orientation is not applied."""
     index, photometric = tiff.pages[page], tiff.number(page, tags.PHOTOMETRIC, 1)
     samples, bits, code = (tiff.number(page, tag, 1) for tag in (tags.SAMPLES, tags.BITS, tags.COMPRESSION))
-    colours = {5: 4}.get(photometric, 3 if photometric in (2, 6, 8) else 1)
+    extras = samples - {5: 4}.get(photometric, 3 if photometric in (2, 6, 8) else 1)
     extra = tiff.ifds[index][EXTRA].numbers() if EXTRA in tiff.ifds[index] else []
     is_plain = bits <= 8 and tiff.number(page, tags.FORMAT, 1) == 1
     planes = tiff.number(page, _DEPTH, 1)
-    if planes > 1 or (photometric > 2 and not is_plain) or samples - colours > (photometric < 3):
-        raise ImageError(
-            f"page {page + 1} has {planes} planes of {samples} channels of {bits} bits, photometric "
-            f"{photometric}; expected one plane of grey or RGB, with or without alpha: convert it"
-        )
+    name = {5: "CMYK", 8: "LAB"}.get(photometric, f"photometric {photometric}")
+    why = f"has {planes} planes; one is supported" if planes > 1 else ""
+    if photometric > 2 and not is_plain:
+        why = f"is {name} with {bits} bits per channel; {name} is supported with 8"
+    elif extras > (photometric < 3):
+        why = f"has {extras} extra channel{'s' * (extras > 1)}; at most one is supported, beside grey or RGB"
+    if why:
+        raise ImageError(f"page {page + 1} {why}: convert it")
     if is_plain and (code in _PILLOW or code in (6, 7)):
         # Pillow would turn the page, and divide premultiplied colours by alpha.
         alpha = {EXTRA: short(2)} if len(extra) == 1 else {}
@@ -104,6 +110,8 @@ def read_page(tiff: TiffPages, page: int) -> Native:
         if found.planarconfig == 2 and pixels.ndim == 3:
             pixels = np.moveaxis(pixels, 0, -1)
     pixels = pixels[..., 0] if pixels.ndim == 3 and pixels.shape[2] == 1 else pixels
+    if bits < 8 * pixels.itemsize and bits <= 24 and photometric != 3:  # packed, such as 10 bits in 16
+        pixels = rescale(pixels, 2**bits - 1, 2 ** (8 * pixels.itemsize) - 1)
     pixels = _inverted(pixels) if photometric == 0 else np.ascontiguousarray(pixels)
     return Image.fromarray(pixels) if is_plain else pixels
 
@@ -119,7 +127,8 @@ def metadata_of(tiff: TiffPages) -> Metadata:
             dpi = (float(pair[0][0] / pair[0][1] * scale), float(pair[1][0] / pair[1][1] * scale))
     icc, xmp = (ifd[tag].value if tag in ifd else b"" for tag in (tags.ICC, tags.XMP))
     exif = EXIF_START + build([(described, None)], "<") if described else b""
-    found = {"icc_profile": icc, "exif": exif, "xmp": xmp, "dpi": dpi}
+    other = dict.fromkeys(_NAMES.get(tag, f"tag {tag}") for tag in sorted({*ifd} - {*described} - _STRUCTURE))
+    found = {"icc_profile": icc, "exif": exif, "xmp": xmp, "dpi": dpi, "other": ", ".join(other)}
     return {key: value for key, value in found.items() if value}
 
 
@@ -190,14 +199,19 @@ def _encode(native: Native, tiff: TiffPages, page: int) -> tuple[Ifd, list[bytes
     made = open_tiff(buffer.getvalue())
     coding = {tag: entry for tag, entry in made.ifds[0].items() if tag in _CODING}
     old = tiff.ifds[tiff.pages[page]]
+    if _PALETTE in old and _PALETTE in coding:  # Pillow knows 8 of its 16 bits
+        was, now = (np.array(entry[_PALETTE].numbers()).reshape(3, -1) for entry in (old, coding))
+        new = now[:, : was.shape[1]]
+        new[:] = np.where((was // 256 == new // 256).all(axis=0), was, new // 256 * 257)
+        coding[_PALETTE] = Tag(3, now.size, now.astype("<u2").tobytes())
     if EXTRA in old and EXTRA in coding:  # premultiplied alpha stays what it is
         coding[EXTRA] = old[EXTRA]
         if old[EXTRA].numbers() == [0]:
             note(f"page {page + 1}: the last channel is kept as it is, not filled")
     if not photometric and coding[tags.PHOTOMETRIC].numbers() == [1]:
         coding[tags.PHOTOMETRIC] = short(0)
-    if (bits := tiff.number(page, tags.BITS, 1)) not in (1, 8) and coding[tags.BITS].numbers()[0] == 8:
-        note(f"page {page + 1}: {bits} bits became 8")
+    if (bits := tiff.number(page, tags.BITS, 1)) not in (1, made.number(0, tags.BITS, 1)):
+        note(f"page {page + 1}: {bits} bits became {made.number(0, tags.BITS, 1)}")
     return coding, _segments(made, 0)
 
 

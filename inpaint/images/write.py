@@ -1,5 +1,6 @@
 """Images to files: the same kind with all it held (``write_file``), or a plain image (``write_image``)."""
 
+import errno
 import io
 import os
 import struct
@@ -15,7 +16,7 @@ from PIL import Image, PngImagePlugin
 import inpaint.images.metadata as meta
 from inpaint.atomic import atomic_write
 from inpaint.errors import ImageError, InpaintError, collect_notes, note
-from inpaint.images.depth import Pixels, find_range, to_array
+from inpaint.images.depth import Pixels, find_range, rescale, to_array
 from inpaint.images.file import ImageFile
 from inpaint.images.formats import FORMATS, WRITABLE_FORMATS, require_plug_in
 from inpaint.images.jpeg import APP14, PROGRESSIVE, UnfitError, encode_changed_blocks, join, split
@@ -28,7 +29,7 @@ QUALITY = 95
 _PNG_LEVEL = 2  # of Pillow's; higher ones take several times as long for a few per cent
 _LARGEST_SEGMENT = 65_500  # bytes of EXIF or XMP that one JPEG segment holds
 _LABELS = {"icc_profile": "ICC profile", "exif": "EXIF", "xmp": "XMP", "dpi": "resolution", "text": "text",
-           "comment": "comment"}  # fmt: skip
+           "comment": "comment", "colour": "", "other": ""}  # fmt: skip
 
 
 def write_image(image: Image.Image, path: str | os.PathLike[str], *, quality: int = QUALITY) -> list[str]:
@@ -79,7 +80,11 @@ def write_file(
     except InpaintError as error:
         raise ImageError(f"{failed}: {error}") from error
     except Exception as error:
-        raise ImageError(f"{failed} ({first_line(error)}): check the disk, or use .png") from error
+        if not isinstance(error, OSError) or not error.errno:
+            raise ImageError(f"{failed} ({first_line(error)}): use .png") from error
+        room = "free some space or " * (error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG))
+        why = first_line(error).lower().replace("on device", "on the disk")
+        raise ImageError(f"{failed}: {why}; {room}choose another folder") from error
     return notes
 
 
@@ -88,25 +93,27 @@ def _encode_file(file: ImageFile, target: str, *, quality: int | None, strip: bo
     same = target == file.format
     if same and file.tiff is not None:
         return write_pages(file.tiff, file.filled, strip=strip)
-    if same and target == "JPEG" and quality is None:
-        return _encode_jpeg(file, strip)
-    kept = {"duration", "loop", "default_image"}
-    if same:
-        kept |= {"bits"} if strip else {"bits", "spec"}
+    if same and target == "JPEG":
+        return _encode_jpeg(file, quality, strip)
+    kept = ["duration", "loop", "default_image", *["bits"] * same, *["spec"] * (same and not strip)]
     options = {key: value for key, value in file.options.items() if key in kept}
     turn = file.orientations[0] if same else 1  # the same format keeps its pixels as they lie
     natives = [file.native(n) if turn > 1 else file.upright(n) for n in range(file.frames)]
-    if same and target == "PNG":
-        return meta.png_with_chunks_of(_encode(natives, "PNG", {}, QUALITY, options), file.data, strip=strip)
-    metadata = meta.clean_metadata(file.metadata, upright=turn == 1)
+    if not same and FORMATS[target].deep and 255 < (white := file.options.get("white", 0)) < 65535:
+        note(f"values from 0 to {white:,} became 16-bit: 0 to 65,535")
+    same_png = same and target == "PNG"  # which keeps its chunks
+    metadata = meta.clean_metadata(file.metadata, upright=turn == 1 and not same_png)
+    metadata = {key: metadata[key] for key in ("exif", "xmp") if key in metadata} if same_png else metadata
     if strip:
-        metadata = {key: metadata[key] for key in ("icc_profile", "dpi") if key in metadata}
+        metadata = {key: metadata[key] for key in ("icc_profile", "dpi", "colour") if key in metadata}
         metadata |= {"exif": meta.EXIF_START + exif_of_orientation(turn)} if turn > 1 else {}
     if same and target == "WEBP" and quality is None:
         options["lossless"] = file.options["lossless"]
     if same and not FORMATS[target].lossless and not options.get("lossless"):
         note(f"{FORMATS[target].called} is encoded anew as a whole: known pixels change slightly")
     encoded = _encode(natives, target, metadata, quality or QUALITY, options)
+    if same_png:
+        return meta.png_with_chunks_of(encoded, file.data, strip=strip)
     if target == "JPEG2000":
         source = file.data if same else b""
         return meta.jp2_with_boxes_of(encoded, source, metadata.get("icc_profile", b""), strip=strip)
@@ -126,9 +133,12 @@ def _encode(
     first, images = fitted[0], [one for one in fitted if isinstance(one, Image.Image)]
     mode = first.mode if isinstance(first, Image.Image) else "RGB" if first.shape[2:] > (2,) else "L"
     kept = _fit_metadata(metadata, target, mode)
-    if target == "PNG" and "comment" in kept:
+    if target == "PNG":
         kept["pnginfo"] = PngImagePlugin.PngInfo()
-        kept["pnginfo"].add_text("Comment", kept.pop("comment"))
+        if "comment" in kept:
+            kept["pnginfo"].add_text("Comment", kept.pop("comment"))
+        if "xmp" in kept:
+            kept["pnginfo"].add(b"iTXt", b"XML:com.adobe.xmp" + bytes(5) + kept.pop("xmp"))
     if target == "TIFF":
         return new_tiff(fitted, kept)
     if target in ("EXR", "HDR"):
@@ -143,6 +153,8 @@ def _encode(
     options = {key: value for key, value in options.items() if value is not None}
     if target == "PNG":
         options = {"compress_level": _PNG_LEVEL, **options}
+        if "default_image" in options:  # it comes before the animation, and has no duration
+            options["duration"] = options["duration"][1:]
     elif target == "JPEG":
         options = {"quality": quality, "subsampling": 0 if quality >= 90 else 2}
     elif target == "WEBP":  # exact: colours under alpha 0 are pixels, too
@@ -174,7 +186,7 @@ def _why_one_frame(natives: list[Native], target: str) -> str:
         return ""
     if len(set(map(size_of, natives))) > 1:
         return "the pages differ in size"
-    deep = FORMATS[target].deep and not isinstance(natives[0], Image.Image)
+    deep = FORMATS[target].deep and any(not isinstance(native, Image.Image) for native in natives)
     return f"{called} holds one deep frame" if deep else ""
 
 
@@ -225,26 +237,27 @@ def _to_float(native: Native) -> Pixels:
 
 def _fit_metadata(metadata: meta.Metadata, target: str, mode: str) -> meta.Metadata:
     """What a format can hold of metadata; what it cannot is told."""
-    kept = {key: value for key, value in metadata.items() if key in FORMATS[target].metadata}
+    long = {k for k in ("exif", "xmp") if target == "JPEG" and len(metadata.get(k, b"")) >= _LARGEST_SEGMENT}
+    kept = {k: value for k, value in metadata.items() if k in FORMATS[target].metadata and k not in long}
     if not fits_profile(metadata.get("icc_profile", b""), mode):
         kept.pop("icc_profile", None)
-    for key in ("exif", "xmp") if target == "JPEG" else ():
-        if len(kept.get(key, b"")) >= _LARGEST_SEGMENT:
-            del kept[key]
-    if lost := [called for key, called in _LABELS.items() if key in metadata and key not in kept]:
+    if lost := [called or metadata[k] for k, called in _LABELS.items() if k in metadata and k not in kept]:
         note(f"not kept in {FORMATS[target].called}: {', '.join(lost)}")
     return kept
 
 
-def _encode_jpeg(file: ImageFile, strip: bool) -> bytes:
-    """The JPEG with only the touched blocks encoded anew, or, where that cannot be, with its own tables."""
+def _encode_jpeg(file: ImageFile, quality: int | None, strip: bool) -> bytes:
+    """The JPEG with only the touched blocks encoded anew; for a quality, or if it must be, the whole."""
     parts = split(file.data)
     segments, coded = meta.clean_jpeg(parts, strip=strip), parts.coded
-    after = file.native()
+    after, options = file.native(), dict[str, Any]()
     assert isinstance(after, Image.Image)
     filled = to_array(after)
     try:
-        if (changed := changes(file.load(0), filled)).any():
+        if quality is not None:
+            note("JPEG is encoded anew as a whole: known pixels change slightly")
+            options = {"quality": quality, "subsampling": 0 if quality >= 90 else 2}
+        elif (changed := changes(file.load(0), filled)).any():
             coded = encode_changed_blocks(parts, filled, changed)
     except UnfitError as error:
         note(f"the JPEG is encoded anew as a whole, with its own tables ({error})")
@@ -252,6 +265,7 @@ def _encode_jpeg(file: ImageFile, strip: bool) -> bytes:
             source: Any = opened
             sampling = {(2, 1): 1, (2, 2): 2}.get(source.layer[0][1:3], 0)
             options = {"qtables": source.quantization, "subsampling": sampling}
+    if options:
         buffer, after.info = io.BytesIO(), {}
         after.save(buffer, "JPEG", optimize=True, progressive=parts.frame == PROGRESSIVE, **options)
         made = split(buffer.getvalue())  # Adobe's segment tells the colour transform, here of the new coding
@@ -272,11 +286,10 @@ def _encode_png(pixels: Pixels, mode: str, metadata: dict[str, Any]) -> bytes:
     kind = min(range(3), key=lambda kind: len(_pack_rows(middle, kind, step)))
     packed, most = _pack_rows(rows, kind, step), 2**30  # a chunk holds less than twice that
     chunks = [(b"IDAT", packed[start : start + most]) for start in range(0, len(packed), most)]
-    chunks = [(b"IHDR", struct.pack(">IIBBBBB", *header)), *chunks, (b"IEND", b"")]
-    encoded = b"".join((meta.PNG_START, *(meta.png_chunk(*chunk) for chunk in chunks)))
-    carrier = io.BytesIO()  # of the chunks that Pillow writes
-    Image.new(mode, (1, 1)).save(carrier, "PNG", **metadata)
-    return meta.png_with_chunks_of(encoded, carrier.getvalue(), strip=False)
+    Image.new(mode, (1, 1)).save(carrier := io.BytesIO(), "PNG", **metadata)
+    others = [one for one in meta.png_chunks(carrier.getvalue()) if one[0] not in (b"IHDR", b"IDAT", b"IEND")]
+    chunks = [(b"IHDR", struct.pack(">IIBBBBB", *header)), *others, *chunks, (b"IEND", b"")]
+    return b"".join((meta.PNG_START, *(meta.png_chunk(*chunk) for chunk in chunks)))
 
 
 def _pack_rows(rows: NDArray[np.uint8], kind: int, step: int) -> bytes:
@@ -298,6 +311,7 @@ def _encode_deep(
         return _encode_png(pixels, mode, metadata)
     if target == "JPEG2000":
         lossless: dict[str, Any] = {"codecformat": "jp2", "level": 0, "reversible": True}
+        pixels = rescale(pixels, 65535, 2 ** (bits or 16) - 1)
         return bytes(imagecodecs.jpeg2k_encode(pixels, bitspersample=bits or None, **lossless))
     import pillow_heif
 

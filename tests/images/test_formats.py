@@ -173,6 +173,7 @@ def test_frames_and_metadata_that_are_left_out_are_told(tmp_path: Path) -> None:
         (b"\0\0\0\x18ftypmp42", "video"),
         (b"<svg xmlns", "SVG"),
         (b"II*\0", "TIFF"),
+        (b"P7\nWIDTH 3\n", "PAM"),
         (b"RIFF\0\0\0\0WEBP", "WebP"),
     ],
 )

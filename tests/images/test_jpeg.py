@@ -238,7 +238,10 @@ def two_pictures(path: Path, kind: int) -> bytes:
 def test_gain_maps_and_second_views_stay_where_the_index_says(tmp_path: Path, kind: int) -> None:
     second = two_pictures(tmp_path / "a.jpg", kind)
     (note,) = fill_file(tmp_path / "a.jpg", tmp_path / "b.jpg")
-    assert "kept as they were, not filled: 1 gain maps or second pictures" in note
+    assert note == (
+        "1 further picture in the file (gain map or second view) is kept unchanged and may still show "
+        "what was erased"
+    )
     with opened(tmp_path / "b.jpg") as image:
         assert image.format == "MPO" and image.n_frames == 2
         image.seek(1)
@@ -255,6 +258,38 @@ def test_large_thumbnails_and_videos_go(tmp_path: Path) -> None:
     (tmp_path / "c.jpg").write_bytes((tmp_path / "c.jpg").read_bytes() + b"ftypmp42" * 99)
     (note,) = fill_file(tmp_path / "c.jpg", tmp_path / "d.jpg")
     assert "left out: 792 bytes" in note
+
+
+def test_a_quality_keeps_segments_and_second_pictures(tmp_path: Path) -> None:
+    second = two_pictures(tmp_path / "a.jpg", 0)
+    data = (tmp_path / "a.jpg").read_bytes()
+    iptc = Segment(0xED, b"Photoshop 3.0\0" + b"8BIM\4\4\0\0\0\0\0\4IPTC").to_bytes()
+    app5 = Segment(0xE5, b"private").to_bytes()
+    place = data.index(b"MPF\0") - 4
+    (tmp_path / "a.jpg").write_bytes(
+        data[:place] + iptc + app5 + data[place:]
+    )  # the index counts from itself
+    notes = fill_file(tmp_path / "a.jpg", tmp_path / "b.jpg", quality=40)
+    assert [note.split(" ")[0] for note in notes] == ["JPEG", "1"]
+    again = (tmp_path / "b.jpg").read_bytes()
+    assert iptc in again and app5 in again and again.endswith(second)
+    with opened(tmp_path / "b.jpg") as image:
+        assert image.n_frames == 2
+        assert sum(image.quantization[0]) > sum(opened(tmp_path / "a.jpg").quantization[0])
+
+
+def test_what_other_formats_do_not_take_of_a_jpeg_is_told(tmp_path: Path) -> None:
+    two_pictures(tmp_path / "a.jpg", 0)
+    data = (tmp_path / "a.jpg").read_bytes()
+    iptc = Segment(0xED, b"Photoshop 3.0\0" + b"8BIM\4\4\0\0\0\0\0\4IPTC").to_bytes()
+    (tmp_path / "a.jpg").write_bytes(data[:2] + iptc + Segment(0xE5, b"private").to_bytes() + data[2:])
+    size = len(split(data).trailer)
+    for suffix, called in ((".png", "PNG"), (".tif", "TIFF"), (".webp", "WebP")):
+        (note,) = fill_file(tmp_path / "a.jpg", tmp_path / f"b{suffix}")
+        assert note == (
+            f"not kept in {called}: APP5, IPTC, {size:,} bytes after the image (a gain map, a second "
+            "picture, a video or the like)"
+        )
 
 
 # Cut files
@@ -332,6 +367,12 @@ def test_a_jpeg_of_another_process_is_named(tmp_path: Path) -> None:
     imagecodecs = pytest.importorskip("imagecodecs")
     deep = scene()[..., 0].astype(np.uint16) << 4
     (tmp_path / "a.jpg").write_bytes(imagecodecs.jpeg8_encode(deep, bitspersample=12))
-    assert "has 12 bits per channel" in one_line(lambda: read_file(tmp_path / "a.jpg"))
+    assert "is a JPEG of 12 bits per channel, which cannot be read: convert it to PNG" in one_line(
+        lambda: read_file(tmp_path / "a.jpg")
+    )
     (tmp_path / "a.jpg").write_bytes(imagecodecs.jpegls_encode(scene()[..., 0]))
-    assert "JPEG-LS" in one_line(lambda: read_file(tmp_path / "a.jpg"))
+    assert "is a JPEG-LS file, which cannot be read" in one_line(lambda: read_file(tmp_path / "a.jpg"))
+    (tmp_path / "a.jpg").write_bytes(imagecodecs.ljpeg_encode(scene()[..., 0]))
+    assert "is a lossless JPEG (process 3), which cannot be read" in one_line(
+        lambda: read_file(tmp_path / "a.jpg")
+    )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import struct
+import zlib
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +16,7 @@ from PIL import Image, ImageCms, ImageOps, PngImagePlugin
 
 from inpaint.errors import ImageError, MaskError
 from inpaint.images import read_file, read_image
-from inpaint.images.metadata import box
+from inpaint.images.metadata import box, png_chunk, png_chunks
 from tests.images.painting import COLOUR, cv_read, fill_file, mask_of, one_line, opened, scene
 
 SRGB = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
@@ -415,13 +416,11 @@ def test_the_mask_is_upright_and_the_file_is_not_turned(
     exif[0x0112] = orientation
     source, target = tmp_path / f"a{suffix}", tmp_path / f"b{suffix}"
     if suffix == ".deep.png":
-        from inpaint.images.metadata import png_with_chunks_of
         from inpaint.images.tags import exif_of_orientation
 
         write_deep(source, scene().astype(np.uint16) * 257)
-        carrier = io.BytesIO()
-        Image.new("RGB", (1, 1)).save(carrier, "PNG", exif=b"Exif\0\0" + exif_of_orientation(orientation))
-        source.write_bytes(png_with_chunks_of(source.read_bytes(), carrier.getvalue(), strip=False))
+        data = source.read_bytes()
+        source.write_bytes(data[:33] + png_chunk(b"eXIf", exif_of_orientation(orientation)) + data[33:])
     else:
         Image.fromarray(scene()).save(source, exif=exif, **({"quality": 95} if suffix == ".jpg" else {}))
     before = np.asarray(read_image(source)).astype(int)
@@ -491,8 +490,15 @@ def test_numbers_of_unusual_tiffs_stay_what_they_are(tmp_path: Path, options: di
 
 def test_a_tiff_that_cannot_be_kept_is_refused_or_told(tmp_path: Path) -> None:
     tifffile.imwrite(tmp_path / "a.tif", np.dstack([scene(), scene()[..., :2]]), photometric="rgb")
-    assert "1 planes of 5 channels" in one_line(lambda: read_file(tmp_path / "a.tif"))
+    assert "page 1 has 2 extra channels; at most one is supported" in one_line(
+        lambda: read_file(tmp_path / "a.tif")
+    )
     tifffile.imwrite(tmp_path / "b.tif", np.stack([scene()[..., 0]] * 16), volumetric=True, tile=(16, 16, 16))
+    cmyk = np.dstack([scene(), scene()[..., 0]]).astype(np.uint16)
+    tifffile.imwrite(tmp_path / "a.tif", cmyk, photometric="separated")
+    assert "page 1 is CMYK with 16 bits per channel; CMYK is supported with 8: convert it" in one_line(
+        lambda: read_file(tmp_path / "a.tif")
+    )
     assert "16 planes" in one_line(lambda: read_file(tmp_path / "b.tif"))
     with tifffile.TiffWriter(tmp_path / "raw.dng") as writer:
         writer.write(scene(), photometric="rgb", subfiletype=1, subifds=1)
@@ -540,7 +546,7 @@ def test_metadata_of_jpeg_xl_and_2000(tmp_path: Path) -> None:
     assert fill_file(tmp_path / "a.jxl", tmp_path / "b.jxl") == []
     with opened(tmp_path / "b.jxl") as image:
         assert image.getexif()[0x010F] == "Maker" and image.info["icc_profile"] == SRGB
-    assert fill_file(tmp_path / "a.png", tmp_path / "a.jp2") == ["not kept in JPEG2000: EXIF"]
+    assert fill_file(tmp_path / "a.png", tmp_path / "a.jp2") == ["not kept in JPEG 2000: EXIF"]
     data = (tmp_path / "a.jp2").read_bytes() + box(b"xml ", b"<note/>")
     (tmp_path / "a.jp2").write_bytes(data)
     assert fill_file(tmp_path / "a.jp2", tmp_path / "b.jp2") == []
@@ -591,3 +597,259 @@ def test_an_animated_gif_keeps_the_known_colours_of_full_palettes(tmp_path: Path
             after.seek(frame)
             one, other = np.asarray(before.convert("RGB")), np.asarray(after.convert("RGB"))
             assert np.array_equal(one[~HOLE], other[~HOLE]) and (one[HOLE] != other[HOLE]).any()
+
+
+# What a PNG holds beside its pixels
+
+
+def png_of(*chunks: tuple[bytes, bytes], palette: bool = False) -> bytes:
+    """A PNG of the scene with chunks in front of its pixels."""
+    buffer = io.BytesIO()
+    image = Image.fromarray(scene())
+    (image.quantize(16) if palette else image).save(buffer, "PNG", **({"bits": 4} if palette else {}))
+    data = buffer.getvalue()
+    place = data.index(b"IDAT") - 4
+    return data[:place] + b"".join(png_chunk(*chunk) for chunk in chunks) + data[place:]
+
+
+@pytest.mark.parametrize("kind", ["RGB", "P", "APNG"])
+@pytest.mark.parametrize("tail", [b"<?php", bytes(100), b"PK\3\4", png_of()])
+def test_bytes_after_a_png_are_left_out_and_told(tmp_path: Path, kind: str, tail: bytes) -> None:
+    options = {"save_all": True, "append_images": [in_mode("RGB", 1)]} if kind == "APNG" else {}
+    in_mode(kind.replace("APNG", "RGB")).save(tmp_path / "a.png", **options)
+    (tmp_path / "a.png").write_bytes((tmp_path / "a.png").read_bytes() + tail)
+    notes = fill_file(tmp_path / "a.png", tmp_path / "b.png")
+    assert notes == [f"left out: {len(tail):,} bytes after the image"]
+    assert (tmp_path / "b.png").read_bytes().endswith(png_chunk(b"IEND", b""))
+    assert cv_read(tmp_path / "b.png").shape[:2] == (60, 90)
+    with opened(tmp_path / "a.png") as before, opened(tmp_path / "b.png") as after:
+        assert getattr(after, "n_frames", 1) == getattr(before, "n_frames", 1)
+        one, other = np.asarray(before.convert("RGB")), np.asarray(after.convert("RGB"))
+        assert np.array_equal(one[~HOLE], other[~HOLE])
+
+
+def raw_profile(kind: str, data: bytes) -> bytes:
+    """Metadata in hexadecimal text, as ImageMagick writes it."""
+    return f"\n{kind}\n{len(data):8}\n{data.hex()}\n".encode()
+
+
+def exif_with_thumbnail(orientation: int = 6) -> bytes:
+    """EXIF whose second directory holds a JPEG."""
+    thumbnail = b"\xff\xd8\xff SECRET"
+    entries = struct.pack("<HHHIHHI", 1, 274, 3, 1, orientation, 0, 26)
+    entries += struct.pack("<HHHIIHHIII", 2, 0x201, 4, 1, 56, 0x202, 4, 1, len(thumbnail), 0)
+    return b"II*\0\x08\0\0\0" + entries + thumbnail
+
+
+XMP = b"<x:xmpmeta><xmp:Thumbnails>/9j/SECRET</xmp:Thumbnails><dc:title>keep</dc:title></x:xmpmeta>"
+RESOURCES = b"8BIM\x04\x0c\0\0" + struct.pack(">I", 10) + b"SECRET...."
+HIDDEN = {
+    "exif, packed": (b"zTXt", b"Raw profile type exif\0\0", b"exif", b"Exif\0\0" + exif_with_thumbnail()),
+    "exif, text": (b"tEXt", b"Raw profile type APP1\0", b"APP1", b"Exif\0\0" + exif_with_thumbnail()),
+    "photoshop": (b"zTXt", b"Raw profile type 8bim\0\0", b"8bim", RESOURCES),
+    "xmp in hex": (b"zTXt", b"Raw profile type xmp\0\0", b"xmp", XMP),
+    "xmp": (b"iTXt", b"XML:com.adobe.xmp\0\1\0en\0title\0", b"", XMP),
+    "xmp in zTXt": (b"zTXt", b"XML:com.adobe.xmp\0\0", b"", XMP),
+    "damaged": (b"tEXt", b"Raw profile type 8bim\0SECRET", b"", b""),
+}
+
+
+@pytest.mark.parametrize("strip", [False, True])
+@pytest.mark.parametrize("name", HIDDEN)
+def test_thumbnails_in_packed_and_hexadecimal_text_go(tmp_path: Path, name: str, strip: bool) -> None:
+    kind, head, profile, data = HIDDEN[name]
+    text = raw_profile(profile.decode(), data) if profile else data
+    whole = head + (zlib.compress(text) if kind == b"zTXt" or head[18:19] == b"\1" else text)
+    (tmp_path / "a.png").write_bytes(png_of((kind, whole), (b"tEXt", b"Author\0Me")))
+    turned = name == "exif, packed"
+    notes = fill_file(
+        tmp_path / "a.png", tmp_path / "b.png", mask_of(90, 60) if turned else mask_of(60, 90), strip=strip
+    )
+    assert (notes or strip) and all(note.startswith("left out, as it belongs to") for note in notes)
+    chunks = list(png_chunks((tmp_path / "b.png").read_bytes()))
+    for kind, content in chunks:
+        text = content
+        if kind == b"zTXt":
+            text = zlib.decompress(content.split(b"\0", 1)[1][1:])
+        assert b"SECRET" not in bytes(text) and b"SECRET".hex().encode() not in bytes(text)
+    assert ((b"tEXt", b"Author\0Me") in chunks) != strip
+    texts = [content for kind, content in chunks if kind == b"iTXt"]
+    if name == "xmp" and not strip:
+        assert texts[0].startswith(b"XML:com.adobe.xmp\0\0\0\0\0<x:") and b"keep" in texts[0]
+    with opened(tmp_path / "b.png") as image:  # EXIF in text tells how a photo lies, and stays
+        assert image.getexif().get(274) == (6 if turned else None)
+
+
+def test_text_without_a_thumbnail_stays(tmp_path: Path) -> None:
+    iptc = b"8BIM\x04\x04\0\0\0\0\0\4IPTC"
+    chunks = [
+        (b"tEXt", b"Raw profile type iptc\0" + raw_profile("iptc", iptc)),
+        (b"zTXt", b"Long\0\0" + zlib.compress(b"text" * 99)),
+        (b"iTXt", b"Packed\0\1\0\0\0" + zlib.compress(b"text" * 99)),
+    ]
+    xmp = (b"iTXt", b"XML:com.adobe.xmp\0\1\0\0\0" + zlib.compress(b"<x:xmpmeta/>"))
+    (tmp_path / "a.png").write_bytes(png_of(*chunks, xmp))
+    assert fill_file(tmp_path / "a.png", tmp_path / "b.png") == []
+    again = list(png_chunks((tmp_path / "b.png").read_bytes()))
+    assert all(chunk in again for chunk in chunks)
+    assert (b"iTXt", b"XML:com.adobe.xmp\0\0\0\0\0<x:xmpmeta/>") in again
+
+
+@pytest.mark.parametrize("orientation", [1, 6])
+def test_the_orientation_in_xmp_becomes_no_exif(tmp_path: Path, orientation: int) -> None:
+    xmp = b'<x:xmpmeta><rdf:Description tiff:Orientation="%d"/></x:xmpmeta>' % orientation
+    (tmp_path / "a.png").write_bytes(png_of((b"iTXt", b"XML:com.adobe.xmp" + bytes(5) + xmp)))
+    assert fill_file(tmp_path / "a.png", tmp_path / "b.png") == []
+    chunks = list(png_chunks((tmp_path / "b.png").read_bytes()))
+    assert (b"iTXt", b"XML:com.adobe.xmp" + bytes(5) + xmp) in chunks
+    assert b"eXIf" not in dict(chunks)
+
+
+def test_chunks_that_speak_of_an_old_palette_go(tmp_path: Path) -> None:
+    chunks = [(b"hIST", struct.pack(">16H", *range(16))), (b"bKGD", b"\3"), (b"gAMA", b"\0\0\xb1\x8f")]
+    (tmp_path / "a.png").write_bytes(png_of(*chunks, palette=True))
+    left_out = "left out, as the palette or the depth changed: the chunk "
+    assert fill_file(tmp_path / "a.png", tmp_path / "b.png") == [left_out + "hIST", left_out + "bKGD"]
+    kinds = {kind for kind, _ in png_chunks((tmp_path / "b.png").read_bytes())}
+    assert b"gAMA" in kinds and not kinds & {b"hIST", b"bKGD"}
+    (tmp_path / "a.png").write_bytes(png_of((b"bKGD", bytes(6))))
+    assert fill_file(tmp_path / "a.png", tmp_path / "b.png") == []
+    assert (b"bKGD", bytes(6)) in png_chunks((tmp_path / "b.png").read_bytes())
+
+
+def test_colours_by_chunks_and_tags_without_a_place_are_told(tmp_path: Path) -> None:
+    primaries = struct.pack(">8I", 31270, 32900, 64000, 33000, 30000, 60000, 15000, 6000)
+    usual = [(b"gAMA", struct.pack(">I", 45455)), (b"cHRM", primaries)]
+    for chunks, told in (
+        (usual, []),
+        ([(b"cICP", b"\x09\x10\0\1"), (b"gAMA", struct.pack(">I", 100_000))], ["cICP, gAMA"]),
+        ([(b"cHRM", primaries[:-1] + b"\0")], ["cHRM"]),
+    ):
+        (tmp_path / "a.png").write_bytes(png_of(*chunks))
+        assert fill_file(tmp_path / "a.png", tmp_path / "b.png") == []
+        for strip in (False, True):
+            notes = fill_file(tmp_path / "a.png", tmp_path / "b.tif", strip=strip)
+            assert notes == [f"not kept in TIFF: {names}" for names in told]
+    extra = [
+        (33550, "d", 3, (1.0, 1.0, 0.0), True),
+        (33723, 7, 4, b"IPTC", True),
+        (65000, "s", 0, "mine", True),
+    ]
+    tifffile.imwrite(tmp_path / "a.tif", scene(), photometric="rgb", extratags=extra, metadata=None)
+    assert fill_file(tmp_path / "a.tif", tmp_path / "c.png") == [
+        "not kept in PNG: GeoTIFF tags, IPTC, tag 65000"
+    ]
+    assert fill_file(tmp_path / "a.tif", tmp_path / "c.tif") == []
+
+
+@pytest.mark.parametrize("suffix", [".jpg", ".webp", ".avif", ".tif"])
+@pytest.mark.parametrize("frames", [1, 2])
+def test_xmp_goes_with_a_conversion_to_png(tmp_path: Path, suffix: str, frames: int) -> None:
+    xmp = "<x:xmpmeta>über</x:xmpmeta>".encode()
+    pages = [in_mode("RGB", seed) for seed in range(frames)]
+    options: dict[str, Any] = {"save_all": True, "append_images": pages[1:]} if frames > 1 else {}
+    if suffix == ".tif":
+        options["tiffinfo"] = {700: xmp}
+    elif suffix == ".jpg" and frames > 1:
+        pytest.skip("JPEG has one frame")
+    else:
+        options["xmp"] = xmp
+    pages[0].save(tmp_path / f"a{suffix}", **options)
+    fill_file(tmp_path / f"a{suffix}", tmp_path / "b.png")
+    with opened(tmp_path / "b.png") as image:
+        assert image.info["xmp"] == xmp and image.n_frames == frames
+    fill_file(tmp_path / f"a{suffix}", tmp_path / "c.png", strip=True)
+    assert b"xmpmeta" not in (tmp_path / "c.png").read_bytes()
+
+
+def test_a_still_image_before_an_animation_has_no_duration(tmp_path: Path) -> None:
+    pages = [in_mode("RGB", seed) for seed in range(4)]
+    options = {"save_all": True, "append_images": pages[1:], "default_image": True, "loop": 2}
+    pages[0].save(tmp_path / "a.png", duration=[100, 200, 300], **options)
+    assert fill_file(tmp_path / "a.png", tmp_path / "b.png") == []
+    for name in ("a.png", "b.png"):
+        with opened(tmp_path / name) as image:
+            durations = []
+            for frame in range(image.n_frames):
+                image.seek(frame)
+                durations.append(image.info.get("duration"))
+            assert image.default_image and durations == [None, 100, 200, 300] and image.info["loop"] == 2
+
+
+def test_a_deep_page_behind_others_is_told(tmp_path: Path) -> None:
+    with tifffile.TiffWriter(tmp_path / "a.tif") as tiff:
+        for page in (scene(), scene()[..., 0].astype(np.uint16) * 257, scene(seed=1)):
+            tiff.write(page, photometric="rgb" if page.ndim == 3 else "minisblack")
+    notes = fill_file(tmp_path / "a.tif", tmp_path / "b.png")
+    assert notes == ["PNG holds one deep frame: 2 of 3 are left out"]
+
+
+# Depths of 9 to 15 bits
+
+
+def write_packed(path: Path, values: np.ndarray, white: int) -> None:
+    """Values of 0 to ``white`` in a format that says so."""
+    imagecodecs = pytest.importorskip("imagecodecs")
+    kind = b"P6" if values.ndim == 3 else b"P5"
+    if path.suffix in (".pgm", ".ppm"):
+        head = b"%s\n#%s\n%d %d\n%d\n" % (kind, b"x" * 600, values.shape[1], values.shape[0], white)
+        path.write_bytes(head + values.astype(">u2").tobytes())
+    elif path.suffix == ".jp2":
+        options = {"codecformat": "jp2", "level": 0, "reversible": True, "bitspersample": white.bit_length()}
+        path.write_bytes(imagecodecs.jpeg2k_encode(values, **options))
+    else:
+        dark = "miniswhite" if "dark" in path.name else "minisblack"
+        photometric = "rgb" if values.ndim == 3 else dark
+        tifffile.imwrite(path, values, bitspersample=white.bit_length(), photometric=photometric)
+
+
+@pytest.mark.parametrize("target", [".png", ".tif"])
+@pytest.mark.parametrize(
+    ("name", "white"),
+    [("a.pgm", 1023), ("a.ppm", 1000), ("a.ppm", 4095), ("a.jp2", 1023), ("a.jp2", 4095), ("a.tif", 1023),
+     ("a.tif", 4095), ("rgb.tif", 16383), ("dark.tif", 4095)],
+)  # fmt: skip
+def test_values_that_end_below_16_bits_fill_them(tmp_path: Path, name: str, white: int, target: str) -> None:
+    colour = np.rint(scene() / 255 * 0.6 * white).astype(np.uint16)  # nothing of it is white
+    values = colour if name in ("a.ppm", "rgb.tif") else colour[..., 0].copy()
+    write_packed(tmp_path / name, values, white)
+    (note,) = fill_file(tmp_path / name, tmp_path / f"b{target}")
+    if Path(name).suffix == target:
+        assert note == f"page 1: {white.bit_length()} bits became 16"
+        again = tifffile.imread(tmp_path / f"b{target}")
+    else:
+        assert note == f"values from 0 to {white:,} became 16-bit: 0 to 65,535"
+        again = cv_read(tmp_path / f"b{target}")
+        again = again[..., ::-1] if again.ndim == 3 else again
+        values = white - values if name == "dark.tif" else values
+    assert again.dtype == np.uint16
+    assert np.array_equal(again[~HOLE], np.rint(values * (65535 / white)).astype(np.uint16)[~HOLE])
+    assert np.array_equal(np.rint(again[~HOLE] * (white / 65535)), values[~HOLE])
+    fill = again[HOLE].reshape(HOLE.sum(), -1)[:, 0] / 65535
+    expected = COLOUR[0] if values.ndim == 3 else COLOUR[1]
+    is_dark = name == "dark.tif" and target == ".tif"
+    assert np.abs(fill - (1 - expected if is_dark else expected)).max() < 0.01
+
+
+def test_jpeg_2000_keeps_its_own_depth(tmp_path: Path) -> None:
+    imagecodecs = pytest.importorskip("imagecodecs")
+    values = np.rint(scene()[..., 0] / 255 * 1000).astype(np.uint16)
+    write_packed(tmp_path / "a.jp2", values, 1023)
+    assert fill_file(tmp_path / "a.jp2", tmp_path / "b.jp2") == []
+    again = imagecodecs.jpeg2k_decode((tmp_path / "b.jp2").read_bytes())
+    assert np.array_equal(again[~HOLE], values[~HOLE]) and again.max() < 1024
+    assert np.abs(again[HOLE] / 1023 - COLOUR[1]).max() < 0.01
+
+
+def test_a_palette_keeps_the_low_bits_of_its_colours(tmp_path: Path) -> None:
+    indices = np.asarray(in_mode("P"))
+    colours = np.random.default_rng(0).integers(0, 65536, (3, 256), np.uint16)
+    colours[:, 255] = 65472
+    tifffile.imwrite(tmp_path / "a.tif", indices, photometric="palette", colormap=colours)
+    assert fill_file(tmp_path / "a.tif", tmp_path / "b.tif") == []
+    with tifffile.TiffFile(tmp_path / "b.tif") as tiff:
+        page: Any = tiff.pages[0]
+        kept = np.array(page.colormap).reshape(3, 256)
+        assert np.array_equal(page.asarray()[~HOLE], indices[~HOLE])
+    used = np.unique(indices[~HOLE])
+    assert np.array_equal(kept[:, used], colours[:, used]) and (kept[:, 255] >= 0).all()

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import io
 import struct
+import subprocess
+import sys
 import threading
 import zlib
 from concurrent.futures import ThreadPoolExecutor
@@ -327,6 +329,18 @@ def test_exif_too_long_for_jpeg_is_dropped(tmp_path: Path) -> None:
     exif[ExifTags.Base.ImageDescription] = "x" * 70_000
     image = read_image(save(tmp_path, Image.fromarray(noise(4, 4, 3)), "a.png", exif=exif))
     write_image(image, tmp_path / "a.jpg")
+
+
+def test_warnings_of_decoders_do_not_reach_people(tmp_path: Path) -> None:
+    exif = b"Exif\0\0II*\0\x08\0\0\0\xff\xff"
+    path = save(tmp_path, Image.fromarray(noise(16, 16, 3)), "a.jpg", exif=exif)
+    code = "import sys; from inpaint.images import read_file, write_file; file = read_file(sys.argv[1]);"
+    code += "print(write_file(file, sys.argv[2]))"
+    done = subprocess.run(
+        [sys.executable, "-c", code, str(path), str(tmp_path / "b.png")], capture_output=True, text=True
+    )
+    assert (done.returncode, done.stderr) == (0, "")
+    assert done.stdout == "['left out: EXIF data, which is damaged']\n"
 
 
 # Bad files: one line

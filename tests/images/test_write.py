@@ -74,7 +74,8 @@ def test_missing_folder_is_not_made(tmp_path: Path) -> None:
 
 def test_a_folder_is_not_replaced(tmp_path: Path) -> None:
     (tmp_path / "a.png").mkdir()
-    one_line(lambda: write_image(Image.new("RGB", (2, 2)), tmp_path / "a.png"))
+    message = one_line(lambda: write_image(Image.new("RGB", (2, 2)), tmp_path / "a.png"))
+    assert message.endswith(": is a directory; choose another folder")
     assert [path.name for path in tmp_path.iterdir()] == ["a.png"]
 
 
@@ -95,8 +96,11 @@ def test_a_failed_write_leaves_the_old_file_and_no_other(
         raise error
 
     monkeypatch.setattr(Image.Image, "save", half)
-    with pytest.raises(ImageError if isinstance(error, Exception) else KeyboardInterrupt):
+    with pytest.raises(ImageError if isinstance(error, Exception) else KeyboardInterrupt) as caught:
         write_image(Image.new("RGB", (2, 2), "blue"), path)
+    if isinstance(error, Exception):
+        why = "no space left on the disk; free some space or choose another folder"
+        assert str(caught.value) == f"cannot write {str(path)!r}: {why}"
     assert path.read_bytes() == before and [file.name for file in tmp_path.iterdir()] == ["a.png"]
 
 
