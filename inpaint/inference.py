@@ -182,9 +182,7 @@ class _Upsample(nn.Module):
 
     TAPS = ((1,), (2, 0))
 
-    def __init__(
-        self, up: nn.ConvTranspose2d, norm: nn.BatchNorm2d, *, relu: bool, dtype: torch.dtype
-    ) -> None:
+    def __init__(self, up: nn.ConvTranspose2d, norm: nn.BatchNorm2d, relu: bool, dtype: torch.dtype) -> None:
         super().__init__()
         self.lowest = 0.0 if relu else -torch.inf
         weight, bias = _fold(up.weight.transpose(0, 1), up.bias, norm)

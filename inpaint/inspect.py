@@ -70,11 +70,7 @@ class Inspection:
 
 
 def overlay_heat(
-    pixels: Pixels,
-    heat: NDArray[np.floating],
-    *,
-    hole: Holes | None = None,
-    token: tuple[int, int] | None = None,
+    pixels: Pixels, heat: NDArray[Any], *, hole: Holes | None = None, token: tuple[int, int] | None = None
 ) -> Pixels:
     """Lay ``heat`` ``(h, w)``, 0 or more, over an image ``(H, W, 3)``: the largest is nearly white (inferno).
 

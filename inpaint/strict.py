@@ -11,14 +11,12 @@ import math
 import os
 import re
 import types
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import field
 from pathlib import Path
 from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
 
 from inpaint.errors import ConfigError
-
-OnOldName = Callable[[str, str], None]
 
 
 def at_least(low: float, *, formerly: str = "", **more: Any) -> Any:
@@ -39,13 +37,7 @@ def formerly(old: str, **more: Any) -> Any:
 _type_hints = functools.cache(get_type_hints)
 
 
-def read_table(
-    table: Mapping[str, Any],
-    kind: type[Any],
-    folder: Path,
-    prefix: str = "",
-    on_old_name: OnOldName = lambda old, new: None,
-) -> Any:
+def read_table(table: Mapping[str, Any], kind: type[Any], folder: Path, prefix: str = "") -> Any:
     """Check a table and make the dataclass `kind` of it.
 
     Args:
@@ -54,7 +46,6 @@ def read_table(
             those, `X | None`, dataclasses, or one of several dataclasses, told apart by their keys.
         folder: what relative paths refer to.
         prefix: of the keys in messages, for tables inside tables.
-        on_old_name: called with old and new name of each key that is called otherwise now.
 
     Raises:
         ConfigError: a key is unknown or missing, or a value is impossible.
@@ -66,7 +57,6 @@ def read_table(
         old = item.metadata.get("formerly")
         if old in table and name not in table:
             table[name] = table.pop(old)
-            on_old_name(prefix + old, prefix + name)
     for key in sorted(table.keys() - fields.keys()):
         close = [name for name, item in fields.items() if item.metadata.get("formerly") == key]
         close += difflib.get_close_matches(key, fields, n=1)
@@ -74,19 +64,16 @@ def read_table(
         raise ConfigError(f"unknown key {prefix}{key}; {advice}")
     for name, item in fields.items():
         if name in table:
-            key, limits = prefix + name, item.metadata
-            table[name] = _read_value(table[name], hints[name], limits, folder, key, on_old_name)
+            table[name] = _read_value(table[name], hints[name], item.metadata, folder, prefix + name)
         elif item.default is dataclasses.MISSING and item.default_factory is dataclasses.MISSING:
             expected = describe_type(hints[name], item.metadata)
             raise ConfigError(f"{prefix}{name} is missing, expected {expected}")
     return kind(**table)
 
 
-def _read_value(
-    value: Any, hint: Any, limits: Mapping[str, Any], folder: Path, key: str, on_old_name: OnOldName
-) -> Any:
+def _read_value(value: Any, hint: Any, limits: Mapping[str, Any], folder: Path, key: str) -> Any:
     def read(part: Any, hint: Any, key: str) -> Any:
-        return _read_value(part, hint, limits, folder, key, on_old_name)
+        return _read_value(part, hint, limits, folder, key)
 
     if get_origin(hint) in (Union, types.UnionType):
         options = [option for option in get_args(hint) if option is not type(None)]
@@ -95,7 +82,7 @@ def _read_value(
         hint = options[0] if len(options) == 1 else _choose(value, options, key)
     origin, kinds = get_origin(hint), get_args(hint)
     if dataclasses.is_dataclass(hint) and isinstance(value, Mapping):
-        return read_table(value, hint, folder, f"{key}.", on_old_name)  # type: ignore[arg-type]
+        return read_table(value, hint, folder, f"{key}.")  # type: ignore[arg-type]
     if origin is Literal and value in kinds:
         return value
     if origin is Mapping and isinstance(value, Mapping):

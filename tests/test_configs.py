@@ -26,7 +26,7 @@ def data(monkeypatch, tmp_path):
 
 
 def read(path: Path | str) -> Any:
-    return read_config(FOLDER / path, on_warning=pytest.fail)
+    return read_config(FOLDER / path)
 
 
 def differences(first: RunConfig, second: RunConfig) -> set[str]:

@@ -39,7 +39,7 @@ def test_devices(monkeypatch: pytest.MonkeyPatch) -> None:
         "run a.png b.png -o c.png",
         "batch a b -o c",
         "serve",
-        "train mae configs/smoke_mae.toml",
+        "train configs/smoke_mae.toml",
         "backbones bench",
     ],
 )

@@ -90,9 +90,7 @@ def text_line(name: str, texts: Iterable[str], kind: str = "") -> Line:
     return Line(name, kind, tuple(map(Cell, texts)))
 
 
-def value_cell(
-    value: Value | None, column: Column | None, *, best: bool = False, signed: bool = False
-) -> Cell:
+def value_cell(value: Value | None, column: Column | None, best: bool = False, signed: bool = False) -> Cell:
     """A value as tables print it, with ``[low, high]`` where it has an interval; a dash for none."""
     if value is None or column is None:
         return Cell(DASH)

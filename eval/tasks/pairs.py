@@ -20,6 +20,8 @@ from inpaint.batch.plan import find_images, group_files, normal_stem
 from inpaint.errors import DataError, few
 from inpaint.images import hole_from_mask, plain_image, read_image, read_mask
 
+Files = Sequence["ImageFile"]
+
 
 @dataclass(frozen=True, slots=True)
 class ImageFile:
@@ -240,12 +242,7 @@ def _read_headers(files: Iterable[ImageFile], what: str) -> tuple[dict[Path, tup
 
 
 def _match(
-    images: Sequence[ImageFile],
-    partners: Sequence[ImageFile],
-    what: str,
-    folder: Path,
-    hint: str,
-    allow_missing: bool,
+    images: Files, partners: Files, what: str, folder: Path, hint: str, allow_missing: bool
 ) -> tuple[dict[str, ImageFile], tuple[str, ...]]:
     """The partner of each image by stem, and the stems of images without one."""
     partner_of = {partner.stem: partner for partner in partners}

@@ -159,13 +159,11 @@ def _fill(attempt: _Attempt, inpaint: Inpaint) -> _Attempt:
 
 def _write(attempt: _Attempt, options: FileOptions) -> FileResult:
     job, notes = attempt.job, []
-    if attempt.file is not None:
+    if (file := attempt.file) is not None:
         with attempt.step():
             if not job.output.parent.is_dir():
                 raise ImageError(f"the output folder {str(job.output.parent)!r} is gone")
-            notes = write_file(
-                attempt.file, job.output, quality=options.quality, strip=options.strip_metadata
-            )
+            notes = write_file(file, job.output, quality=options.quality, strip=options.strip_metadata)
     if (error := attempt.error) is not None:
         kind = f"{type(error).__name__}: " if str(error) and not isinstance(error, InpaintError) else ""
         named = repr(str(job.image))  # which whoever tells the result does anyway

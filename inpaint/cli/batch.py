@@ -122,13 +122,11 @@ def _runner(asked: SimpleNamespace) -> Callable[..., BatchReport]:
 
         known = str(Path(asked.model).absolute()) if Path(asked.model).is_file() else asked.model
         build = partial(_build_inpaint, known, device=asked.device, **settings)
-        where = {"address": asked.cluster, "workers": asked.workers}
-        work = partial(
-            run_on_cluster, build_inpaint=build, use_gpus=asked.device in ("auto", "cuda"), **where
-        )
-    files = FileOptions(
-        asked.invert_mask, asked.fit_mask, quality=asked.quality, strip_metadata=asked.strip_metadata
-    )
+        on_gpus = asked.device in ("auto", "cuda")
+        where = {"address": asked.cluster, "workers": asked.workers, "use_gpus": on_gpus}
+        work = partial(run_on_cluster, build_inpaint=build, **where)
+    kept = {"quality": asked.quality, "strip_metadata": asked.strip_metadata}
+    files = FileOptions(asked.invert_mask, asked.fit_mask, **kept)
 
     def run(jobs: Sequence[Job]) -> BatchReport:
         with progress_bar(len(jobs), "inpainting") as advance:

@@ -52,14 +52,7 @@ def _read_range(_: click.Context, __: click.Parameter, value: str | None) -> tup
 @click.option("--like", type=DIR, help="One mask for each image in the folder DIR, with its stem and size.")
 @click.option("--check", is_flag=True, help="Only check that OUT still matches its manifest.")
 def masks(
-    out: Path,
-    count: int | None,
-    size: Any,
-    hole_ratio: Any,
-    bins: bool,
-    like: Path | None,
-    check: bool,
-    **how: Any,
+    out: Path, count: Any, size: Any, hole_ratio: Any, bins: bool, like: Path | None, check: bool, **how: Any
 ) -> None:
     """Make a test set of masks in the folder OUT: PNGs, white = hole, and a manifest with their hash.
 

@@ -16,13 +16,12 @@ import click
 from inpaint.cli.options import DEVICE, DIR, PATH, check_file, progress_bar
 
 if TYPE_CHECKING:
-    from inpaint.train.config import Kind, RunConfig
+    from inpaint.train.config import RunConfig
     from inpaint.train.distributed import Processes
     from inpaint.train.monitor import Progress
 
 LINE_EVERY_S = 30.0  # where the output is no terminal, such as a log file
 PROBLEMS_SHOWN = 5
-KINDS = ("mae", "fcmae", "acr")
 
 
 class _TrainCommand(click.Command):
@@ -33,8 +32,6 @@ class _TrainCommand(click.Command):
     ) -> click.Context:
         if args and args[0] == "average":
             return average.make_context(f"{info_name} average", args[1:], parent, **extra)
-        if args and args[0] in KINDS:  # ``train KIND CONFIG``, as before 0.1
-            args = ["--kind", *args]
         return super().make_context(info_name, args, parent, **extra)
 
 
@@ -82,15 +79,8 @@ def _print_keys(context: click.Context, _: click.Parameter, wanted: bool) -> Non
     "--keys", is_flag=True, is_eager=True, expose_value=False, callback=_print_keys,
     help="Print every config key with its type, default and meaning as Markdown, and stop.",
 )  # fmt: skip
-@click.option("--kind", type=click.Choice(KINDS), hidden=True)
 def train(
-    config: Path,
-    out: Path | None,
-    images: int | None,
-    minutes: float | None,
-    device: str | None,
-    dry_run: bool,
-    kind: Kind | None,
+    config: Path, out: Path | None, images: int | None, minutes: float | None, device: Any, dry_run: bool
 ) -> None:
     """Train a prior (kind = "mae" or "fcmae") or an inpainter (kind = "acr") from a TOML file.
 
@@ -98,12 +88,6 @@ def train(
 
     On several GPUs: accelerate launch -m inpaint train CONFIG
     """
-    if kind is not None:
-        click.echo(
-            f"inpaint train {kind} CONFIG is deprecated and ends with 0.2; use: inpaint train {config} "
-            f'(with kind = "{kind}" in that file)',
-            err=True,
-        )
     if images is not None and minutes is not None:
         raise click.UsageError(f"got --images {images} and --minutes {minutes:g}, expected one of them")
     from inpaint.device import choose_device
@@ -111,7 +95,7 @@ def train(
     from inpaint.train.distributed import join_processes
     from inpaint.train.optimise import choose_precision
 
-    run = read_config(config, kind, lambda line: click.echo(f"warning: {line}", err=True))
+    run = read_config(config)
     where = str(choose_device(device or run.device))
     run = replace(run, images=images or run.images, out=out or run.out, device=where)
     processes = join_processes(run.device, run.threads)

@@ -277,9 +277,8 @@ def _fuse_last_down(state: State, layer: str) -> dict[str, Tensor]:
             first, second = (f"{layer}.{part}.{leaf}" for part in (local, global_))
             if first in fused and second in fused:
                 halves = fused.pop(first), fused.pop(second)
-                fused[f"{layer}.{whole}.{leaf}"] = (
-                    halves[0] if leaf == "num_batches_tracked" else torch.cat(halves)
-                )
+                joined = halves[0] if leaf == "num_batches_tracked" else torch.cat(halves)
+                fused[f"{layer}.{whole}.{leaf}"] = joined
     return fused
 
 

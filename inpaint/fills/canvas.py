@@ -31,13 +31,7 @@ class Canvas:
     """
 
     def __init__(
-        self,
-        pixels: Pixels,
-        unknown: Bools,
-        values: ValueRange,
-        *,
-        harmonise: bool = False,
-        grain: bool = True,
+        self, pixels: Pixels, unknown: Bools, values: ValueRange, harmonise: bool = False, grain: bool = True
     ) -> None:
         self.pixels, self.unknown, self.values = pixels, unknown, values
         self.harmonise, self.grain = harmonise, grain

@@ -72,11 +72,7 @@ def read_mask(
 
 
 def read_masks(
-    path: str | os.PathLike[str],
-    *,
-    invert: bool = False,
-    max_pixels: int = MAX_PIXELS,
-    frames: int | None = None,
+    path: str | os.PathLike[str], *, invert: bool = False, max_pixels: int = MAX_PIXELS, frames: int = 0
 ) -> list[Image.Image]:
     """Read all pages or frames of a mask file, or the first ``frames``; else as :func:`read_mask`."""
     try:

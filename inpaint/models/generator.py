@@ -22,6 +22,7 @@ from inpaint.strict import formerly
 
 _MOST_CHANNELS = 1024
 Attention = Literal["prior", "contextual", "none"]
+Maps = Sequence[Tensor]
 
 
 @dataclass(frozen=True)
@@ -92,11 +93,7 @@ class FourierGenerator(nn.Module):
             nn.init.zeros_(self.head.bias)  # type: ignore[arg-type]
 
     def forward(
-        self,
-        image: Tensor,
-        mask: Tensor,
-        levels: Sequence[Tensor] | None = None,
-        attention: Tensor | None = None,
+        self, image: Tensor, mask: Tensor, levels: Maps | None = None, attention: Tensor | None = None
     ) -> Tensor:
         """Predict the whole image, the known region too; from a push-pull fill it may leave [0, 1] a little.
 

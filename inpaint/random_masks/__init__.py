@@ -28,10 +28,7 @@ _DESIGN_SIZE = 256  # the short side whose numbers are scaled to other sizes
 _TRAIN_BOXES = BoxRecipe(1, 4, 30, 150, 10)
 _BOX_SHARE = 0.3 / 1.3  # published as weights 1 : 0.3
 _LAMA_RECIPES = {  # by kind and short side
-    "thin": {
-        256: MaskRecipe(StrokeRecipe(4, 50, 10, 40)),
-        512: MaskRecipe(StrokeRecipe(4, 70, 20, 100)),
-    },
+    "thin": {256: MaskRecipe(StrokeRecipe(4, 50, 10, 40)), 512: MaskRecipe(StrokeRecipe(4, 70, 20, 100))},
     "medium": {
         256: MaskRecipe(StrokeRecipe(4, 5, 50, 100), BoxRecipe(1, 5, 10, 50, 0), _BOX_SHARE),
         512: MaskRecipe(StrokeRecipe(4, 10, 100, 200), BoxRecipe(1, 5, 30, 150, 0), _BOX_SHARE),
@@ -99,13 +96,7 @@ def make_masks(
 
 
 def draw_candidates(
-    kind: str,
-    count: int,
-    height: int,
-    width: int,
-    generator: Generator,
-    *,
-    shapes: ObjectShapes | None = None,
+    kind: str, count: int, height: int, width: int, generator: Generator, shapes: ObjectShapes | None = None
 ) -> Canvas:
     """Draw masks ``(count, height, width)`` uint8 as they come, before :func:`make_masks` refuses any."""
     default_limit(kind)  # checks the kind

@@ -11,8 +11,7 @@ import inspect
 import json
 import re
 import tomllib
-import warnings
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal, get_type_hints
@@ -230,42 +229,22 @@ def _misses_file(key: str, weight: float, file: str, network: str) -> str:
 CONFIGS: dict[Kind, type[RunConfig]] = {"mae": MaeRunConfig, "fcmae": FcmaeRunConfig, "acr": AcrRunConfig}
 
 
-def read_config(
-    path: Path | str, kind: Kind | None = None, on_warning: Callable[[str], None] = warnings.warn
-) -> RunConfig:
+def read_config(path: Path | str) -> RunConfig:
     """Read and check a TOML file: a config of the class that belongs to its kind, see `CONFIGS`.
-
-    Args:
-        path: the file.
-        kind: of a config that does not say it, for the commands of older versions.
-        on_warning: called with one line for each key that has another name now.
 
     Raises:
         ConfigError: the file cannot be read, a key is unknown or missing, or a value is impossible.
     """
     path = Path(path)
-    table = _read_file(path)
-    if kind is not None and table.setdefault("kind", kind) != kind:
-        raise ConfigError(f"{path}: kind is {table['kind']!r}, expected {kind!r} for `inpaint train {kind}`")
-    return config_from_table(table, folder=path.parent, source=str(path), on_warning=on_warning)
+    return config_from_table(_read_file(path), folder=path.parent, source=str(path))
 
 
-def config_from_table(
-    table: Mapping[str, Any],
-    *,
-    folder: Path = Path(),
-    source: str = "config",
-    on_warning: Callable[[str], None] = warnings.warn,
-) -> RunConfig:
+def config_from_table(table: dict[str, Any], *, folder: Path = Path(), source: str = "config") -> RunConfig:
     """Check a table that was read elsewhere; `folder` is what relative paths refer to.
 
     Raises:
         ConfigError: a key is unknown or missing, or a value is impossible.
     """
-
-    def old_name(old: str, new: str) -> None:
-        on_warning(f"{source}: {old} is called {new} now; the old name will be refused in 0.2")
-
     try:
         if (kind := table.get("kind")) not in CONFIGS:
             kinds = " or ".join(f'"{name}"' for name in CONFIGS)
@@ -274,7 +253,7 @@ def config_from_table(
             preset = str(table.get("preset", ""))
             likely = next((name for name in ("mae", "fcmae") if preset.startswith(f"{name}-")), "acr")
             raise ConfigError(f'kind is missing, expected {kinds}; add: kind = "{likely}"')
-        return read_table(table, CONFIGS[kind], folder, on_old_name=old_name)
+        return read_table(table, CONFIGS[kind], folder)
     except ConfigError as problem:
         raise ConfigError(f"{source}: {problem}") from None
 

@@ -75,7 +75,7 @@ def feature_matching_loss(fake_activations: Sequence[Tensor], real_activations: 
     return torch.stack(levels).mean()
 
 
-def style_loss(activations: Sequence[Tensor], target_activations: Sequence[Tensor], mask: Tensor) -> Tensor:
+def style_loss(activations: Sequence[Tensor], targets: Sequence[Tensor], mask: Tensor) -> Tensor:
     """Compare textures in the hole: distance of Gram matrices, relative to the target's energy.
 
     Activations are levels (B, C, h, w) of the composite, where a position counts by its share of hole, and of
@@ -84,7 +84,7 @@ def style_loss(activations: Sequence[Tensor], target_activations: Sequence[Tenso
     Source: Gatys et al. (CVPR 2016), section 2.2; for holes Liu et al., *Partial Convolutions* (ECCV 2018).
     """
     levels = []
-    for ours, theirs in zip(activations, target_activations, strict=True):
+    for ours, theirs in zip(activations, targets, strict=True):
         weights = F.adaptive_avg_pool2d(mask, (ours.shape[2], ours.shape[3])).flatten(2)
         count = weights.sum(2, keepdim=True).clamp(min=4.0)
         ours, theirs = ours.flatten(2), theirs.flatten(2)
@@ -126,9 +126,7 @@ def self_correlations(image: Tensor, mask: Tensor, period: int) -> Tensor:
     return torch.stack(found)
 
 
-def block_losses(
-    activations: Sequence[Tensor], target_activations: Sequence[Tensor]
-) -> tuple[Tensor, Tensor]:
+def block_losses(activations: Sequence[Tensor], targets: Sequence[Tensor]) -> tuple[Tensor, Tensor]:
     """Compare block outputs of a frozen network, levels (B, C, h, w), averaged over levels.
 
     Returns:
@@ -136,7 +134,7 @@ def block_losses(
         distance of their means over positions, relative to the target's.
     """
     distances, means = [], []
-    for ours, theirs in zip(activations, target_activations, strict=True):
+    for ours, theirs in zip(activations, targets, strict=True):
         units = F.normalize(ours, dim=1, eps=1e-3) - F.normalize(theirs, dim=1, eps=1e-3)
         distances.append(units.square().sum(1).mean())
         mean, target = ours.mean((2, 3)), theirs.mean((2, 3))

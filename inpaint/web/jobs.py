@@ -104,9 +104,7 @@ class Jobs:
         """Queue some work, which gets its job and gives the outcome; Busy where too much waits already."""
         job, now = Job(owner, visitor), time.monotonic()
         with self._lock:
-            recent = {
-                key: old for key, old in self._jobs.items() if old.open or now - old.ended < _KEPT_SECONDS
-            }
+            recent = {k: old for k, old in self._jobs.items() if old.open or now - old.ended < _KEPT_SECONDS}
             active = [other for other in recent.values() if other.open]
             if any(other.owner == owner for other in active):
                 raise Busy("this photo is being worked on already; wait for it, or cancel it first")

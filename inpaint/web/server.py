@@ -168,9 +168,8 @@ def add_form_api(app: FastAPI, service: Service, models: list[str]) -> None:
         for file, path in zip((image, mask), paths, strict=True):
             with path.open("wb") as target:
                 shutil.copyfileobj(file.file, target)
-        path, notes = service.erase_files(
-            *paths, model, grow=grow, download_as=download_as, visitor=asking.visitor
-        )
+        how = {"grow": grow, "download_as": download_as, "visitor": asking.visitor}
+        path, notes = service.erase_files(*paths, model, **how)
         told = {"X-Inpaint-Notes": "; ".join(notes).encode("ascii", "replace").decode()} if notes else None
         return FileResponse(path, filename=path.name, headers=told)
 

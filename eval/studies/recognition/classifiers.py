@@ -90,12 +90,7 @@ class FineTuning:
 
 
 def fine_tune_candidates(
-    task: RecognitionTask,
-    candidates: Sequence[Candidate],
-    *,
-    settings: FineTuning,
-    seeds: range,
-    **where: Any,
+    task: RecognitionTask, candidates: Sequence[Candidate], settings: FineTuning, seeds: range, **where: Any
 ) -> list[Outcome]:
     """Fine-tune every encoder once for each seed, and test it on the first fold, beside the majority class.
 

@@ -84,9 +84,7 @@ class Candidate:
             return ImageEncoder(type(self.autoencoder)(self.autoencoder.preset))  # type: ignore[call-arg]
 
 
-def load_candidates(
-    names: Sequence[str], *, size: int | None = None, random: bool = False
-) -> list[Candidate]:
+def load_candidates(names: Sequence[str], size: int | None = None, random: bool = False) -> list[Candidate]:
     """Load encoders by model name or checkpoint file; of an inpainter the prior is taken.
 
     ``size`` is the side of the images they are to see, in place of what they were trained on; ``random`` also
