@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from inpaint.images import read_image, read_mask, write_image
     from inpaint.pipeline import InpaintPipeline
 
-__version__ = "0.1.0"
+__version__ = "0.2.0.dev0"
 
 __all__ = [
     "CheckpointError", "ConfigError", "DataError", "ImageError", "InpaintError", "InpaintPipeline",

@@ -46,9 +46,10 @@ def check_image(image: Image.Image | NDArray[Any], mask: Image.Image) -> None:
             raise ImageError(f"got an array of shape {image.shape}, expected (H, W) or (H, W, 2, 3 or 4)")
         height, width = image.shape[:2]
     if mask.size != (width, height):
+        turned = "; it seems to be turned: masks must be upright, as the photo is shown"
         raise MaskError(
             f"the mask is {mask.width} x {mask.height} pixels, the image {width} x {height}; "
-            "give a mask of the image's size"
+            f"give a mask of the image's size{turned * (mask.size == (height, width))}"
         )
 
 
