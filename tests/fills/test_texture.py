@@ -6,7 +6,10 @@ import cv2
 import numpy as np
 import pytest
 
-from inpaint.fills.detail import add_texture
+from inpaint.fills.canvas import Canvas, shrink_hole
+from inpaint.fills.detail import APART, Enlarged, add_detail, add_texture
+from inpaint.framing import Box
+from inpaint.images.depth import ValueRange
 
 SIDE = 320
 Y, X = np.mgrid[0:SIDE, 0:SIDE].astype(np.float32)
@@ -56,6 +59,18 @@ def test_texture_goes_on_in_pieces_larger_than_a_block() -> None:
         for x in (144, 160, 176)
     ]
     assert np.mean(np.array(alike) > 0.65) > 0.6  # 0.4 to 0.6 where blocks choose alone
+
+
+def test_blocks_near_each_other_never_take_the_same_detail() -> None:
+    """Where all look alike, one source would be the best for all of them: a lattice."""
+    noise = np.random.default_rng(0).standard_normal((SIDE, SIDE, 3)).astype(np.float32)
+    canvas = Canvas(0.5 + 0.05 * noise, CORE.copy(), ValueRange(0, 1))
+    flat = Enlarged(np.full((SIDE // 4, SIDE // 4, 3), 0.5, np.float32), Box(0, 0, SIDE, SIDE))
+    detail = add_detail(flat, shrink_hole(CORE, (SIDE // 4,) * 2), canvas, Box(128, 128, 192, 192))
+    blocks = detail.reshape(4, 16, 4, 16, 3).swapaxes(1, 2)
+    for y, x in np.ndindex(4, 4):
+        near = blocks[max(0, y + 1 - APART) : y + APART, max(0, x + 1 - APART) : x + APART]
+        assert sum(np.allclose(one, blocks[y, x], atol=1e-6) for one in near.reshape(-1, 16, 16, 3)) == 1
 
 
 def test_a_fill_with_texture_of_its_own_stays() -> None:
