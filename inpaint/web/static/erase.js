@@ -389,7 +389,7 @@ export class EraseTab {
       "div",
       { class: "tools" },
       current ? null : tool("versus", `Compare with ${name}`, "split", () => this.compareWith(id), String(this.isVersus(id))),
-      fill && tool("pin", this.kept.has(id) ? "Kept" : "Keep", "pin", () => this.keep(id), String(this.kept.has(id))),
+      fill && tool("pin", this.kept.has(id) ? "Kept; press to let it be removed" : "Keep: protect it from being removed", "pin", () => this.keep(id), String(this.kept.has(id))),
       isLeaf && !this.job && !this.kept.has(id) && tool("drop", `Remove ${name}`, "clear", () => this.discard(id)),
     );
     return element(
@@ -527,7 +527,7 @@ export class EraseTab {
   async restore() {
     let [stored, photo] = [null, null];
     for (const storage of STORAGES) {
-      stored = JSON.parse(storage.getItem(STORED)) ?? stored;
+      stored = read(storage) ?? stored;
       photo = stored && (await server.get(`api/photos/${stored.photo}`).catch(() => null));
       if (photo) break;
       storage.removeItem(STORED);
@@ -614,7 +614,8 @@ export class EraseTab {
     connectMenu(find("#help"), find("#help-menu"));
     connectMenu(find("#download"), find("#download-menu"), () => {
       const format = { jpg: "JPEG", tif: "TIFF" }[this.photo.format] ?? this.photo.format.toUpperCase();
-      const pages = this.photo.frames > 1 ? ` and all ${this.photo.frames} pages` : "";
+      const parts = this.photo.format.startsWith("tif") ? "pages" : "frames";
+      const pages = this.photo.frames > 1 ? ` and all ${this.photo.frames} ${parts}` : "";
       find("#save-same span").replaceChildren(format, element("small", {}, `full size, as your photo, with its metadata${pages}`));
       find("#save-png").hidden = format === "PNG";
     });
@@ -733,6 +734,14 @@ function connectFile(selector, action) {
     if (file) action(file);
     input.value = "";
   });
+}
+
+function read(storage) {
+  try {
+    return JSON.parse(storage.getItem(STORED));
+  } catch {
+    return null;
+  }
 }
 
 // Of operations those that came after others were sent to be filled; on the result there is nothing to rub out of.
