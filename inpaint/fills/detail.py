@@ -20,7 +20,7 @@ BLOCK = 4
 """Side of the blocks that take their detail from one place, in pixels of the small image."""
 ENERGY = 0.25
 """Weight of a residual's energy against the difference of patches: of two alike the calmer one is taken."""
-MOST_SOURCES, APART = 18_432, 3
+MOST_SOURCES, APART = 9216, 3
 """Known places that give detail, and how many blocks must lie between two that may take it from the same one:
 every block is compared with a ninth of the places."""
 ALIKE, WEAK = 16 / 255, 0.5
