@@ -36,9 +36,8 @@ class FrozenNetwork(nn.Module):
                 state = torch.load(path, map_location="cpu", weights_only=True)
         except Exception as error:  # both readers raise a dozen different classes at foreign files
             reason = str(error).strip().splitlines() or [type(error).__name__]
-            raise CheckpointError(
-                f"{path}: cannot be read as weights ({reason[0]}); expected {self.weights}"
-            ) from None
+            told = f"{path}: cannot be read as weights ({reason[0]}); expected {self.weights}"
+            raise CheckpointError(told) from None
         try:
             named = {self.rename(key): v for key, v in state.items() if not key.startswith(self.ignored)}
             self.loaded.load_state_dict(named)

@@ -74,6 +74,8 @@ def predict_gaussian(
                     there, here, near = np.flatnonzero(sources), np.flatnonzero(wanted), around.within(area)
                     found = _predict([one[near] for one in seen], there, here, covariances)
                     fill[around.slices][wanted > 0] = cv2.cvtColor(found[None], cv2.COLOR_YCrCb2RGB)[0]
+                    seen[0][near][wanted > 0] = found
+                    known[around.slices][wanted > 0] = True  # the next parts go on from it, without a seam
     return fills
 
 

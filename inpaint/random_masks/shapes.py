@@ -65,9 +65,8 @@ def read_shapes(path: str | Path) -> ObjectShapes:
     except DataError as error:
         raise DataError(f"{path}: {error}") from error
     except (OSError, zipfile.BadZipFile) as error:
-        raise DataError(
-            f"cannot read object shapes from {path} ({error}); expected a folder or a zip of PNGs"
-        ) from error
+        told = f"cannot read object shapes from {path} ({error}); expected a folder or a zip of PNGs"
+        raise DataError(told) from error
 
 
 def _read_images(path: Path) -> Iterator[NDArray]:

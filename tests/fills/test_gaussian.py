@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import cv2
 import numpy as np
 import pytest
 
@@ -55,3 +56,13 @@ def test_without_a_known_pixel_the_fill_is_grey(value: float) -> None:
     everything = np.ones_like(SCRATCH)
     image = np.full_like(STRIPES, value)
     assert np.allclose(predict(image, everything, everything), GREY)
+
+
+def test_parts_of_a_wide_hole_meet_without_a_seam() -> None:
+    """Parts of 16 pixels are predicted one after the other, from what is known and what is filled."""
+    noise = np.random.default_rng(0).standard_normal((96, 96, 1)).astype(np.float32)
+    image = (0.5 + 1.5 * cv2.GaussianBlur(noise, (0, 0), 5)[..., None]).repeat(3, -1).astype(np.float32)
+    hole = (abs(X - 48) < 8) & (abs(Y - 48) < 32)
+    steps = np.abs(np.diff(predict(image, hole, hole)[..., 0], axis=0))[:, 41:56].mean(1)
+    for row in (32, 48, 64):  # the last one of a part
+        assert steps[row] < 1.2 * (steps[row - 1] + steps[row + 1]) / 2
