@@ -287,7 +287,7 @@ def test_results_are_kept_compared_continued_and_removed(page: Any, tmp_path: Pa
     assert np.abs(both[rows, : middle - 20] - first[rows, : middle - 20]).max() <= 2
     assert np.abs(both[rows, middle + 20 : -20] - second[rows, middle + 20 : -20]).max() <= 2
     assert np.abs(first[rows] - second[rows]).max() > 5
-    page.locator("[aria-label=Keep]").first.click()
+    page.locator("[aria-label^=Keep]").first.click()
     assert page.locator("[aria-label='Remove Result 1']").count() == 0
     page.click("[aria-label='Go on from Result 1']")
     page.click("[aria-label='Remove Result 2']")
