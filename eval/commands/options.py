@@ -40,7 +40,7 @@ def reports_option(*suffixes: str) -> Callable[..., Any]:
 
 
 limit_option = click.option("--limit", type=COUNT, metavar="N", help="Only N images, evenly spread.")
-cache_option = click.option("--cache-dir", type=PATH, help="For resuming; else a folder beside the report.")
+cache_option = click.option("--cache-dir", type=PATH, help="Folder for resuming; default: beside the report.")
 
 
 def write_and_print(document: Document, reports: Sequence[Path]) -> None:

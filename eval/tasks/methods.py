@@ -102,9 +102,8 @@ def fill_in_8_bits(method: Method, image: Tensor, mask: Tensor) -> Tensor:
     assert not isinstance(method.source, Predictions)
     prediction = method.source(torch.where(mask > 0.5, baselines.GREY, image), mask)
     if prediction.shape != image.shape:
-        raise InpaintError(
-            f"{method.name} made {tuple(prediction.shape)} of {tuple(image.shape)}; expected equal shapes"
-        )
+        shapes = f"{tuple(prediction.shape)} of {tuple(image.shape)}"
+        raise InpaintError(f"{method.name} made {shapes}; expected equal shapes")
     if not prediction.isfinite().all():
         raise InpaintError(f"{method.name} gave values that are not finite; expected colours in [0, 1]")
     return (prediction.float().clamp(0, 1) * 255).round() / 255

@@ -58,7 +58,7 @@ def _check_record(_ctx: click.Context, _option: click.Parameter, path: Path | No
 @click.option("--record", type=FILE, callback=_check_record, help="Also write results to a .csv or .json.")
 @click.option(
     "--cluster", metavar="ADDRESS",
-    help="Many processes, by Ray: 'here' on this machine, 'auto' on the Ray cluster it is of, or HOST:PORT.",
+    help="Run in many processes with Ray: 'here' (this machine), 'auto' (its Ray cluster) or HOST:PORT.",
 )  # fmt: skip
 @click.option("--workers", type=click.IntRange(1), metavar="N", help="For --cluster; one per GPU or core.")
 @click.option(

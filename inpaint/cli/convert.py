@@ -14,7 +14,7 @@ from inpaint.weights.terminal import locate_in_terminal
 @click.argument("out", type=PATH)
 @click.option(
     "--official", is_flag=True,
-    help="Convert back: write an FCMAE, or timm's ConvNeXt V2 classifier, as in the published files.",
+    help="Convert back: write an FCMAE or timm's ConvNeXt V2 classifier in the published format.",
 )  # fmt: skip
 def convert(foreign: tuple[Path, ...], out: Path, official: bool) -> None:
     """Convert published weights FOREIGN to one checkpoint OUT.safetensors.

@@ -108,9 +108,10 @@ def read_foreign(path: Path) -> Mapping[str, Any]:
     Raises:
         CheckpointError: the file is missing, unreadable, holds other objects or no dict.
     """
+    if path.is_dir():
+        raise CheckpointError(f"{path} is a folder, expected a weights file")
     if not path.is_file():
-        is_folder = f"{path} is a folder, expected a weights file"
-        raise CheckpointError(is_folder if path.is_dir() else f"no file at {path}")
+        raise CheckpointError(f"no file at {path}")
     if path.suffix == ".safetensors":
         header, tensors = read_tensors(path)
         if header.get("format") == FORMAT:

@@ -21,14 +21,14 @@ BLOCK = 4
 ENERGY = 0.25
 """Weight of a residual's energy against the difference of patches: of two alike the calmer one is taken."""
 MOST_SOURCES, APART = 9216, 3
-"""Known places that give detail, and how many blocks must lie between two that may take it from the same one:
-every block is compared with a ninth of the places."""
+"""The most known places that may give detail; blocks less than so many blocks apart choose among different
+ones, so each is compared with a ninth of them."""
 ALIKE, WEAK = 16 / 255, 0.5
 """Texture comes from patches with a root mean square difference below the first, and goes where the fill's
 own has less than the second of its energy."""
 COHERENCE, STRAY = 5.0, 8.0
-"""What another move than that of a block beside it costs, in median differences of patches; how often the
-median energy of the blocks around it texture may have: a blade of grass alone on water stays out."""
+"""What another move than that of a block beside it costs, in median differences of patches; and how many
+times the median energy of the blocks around it texture may have: a lone blade of grass is left out."""
 _BEFORE = (PATCH - BLOCK) // 2  # cells of a patch above and to the left of its block
 # Blocks that are compared, rows of pixels, and values: small enough to stay in the cache.
 _AT_ONCE, _STRIP, _VALUES = 128, 64, 2**18
@@ -246,15 +246,15 @@ def _nearest(small: Colours, targets: Ints, sources: Ints, penalty: Floats) -> t
         chosen = windows[places[:, 0], places[:, 1]].reshape(len(places), -1)
         return torch.from_numpy(np.ascontiguousarray(chosen))
 
-    ours, rows, columns = patches(targets), *(targets.T // BLOCK % APART)
+    ours, count = patches(targets), min(APART**2, len(sources))
+    groups = targets // BLOCK % APART @ (APART, 1) % count
     found, differences = np.zeros(len(targets), np.int64), np.zeros(len(targets), np.float32)
-    for number in range(min(APART**2, len(sources))):
-        some = np.flatnonzero((rows * APART + columns) % len(sources) == number)
-        theirs = patches(sources[number :: APART**2])
-        square = (theirs**2).sum(1) + torch.from_numpy(penalty[number :: APART**2])
+    for number in range(count):
+        some, theirs = np.flatnonzero(groups == number), patches(sources[number::count])
+        square = (theirs**2).sum(1) + torch.from_numpy(penalty[number::count])
         for part in np.split(some, range(_AT_ONCE, len(some), _AT_ONCE)):
             distances = torch.addmm(square, ours[part], theirs.T, alpha=-2).numpy()
             best = distances.argmin(1)  # ten times as fast as torch's
-            found[part] = best * APART**2 + number
+            found[part] = best * count + number
             differences[part] = distances[np.arange(len(part)), best] + (ours[part] ** 2).sum(1).numpy()
     return found, differences

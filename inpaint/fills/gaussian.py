@@ -31,8 +31,8 @@ def predict_gaussian(
 
     The covariance of pixels by their distance is measured around each part of the hole, where unknown pixels
     hold the push-pull fill for that, in luma and in chroma; each hole pixel is the linear combination of the
-    known pixels near it that has the least expected error. So edges and stripes go on where diffusion blurs
-    them.
+    pixels near it, known or filled before, that has the least expected error. So edges and stripes go on
+    where diffusion blurs them.
 
     A network's prediction adds texture where the neighbours say little: its error at the known pixels is
     continued into the hole in the same way and taken off, and the result counts for as much as is left of the

@@ -121,7 +121,7 @@ def _float_range(high: float, median: float, values: NDArray[np.float64]) -> Val
 
 
 def rescale(pixels: Pixels, white: int, new_white: int) -> Pixels:
-    """Unsigned integers that end at ``white`` to ``new_white``; if that is more, one to one."""
+    """Scale unsigned integers that end at ``white`` to ``new_white``, rounded; to more, one to one."""
     if white == new_white or pixels.dtype.kind != "u":
         return pixels
     table = np.rint(np.arange(white + 1) * (new_white / white)).astype(pixels.dtype)

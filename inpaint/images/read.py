@@ -130,10 +130,10 @@ def _one_line(path: Path, name: str) -> Iterator[None]:
     except (FileNotFoundError, PermissionError) as error:
         raise ImageError(f"cannot open {file} ({error.strerror}): check the path") from error
     except Exception as error:  # decoders raise nearly anything on damaged data
-        is_known = not isinstance(error, UnidentifiedImageError)
-        why = f"is damaged or cut short{f' ({first_line(error)})' if is_known else ''}: get it again"
-        if not is_known and not name:
-            why = "is not an image file, expected PNG, JPEG, WebP, TIFF, BMP, GIF, AVIF, HEIC or JPEG XL"
+        why = f"is damaged or cut short ({first_line(error)}): get it again"
+        if isinstance(error, UnidentifiedImageError):
+            foreign = "is not an image file, expected PNG, JPEG, WebP, TIFF, BMP, GIF, AVIF, HEIC or JPEG XL"
+            why = "is damaged or cut short: get it again" if name else foreign
         raise ImageError(f"{file}{kind} {why}") from error
 
 

@@ -232,7 +232,7 @@ class Photo:
 
 
 def read_upload(path: Path, limits: Limits) -> ImageFile:
-    """Read an image file from outside; errors tell "the file" and its name, not its path here."""
+    """Read an image file from outside; errors name the file without its path on this server."""
     try:
         file = read_file(path, max_pixels=limits.pixels)
         file.load(0)  # decoded now: what is damaged shows

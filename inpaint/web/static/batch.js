@@ -3,10 +3,9 @@
 
 import { Editor, radiusOf, sliderOf } from "./editor.js";
 import * as server from "./server.js";
-import { attempt, element, icon, labelled, Progress, say, select } from "./ui.js";
+import { attempt, element, icon, labelled, Progress, readStored, say, select, STORAGES } from "./ui.js";
 
 const STORED = "inpaint.batch";
-const STORAGES = [sessionStorage, localStorage]; // each tab of the browser has its own batch; a new visit finds the last
 const PLACINGS = [
   ["scale", "stretched to each photo"],
   ["bottom-right", "same size, same distance to the bottom right"],
@@ -103,8 +102,8 @@ export class BatchTab {
   connectKeys() {
     const { editor } = this;
     const keys = {
-      "[": () => editor.setBrush(editor.brush / 1.25),
-      "]": () => editor.setBrush(editor.brush * 1.25),
+      "[": () => editor.stepBrush(-1),
+      "]": () => editor.stepBrush(1),
       0: () => editor.fit(),
       enter: () => this.run.click(),
     };
@@ -251,7 +250,7 @@ export class BatchTab {
   async restore() {
     let [here, job] = [[], null];
     for (const storage of STORAGES) {
-      const stored = JSON.parse(storage.getItem(STORED)) ?? { photos: [] };
+      const stored = readStored(storage, STORED) ?? { photos: [] };
       const found = await Promise.all(stored.photos.map((id) => server.get(`api/photos/${id}`).catch(() => null)));
       [here, job] = [found.filter(Boolean), stored.job];
       if (here.length) break;

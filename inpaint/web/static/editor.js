@@ -192,6 +192,10 @@ export class Editor {
     this.refresh();
   }
 
+  stepBrush(steps) {
+    this.setBrush(this.brush * 1.25 ** steps);
+  }
+
   // In the middle of the stage, where no pointer shows it while its slider is moved.
   showBrush() {
     clearTimeout(this.sizing);

@@ -3,10 +3,9 @@
 import { canvasOf } from "./drawing.js";
 import { Editor, radiusOf, sliderOf } from "./editor.js";
 import * as server from "./server.js";
-import { ACTION_SECONDS, attempt, connectMenu, element, find, findAll, icon, setBar, tellJob, toast } from "./ui.js";
+import { ACTION_SECONDS, attempt, connectMenu, element, find, findAll, icon, readStored, say, setBar, STORAGES, tellJob, toast } from "./ui.js";
 
 const STORED = "inpaint.work";
-const STORAGES = [sessionStorage, localStorage];
 const TOUCH = matchMedia("(hover: none)");
 
 export class EraseTab {
@@ -310,6 +309,7 @@ export class EraseTab {
 
   showWorking(told, fraction) {
     const working = find("#working");
+    if (working.hidden !== (told === null)) say(told ?? "Finished"); // once, not at each change
     working.hidden = told === null;
     find("#cancel").hidden = !this.job;
     this.showHint();
@@ -527,7 +527,7 @@ export class EraseTab {
   async restore() {
     let [stored, photo] = [null, null];
     for (const storage of STORAGES) {
-      stored = read(storage) ?? stored;
+      stored = readStored(storage, STORED) ?? stored;
       photo = stored && (await server.get(`api/photos/${stored.photo}`).catch(() => null));
       if (photo) break;
       storage.removeItem(STORED);
@@ -653,8 +653,8 @@ export class EraseTab {
       e: () => this.setTool("eraser"),
       r: () => this.setTool("box"),
       f: () => this.setTool("scribble"),
-      "[": () => editor.setBrush(editor.brush / 1.25),
-      "]": () => editor.setBrush(editor.brush * 1.25),
+      "[": () => editor.stepBrush(-1),
+      "]": () => editor.stepBrush(1),
       enter: () => this.run(),
       escape: () => (this.job ? this.cancel() : this.setSlider(false)),
       delete: () => this.clear(),
@@ -734,14 +734,6 @@ function connectFile(selector, action) {
     if (file) action(file);
     input.value = "";
   });
-}
-
-function read(storage) {
-  try {
-    return JSON.parse(storage.getItem(STORED));
-  } catch {
-    return null;
-  }
 }
 
 // Of operations those that came after others were sent to be filled; on the result there is nothing to rub out of.

@@ -16,6 +16,15 @@ function showTab(name) {
   tabs[name]?.shown?.();
 }
 
+function stepTab(event) {
+  const step = { ArrowLeft: -1, ArrowRight: 1 }[event.key];
+  if (!step) return;
+  const all = findAll("[role=tab]");
+  const next = all.at((all.indexOf(event.target) + step) % all.length);
+  next.focus();
+  next.click();
+}
+
 const tabs = {};
 
 async function start() {
@@ -28,6 +37,7 @@ async function start() {
     backbones: new BackbonesTab(find("#backbones"), settings, erase),
   });
   for (const tab of findAll("[data-tab]")) tab.addEventListener("click", () => showTab(tab.dataset.tab));
+  find("[role=tablist]").addEventListener("keydown", stepTab);
   window.inpaint = tabs; // for the console
   await erase.restore();
   attempt(() => tabs.batch.restore());

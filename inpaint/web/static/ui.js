@@ -38,6 +38,17 @@ export function toast(message, kind = "", action = null) {
   setTimeout(() => shown.remove(), kind || action ? ACTION_SECONDS * 1000 : 5000);
 }
 
+// Each tab of the browser has its own work; a new one goes on from what was saved last.
+export const STORAGES = [sessionStorage, localStorage];
+
+export function readStored(storage, key) {
+  try {
+    return JSON.parse(storage.getItem(key));
+  } catch {
+    return null;
+  }
+}
+
 // For screen readers, which would talk all the time if the lines that tell of every change were live.
 export const say = (message) => (find("#said").textContent = message);
 
