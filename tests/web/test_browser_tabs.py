@@ -116,7 +116,50 @@ def test_every_tab_of_the_browser_has_its_own_batch(page: Any, tmp_path: Path) -
         one.wait_for_selector(f"text={count} filled")
     page.reload()
     page.click("[data-tab=batch]")
-    page.wait_for_selector("text=1 filled")
+    page.wait_for_selector("#batch-told:text('1 filled')")
+
+
+def test_clicks_before_the_page_is_ready_count(page: Any, tmp_path: Path) -> None:
+    held: list[Any] = []
+    page.route("**/api/settings", lambda route: held.append(route))
+    page.reload()
+    page.wait_for_function("document.querySelector('[role=tablist]')")
+    page.click("#choose")
+    page.click("[data-tab=batch]")
+    assert page.is_visible("#batch") and page.is_hidden("#erase") and page.inner_text("#batch") == ""
+    with page.expect_file_chooser() as chosen:
+        held.pop().continue_()
+    page.wait_for_selector("#batch h1")
+    chosen.value.set_files(EXAMPLE)
+    page.wait_for_function("window.inpaint.erase.opening === false")
+    page.click("[data-tab=erase]")
+    paint(page, (0.2, 0.2), (0.25, 0.25))
+    page.wait_for_function("window.inpaint.erase.state.operations.length === 1")
+    rows, columns = np.nonzero(save_mask(page, tmp_path))
+    assert abs(columns.mean() - 0.225 * 768) < 12 and abs(rows.mean() - 0.225 * 512) < 12
+
+
+def test_a_batch_of_before_does_not_replace_photos_chosen_meanwhile(page: Any, tmp_path: Path) -> None:
+    draw_on_first(page, copies(tmp_path, 2))
+    page.locator("#batch select").nth(1).select_option("opencv-telea")
+    page.click("#batch-run")
+    page.wait_for_selector("#batch-told:text('2 filled')")
+    held: list[Any] = []
+    asked = [
+        f"**/api/photos/{name}"
+        for name in page.evaluate("window.inpaint.batch.results.map(({ photo }) => photo.id)")
+    ]
+    for path in asked:
+        page.route(path, lambda route: held.append(route))
+    page.reload()
+    page.wait_for_selector("body[data-ready]")
+    draw_on_first(page, copies(tmp_path, 3))
+    assert len(held) == len(asked)
+    for route in held:
+        route.continue_()
+    page.wait_for_timeout(500)
+    assert page.locator(".batch-list figure").count() == 3
+    assert page.evaluate("window.inpaint.batch.operations.length") == 1
 
 
 def test_a_batch_can_be_cancelled(page: Any, tmp_path: Path) -> None:

@@ -256,13 +256,14 @@ export class BatchTab {
       if (here.length) break;
       storage.removeItem(STORED);
     }
-    if (!here.length) return;
-    this.results = here.map((photo) => {
+    if (!here.length || this.results.length) return; // other photos were chosen meanwhile
+    const results = (this.results = here.map((photo) => {
       const fill = photo.fills.at(-1);
       return { name: photo.name, photo, fill, state: fill ? "done" : "waiting" };
-    });
+    }));
     await this.openFirst();
     const known = await server.get(`api/jobs/${job}`).catch(() => null);
+    if (this.results !== results) return;
     if (known) await attempt(() => this.watch(known));
     this.finish();
   }

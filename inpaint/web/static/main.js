@@ -36,8 +36,7 @@ async function start() {
     inspect: new InspectTab(find("#inspect"), settings, erase),
     backbones: new BackbonesTab(find("#backbones"), settings, erase),
   });
-  for (const tab of findAll("[data-tab]")) tab.addEventListener("click", () => showTab(tab.dataset.tab));
-  find("[role=tablist]").addEventListener("keydown", stepTab);
+  showTab(find("[aria-selected=true]").dataset.tab);
   window.inpaint = tabs; // for the console
   await erase.restore();
   attempt(() => tabs.batch.restore());
@@ -46,9 +45,14 @@ async function start() {
 
 async function begin(event) {
   await attempt(start);
-  const choose = find("#choose");
   if (!tabs.erase) choose.addEventListener("click", begin, { once: true }); // tries again
-  else if (event && !tabs.erase.photo) choose.click();
+  else if ((event || isWanted) && !tabs.erase.photo) choose.click();
 }
 
+// Tabs and the first button answer at once, even while the server has yet to tell its settings.
+for (const tab of findAll("[data-tab]")) tab.addEventListener("click", () => showTab(tab.dataset.tab));
+find("[role=tablist]").addEventListener("keydown", stepTab);
+const choose = find("#choose");
+let isWanted = false; // a photo is to be chosen as soon as that is possible
+choose.addEventListener("click", () => (isWanted ||= !tabs.erase));
 await begin();
