@@ -96,16 +96,10 @@ def _read_value(value: Any, hint: Any, limits: Mapping[str, Any], folder: Path, 
         return folder / Path(_expand(value, key)).expanduser()
     if hint is float and type(value) is int:
         value = float(value)
-    if type(value) is hint and value != "" and _within(value, limits):
+    low, high = limits.get("low", -math.inf), limits.get("high", math.inf)
+    if type(value) is hint and (value if hint is str else math.isfinite(value) and low <= value <= high):
         return value
     raise ConfigError(f"{key} is {value!r}, expected {describe_type(hint, limits)}")
-
-
-def _within(value: Any, limits: Mapping[str, Any]) -> bool:
-    """Whether a number is finite and inside its limits, as a string always is."""
-    if isinstance(value, str):
-        return True
-    return math.isfinite(value) and limits.get("low", value) <= value <= limits.get("high", value)
 
 
 def _choose(value: Any, options: Sequence[Any], key: str) -> Any:

@@ -30,7 +30,7 @@ def write_document(document: Document, path: Path) -> None:
         case ".md":
             text = to_markdown(document)
         case ".json":
-            text = to_json(document.plain)
+            text = json.dumps(plain(document.plain), indent=1, ensure_ascii=False, allow_nan=False) + "\n"
         case ".html":
             text = to_html(document)
         case _:
@@ -46,11 +46,6 @@ def write_text(text: str, path: Path) -> None:
             file.write(text.encode("utf-8", "backslashreplace"))
     except OSError as error:
         raise InpaintError(f"cannot write the report to {path}: {error.strerror}") from error
-
-
-def to_json(content: Mapping[str, Any]) -> str:
-    """Strict JSON, see :func:`eval.results.plain`."""
-    return json.dumps(plain(content), indent=1, ensure_ascii=False, allow_nan=False) + "\n"
 
 
 def to_csv(lines: Sequence[Mapping[str, Any]]) -> str:

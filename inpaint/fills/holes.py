@@ -45,11 +45,16 @@ def check_image(image: Image.Image | NDArray[Any], mask: Image.Image) -> None:
         if image.ndim != 2 and (image.ndim != 3 or image.shape[2] not in (2, 3, 4)):
             raise ImageError(f"got an array of shape {image.shape}, expected (H, W) or (H, W, 2, 3 or 4)")
         height, width = image.shape[:2]
-    if mask.size != (width, height):
+    check_mask_size(mask, (width, height))
+
+
+def check_mask_size(mask: Image.Image, size: tuple[int, int], image: str = "image") -> None:
+    """Raise MaskError unless a mask has the ``(width, height)`` of its image, which is called ``image``."""
+    if mask.size != size:
         turned = "; it seems to be turned: masks must be upright, as the photo is shown"
         raise MaskError(
-            f"the mask is {mask.width} x {mask.height} pixels, the image {width} x {height}; "
-            f"give a mask of the image's size{turned * (mask.size == (height, width))}"
+            f"the mask is {mask.width} x {mask.height} pixels, the {image} {size[0]} x {size[1]}; "
+            f"give a mask of the {image}'s size{turned * (mask.size == size[::-1])}"
         )
 
 

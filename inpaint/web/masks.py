@@ -15,7 +15,7 @@ from PIL import Image
 from pydantic import BaseModel, ConfigDict, Field
 
 from inpaint.errors import MaskError
-from inpaint.fills.holes import doubt_mask, find_hole
+from inpaint.fills.holes import check_mask_size, doubt_mask, find_hole
 from inpaint.images import mask_from_image, read_masks
 
 MOST_GROWTH = 200
@@ -120,11 +120,7 @@ def read_masks_of(path: Path, size: tuple[int, int], max_pixels: int) -> list[Im
     except MaskError as error:
         raise MaskError(str(error).replace(repr(str(path)), "it")) from error
     for mask in masks:
-        if mask.size != size:
-            raise MaskError(
-                f"the mask is {mask.width} x {mask.height} pixels, the photo {size[0]} x {size[1]}; "
-                "give a mask of the photo's size"
-            )
+        check_mask_size(mask, size, "photo")
     return masks
 
 

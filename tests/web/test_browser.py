@@ -420,6 +420,28 @@ def test_a_rough_box_and_a_scribble_select_an_object(page: Any, tmp_path: Path) 
     assert 0.002 < cloud.mean() < 0.03
 
 
+def test_the_model_is_chosen_by_keys(page: Any) -> None:
+    choose(page, EXAMPLE)
+    page.focus("#model")
+    page.keyboard.press("Enter")
+    focused = "document.activeElement.getAttribute('title').split('.')[0]"
+    page.wait_for_function("document.activeElement.matches('#models [aria-checked=true]')")
+    first = page.evaluate(focused)
+    page.keyboard.press("ArrowUp")  # around the end
+    page.keyboard.press("ArrowDown")
+    assert page.evaluate(focused) == first
+    page.keyboard.press("ArrowDown")
+    second = page.evaluate(focused)
+    assert second != first
+    page.keyboard.press("Enter")
+    page.wait_for_selector("#model-menu", state="hidden")
+    assert page.evaluate("window.inpaint.erase.model") == second
+    assert page.evaluate("document.activeElement.id") == "model"
+    page.keyboard.press("Enter")
+    page.wait_for_function("document.activeElement.matches('#models [aria-checked=true]')")
+    assert page.evaluate(focused) == second
+
+
 def test_a_turned_phone_photo(page: Any, tmp_path: Path) -> None:
     exif = Image.Exif()
     exif[0x0112] = 6

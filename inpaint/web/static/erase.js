@@ -3,7 +3,7 @@
 import { canvasOf } from "./drawing.js";
 import { Editor, radiusOf, sliderOf } from "./editor.js";
 import * as server from "./server.js";
-import { ACTION_SECONDS, attempt, connectMenu, element, find, findAll, icon, readStored, say, setBar, STORAGES, tellJob, toast } from "./ui.js";
+import { ACTION_SECONDS, attempt, connectArrows, connectMenu, element, find, findAll, icon, readStored, say, setBar, STORAGES, tellJob, toast } from "./ui.js";
 
 const STORED = "inpaint.work";
 const TOUCH = matchMedia("(hover: none)");
@@ -454,7 +454,7 @@ export class EraseTab {
     const size = model.megabytes ? `${model.megabytes} MB` : "";
     const tag = model.here ? size : this.settings.allow_downloads ? `fetch ${size}` : "not here";
     const about = element("span", {}, model.title, element("small", {}, model.about));
-    const attributes = { role: "radio", "aria-checked": String(this.model === model.key), title: `${model.key}. ${model.licence}` };
+    const attributes = { role: "menuitemradio", "aria-checked": String(this.model === model.key), title: `${model.key}. ${model.licence}` };
     attributes.onclick = () => (model.here ? this.chooseModel(model.key) : this.fetchModel(model));
     return element("button", attributes, about, element("span", { class: "tag" }, tag));
   }
@@ -462,8 +462,8 @@ export class EraseTab {
   chooseModel(key) {
     this.model = key;
     localStorage.setItem("inpaint.model", key);
+    find("#model-menu").hidePopover(); // first: it gives the focus back to its button
     this.showModel();
-    find("#model-menu").hidePopover();
     const { fill, operations } = this.state;
     const marks = fill && operations.length === 0 && this.history[this.place - 1];
     find("#again").hidden = !(marks && marks.operations.length && marks.fill === this.fillOf(fill).parent);
@@ -611,6 +611,8 @@ export class EraseTab {
       find("#fetch-selector small").textContent = `${selector.megabytes} MB to fetch once`;
     });
     connectMenu(find("#model"), find("#model-menu"), () => this.showModel());
+    connectArrows(find("#models"), "ArrowUp", "ArrowDown");
+    find("#model-menu").addEventListener("toggle", (event) => event.newState === "open" && find("#models [aria-checked=true]").focus());
     connectMenu(find("#help"), find("#help-menu"));
     connectMenu(find("#download"), find("#download-menu"), () => {
       const format = { jpg: "JPEG", tif: "TIFF" }[this.photo.format] ?? this.photo.format.toUpperCase();

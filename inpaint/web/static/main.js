@@ -5,7 +5,7 @@ import { BatchTab } from "./batch.js";
 import { EraseTab } from "./erase.js";
 import { InspectTab } from "./inspect.js";
 import { get } from "./server.js";
-import { attempt, find, findAll } from "./ui.js";
+import { attempt, connectArrows, find, findAll } from "./ui.js";
 
 function showTab(name) {
   for (const tab of findAll("[data-tab]")) {
@@ -14,15 +14,6 @@ function showTab(name) {
     find(`#${tab.dataset.tab}`).hidden = !chosen;
   }
   tabs[name]?.shown?.();
-}
-
-function stepTab(event) {
-  const step = { ArrowLeft: -1, ArrowRight: 1 }[event.key];
-  if (!step) return;
-  const all = findAll("[role=tab]");
-  const next = all.at((all.indexOf(event.target) + step) % all.length);
-  next.focus();
-  next.click();
 }
 
 const tabs = {};
@@ -51,7 +42,7 @@ async function begin(event) {
 
 // Tabs and the first button answer at once, even while the server has yet to tell its settings.
 for (const tab of findAll("[data-tab]")) tab.addEventListener("click", () => showTab(tab.dataset.tab));
-find("[role=tablist]").addEventListener("keydown", stepTab);
+connectArrows(find("[role=tablist]"), "ArrowLeft", "ArrowRight", (tab) => tab.click());
 const choose = find("#choose");
 let isWanted = false; // a photo is to be chosen as soon as that is possible
 choose.addEventListener("click", () => (isWanted ||= !tabs.erase));

@@ -63,6 +63,19 @@ export async function attempt(work) {
   }
 }
 
+// Two arrow keys move the focus through the buttons of a list, and around its ends.
+export function connectArrows(list, back, forth, then = () => {}) {
+  list.addEventListener("keydown", (event) => {
+    const step = { [back]: -1, [forth]: 1 }[event.key];
+    if (!step) return;
+    event.preventDefault(); // nothing scrolls
+    const all = findAll("button", list);
+    const next = all.at((all.indexOf(event.target) + step) % all.length);
+    next.focus();
+    then(next);
+  });
+}
+
 // A menu beside its button: above it where there is room, else below.
 export function connectMenu(button, menu, onOpen = () => {}) {
   button.popoverTargetElement = menu;
