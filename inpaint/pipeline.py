@@ -28,7 +28,7 @@ from inpaint.errors import CheckpointError, InpaintError, MaskError, MaskWarning
 from inpaint.fills.canvas import Bools, Canvas, Colours, shrink_hole, transparent_pixels
 from inpaint.fills.detail import Enlarged, add_detail, add_texture
 from inpaint.fills.gaussian import predict_gaussian
-from inpaint.fills.harmonise import AROUND, add_grain, remove_step
+from inpaint.fills.harmonise import AROUND, add_grain, match_colours, remove_step
 from inpaint.fills.holes import check_image, doubt_mask, faint_rim, find_hole
 from inpaint.framing import CELL, Box, ThickHole, Window, hole_windows, surround, thick_holes, tight_box
 from inpaint.images import mask_from_image
@@ -266,6 +266,7 @@ class InpaintPipeline:
             core = _core(canvas, hole, window)
             if canvas.harmonise and not fine:
                 image, known = canvas.read(window.box), ~canvas.unknown[window.box.slices]
+                match_colours(fill, image, known, core)
                 add_texture(fill, image, ~known, core, 2 if canvas.grain else 4)  # 4 where shown smaller
                 remove_step(fill, image, known, core)
                 if canvas.grain:

@@ -3,6 +3,7 @@
 Arrays are ``(H, W, 3)`` float32 RGB in [0, 1] and ``(H, W)`` bool.
 """
 
+import math
 from functools import cache
 from typing import Any
 
@@ -24,6 +25,9 @@ LEAST_GRAIN, MOST_GRAIN = 0.75 / 255, 12 / 255
 AROUND = 32
 """Pixels around the hole in which grain is measured."""
 
+_SPOT = 4  # side in pixels of the spots whose colours are compared, at the least
+_MOST_SPOTS = 2**12  # of the fill and of the known pixels each
+_ALIKE = 8  # known spots whose mean a spot of the fill takes
 _BAND = 3  # width in pixels of each of the two bands on both sides of the rim
 _ALONG = 29  # pixels of the average along the rim, whose weights fall off as a triangle's
 _SMOOTH = 8 / 255  # deviation within the bands at which half of a step is corrected: texture hides steps
@@ -35,6 +39,32 @@ _BLOCK = 8  # side in pixels of the blocks in which grain is measured
 _CALM = 0.25  # the share of blocks that is taken for free of texture
 _FEWEST_BLOCKS = 12
 _TEXTURE = 0.6  # correlation of neighbouring pixels above which calm blocks hold texture, not grain
+
+
+def match_colours(fill: Colours, image: Colours, known: Bools, hole: Bools) -> None:
+    """Give a fill, in place, colours that are around it; arguments as for :func:`remove_step`.
+
+    A network that cannot decide mixes, and what it gives between a white cloud and the sky may be bluer than
+    both. Each spot of the fill takes the mean of the known colours that are most like its own.
+    """
+    if (box := tight_box(hole)) is None:
+        return
+    window = box.grown(AROUND, hole.shape).slices
+    fill, known, hole = fill[window], known[window], hole[window]
+    merged = cv2.copyTo(image[window], known.view(np.uint8), fill.copy())
+    side = max(_SPOT, math.isqrt(np.count_nonzero(hole) // _MOST_SPOTS))
+    size = tuple(-(-length // side) for length in hole.shape[::-1])
+    layers = (merged, known.astype(np.float32), hole.astype(np.float32))
+    spots, outside, inside = (cv2.resize(one, size, interpolation=cv2.INTER_AREA) for one in layers)
+    ours, theirs = inside > 0.5, torch.from_numpy(spots[outside == 1])
+    if not ours.any() or len(theirs) < _ALIKE:
+        return
+    theirs, before = theirs[:: 1 + len(theirs) // _MOST_SPOTS], torch.from_numpy(spots[ours])
+    alike = torch.cdist(before, theirs).topk(_ALIKE, largest=False).indices
+    shift, weight = np.zeros_like(spots), cv2.GaussianBlur(ours.astype(np.float32), (0, 0), 1)
+    shift[ours] = theirs[alike].mean(1) - before
+    shift = cv2.GaussianBlur(shift, (0, 0), 1) / np.maximum(weight, 1e-3)[..., None]
+    fill += cv2.copyTo(cv2.resize(shift, hole.shape[::-1]), hole.view(np.uint8))
 
 
 def remove_step(fill: Colours, image: Colours, known: Bools, hole: Bools) -> None:

@@ -15,6 +15,7 @@ from inpaint.fills.harmonise import (
     add_grain,
     correlations,
     fine_part,
+    match_colours,
     measure_grain,
     remove_step,
 )
@@ -51,6 +52,36 @@ def with_grain(fill: np.ndarray, *about: np.ndarray, seed: int = 0) -> np.ndarra
 
 def error(fill: np.ndarray, image: np.ndarray) -> float:
     return float(np.abs((fill - image)[HOLE]).mean() * 255)
+
+
+def test_colours_are_those_around() -> None:
+    cloud, sky, blend = np.float32([[0.9, 0.88, 0.86], [0.4, 0.6, 0.8], [0.62, 0.8, 0.95]])
+    image = np.where(X[..., None] < 80, cloud, sky)
+    image[HOLE] = 1, 0, 1  # what is to go counts for nothing
+    image[:7] = 0.6, 0.8, 0.9  # a place too far away to count
+    fill = np.where(X[..., None] < 70, cloud, blend)  # at the right a mix, bluer than both
+    match_colours(moved := fill.copy(), image, ~HOLE, HOLE)
+    assert np.array_equal(moved[~HOLE], fill[~HOLE])
+    inner = cv2.erode(HOLE.astype(np.uint8), np.ones((13, 13))) > 0
+    assert np.allclose(moved[inner & (X < 60)], cloud, atol=1e-3)
+    assert np.allclose(moved[inner & (X > 90)], sky, atol=0.01)
+
+
+@pytest.mark.parametrize("image", [FLAT, RAMP, noisy(20, blur=8)])
+def test_colours_that_are_around_stay(image: np.ndarray) -> None:
+    match_colours(moved := image.copy(), image, ~HOLE, HOLE)
+    assert error(moved, image) < 1.5
+
+
+@pytest.mark.parametrize("side", [3, 37, 130])
+def test_colours_of_holes_of_any_size(side: int) -> None:
+    hole = np.zeros(HOLE.shape, np.bool_)
+    hole[11 : 11 + side, 13 : 13 + side] = True
+    red = np.broadcast_to(np.float32([1, 0, 0]), FLAT.shape)
+    match_colours(moved := red.copy(), FLAT, ~hole, hole)
+    assert np.abs(moved - np.where(hole[..., None] & (side > 4), FLAT, red)).mean() < 0.03
+    match_colours(moved := red.copy(), FLAT, ~hole & (X > 158) & (Y > 158), hole)  # too little to take from
+    assert np.array_equal(moved, red)
 
 
 @pytest.mark.parametrize(("image", "left"), [(FLAT, 0.01), (RAMP, 1.5)], ids=["flat", "ramp"])
