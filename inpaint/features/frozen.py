@@ -11,6 +11,7 @@ from safetensors.torch import load_file
 from torch import Tensor
 
 from inpaint.errors import CheckpointError, ShapeError
+from inpaint.images.read import first_line
 
 IMAGENET_MEAN, IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)  # of RGB in [0, 1]
 
@@ -35,8 +36,7 @@ class FrozenNetwork(nn.Module):
             else:
                 state = torch.load(path, map_location="cpu", weights_only=True)
         except Exception as error:  # both readers raise a dozen different classes at foreign files
-            reason = str(error).strip().splitlines() or [type(error).__name__]
-            told = f"{path}: cannot be read as weights ({reason[0]}); expected {self.weights}"
+            told = f"{path}: cannot be read as weights ({first_line(error)}); expected {self.weights}"
             raise CheckpointError(told) from None
         try:
             named = {self.rename(key): v for key, v in state.items() if not key.startswith(self.ignored)}
