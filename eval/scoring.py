@@ -307,12 +307,12 @@ def _mean_change(entries: Entries, region: str) -> float:
 def _warn_of_task(task: Task, measures: Measures, truth: Entries) -> list[str]:
     warnings = []
     if task.missing:
-        left_out = few(sorted(task.missing))
-        warnings.append(f"{len(task.missing)} images have no mask and are left out: {left_out}.")
+        left_out, given = few(sorted(task.missing)), len(task.missing) + len(truth)
+        warnings.append(f"{len(task.missing)} of {given} images have no mask and are left out: {left_out}.")
     if whole := sorted(entry["stem"] for entry in truth if entry["hole_ratio"] == 0):
         warnings.append(
-            f"{len(whole)} images have no hole: {few(whole)}. What is measured over the hole leaves them "
-            "out; is white the hole in the masks?"
+            f"{len(whole)} of {len(truth)} images have no hole: {few(whole)}. What is measured over the hole "
+            "leaves them out; is white the hole in the masks?"
         )
     titles = {column.key: column.title for column in measures.columns}
     sizes = {titles[key]: dims for key, dims in measures.feature_sizes.items() if len(truth) < dims}
@@ -331,13 +331,13 @@ def _warn_of_files(method: Method, entries: Entries) -> list[str]:
         return []
     if files.missing:
         warnings.append(
-            f"{name}: {len(files.missing)} images have no prediction: {few(files.missing)}. Its "
-            f"numbers are over the other {len(entries)}: compare them with no other row."
+            f"{name}: {len(files.missing)} of {len(files.missing) + len(entries)} images have no prediction: "
+            f"{few(files.missing)}. Its numbers are over the others: compare them with no other row."
         )
     if files.jpegs:
-        warnings.append(f"{name}: {files.jpegs} predictions are JPEG, which changes pixels; save PNG.")
+        warnings.append(f"{name}: {files.jpegs} of {len(entries)} predictions are lossy JPEG; save PNG.")
     known, hole = _mean_change(entries, "known"), _mean_change(entries, "hole")
-    if known > hole:
+    if known > 2 * hole:  # a network whose output is kept as it is may err everywhere alike
         warnings.append(
             f"{name}: the known region differs more from the truth ({known:.2f} levels) than the hole does "
             f"({hole:.2f}): was it made with masks of the other polarity (white must be the hole)?"
