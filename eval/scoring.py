@@ -25,7 +25,7 @@ from eval.tasks.cache import ResultCache
 from eval.tasks.methods import Method, check_names, fill_in_8_bits
 from eval.tasks.pairs import Pair, Predictions, Task
 from eval.tasks.stream import THREADS, Example, image_tensor, mask_tensor, read_batches
-from inpaint.errors import DataError, InpaintError, few
+from inpaint.errors import DataError, InpaintError, ShapeError, few
 from inpaint.images import tensor_to_image, write_image
 from inpaint.mask import composite
 from inpaint.mask_sets import hash_masks
@@ -38,10 +38,6 @@ OnProgress = Callable[[str, int, int], None]
 """What is being scored, how many images are done, and of how many."""
 
 
-def no_progress(what: str, done: int, total: int) -> None:
-    """Tell nobody."""
-
-
 def score(
     task: Task,
     methods: Sequence[Method],
@@ -52,7 +48,7 @@ def score(
     device: torch.device,
     save: Path | None = None,
     pixels_at_once: int | None = None,
-    on_progress: OnProgress = no_progress,
+    on_progress: OnProgress = lambda *_: None,
 ) -> Report:
     """Score methods on a task, or go on with it; the numbers do not depend on interruptions.
 
@@ -164,7 +160,11 @@ class _Run:
                 files = [folder / f"{example.pair.stem}.png" for example in examples] if folder else []
                 images = map(tensor_to_image, filled.cpu() if files else ())
                 written = writers.map(write_image, images, files)
-                values = self.measures.per_image(filled, image, mask)
+                try:
+                    values = self.measures.per_image(filled, image, mask)
+                except ShapeError as error:  # the smallest images come first: before the work, not after it
+                    name = examples[0].pair.image.path.name
+                    raise DataError(f"{name} is too small for the measures: {error}; leave it out") from error
                 features = self.measures.features(filled)
                 known_change = None if method.kind == "baseline" else _known_change(prediction, image, mask)
                 deque(written, maxlen=0)  # a line in the cache promises the image
