@@ -163,8 +163,7 @@ class _Run:
                 try:
                     values = self.measures.per_image(filled, image, mask)
                 except ShapeError as error:  # the smallest images come first: before the work, not after it
-                    name = examples[0].pair.image.path.name
-                    raise DataError(f"{name} is too small for the measures: {error}; leave it out") from error
+                    raise DataError(f"{examples[0].pair.stem} is too small to measure: {error}") from error
                 features = self.measures.features(filled)
                 known_change = None if method.kind == "baseline" else _known_change(prediction, image, mask)
                 deque(written, maxlen=0)  # a line in the cache promises the image

@@ -113,8 +113,7 @@ def decode_photo(content: bytes) -> Image.Image:
 
 
 def describe_broken(name: str, problem: Exception) -> str:
-    """The one line that a broken photo costs."""
-    # Pillow's own words for a file of no known format hold an address, which is another in every run.
+    """The one line that a broken photo costs, without the address that Pillow adds, another in every run."""
     reason = "not an image file" if isinstance(problem, UnidentifiedImageError) else first_line(problem)
     return f"{name}: cannot be read as a photo, left out ({reason})"
 

@@ -3,6 +3,7 @@
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+from pickle import UnpicklingError
 from typing import Any, Self
 
 import torch
@@ -36,7 +37,8 @@ class FrozenNetwork(nn.Module):
             else:
                 state = torch.load(path, map_location="cpu", weights_only=True)
         except Exception as error:  # both readers raise a dozen different classes at foreign files
-            told = f"{path}: cannot be read as weights ({first_line(error)}); expected {self.weights}"
+            reason = "no tensors in it" if isinstance(error, UnpicklingError) else first_line(error)
+            told = f"{path}: cannot be read as weights ({reason}); expected {self.weights}"
             raise CheckpointError(told) from None
         try:
             named = {self.rename(key): v for key, v in state.items() if not key.startswith(self.ignored)}
