@@ -25,7 +25,7 @@ from eval.tasks.cache import ResultCache
 from eval.tasks.methods import Method, check_names, fill_in_8_bits
 from eval.tasks.pairs import Pair, Predictions, Task
 from eval.tasks.stream import THREADS, Example, image_tensor, mask_tensor, read_batches
-from inpaint.errors import DataError, InpaintError, few
+from inpaint.errors import DataError, InpaintError, ShapeError, few
 from inpaint.images import tensor_to_image, write_image
 from inpaint.mask import composite
 from inpaint.mask_sets import hash_masks
@@ -38,10 +38,6 @@ OnProgress = Callable[[str, int, int], None]
 """What is being scored, how many images are done, and of how many."""
 
 
-def no_progress(what: str, done: int, total: int) -> None:
-    """Tell nobody."""
-
-
 def score(
     task: Task,
     methods: Sequence[Method],
@@ -52,7 +48,7 @@ def score(
     device: torch.device,
     save: Path | None = None,
     pixels_at_once: int | None = None,
-    on_progress: OnProgress = no_progress,
+    on_progress: OnProgress = lambda *_: None,
 ) -> Report:
     """Score methods on a task, or go on with it; the numbers do not depend on interruptions.
 
@@ -164,7 +160,10 @@ class _Run:
                 files = [folder / f"{example.pair.stem}.png" for example in examples] if folder else []
                 images = map(tensor_to_image, filled.cpu() if files else ())
                 written = writers.map(write_image, images, files)
-                values = self.measures.per_image(filled, image, mask)
+                try:
+                    values = self.measures.per_image(filled, image, mask)
+                except ShapeError as error:  # the smallest images come first: before the work, not after it
+                    raise DataError(f"{examples[0].pair.stem} is too small to measure: {error}") from error
                 features = self.measures.features(filled)
                 known_change = None if method.kind == "baseline" else _known_change(prediction, image, mask)
                 deque(written, maxlen=0)  # a line in the cache promises the image
@@ -307,12 +306,12 @@ def _mean_change(entries: Entries, region: str) -> float:
 def _warn_of_task(task: Task, measures: Measures, truth: Entries) -> list[str]:
     warnings = []
     if task.missing:
-        left_out = few(sorted(task.missing))
-        warnings.append(f"{len(task.missing)} images have no mask and are left out: {left_out}.")
+        left_out, given = few(sorted(task.missing)), len(task.missing) + len(truth)
+        warnings.append(f"{len(task.missing)} of {given} images have no mask and are left out: {left_out}.")
     if whole := sorted(entry["stem"] for entry in truth if entry["hole_ratio"] == 0):
         warnings.append(
-            f"{len(whole)} images have no hole: {few(whole)}. What is measured over the hole leaves them "
-            "out; is white the hole in the masks?"
+            f"{len(whole)} of {len(truth)} images have no hole: {few(whole)}. What is measured over the hole "
+            "leaves them out; is white the hole in the masks?"
         )
     titles = {column.key: column.title for column in measures.columns}
     sizes = {titles[key]: dims for key, dims in measures.feature_sizes.items() if len(truth) < dims}
@@ -331,13 +330,13 @@ def _warn_of_files(method: Method, entries: Entries) -> list[str]:
         return []
     if files.missing:
         warnings.append(
-            f"{name}: {len(files.missing)} images have no prediction: {few(files.missing)}. Its "
-            f"numbers are over the other {len(entries)}: compare them with no other row."
+            f"{name}: {len(files.missing)} of {len(files.missing) + len(entries)} images have no prediction: "
+            f"{few(files.missing)}. Its numbers are over the others: compare them with no other row."
         )
     if files.jpegs:
-        warnings.append(f"{name}: {files.jpegs} predictions are JPEG, which changes pixels; save PNG.")
+        warnings.append(f"{name}: {files.jpegs} of {len(entries)} predictions are lossy JPEG; save PNG.")
     known, hole = _mean_change(entries, "known"), _mean_change(entries, "hole")
-    if known > hole:
+    if known > 2 * hole:  # a network whose output is kept as it is may err everywhere alike
         warnings.append(
             f"{name}: the known region differs more from the truth ({known:.2f} levels) than the hole does "
             f"({hole:.2f}): was it made with masks of the other polarity (white must be the hole)?"

@@ -43,7 +43,7 @@ def validate_methods(
     For the other options, and for errors, see :func:`find_task`, :func:`build_measures` and :func:`score`.
     """
     task = find_validation_task(data, limit)
-    folders = (*weights, data / "metrics")
+    folders = (*weights, *filter(Path.is_dir, [data / "metrics"]))
     measures = build_measures(PROTOCOL, weights=folders, lpips=lpips, fid=fid, device=device)
     with tempfile.TemporaryDirectory() as temporary:
         options |= {"cache_dir": Path(temporary), "device": device}

@@ -111,10 +111,8 @@ def load_autoencoder(
     found = model.prior if isinstance(model, Inpainter) else model
     if not isinstance(found, kind):
         holds = "an inpainter without a prior" if found is None else type(found).__name__
-        raise CheckpointError(
-            f"{path} holds no {kind.__name__}, got {holds}; expected a checkpoint of such a masked "
-            "autoencoder, or of an inpainter whose prior is one"
-        )
+        wanted = "masked autoencoder" if kind is PatchAutoencoder else kind.__name__
+        raise CheckpointError(f"{path} holds {holds}, expected a {wanted}, or an inpainter with one as prior")
     return found
 
 

@@ -19,8 +19,6 @@ from inpaint.errors import InpaintError
 if TYPE_CHECKING:
     from eval.report.sections import Document
 
-ALIASES = {"floors": "baselines", "work": "cache-dir", "feature-networks": "weights", "to": "weights"}
-"""Options of the first version, which still work."""
 SECONDS_BETWEEN_LINES = 10.0
 SUFFIXES = (".md", ".json", ".csv", ".html")
 COUNT = click.IntRange(min=1)

@@ -200,9 +200,11 @@ def build_measures(
     Without ``check_hash`` weights may be others than the recorded ones, such as the random ones of a test.
 
     Raises:
-        InpaintError: no such protocol.
+        InpaintError: no such protocol, or no such folder of ``weights``.
         CheckpointError: a file is not what its name says.
     """
+    if lost := [str(folder) for folder in weights if not folder.is_dir()]:
+        raise InpaintError(f"no folder of feature networks at {', '.join(lost)}; check --weights")
     own, more = definitions_of(protocol, lpips, fid)
     absent = {key: why_absent(network, weights) for key, network in NETWORKS.items()}
     measured, unmeasured = list[Definition](), dict[str, str]()

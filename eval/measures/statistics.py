@@ -28,7 +28,7 @@ class Difference:
 
 
 def bootstrap_interval(values: ArrayLike, seed: int = 0) -> tuple[float, float]:
-    """95 % percentile interval of the mean of ``(N,)`` values; NaN without any or with one not finite."""
+    """95 % percentile interval of the mean of ``(N,)`` values; NaN for fewer than 2 or one not finite."""
     return bootstrap_intervals([values], seed)[0]
 
 
@@ -40,7 +40,7 @@ def bootstrap_intervals(rows: Sequence[ArrayLike], seed: int = 0) -> list[tuple[
     """
     table = np.asarray(rows, dtype=np.float64)
     count = table.shape[1]
-    if not count:
+    if count < 2:  # one image says nothing of others
         return [(math.nan, math.nan)] * len(table)
     usable = np.where(np.isfinite(table).all(axis=1, keepdims=True), table, math.nan)
     generator = np.random.default_rng(seed)
@@ -102,7 +102,7 @@ def paired_difference(row: Row, other: Row, column: Column) -> Difference | None
     # Equal values differ by zero, also where both images were filled perfectly (infinity minus infinity).
     differences = np.subtract(first, second, out=np.zeros_like(first), where=first != second)
     value = Value(float(differences.mean()), *bootstrap_interval(differences))
-    return Difference(column, other.name, value, verdict_of(value, column))
+    return Difference(column, other.name, value, verdict_of(value, column) if len(pairs) > 1 else NOISE)
 
 
 def verdict_of(value: Value, column: Column) -> str:

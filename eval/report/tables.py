@@ -41,10 +41,11 @@ def scores_table(report: Report) -> Table:
     """The table of a report: a line for each method, intervals under the values, the best in bold.
 
     N stands in its own column and once more beside each measure of the whole set: such a number means
-    nothing without it.
+    nothing without it. A row that lacks images is never the best: those it has may be the easy ones.
     """
     timed = any(row.seconds_per_image is not None for row in report.rows)
-    best = {column.key: best_row(report.rows, column) for column in report.columns}
+    whole = [row for row in report.rows if not row.missing]
+    best = {column.key: best_row(whole, column) for column in report.columns}
     lines = []
     for row in report.rows:
         count = images_of(row, report)

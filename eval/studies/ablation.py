@@ -14,7 +14,7 @@ from typing import Any
 import torch
 
 from eval.results import Report
-from eval.scoring import OnProgress, no_progress
+from eval.scoring import OnProgress
 from eval.tasks.methods import load_models
 from eval.validation import validate_methods
 from inpaint.checkpoint import read_notes
@@ -156,7 +156,7 @@ def plan_ablation(
     return runs
 
 
-def train_ablation(runs: Sequence[Run], on_progress: OnProgress = no_progress) -> None:
+def train_ablation(runs: Sequence[Run], on_progress: OnProgress = lambda *_: None) -> None:
     """Train what is not trained yet; ``on_progress`` gets a run's name, the images it has seen, and all.
 
     InpaintError if a run cannot start, diverges, or was stopped; the same command goes on from there.
@@ -177,7 +177,7 @@ def score_ablation(
     *,
     command: str,
     limit: int | None = None,
-    on_progress: OnProgress = no_progress,
+    on_progress: OnProgress = lambda *_: None,
 ) -> Report:
     """Score the trained rows by the fixed validation protocol; ``command`` is for the report."""
     methods = []

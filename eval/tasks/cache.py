@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from inpaint.errors import DataError
+from inpaint.images.read import first_line
 
 
 class ResultCache:
@@ -88,4 +89,4 @@ class ResultCache:
             finally:
                 database.close()
         except (OSError, sqlite3.Error) as error:
-            raise DataError(f"cannot keep the results in {str(self._path.parent)!r}: {error}") from error
+            raise DataError(f"cannot keep the results in {str(self._path)!r}: {first_line(error)}") from error

@@ -204,7 +204,7 @@ def list_images(source: Path, what: str, *, zips: bool = False) -> list[ImageFil
         raise DataError(f"no {what} in {str(source)!r}; expected {expected} (subfolders are not searched)")
     groups = group_files(files, lambda file: file.stem).values()
     if twins := [" and ".join(file.path.name for file in group) for group in groups if len(group) > 1]:
-        raise DataError(f"{len(twins)} names twice in {str(source)!r}: {few(twins)}; keep one of each")
+        raise DataError(f"names come twice in {str(source)!r}: {few(twins)}; keep one of each")
     return files
 
 

@@ -23,26 +23,19 @@ from inpaint.errors import InpaintError
 COMMANDS = ("run", "batch", "serve", "masks", "models", "backbones", "convert", "export", "train")
 
 
-class _Commands(click.Group):
-    """Imports commands on use, and tells every expected failure in one line."""
+class Commands(click.Group):
+    """Tells every expected failure in one line."""
 
-    def list_commands(self, ctx: click.Context) -> list[str]:
-        return list(COMMANDS)
+    installs = "pip install mae-acr-inpaint"  # what brings a package that is missing
 
-    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
-        if cmd_name not in COMMANDS:
-            return None
-        module = {"export": "convert"}.get(cmd_name, cmd_name)
-        return getattr(import_module(f"inpaint.cli.{module}"), cmd_name)
-
-    def invoke(self, ctx: click.Context) -> Any:
+    def invoke(self, ctx: click.Context) -> Any:  # noqa: D102
         try:
             return super().invoke(ctx)
         except KeyboardInterrupt:  # what that left undone only the command knows
             click.echo("\n" * sys.stderr.isatty() + ctx.meta.get("stopped", "stopped"), err=True)
             ctx.exit(130)
 
-    def main(  # type: ignore[override]
+    def main(  # type: ignore[override]  # noqa: D102
         self, args: Sequence[str] | None = None, prog_name: str | None = None, **options: Any
     ) -> NoReturn:
         options["standalone_mode"] = False
@@ -69,10 +62,25 @@ class _Commands(click.Group):
             _fail(f"{error.format_message().rstrip('.')}; see: {command} --help", 2)
         except (click.ClickException, InpaintError) as error:
             _fail(str(error), 2)
+        except ModuleNotFoundError as error:
+            _fail(f"the package {error.name} is not installed; {self.installs}", 2)
         except OSError as error:
             _fail(_explain(error), 2)
         # Without standalone mode click returns the code of ctx.exit(), or what the command returned.
         sys.exit(code if isinstance(code, int) else 0)
+
+
+class _LazyCommands(Commands):
+    """Imports commands on use."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return list(COMMANDS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        if cmd_name not in COMMANDS:
+            return None
+        module = {"export": "convert"}.get(cmd_name, cmd_name)
+        return getattr(import_module(f"inpaint.cli.{module}"), cmd_name)
 
 
 def _explain(error: OSError) -> str:
@@ -91,7 +99,7 @@ def _fail(message: str, code: int) -> NoReturn:
 _SETTINGS = {"help_option_names": ["-h", "--help"], "max_content_width": 100, "show_default": True}
 
 
-@click.group(cls=_Commands, context_settings=_SETTINGS)
+@click.group(cls=_LazyCommands, context_settings=_SETTINGS)
 @click.version_option(__version__, prog_name="inpaint", message="%(prog)s %(version)s")
 def main() -> None:
     """Fill holes in photos with a masked-autoencoder prior and an attention-guided generator."""

@@ -94,18 +94,18 @@ def train(
     from inpaint.train.config import read_config
     from inpaint.train.distributed import join_processes
     from inpaint.train.optimise import choose_precision
+    from inpaint.train.trial import fit_to_time, with_length
 
     run = read_config(config)
-    where = str(choose_device(device or run.device))
-    run = replace(run, images=images or run.images, out=out or run.out, device=where)
+    run = replace(run, out=out or run.out, device=str(choose_device(device or run.device)))
+    if images not in (None, run.images):
+        run = with_length(run, images)
     processes = join_processes(run.device, run.threads)
     chosen, reason = choose_precision(run.precision, processes)
     if run.precision == "auto" and processes.is_main:
         click.echo(f"precision {chosen}: {reason}", err=True)
     run = replace(run, precision=chosen)
     if minutes is not None:
-        from inpaint.train.trial import fit_to_time
-
         run = fit_to_time(run, minutes, processes)
         if processes.is_main:
             click.echo(f"{minutes:g} minutes: {run.images:,} images", err=True)
@@ -114,7 +114,10 @@ def train(
         return
     from inpaint.train.fit import fit
     from inpaint.train.monitor import Stopped
+    from inpaint.train.state import list_states
 
+    if processes.is_main and (states := list_states(run.out)):
+        click.echo(f"resumes from {states[-1].name} in {click.format_filename(run.out)}", err=True)
     try:
         with _shown_progress(run.name, run.images, processes.is_main) as show:
             checkpoint = fit(run, on_progress=show)
@@ -175,4 +178,5 @@ def _describe(name: str, progress: Progress) -> str:
     seconds = (progress.images - progress.images_seen) / max(progress.images_per_second, 1e-9)
     left = timedelta(seconds=round(seconds))
     values = "  ".join(f"{what} {value:.4g}" for what, value in progress.values.items())
-    return f"{name}  {progress.images_per_second:.1f} images/s  {left} left  {values}".strip()
+    problems = f"  {progress.problems} in problems.jsonl" * (progress.problems > 0)
+    return f"{name}  {progress.images_per_second:.1f} images/s  {left} left  {values}{problems}".strip()

@@ -146,8 +146,8 @@ def _sample_photos(index: PhotoIndex, size: int, on_problem: Callable[[str], Non
             problem = describe_broken(index.name(number), error)
     if not sides:
         raise DataError(
-            f"no readable photo among {_SAMPLED} sampled of {len(index)}: {problem}; expected images, "
-            "and in a .txt list paths relative to the list's folder"
+            f"no readable photo among {min(_SAMPLED, len(index))} tried of {len(index)}: {problem}; expected "
+            "images, and in a .txt list paths relative to the list's folder"
         )
     if (middle := int(np.median(sides))) < size:
         on_problem(f"photos of {middle} pixels (short side) are enlarged to {size}; lower size or photo_size")

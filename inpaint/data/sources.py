@@ -27,8 +27,11 @@ from torch import Tensor
 from inpaint.atomic import atomic_write
 from inpaint.data.crops import crop_and_resize
 from inpaint.errors import DataError
+from inpaint.images.modes import to_plain
+from inpaint.images.read import first_line
 
 PHOTO_SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".webp", ".bmp", ".tif", ".tiff"})
+_SOURCES = "a folder of images, a .txt list, an uncompressed .tar shard or a photo"
 _DEVICE_SHARE = 0.5  # of a device's free memory that photos may take; the network needs the rest
 
 
@@ -104,16 +107,14 @@ def index_photos(
 
 
 def decode_photo(content: bytes) -> Image.Image:
-    """Read one photo, upright, RGB; raises one of Pillow's many errors if it is broken."""
+    """Read one photo, upright, 8-bit RGB; raises one of Pillow's many errors if it is broken."""
     with Image.open(io.BytesIO(content)) as opened:
-        return ImageOps.exif_transpose(opened).convert("RGB")
+        return to_plain(ImageOps.exif_transpose(opened)).convert("RGB")  # alone, that cuts 16 bits at 255
 
 
 def describe_broken(name: str, problem: Exception) -> str:
-    """The one line that a broken photo costs."""
-    reason = (str(problem) or type(problem).__name__).splitlines()[0]
-    if isinstance(problem, UnidentifiedImageError):
-        reason = "not an image file"  # Pillow's words hold an address, which is another in every run
+    """The one line that a broken photo costs, without the address that Pillow adds, another in every run."""
+    reason = "not an image file" if isinstance(problem, UnidentifiedImageError) else first_line(problem)
     return f"{name}: cannot be read as a photo, left out ({reason})"
 
 
@@ -207,17 +208,20 @@ def _resolve(source: Path) -> list[Path]:
             raise DataError(f"no file matches {source}; check the folder and the pattern")
         return matches
     if not source.exists():
-        raise DataError(f"{source} does not exist; expected a folder of images, a .txt list or a .tar shard")
+        raise DataError(f"{source} does not exist; expected {_SOURCES}")
     return [source]
 
 
 def _list_files(source: Path) -> PhotoIndex:
     """List a folder, a list file, or a single photo."""
     if source.is_dir():
-        found = (os.path.join(folder, name) for folder, _, names in os.walk(source) for name in names)
+        walk = os.walk(source, followlinks=True)
+        found = (os.path.join(folder, name) for folder, _, names in walk for name in names)
         return PhotoIndex.of_files(sorted(filter(_is_photo, found)))
-    if source.suffix != ".txt":
+    if _is_photo(source.name):
         return PhotoIndex.of_files([str(source)])
+    if source.suffix != ".txt":
+        raise DataError(f"{source} is not a photo; expected {_SOURCES}")
     try:
         lines = [line.strip() for line in source.read_text(encoding="utf-8").splitlines()]
     except (OSError, UnicodeDecodeError) as problem:
@@ -269,4 +273,5 @@ def _records(names: Iterable[str], shard: int = -1, offsets: Any = 0, lengths: A
 
 
 def _is_photo(name: str) -> bool:
-    return os.path.splitext(name)[1].lower() in PHOTO_SUFFIXES
+    hidden = os.path.basename(name).startswith(".")  # such as ._photo.jpg, which macOS puts beside photo.jpg
+    return os.path.splitext(name)[1].lower() in PHOTO_SUFFIXES and not hidden

@@ -3,6 +3,7 @@
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+from pickle import UnpicklingError
 from typing import Any, Self
 
 import torch
@@ -11,6 +12,7 @@ from safetensors.torch import load_file
 from torch import Tensor
 
 from inpaint.errors import CheckpointError, ShapeError
+from inpaint.images.read import first_line
 
 IMAGENET_MEAN, IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)  # of RGB in [0, 1]
 
@@ -35,8 +37,8 @@ class FrozenNetwork(nn.Module):
             else:
                 state = torch.load(path, map_location="cpu", weights_only=True)
         except Exception as error:  # both readers raise a dozen different classes at foreign files
-            reason = str(error).strip().splitlines() or [type(error).__name__]
-            told = f"{path}: cannot be read as weights ({reason[0]}); expected {self.weights}"
+            reason = "no tensors in it" if isinstance(error, UnpicklingError) else first_line(error)
+            told = f"{path}: cannot be read as weights ({reason}); expected {self.weights}"
             raise CheckpointError(told) from None
         try:
             named = {self.rename(key): v for key, v in state.items() if not key.startswith(self.ignored)}

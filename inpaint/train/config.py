@@ -66,6 +66,8 @@ class RunConfig(DataConfig):
 
     def _contradictions(self) -> Iterator[str]:
         milestones = list(self.milestones)
+        if Path(self.name).name != self.name:
+            yield f"name is {self.name!r}, expected the name of a file: no folder in it"
         if self.warmup_images > self.images:
             yield f"warmup_images is {self.warmup_images}, expected at most images ({self.images})"
         if milestones != sorted({max(milestone, 1) for milestone in milestones}):

@@ -27,6 +27,7 @@ class Progress(NamedTuple):
     images: int
     images_per_second: float
     values: Mapping[str, float]
+    problems: int = 0  # how many there are in ``problems.jsonl``
 
 
 class Stopped(InpaintError):
@@ -173,7 +174,7 @@ class Monitor:
             for name, value in record.items():
                 self._board.add_scalar(name, value, self._images_seen)
         if self._on_progress is not None:
-            self._on_progress(Progress(self._images_seen, self._config.images, rate, means))
+            self._on_progress(Progress(self._images_seen, self._config.images, rate, means, len(self._noted)))
 
     def _average_window(self) -> dict[str, tuple[Tensor, int]]:
         """Bring what was summed up since the last log line to its mean over the processes."""

@@ -13,6 +13,7 @@ from torch import Tensor, nn
 
 from inpaint.atomic import atomic_write
 from inpaint.errors import CheckpointError
+from inpaint.images.read import first_line
 
 STATES_KEPT = 2
 STATE_FORMAT = 2  # 1, without a number: before 0.1.0, with averaged weights of another form
@@ -78,8 +79,7 @@ def load_latest_state(
         try:
             return torch.load(path, map_location="cpu", weights_only=True)
         except Exception as problem:  # a truncated file raises many kinds of errors
-            reason = (str(problem).strip() or type(problem).__name__).splitlines()[0]
-            on_problem(f"{path.name}: cannot be read, trying the state before it ({reason})")
+            on_problem(f"{path.name}: cannot be read, trying the state before it ({first_line(problem)})")
     if states:
         raise CheckpointError(f"no state in {folder} can be read; delete state-*.pt to start over")
     return None

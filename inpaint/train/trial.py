@@ -133,7 +133,7 @@ def with_length(config: AnyConfig, images: int) -> AnyConfig:
     scale, steps = images / config.images, images / config.batch_size
     changes = {
         "images": images,
-        "milestones": tuple(max(1, round(milestone * scale)) for milestone in config.milestones),
+        "milestones": tuple(sorted({max(1, round(milestone * scale)) for milestone in config.milestones})),
         "warmup_images": min(config.warmup_images, int(images * _LARGEST_WARMUP)),
         "ema_decay": min(config.ema_decay, max(0.0, 1 - 1 / (steps * _LONGEST_AVERAGE))),
     }

@@ -166,9 +166,7 @@ def test_photos_that_are_enlarged_cost_a_line(photos, tmp_path, keep):
 def test_a_list_of_missing_files_is_told_at_once(tmp_path, keep):
     (tmp_path / "list.txt").write_text("".join(f"elsewhere/{number}.jpg\n" for number in range(500)))
     config = data_config(tmp_path / "list.txt", tmp_path, keep=keep)
-    with pytest.raises(
-        DataError, match=r"no readable photo among 32 sampled of 500: .*in a \.txt list paths"
-    ):
+    with pytest.raises(DataError, match=r"no readable photo among 32 tried of 500: .*in a \.txt list paths"):
         open_batches(config, on_problem=lambda line: None)
 
 

@@ -44,6 +44,16 @@ def test_folders_are_listed_with_their_subfolders_in_order(tmp_path):
     assert [index.name(number) for number in range(4)] == sorted(str(tmp_path / name) for name in names)
 
 
+def test_linked_folders_are_searched_and_hidden_files_are_not(tmp_path):
+    (photo,) = write_photos(tmp_path / "elsewhere", 1)
+    (tmp_path / "set").mkdir()
+    (tmp_path / "set" / "class").symlink_to(tmp_path / "elsewhere", target_is_directory=True)
+    (tmp_path / "set" / "._0.png").write_bytes(b"what macOS puts beside 0.png")
+    index = index_photos(tmp_path / "set")
+    assert contents(index) == [photo.read_bytes()]
+    assert index.name(0) == str(tmp_path / "set" / "class" / "0.png")
+
+
 def test_a_limit_keeps_the_first(tmp_path):
     paths = write_photos(tmp_path, 3)
     assert contents(index_photos(tmp_path, limit=2)) == [path.read_bytes() for path in paths[:2]]
@@ -87,6 +97,8 @@ def test_shards_of_one_name_in_two_folders_are_kept_apart(tmp_path):
     ("source", "message"),
     [
         ("nowhere", "nowhere does not exist; expected a folder of images"),
+        ("photos.tar.gz", r"photos\.tar\.gz is not a photo; expected .* an uncompressed \.tar"),
+        ("run.toml", r"run\.toml is not a photo; expected a folder of images, a \.txt list"),
         ("photos-*.tar", r"no file matches .*photos-\*\.tar"),
         ("empty", r"no photo in .*empty; expected \.bmp, \.jpeg, \.jpg"),
         ("empty.tar", "no photo in .*empty.tar"),
@@ -105,6 +117,8 @@ def test_every_mistake_has_its_line(tmp_path, source, message):
     (tmp_path / "binary.txt").write_bytes(b"\xff\xfe\x81")
     (tmp_path / "noise.tar").write_bytes(b"not a tar" * 100)
     write_shard(tmp_path / "packed.tar", [photo], "w:gz")
+    write_shard(tmp_path / "photos.tar.gz", [photo], "w:gz")
+    (tmp_path / "run.toml").write_text("")
     whole = write_shard(tmp_path / "whole.tar", [photo, photo])
     (tmp_path / "cut.tar").write_bytes(whole.read_bytes()[:45_000])
     with pytest.raises(DataError, match=message) as caught:
@@ -120,3 +134,13 @@ def test_photos_are_read_upright_and_in_colour(tmp_path):
     photo = decode_photo(Path(tmp_path / "turned.png").read_bytes())
     assert photo.mode == "RGB" and photo.size == (2, 3)
     assert np.array_equal(np.asarray(photo)[..., 0], np.rot90(np.asarray(grey), -1))
+
+
+def test_deep_and_transparent_photos_keep_their_shades(tmp_path):
+    """Pillow alone cuts 16 bits at 255: such a photo would be white throughout."""
+    deep = np.arange(0, 65536, 257, dtype=np.uint16).reshape(16, 16)
+    Image.fromarray(deep).save(tmp_path / "deep.png")
+    grey = np.asarray(decode_photo((tmp_path / "deep.png").read_bytes()))
+    assert np.array_equal(grey[..., 1], np.arange(256).reshape(16, 16))
+    Image.fromarray(np.full((4, 4, 4), 90, np.uint8)).save(tmp_path / "clear.png")
+    assert np.asarray(decode_photo((tmp_path / "clear.png").read_bytes())).tolist() == [[[90] * 3] * 4] * 4

@@ -76,6 +76,12 @@ def test_models_of_one_name_keep_their_paths(
         (["--data", "DATA", "--model", "no-such-model"], "no-such-model"),
         (["--data", "DATA", "--model", "DATA/metrics/mobilenet_v2_dequant_fp16.safetensors"], "safetensors"),
         (["--data", "DATA", "--baselines", "--out", "report.txt"], "report.txt"),
+        (
+            ["--data", "DATA", "--baselines", "--weights", "nets"],
+            "no folder of feature networks at nets; check --weights",
+        ),
+        (["--data", "DATA", "--baselines", "--limit", "0"], "0 is not in the range x>=1; see: "),
+        (["--data", "DATA", "--baselines", "--fit", "192"], "No such option"),
     ],
 )
 def test_mistakes_cost_one_line(data: Path, tmp_path: Path, arguments: list[str], told: str) -> None:

@@ -155,7 +155,7 @@ def test_names_that_never_match_are_shown(root: Path) -> None:
 def test_two_files_of_one_stem_are_refused(root: Path, folder: str) -> None:
     write(root / folder / "a.jpg")
     message = told(lambda: find_predictions(root / "pred", task_of(root)))
-    assert "1 names twice" in message and "a.jpg and a.png" in message
+    assert "names come twice in" in message and "a.jpg and a.png" in message
 
 
 @pytest.mark.parametrize("folder", ["gt", "masks", "pred"])

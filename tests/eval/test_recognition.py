@@ -365,7 +365,7 @@ def leave_two_greens(folder: Path) -> None:
         (
             break_nothing,
             ["--model", "CHECKPOINTS/lama.safetensors"],
-            "got an inpainter without a prior; expected a",
+            "holds an inpainter without a prior, expected a",
         ),
         (break_nothing, ["--model", "nowhere.safetensors"], "no file at nowhere.safetensors"),
         (break_nothing, ["--size", "30"], "got size 30, expected a multiple of 4"),

@@ -96,6 +96,12 @@ def test_rows_of_fewer_pictures_say_so() -> None:
     assert cells(line)[1] == "2" and cells(line)[-1] == "40.00 (N 2)"
 
 
+def test_a_row_of_fewer_images_is_never_the_best() -> None:
+    easy = dataclasses.replace(make_row("easy", [31.0, 33.0], kind="files"), missing=("2",))
+    text = to_markdown(make_report(SMOOTH, OURS, easy))
+    assert "| acr | 3 | **23.000**" in text and "| easy | 2 | 32.000 |" in text
+
+
 def test_names_do_not_break_the_table() -> None:
     hostile = dataclasses.replace(OURS, name="a|b\n<script>`*")
     lines = to_markdown(make_report(SMOOTH, hostile)).splitlines()

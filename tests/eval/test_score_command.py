@@ -99,7 +99,7 @@ def test_the_small_networks_are_extra_columns(
     pictures: Any, data: Path, tmp_path: Path, any_weights: None
 ) -> None:
     result = call(
-        "run", *inputs(pictures), "--baselines", "--limit", 3, "--feature-networks", data / "metrics",
+        "run", *inputs(pictures), "--baselines", "--limit", 3, "--weights", data / "metrics",
         "--weights", tmp_path, "--out", tmp_path / "r.json",
     )  # fmt: skip
     assert result.exit_code == 0, result.output

@@ -272,7 +272,7 @@ def test_missing_predictions_are_counted_and_the_rest_is_compared_with_its_own_t
     row = report.row("some")
     assert row.missing == ("p00", "p03") and [p.stem for p in row.images] == ["p01", "p02", "p04", "p05"]
     assert row.values["fid"].value == 0  # features of the same images, in the same order
-    assert any("some: 2 images have no prediction: p00, p03" in warning for warning in report.warnings)
+    assert any("some: 2 of 6 images have no prediction: p00, p03" in warning for warning in report.warnings)
 
 
 def test_masks_of_the_other_polarity_are_told(pictures: Any) -> None:
@@ -282,7 +282,11 @@ def test_masks_of_the_other_polarity_are_told(pictures: Any) -> None:
     )
     pictures.predict("right", lambda image, hole: np.where(hole, image + 20, image + 1))
     task = find_task(pictures.gt, pictures.masks)
-    methods = [files(name, pictures.root / name, task) for name in ("inverted", "right")]
+    alike = np.random.default_rng(0)  # such as an autoencoder's output: errors are everywhere
+    pictures.predict(
+        "whole", lambda image, hole: image + alike.normal(0, 9, image.shape) * (1.2 - 0.2 * hole)
+    )
+    methods = [files(name, pictures.root / name, task) for name in ("inverted", "right", "whole")]
     (warning,) = run(pictures, methods, build_measures("standard")).warnings
     assert warning.startswith("inverted: the known region differs more") and "polarity" in warning
 
@@ -291,7 +295,7 @@ def test_jpeg_predictions_are_told(pictures: Any) -> None:
     folder = pictures.predict("pred", lambda image, hole: np.where(hole, image + 60, image), suffix=".jpg")
     task = find_task(pictures.gt, pictures.masks)
     report = run(pictures, [files("lossy", folder, task)])
-    assert any("lossy: 6 predictions are JPEG" in warning for warning in report.warnings)
+    assert any("lossy: 6 of 6 predictions are lossy JPEG" in warning for warning in report.warnings)
     assert report.rows[0].known_change.pixels > 0
 
 
@@ -310,7 +314,7 @@ def test_pictures_without_a_hole_are_told_and_left_out_of_hole_measures(pictures
     Image.new("L", (32, 24)).save(pictures.masks / "p02.png")
     report = run(pictures, [Method("m", "model", grey)])
     (warning,) = report.warnings
-    assert warning.startswith("1 images have no hole: p02")
+    assert warning.startswith("1 of 6 images have no hole: p02")
     row = report.row("m")
     assert set(row.images[2].values) == {"psnr", "ssim", "l1"} and np.isinf(row.images[2].values["psnr"])
     assert np.isfinite(row.values["hole_psnr"].value)
@@ -377,3 +381,10 @@ def test_memory_does_not_grow_with_the_number_of_pictures(make_set: Callable) ->
     one_picture = 256 * 256 * (3 + 1)
     assert many_bytes - few_bytes < 20 * one_picture  # 60 more were scored; the collector runs when it likes
     assert few_batches <= 2 and many_batches <= 2
+
+
+def test_an_image_too_small_for_a_measure_is_named(pictures: Any) -> None:
+    Image.new("RGB", (8, 8)).save(pictures.gt / "p02.png")
+    Image.new("L", (8, 8), 255).save(pictures.masks / "p02.png")
+    with pytest.raises(DataError, match=r"p02 is too small to measure: .*8 x 8; .* 11 x 11"):
+        run(pictures, [Method("m", "model", grey)])

@@ -59,6 +59,13 @@ def test_no_interval_without_finite_values() -> None:
     assert np.isnan(bootstrap_interval([1.0, math.nan])).all()
 
 
+def test_one_image_has_no_interval_and_decides_nothing() -> None:
+    assert np.isnan(bootstrap_interval([20.0])).all()
+    assert means_of(make_row("a", [20.0]).images, (PSNR,))["psnr"] == Value(20.0)
+    difference = paired_difference(make_row("a", [20.0]), make_row("b", [10.0]), PSNR)
+    assert difference.value.value == 10 and difference.verdict == "within sampling error"
+
+
 def test_means_come_with_their_intervals() -> None:
     psnr = np.random.default_rng(3).normal(20, 2, 40)
     means = means_of(make_row("a", psnr.tolist()).images, (PSNR, L1, FID))
@@ -71,7 +78,7 @@ def test_means_come_with_their_intervals() -> None:
 def test_pictures_without_a_value_are_left_out_of_its_mean() -> None:
     pictures = [ImageScores("a", 0.2, {"psnr": 20.0, "l1": 0.1}), ImageScores("b", 0.0, {"l1": 0.3})]
     means = means_of(pictures, (PSNR, L1))
-    assert means["psnr"] == Value(20.0, 20.0, 20.0) and means["l1"].value == pytest.approx(0.2)
+    assert means["psnr"] == Value(20.0) and means["l1"].value == pytest.approx(0.2)
     assert [b.values for b in bins_of(pictures, (PSNR, L1))] == [{"l1": 0.3}, {"psnr": 20.0, "l1": 0.1}]
 
 

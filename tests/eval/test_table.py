@@ -185,7 +185,7 @@ def test_masks_in_turn_and_other_sizes_are_brought_to_the_table(root: Path) -> N
     result = call("ablation", "--data", root, "--cycle-masks", "--allow-missing", "--device", "cpu")
     assert result.exit_code == 0, result.output
     assert "| mine | 1 |" in result.stdout and "Size" not in result.stdout
-    assert "1 images have no prediction" in result.stdout
+    assert "1 of 2 images have no prediction" in result.stdout
     assert "trainable contextual attention (published)" in result.stdout
 
 

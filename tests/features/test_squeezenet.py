@@ -83,6 +83,11 @@ def test_half_precision_files_load_and_foreign_files_are_refused(network, tmp_pa
     for name in ("text.safetensors", "nowhere.safetensors"):
         with pytest.raises(CheckpointError, match="cannot be read as weights"):
             SqueezeNetFeatures().load_weights(tmp_path / name)
+    (tmp_path / "photo.pth").write_bytes(b"\xff\xd8\xff\xe0" * 100)  # torch would advise to run its code
+    with pytest.raises(
+        CheckpointError, match=r"photo\.pth: cannot be read as weights \(no tensors in it\); exp"
+    ):
+        SqueezeNetFeatures().load_weights(tmp_path / "photo.pth")
 
 
 def test_wrong_shapes_are_told(network):

@@ -140,7 +140,7 @@ def test_another_generator_or_prior_is_refused(base, tmp_path):
     other = written(tmp_path / "other.safetensors", build_inpainter("lama-tiny"))
     with pytest.raises(CheckpointError, match="holds another network, expected one of preset acr-tiny"):
         start(config(init_checkpoint=other))
-    with pytest.raises(CheckpointError, match="got an inpainter without a prior"):
+    with pytest.raises(CheckpointError, match="holds an inpainter without a prior"):
         start(config(prior_checkpoint=other))
     mae = written(tmp_path / "mae.safetensors", build_mae("mae-tiny"))
     with pytest.raises(CheckpointError, match="lama-tiny has no prior for prior_checkpoint"):

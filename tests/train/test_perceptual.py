@@ -84,7 +84,7 @@ def test_the_prior_of_a_whole_network_serves_as_well_and_nothing_else(tmp_path):
     token = features.autoencoder.mask_token
     assert torch.allclose(token, whole.prior.mask_token, atol=1e-3)
     save_checkpoint(tmp_path / "alone.safetensors", build_inpainter("lama-tiny"))
-    with pytest.raises(CheckpointError, match="got an inpainter without a prior; expected"):
+    with pytest.raises(CheckpointError, match="holds an inpainter without a prior, expected a MaskedAuto"):
         load_perceptual("mae", tmp_path / "alone.safetensors")
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import json
 import re
 import runpy
@@ -44,8 +43,25 @@ def test_a_finished_run_and_what_a_dry_run_says_then(photos, tmp_path, capsys):
     told = capsys.readouterr()
     assert told.out == f"trained: {tmp_path / 'out' / 'tiny.safetensors'}\n"
     assert "24 of 24" in told.err and "images/s" in told.err and "0:00:00 left" in told.err
+    assert (
+        "1 in problems.jsonl" in told.err and "resumes" not in told.err
+    )  # a broken photo does not go unseen
     assert run(path, "--dry-run") == 0
     assert "resumes from state-000000024.pt" in capsys.readouterr().out
+    assert run(path) == 0
+    assert capsys.readouterr().err == f"resumes from state-000000024.pt in {tmp_path / 'out'}\n"
+
+
+def test_another_length_has_a_schedule_that_fits(photos, tmp_path):
+    """Else a short run would never leave its warm-up, and its average would be of the first weights."""
+    config = mae_config(
+        photos, tmp_path / "out", images=4000, warmup_images=400, schedule="milestones",
+        milestones=[1000, 1001, 2000],
+    )  # fmt: skip
+    assert run(write_config(tmp_path / "run.toml", config), "--images", "40") == 0
+    recorded = json.loads((tmp_path / "out" / "config.json").read_text())
+    assert recorded["warmup_images"] == 4 and recorded["milestones"] == [10, 20]
+    assert recorded["images"] == 40 and recorded["ema_decay"] < 0.5  # ten steps
 
 
 @pytest.mark.parametrize(
@@ -53,13 +69,17 @@ def test_a_finished_run_and_what_a_dry_run_says_then(photos, tmp_path, capsys):
     [
         ({"accumulate": 3}, "batch_size is 4, expected a multiple of 3 (1 processes x accumulate 3)"),
         ({"size": 128}, "size is 128, expected 64 throughout, the side of mae-tiny"),
+        ({"name": "a/b"}, "name is 'a/b', expected the name of a file: no folder in it"),
         ({"preset": "mae-huge"}, "unknown preset 'mae-huge'"),
         ({"photos": (Path("/no/such/folder"),)}, "/no/such/folder does not exist"),
     ],
 )
 def test_a_mistake_costs_one_line_before_the_first_step(photos, tmp_path, capsys, changes, message):
-    config = dataclasses.replace(mae_config(photos, tmp_path / "out"), **changes)
-    assert run(write_config(tmp_path / "run.toml", config)) == 2
+    path = write_config(tmp_path / "run.toml", mae_config(photos, tmp_path / "out"))
+    for key, value in changes.items():  # in the text: such a config cannot always be made
+        value = json.dumps([str(v) for v in value] if isinstance(value, tuple) else value)
+        path.write_text(re.sub(rf"(?m)^{key} = .*$", f"{key} = {value}", path.read_text()))
+    assert run(path) == 2
     error = capsys.readouterr().err
     assert message in error and error.startswith("error: ") and error.count("\n") == 1
 

@@ -23,7 +23,7 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 from torch import nn
 
-from eval.scoring import OnProgress, no_progress
+from eval.scoring import OnProgress
 from eval.studies.recognition.encoders import IMAGES_AT_ONCE, Candidate, encode_images
 from eval.studies.recognition.outcomes import Outcome
 from eval.studies.recognition.task import RecognitionTask
@@ -111,7 +111,7 @@ def fine_tune(
     settings: FineTuning,
     seed: int,
     device: torch.device,
-    on_progress: OnProgress = no_progress,
+    on_progress: OnProgress = lambda *_: None,
 ) -> NDArray[np.int64]:
     """Fine-tune one encoder; the class it gives each image held out, ``(T,)``.
 

@@ -14,7 +14,7 @@ import torch.nn.functional as F
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from eval.scoring import OnProgress, no_progress
+from eval.scoring import OnProgress
 from eval.studies.recognition.task import RecognitionTask
 from eval.tasks.cache import ResultCache
 from eval.tasks.methods import short_names
@@ -126,7 +126,7 @@ def encode_images(
     *,
     cache_dir: Path,
     device: torch.device,
-    on_progress: OnProgress = no_progress,
+    on_progress: OnProgress = lambda *_: None,
 ) -> NDArray[np.float32]:
     """The features of every image in float32, ``(N, D)``; what ``cache_dir`` has is not computed again.
 
