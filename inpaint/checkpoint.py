@@ -16,7 +16,7 @@ from safetensors.torch import save
 from torch import Tensor, nn
 
 from inpaint.atomic import atomic_write
-from inpaint.errors import CheckpointError
+from inpaint.errors import CheckpointError, few
 from inpaint.models.inpainter import Inpainter
 from inpaint.models.patch_autoencoder import PatchAutoencoder
 from inpaint.models.presets import build_described, describe_preset
@@ -153,11 +153,7 @@ def describe_misfit(
         "of another shape": unfit,
         "not finite": [name_of(key) for key, tensor in tensors.items() if not torch.isfinite(tensor).all()],
     }
-    return "; ".join(
-        f"{len(names)} {problem}: {', '.join(names[:3])}{', ...' if len(names) > 3 else ''}"
-        for problem, names in problems.items()
-        if names
-    )
+    return "; ".join(f"{len(names)} {problem}: {few(names)}" for problem, names in problems.items() if names)
 
 
 @torch.no_grad()
