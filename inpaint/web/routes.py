@@ -182,7 +182,7 @@ def _prepare_download(photo: ThePhoto, fill: str | None = None, lossless: bool =
 
 @router.post("/photos/{photo}/masks")
 async def _upload_mask(request: Request, photo: ThePhoto) -> Answer:
-    path = await _receive(request, photo.folder / "mask-upload")
+    path = await _receive(request, photo.folder / ".mask")
     return await run_in_threadpool(photo.add_mask, path)
 
 

@@ -19,19 +19,22 @@ from typing import Annotated, Any, Literal
 
 import gradio as gr
 import uvicorn
-from fastapi import FastAPI, File, Form, Request, UploadFile
+from fastapi import APIRouter, FastAPI, File, Form, Request, UploadFile
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import FileResponse, JSONResponse
 from fastapi.staticfiles import StaticFiles
 from gradio import FileData
 from pydantic import ValidationError
+from starlette.background import BackgroundTask
+from starlette.exceptions import HTTPException
+from starlette.requests import ClientDisconnect
 
 from inpaint import __version__
 from inpaint.errors import InpaintError
 from inpaint.web import routes
 from inpaint.web.fills import Fills
 from inpaint.web.guard import Guard
-from inpaint.web.jobs import Busy
+from inpaint.web.jobs import tell
 from inpaint.web.masks import Growth
 from inpaint.web.photos import GoneError, Limits, QuotaError, safe_name
 from inpaint.web.service import DownloadAs, Service
@@ -74,13 +77,14 @@ def build_app(service: Service, *, hosts: tuple[str, ...] = (), login: tuple[str
     """The whole application: page, API, and the guard before both."""
     app = FastAPI(title="Inpaint", version=__version__, docs_url=None, redoc_url=None)
     app.state.service = service
-    for kind, status in ((GoneError, 410), (QuotaError, 429), (Busy, 429), (InpaintError, 400)):
+    statuses = {GoneError: 410, QuotaError: 429, InpaintError: 400, ClientDisconnect: 400, Exception: 500}
+    for kind, status in {**statuses, HTTPException: 0}.items():  # which has a status of its own
         app.add_exception_handler(kind, _answer_with(status))
     app.add_exception_handler(RequestValidationError, _refuse_values)
-    app.add_exception_handler(Exception, _answer_with(500, "something went wrong; the log says what"))
     app.include_router(routes.router)
     models = [choice.key for choice in service.fills.choices() if choice.here]
     add_form_api(app, service, models)
+    app.mount("/api", APIRouter())  # what else begins so is not found; no question for Gradio
     static = resources.files("inpaint.web").joinpath("static")
     app.mount("/static", StaticFiles(directory=str(static)), name="static")
 
@@ -134,8 +138,9 @@ def build_gradio_api(service: Service, models: list[str]) -> gr.Blocks:
         try:
             # Values and files come as they were sent; Gradio has checked that files lie in its folder.
             image, mask = map(FileData.model_validate, (image, mask))
+            folder = service.workspace.new_path()
             more = {"grow": grow, "download_as": download_as, "visitor": routes.visitor_of(request)}
-            path, _ = service.erase_files(Path(image.path), Path(mask.path), model, **more)
+            path, _ = service.erase_files(Path(image.path), Path(mask.path), model, folder, **more)
         except ValidationError as error:
             raise gr.Error(tell_bounds(error.errors()[0]), print_exception=False) from error
         except InpaintError as error:
@@ -164,14 +169,15 @@ def add_form_api(app: FastAPI, service: Service, models: list[str]) -> None:
     ) -> FileResponse:
         """Fill the white parts of a mask in an image."""
         folder = service.workspace.new_path()
-        paths = folder / safe_name(image.filename or "image"), folder / "mask.upload"
+        paths = folder / safe_name(image.filename or "image"), folder / ".mask"
         for file, path in zip((image, mask), paths, strict=True):
             with path.open("wb") as target:
                 shutil.copyfileobj(file.file, target)
         how = {"grow": grow, "download_as": download_as, "visitor": asking.visitor}
-        path, notes = service.erase_files(*paths, model, **how)
+        path, notes = service.erase_files(*paths, model, folder, **how)
         told = {"X-Inpaint-Notes": "; ".join(notes).encode("ascii", "replace").decode()} if notes else None
-        return FileResponse(path, filename=path.name, headers=told)
+        once_sent = BackgroundTask(shutil.rmtree, folder, ignore_errors=True)
+        return FileResponse(path, filename=path.name, headers=told, background=once_sent)
 
 
 def tell_bounds(wrong: Any) -> str:
@@ -179,17 +185,20 @@ def tell_bounds(wrong: Any) -> str:
     name = ".".join(map(str, wrong["loc"])) or "the request"
     if wrong["type"] == "missing":
         return f"{name} is missing"
+    if wrong["type"] == "json_invalid":
+        return f"the request is not JSON: {wrong['ctx']['error'][0].lower()}{wrong['ctx']['error'][1:]}"
     got = repr(wrong["input"])
     got = got if len(got) < 60 else got[:60] + "..."
+    if "UploadFile" in wrong["msg"]:
+        return f"{name}: got {got}, expected a file; with curl: -F {name}=@FILE"
     return f"{name}: got {got}; {wrong['msg'][0].lower()}{wrong['msg'][1:]}"
 
 
-def _refuse_values(_: Request, error: Exception) -> JSONResponse:
-    assert isinstance(error, RequestValidationError)
+def _refuse_values(_: Request, error: Any) -> JSONResponse:
     first = error.errors()[0]
     told = tell_bounds({**first, "loc": first["loc"][1:]})  # without the part of the request it is in
     return JSONResponse({"error": told}, 422)
 
 
-def _answer_with(status: int, told: str = "") -> Any:
-    return lambda _, error: JSONResponse({"error": told or str(error)}, status)
+def _answer_with(status: int) -> Any:
+    return lambda _, error: JSONResponse({"error": tell(error)}, getattr(error, "status_code", status))

@@ -116,7 +116,7 @@ def test_page_and_api_fill_what_the_command_line_fills(service: Service, tmp_pat
         operations = [{"kind": "layer", "id": layer["id"]}]
         holes = photo.holes(Drawing.model_validate({"operations": operations, "grow": grow}))
         assert np.array_equal(holes, expected)
-        path, _ = service.erase_files(tmp_path / "a.png", tmp_path / "m.png", TELEA, grow=grow)
+        path, _ = service.erase_files(tmp_path / "a.png", tmp_path / "m.png", TELEA, tmp_path, grow=grow)
         assert np.array_equal(np.asarray(Image.open(path)), filled)
     assert photo.describe()["growth"] == 1 and not np.array_equal(find_hole(mask), find_hole(mask, 0))
 
@@ -210,12 +210,12 @@ def test_a_photo_taken_sideways_is_upright_everywhere(service: Service, tmp_path
 def test_two_files_as_the_api_takes_them(service: Service, photo_file: Path, tmp_path: Path) -> None:
     mask = tmp_path / "m.png"
     mask_image(a_hole()).save(mask)
-    assert Image.open(service.erase_files(photo_file, mask, TELEA)[0]).size == (120, 90)
+    assert Image.open(service.erase_files(photo_file, mask, TELEA, tmp_path)[0]).size == (120, 90)
     with pytest.raises(InpaintError, match="the mask is empty"):
-        service.erase_files(photo_file, mask, TELEA, grow=-30)
+        service.erase_files(photo_file, mask, TELEA, tmp_path, grow=-30)
     Image.new("L", (5, 5), 255).save(mask)
     with pytest.raises(InpaintError, match="the mask is 5 x 5 pixels"):
-        service.erase_files(photo_file, mask, TELEA)
+        service.erase_files(photo_file, mask, TELEA, tmp_path)
 
 
 @pytest.mark.parametrize("key", ["../../etc/passwd", "/etc/passwd", "acr-small.safetensors/..", ""])
