@@ -54,8 +54,7 @@ class Guard:
             return await self._app(scope, receive, send)
         if scope["type"] != "http":  # the page has no web sockets
             return await send({"type": "websocket.close", "code": 1008})
-        refused = self._refuse(scope, Headers(scope=scope))
-        if refused is not None:
+        if (refused := self._refuse(scope, Headers(scope=scope))) is not None:
             status, told = refused
             more = {"connection": "close"}  # the rest of an upload is not read
             if status == 401:

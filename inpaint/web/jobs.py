@@ -100,7 +100,7 @@ class Jobs:
     def __init__(self, limits: Limits) -> None:
         self._limits = limits
         self._jobs: dict[str, Job] = {}
-        self._lock = threading.Lock()
+        self._lock, self._closed = threading.Lock(), False
         self._workers = {name: ThreadPoolExecutor(1, name) for name in ("fill", "batch", "fetch")}
 
     def submit(
@@ -113,12 +113,12 @@ class Jobs:
             active = [other for other in recent.values() if other.open]
             if any(other.owner == owner for other in active):
                 raise QuotaError("this photo is being worked on already; wait for it, or cancel it first")
-            if len(active) >= limits.waiting:
+            if len(active) >= limits.waiting or self._closed:
                 raise QuotaError(f"the server is busy: {len(active)} requests wait; try again in a minute")
             if sum(other.visitor == visitor for other in active) >= limits.visitor_jobs:
                 raise QuotaError(f"you have {limits.visitor_jobs} requests waiting; let one finish first")
             self._jobs = {**recent, job.id: job}
-        self._workers[queue].submit(job.run, work)
+            self._workers[queue].submit(job.run, work)
         return job
 
     def find(self, key: str) -> Job:
@@ -142,7 +142,9 @@ class Jobs:
 
     def close(self) -> None:
         """Cancel everything, and wait for what runs to stop."""
-        for job in self._jobs.values():
-            job.cancelled = True
+        with self._lock:
+            self._closed = True
+            for job in self._jobs.values():
+                job.cancelled = True
         for worker in self._workers.values():
-            worker.shutdown(wait=True, cancel_futures=True)
+            worker.shutdown()

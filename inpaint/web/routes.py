@@ -140,8 +140,9 @@ def _example(number: int) -> FileResponse:
 @router.post("/photos")
 async def _open_photo(request: Request, asking: Asking, name: Name = "photo") -> Answer:
     workspace = asking.service.workspace
-    path = await _receive(request, workspace.new_path() / safe_name(name))
-    return (await run_in_threadpool(workspace.add, path)).describe()
+    with workspace.new_folder() as folder:
+        path = await _receive(request, folder / safe_name(name))
+        return (await run_in_threadpool(workspace.add, path)).describe()
 
 
 @router.get("/photos/{photo}")

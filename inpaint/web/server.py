@@ -42,7 +42,7 @@ from inpaint.web.service import DownloadAs, Service
 _PARALLEL = 16  # requests that wait inside; the service's own queue orders and bounds them
 
 
-class Server:
+class Server(uvicorn.Server):
     """A page to serve at ``url``, which takes connections from now on and answers them in :meth:`run`."""
 
     def __init__(self, service: Service, app: Any, host: str, port: int) -> None:
@@ -59,18 +59,19 @@ class Server:
         name = {"0.0.0.0": "127.0.0.1", "::": "[::1]"}.get(host, f"[{host}]" if ":" in host else host)
         self.url = f"http://{name}:{self._socket.getsockname()[1]}/"
         config = uvicorn.Config(app, log_level="warning", timeout_graceful_shutdown=5, server_header=False)
-        self._uvicorn = uvicorn.Server(config)
+        super().__init__(config)
 
-    def run(self) -> None:
-        """Serve until SIGINT or SIGTERM, then delete all that visitors left."""
+    def run(self, sockets: Any = None) -> None:
+        """Serve until SIGINT, SIGTERM or ``should_exit``, then delete all that visitors left."""
         try:
-            self._uvicorn.run(sockets=[self._socket])
+            super().run(sockets or [self._socket])
         finally:
             self.service.close()
 
-    def stop(self) -> None:
-        """End :meth:`run`, which may be in another thread."""
-        self._uvicorn.should_exit = True
+    async def shutdown(self, sockets: Any = None) -> None:
+        """End the fills first: the requests that are waited for wait for them."""
+        self.service.jobs.close()
+        await super().shutdown(sockets)
 
 
 def build_app(service: Service, *, hosts: tuple[str, ...] = (), login: tuple[str, str] | None = None) -> Any:
@@ -138,9 +139,9 @@ def build_gradio_api(service: Service, models: list[str]) -> gr.Blocks:
         try:
             # Values and files come as they were sent; Gradio has checked that files lie in its folder.
             image, mask = map(FileData.model_validate, (image, mask))
-            folder = service.workspace.new_path()
             more = {"grow": grow, "download_as": download_as, "visitor": routes.visitor_of(request)}
-            path, _ = service.erase_files(Path(image.path), Path(mask.path), model, folder, **more)
+            with service.workspace.new_folder() as folder:
+                path, _ = service.erase_files(Path(image.path), Path(mask.path), model, folder, **more)
         except ValidationError as error:
             raise gr.Error(tell_bounds(error.errors()[0]), print_exception=False) from error
         except InpaintError as error:
@@ -168,13 +169,13 @@ def add_form_api(app: FastAPI, service: Service, models: list[str]) -> None:
         download_as: Annotated[DownloadAs, Form()] = "same",
     ) -> FileResponse:
         """Fill the white parts of a mask in an image."""
-        folder = service.workspace.new_path()
-        paths = folder / safe_name(image.filename or "image"), folder / ".mask"
-        for file, path in zip((image, mask), paths, strict=True):
-            with path.open("wb") as target:
-                shutil.copyfileobj(file.file, target)
         how = {"grow": grow, "download_as": download_as, "visitor": asking.visitor}
-        path, notes = service.erase_files(*paths, model, folder, **how)
+        with service.workspace.new_folder() as folder:
+            paths = folder / safe_name(image.filename or "image"), folder / ".mask"
+            for file, path in zip((image, mask), paths, strict=True):
+                with path.open("wb") as target:
+                    shutil.copyfileobj(file.file, target)
+            path, notes = service.erase_files(*paths, model, folder, **how)
         told = {"X-Inpaint-Notes": "; ".join(notes).encode("ascii", "replace").decode()} if notes else None
         once_sent = BackgroundTask(shutil.rmtree, folder, ignore_errors=True)
         return FileResponse(path, filename=path.name, headers=told, background=once_sent)

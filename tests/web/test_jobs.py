@@ -82,3 +82,20 @@ def test_a_full_disk_is_told_without_a_path_of_the_server() -> None:
         assert tell(error) == "the server's disk is full; try again later"
     assert tell(ImageError("is no image")) == "is no image"
     assert "log" in tell(KeyError("secret")) and "secret" not in tell(KeyError("secret"))
+
+
+def test_whoever_waits_when_all_is_closed_is_told() -> None:
+    jobs, started = Jobs(Limits()), threading.Event()
+
+    def work(job: Job) -> dict[str, object]:
+        started.set()
+        while True:
+            job.check()
+            time.sleep(0.01)
+
+    running, *waiting = (jobs.submit(f"photo {n}", "me", work) for n in range(4))
+    assert started.wait(20)
+    jobs.close()
+    assert all(job.over.is_set() and job.state == "cancelled" for job in (running, *waiting))
+    with pytest.raises(QuotaError):
+        jobs.submit("photo 9", "me", work)

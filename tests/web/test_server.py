@@ -229,17 +229,55 @@ def test_a_photo_may_have_any_name(server: Any, tmp_path: Path, name: str) -> No
     assert np.array_equal(np.asarray(Image.open(io.BytesIO(answer.content))), np.asarray(Image.open(image)))
 
 
-def test_nothing_stays_of_what_the_form_was_sent(server: Any, tmp_path: Path) -> None:
+def test_nothing_stays_of_what_the_form_was_sent(tmp_path: Path) -> None:
+    image, mask = two_files(tmp_path)
+    with serving() as server:
+        before = set(server.service.workspace.folder.iterdir())
+        for _ in range(3):
+            files = {"image": image.read_bytes(), "mask": mask.read_bytes()}
+            assert httpx.post(f"{server.url}api/erase", files=files, data={"model": TELEA}).status_code == 200
+        deadline = time.monotonic() + 20  # it goes once the answer is on its way
+        while set(server.service.workspace.folder.iterdir()) != before and time.monotonic() < deadline:
+            time.sleep(0.05)
+        assert set(server.service.workspace.folder.iterdir()) == before
+
+
+def test_nothing_stays_of_what_failed(server: Any, tmp_path: Path) -> None:
+    image, mask = two_files(tmp_path)
+    before = set(server.service.workspace.folder.iterdir())
+    files = {"image": image.read_bytes(), "mask": image.read_bytes()}
+    assert httpx.post(f"{server.url}api/erase", files=files, data={"model": "nothing"}).status_code == 400
+    assert ask(server.url, "api/photos?name=a.png", b"no image")[0] == 400
+    assert set(server.service.workspace.folder.iterdir()) == before
+    assert mask.exists()
+
+
+def test_a_stopped_server_answers_those_who_wait(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     image, mask = two_files(tmp_path)
 
-    def on_disk() -> set[Path]:
-        return {path for path in server.service.workspace.folder.rglob("*") if path.is_file()}
-
-    before = on_disk()
-    for _ in range(3):
+    def post(_: int) -> int:
         files = {"image": image.read_bytes(), "mask": mask.read_bytes()}
-        assert httpx.post(f"{server.url}api/erase", files=files, data={"model": TELEA}).status_code == 200
-    assert on_disk() == before
+        data = {"model": TELEA}
+        return httpx.post(f"{server.url}api/erase", files=files, data=data, timeout=60).status_code
+
+    with serving() as server, concurrent.futures.ThreadPoolExecutor(4) as callers:
+        jobs = server.service.jobs
+        blocker = jobs.submit("blocker", "me", _until_cancelled)
+        answers = [callers.submit(post, n) for n in range(4)]
+        deadline = time.monotonic() + 20
+        while len(jobs._jobs) < 5 and time.monotonic() < deadline:
+            time.sleep(0.02)
+        start = time.monotonic()
+        server.should_exit = True
+        assert [answer.result() for answer in answers] == [400] * 4
+        assert time.monotonic() - start < 4 and blocker.state == "cancelled"
+    assert not [record for record in caplog.records if record.levelname == "ERROR"]
+
+
+def _until_cancelled(job: Any) -> Any:
+    while True:
+        job.check()
+        time.sleep(0.02)
 
 
 @pytest.mark.parametrize(

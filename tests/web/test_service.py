@@ -32,10 +32,10 @@ def a_hole(height: int = 90, width: int = 120, top: int = 30, left: int = 40) ->
 
 
 def opened(service: Service, path: Path) -> Photo:
-    folder = service.workspace.new_path()
-    copy = folder / path.name
-    copy.write_bytes(path.read_bytes())
-    return service.workspace.add(copy)
+    with service.workspace.new_folder() as folder:
+        copy = folder / path.name
+        copy.write_bytes(path.read_bytes())
+        return service.workspace.add(copy)
 
 
 def fill(
@@ -261,7 +261,8 @@ def test_the_timer_deletes_what_nobody_uses_and_what_dead_servers_left(
     service = Service(Fills("cpu"), Limits(keep_seconds=1))
     assert not dead.exists() and alive.exists()
     photo = opened(service, photo_file)
-    loose = service.workspace.new_path()
+    with service.workspace.new_folder() as loose:
+        pass
     (service.workspace.uploads / "upload").mkdir()
     deadline = time.monotonic() + 20
     while photo.folder.exists() or loose.exists() or any(service.workspace.uploads.iterdir()):
