@@ -41,7 +41,7 @@ def test_lossless_formats_keep_every_pixel(tmp_path: Path, name: str, channels: 
 def test_an_array_is_written_as_a_pipeline_returns_it(
     tmp_path: Path, dtype: type[np.generic], channels: tuple[int, ...]
 ) -> None:
-    pixels = noise(6, 5, *channels).astype(dtype) * (257 if dtype is np.uint16 else 1)
+    pixels = (noise(6, 5, *channels) * np.uint16(257 if dtype is np.uint16 else 1)).astype(dtype)
     for name in ("a.png", "a.tif"):
         assert write_image(pixels, tmp_path / name) == []
         assert np.array_equal(np.asarray(read_file(tmp_path / name).native()), pixels)
