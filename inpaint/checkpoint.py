@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
 
 from inpaint.atomic import atomic_write
-from inpaint.errors import CheckpointError
+from inpaint.errors import CheckpointError, few
 from inpaint.models.inpainter import Inpainter
 from inpaint.models.patch_autoencoder import PatchAutoencoder
 from inpaint.models.presets import build_described, describe_preset
@@ -165,11 +165,7 @@ def describe_misfit(
         "of another shape": unfit,
         "not finite": [name_of(key) for key, ends in extremes.items() if not all(map(torch.isfinite, ends))],
     }
-    return "; ".join(
-        f"{len(names)} {problem}: {', '.join(names[:3])}{', ...' if len(names) > 3 else ''}"
-        for problem, names in problems.items()
-        if names
-    )
+    return "; ".join(f"{len(names)} {problem}: {few(names)}" for problem, names in problems.items() if names)
 
 
 @torch.no_grad()

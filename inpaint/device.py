@@ -23,7 +23,7 @@ def choose_device(name: str | torch.device = "auto") -> torch.device:
         name = "cuda" if cuda_count else "mps" if torch.backends.mps.is_available() else "cpu"
     try:
         device = torch.device(name)
-    except RuntimeError as error:
+    except (RuntimeError, TypeError) as error:
         raise InpaintError(f"got device {name!r}, expected auto, cpu, cuda, cuda:N or mps") from error
     here = {"cpu": True, "cuda": (device.index or 0) < cuda_count, "mps": torch.backends.mps.is_available()}
     if not here.get(device.type, False):

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Callable, Iterator
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 import torch
 import torch.nn.functional as F
@@ -17,6 +17,7 @@ from torch import Tensor, nn
 
 from inpaint.baselines import push_pull
 from inpaint.device import bf16_speedup
+from inpaint.errors import InpaintError
 from inpaint.framing import pad_to_multiple
 from inpaint.layers.ffc import FourierConvolution
 from inpaint.layers.winograd import WinogradConvolution
@@ -83,6 +84,8 @@ class InferenceInpainter(nn.Module):
 
 def choose_dtype(precision: Precision, device: torch.device) -> torch.dtype:
     """What to compute in: ``auto`` takes bfloat16 where this machine is measurably faster with it."""
+    if precision not in get_args(Precision):
+        raise InpaintError(f"got precision {precision!r}, expected {', '.join(get_args(Precision))}")
     if precision != "auto":
         return {"float32": torch.float32, "bfloat16": torch.bfloat16}[precision]
     pays = device.type in ("cpu", "cuda") and bf16_speedup(device) > BF16_PAYS

@@ -109,7 +109,7 @@ def prior_images(
     size = _fit(hole.shape, LARGEST_FOR_PRIOR)
     small, mask = _pair(image, hole, size, device)
     predicted = prior.reconstruct(small, mask)  # type: ignore[operator]
-    reconstruction = tensor_to_image(predicted.cpu()).resize(image.size, Image.Resampling.BICUBIC)
+    reconstruction = tensor_to_image(predicted).resize(image.size, Image.Resampling.BICUBIC)
     features, attention = prior(small, mask)
     if attention is None:
         return reconstruction, None
@@ -138,11 +138,11 @@ def inspect_fill(
     scale = max(1.0, float(difference.max()))
     levels = np.rint((difference / scale).clip(0, 1) * 255).astype(np.uint8)
     return Inspection(
-        masked=_image(torch.where(is_hole, _GREY, image_tensor)),
-        reconstruction=_image(torch.where(hidden, predicted, image_tensor)),
-        original=_image(image_tensor),
-        with_prior=_image(filled),
-        without_prior=_image(plain),
+        masked=tensor_to_image(torch.where(is_hole, _GREY, image_tensor)),
+        reconstruction=tensor_to_image(torch.where(hidden, predicted, image_tensor)),
+        original=tensor_to_image(image_tensor),
+        with_prior=tensor_to_image(filled),
+        without_prior=tensor_to_image(plain),
         difference=Image.fromarray(cv2.applyColorMap(levels, cv2.COLORMAP_INFERNO)[..., ::-1]),
         difference_scale=scale,
         mean_difference=float((filled - plain).abs()[is_hole].mean()) * 255,
@@ -207,9 +207,9 @@ def reconstruct_hidden(
     predicted = prior.to_image(prior.predict_patches(prior.normalise(pixels), hidden))
     is_hidden = F.interpolate(hidden.reshape(1, 1, *prior.grid).float(), (side, side), mode="nearest") > 0
     return HiddenPatches(
-        _image(torch.where(is_hidden, _GREY, pixels)),
-        _image(predicted),
-        _image(torch.where(is_hidden, predicted, pixels)),
+        tensor_to_image(torch.where(is_hidden, _GREY, pixels)),
+        tensor_to_image(predicted),
+        tensor_to_image(torch.where(is_hidden, predicted, pixels)),
     )
 
 
@@ -238,10 +238,8 @@ def _attention_layers(prior: PatchAutoencoder, image: Tensor, mask: Tensor) -> T
 def _gates(network: Inpainter) -> dict[str, float]:
     values = network.state_dict()
     titles = {f"adapter.alphas.{index}": f"features at 1/{8 >> index}" for index in range(4)}
-    titles |= {
-        "generator.transfer_before.alpha": "attention before the blocks",
-        "generator.transfer_after.alpha": "attention after the blocks",
-    }
+    for place in ("before", "after"):
+        titles[f"generator.transfer_{place}.alpha"] = f"attention {place} the blocks"
     return {title: float(values[name]) for name, title in titles.items() if name in values}
 
 
@@ -265,7 +263,3 @@ def _pair(
     pixels = image_to_tensor(image.convert("RGB").resize((size[1], size[0]), method)).to(device)
     mask = torch.from_numpy(unknown.astype(np.float32))[None, None].to(device)
     return pixels, shrink_to_grid(mask, size)
-
-
-def _image(tensor: Tensor) -> Image.Image:
-    return tensor_to_image(tensor.float().clamp(0, 1).cpu())

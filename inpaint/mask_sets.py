@@ -246,10 +246,9 @@ def _is_there(folder: Path, plan: Manifest) -> bool:
             return False
         raise DataError(f"{folder} holds other files; expected a new or empty folder: name another")
     found = read_manifest(folder)
-    unmeasured = tuple(replace(mask, hole_ratio=None) for mask in found.masks)
+    planned = replace(found, masks=tuple(replace(mask, hole_ratio=None) for mask in found.masks), hash=None)
     for field, asked in vars(plan).items():
-        here = getattr(replace(found, masks=unmeasured, hash=None), field)
-        if here != asked:
+        if (here := getattr(planned, field)) != asked:
             told = "other names or sizes" if field == "masks" else f"{field} {here}, not {asked}"
             raise DataError(f"{folder} holds another set of masks ({told}); name another folder")
     return found.hash is not None

@@ -111,11 +111,10 @@ class InpaintPipeline:
         """Side in pixels of the images the network was trained on."""
         return self.model.preset.working_size  # type: ignore[union-attr, return-value]
 
-    @torch.inference_mode()
     def __call__(
         self,
         image: AnyImage,
-        mask: Image.Image,
+        mask: Image.Image | NDArray[Any],
         *,
         dilate: int | None = None,
         harmonise: bool = True,
@@ -128,11 +127,11 @@ class InpaintPipeline:
 
         Args:
             image: a Pillow image in mode RGB, RGBA, L or LA; or an array of its own depth, ``(H, W)`` or
-                ``(H, W, C)`` with C = 2 (grey, alpha), 3 (RGB) or 4 (RGB, alpha), integers or floats, whose
-                range :func:`inpaint.images.depth.find_range` finds. Pixels in the holes are not read, nor is
-                colour under full transparency.
-            mask: the image's size, any mode; white or opaque = hole, as in :mod:`inpaint.images`. Its soft
-                rim belongs to the hole.
+                ``(H, W, C)`` with C = 1, 2 (grey, alpha), 3 (RGB) or 4 (RGB, alpha), integers or floats,
+                whose range :func:`inpaint.images.depth.find_range` finds. Pixels in the holes are not read,
+                nor is colour under full transparency.
+            mask: the image's size; a Pillow image of any mode, or an array of its kind or of bools. White,
+                opaque or True = hole, see :mod:`inpaint.images.masks`. Its soft rim belongs to the hole.
             dilate: grow the holes by this many pixels first; 0 takes the mask as it is, None grows thick
                 holes by a little that follows the image's size, see :func:`inpaint.fills.holes.find_hole`.
             harmonise: texture where the fill is too smooth, no step of colour at the rim, grain as around.
@@ -147,7 +146,7 @@ class InpaintPipeline:
             :func:`inpaint.fills.holes.find_hole` gives them, are bit-identical, and so is all alpha.
 
         Raises:
-            ImageError: the image's mode, channels or range of values are not supported.
+            ImageError: the image's type, mode, channels or range of values are not supported.
             MaskError: the mask has another size or marks nothing, ``dilate`` is negative, or, with
                 ``strict``, the mask is implausible.
             InpaintError: the device ran out of memory, the network gave values that are not finite, or it has
@@ -172,7 +171,8 @@ class InpaintPipeline:
             corners = seen.left, seen.top, seen.right, seen.bottom
             values, pixels = ValueRange(0, 255), to_array(filled, corners)
         else:
-            values, pixels = find_range(filled, hole), filled[seen.slices]
+            flat = filled[..., 0] if filled.shape[2:] == (1,) else filled
+            values, pixels = find_range(flat, hole), flat[seen.slices]
         hole = hole[seen.slices]
         unknown = faint_rim(coverage[seen.slices], hole)
         unknown |= hole
@@ -320,6 +320,7 @@ class InpaintPipeline:
             textures = dict(zip(wide.tolist(), found, strict=True))
         return predict_gaussian(images, unknown, holes, textures)
 
+    @torch.inference_mode()
     def _predict(self, images: Colours, unknown: Bools, *guides: Colours, network: Any = None) -> Colours:
         """Run the network on ``(B, H, W, 3)`` and ``(B, H, W)``, any size; every call goes through here.
 

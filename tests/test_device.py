@@ -22,8 +22,9 @@ def test_devices(monkeypatch: pytest.MonkeyPatch) -> None:
     for name in ("cuda", "cuda:1", "mps", "xpu"):
         with pytest.raises(InpaintError, match=f"'{name}' is not available.*auto or cpu"):
             choose_device(name)
-    with pytest.raises(InpaintError, match="expected auto, cpu, cuda"):
-        choose_device("gpu")
+    for wrong in ("gpu", "", None, 1.5):
+        with pytest.raises(InpaintError, match=f"got device {wrong!r}, expected auto, cpu, cuda"):
+            choose_device(wrong)
     monkeypatch.setattr(torch.backends.mps, "is_available", lambda: True)
     assert choose_device("auto") == torch.device("mps")
     monkeypatch.setattr(torch.cuda, "is_available", lambda: True)

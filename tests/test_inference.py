@@ -12,6 +12,7 @@ from torch import Tensor, nn
 
 from inpaint import inference
 from inpaint.checkpoint import load_checkpoint
+from inpaint.errors import InpaintError
 from inpaint.inference import InferenceInpainter, choose_dtype
 from inpaint.models.inpainter import Inpainter
 from inpaint.models.presets import INPAINTER_PRESETS, build_inpainter
@@ -172,6 +173,8 @@ def test_precision_is_chosen_by_what_the_machine_can() -> None:
     assert choose_dtype("bfloat16", cpu) == torch.bfloat16
     assert choose_dtype("auto", cpu) in (torch.float32, torch.bfloat16)
     assert choose_dtype("auto", torch.device("mps")) == torch.float32
+    with pytest.raises(InpaintError, match="got precision 'fp16', expected float32, bfloat16, auto"):
+        choose_dtype("fp16", cpu)
 
 
 def test_auto_follows_the_measurement(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from types import SimpleNamespace
+from typing import Any
 
 import numpy as np
 import pytest
@@ -72,8 +74,9 @@ def mask_of(height: int, width: int, *holes: tuple[int, int, int, int]) -> Image
 def test_a_doubtful_mask_is_a_warning_a_note_or_an_error_with_the_callers_advice() -> None:
     pipeline = InpaintPipeline(Painter(), device="cpu")  # type: ignore[arg-type]
     image, mask = picture("RGB", 40, 50), mask_of(40, 50, (0, 0, 40, 45))
-    with pytest.warns(MaskWarning, match="90% of the photo as hole.*; white must be the hole"):
+    with pytest.warns(MaskWarning, match="90% of the photo as hole.*; white must be the hole") as warned:
         pipeline(image, mask)
+    assert warned[0].filename == __file__  # the line that called, not one of torch's or ours
     with collect_notes(notes := []):
         pipeline(image, mask, mask_advice="turn it round")
     assert len(notes) == 1 and notes[0].startswith("warning: ") and notes[0].endswith("; turn it round")
@@ -289,6 +292,74 @@ def test_refusals_say_what_was_got_and_what_to_do() -> None:
         pipeline(image, mask, dilate=-1)
     with pytest.raises(ImageError, match=r"mode CMYK.*read_image"):
         pipeline(image.convert("CMYK"), mask)
+
+
+@pytest.mark.parametrize(
+    "given",
+    [
+        lambda hole: hole,
+        lambda hole: hole.astype(np.uint8),
+        lambda hole: hole.astype(np.uint8) * 255,
+        lambda hole: hole.astype(np.int64),
+        lambda hole: hole.astype(np.float32),
+        lambda hole: hole[..., None],
+        lambda hole: np.stack([hole] * 3, axis=-1).astype(np.uint8) * 255,
+        lambda hole: hole[::-1][::-1],
+    ],
+)
+def test_a_mask_may_be_an_array_of_any_kind(given: Callable[[Any], Any]) -> None:
+    pipeline = InpaintPipeline(MeanPainter(), device="cpu")
+    image, mask = np.asarray(picture("RGB", 40, 50)), mask_of(40, 50, (5, 6, 17, 28))
+    expected = pipeline(image, mask)
+    assert not np.array_equal(expected, image)
+    assert np.array_equal(pipeline(image, given(np.asarray(mask) > 0)), expected)
+
+
+def test_an_array_of_bools_is_taken_at_its_word() -> None:
+    pipeline, image = InpaintPipeline(Painter(), device="cpu"), np.asarray(picture("L", 20, 30))
+    with pytest.raises(MaskError, match="empty"):
+        pipeline(image, np.zeros((20, 30), np.bool_))
+    with pytest.warns(MaskWarning, match="100%"):
+        assert (pipeline(image, np.ones((20, 30), np.bool_)) != image).any()
+
+
+def test_a_last_axis_of_one_channel_is_kept() -> None:
+    image, mask = np.asarray(picture("L", 40, 50)), mask_of(40, 50, (5, 6, 17, 28))
+    pipeline = InpaintPipeline(MeanPainter(), device="cpu")
+    result = pipeline(image[..., None], mask)
+    assert result.shape == (40, 50, 1)
+    assert np.array_equal(result[..., 0], pipeline(image, mask)) and not np.array_equal(result[..., 0], image)
+
+
+@pytest.mark.parametrize(
+    ("wrong", "told"),
+    [
+        (torch.zeros(3, 20, 30), "got a Tensor as {}"),
+        ([[0, 255]], "got a list as {}"),
+        ("photo.jpg", "got a str as {}.*read_{}"),
+        (None, "got a NoneType as {}"),
+        (np.zeros((3, 20, 30), np.uint8), r"got {} of shape \(3, 20, 30\), expected \(H, W\) or \(H, W, C\)"),
+        (np.zeros((1, 20, 30, 3), np.uint8), r"got {} of shape \(1, 20, 30, 3\)"),
+        (np.zeros(30, np.uint8), r"got {} of shape \(30,\)"),
+        (np.zeros((0, 30), np.uint8), r"got {} of shape \(0, 30\)"),
+        (Image.new("L", (0, 0)), r"got {} of shape \(0, 0\)"),
+    ],
+)
+def test_what_is_no_image_or_no_mask_is_refused_in_a_line(wrong: Any, told: str) -> None:
+    pipeline = InpaintPipeline(Painter(), device="cpu")
+    with pytest.raises(ImageError, match=told.format("image", "image")) as caught:
+        pipeline(wrong, mask_of(20, 30, (1, 1, 2, 2)))
+    assert "\n" not in str(caught.value)
+    with pytest.raises(MaskError, match=told.format("mask", "mask")):
+        pipeline(picture("RGB", 20, 30), wrong)
+
+
+@pytest.mark.parametrize("dilate", [1.5, "4", [1]])
+def test_a_dilation_is_a_whole_number(dilate: Any) -> None:
+    with pytest.raises(MaskError, match=r"got dilate .* whole number"):
+        InpaintPipeline(Painter(), device="cpu")(
+            picture("L", 20, 30), mask_of(20, 30, (1, 1, 9, 9)), dilate=dilate
+        )
 
 
 def test_values_that_are_not_finite_never_become_pixels() -> None:

@@ -34,6 +34,10 @@ def test_every_name_resolves_and_is_documented(name: str) -> None:
         assert value.__name__ == name
 
 
+def test_the_package_says_that_it_is_typed() -> None:
+    assert Path(str(inpaint.__file__)).with_name("py.typed").is_file()  # PEP 561: else its types are ignored
+
+
 def test_the_type_checker_sees_the_same_names() -> None:
     tree = ast.parse(Path(str(inpaint.__file__)).read_text(encoding="utf-8"))
     guard = next(node for node in tree.body if isinstance(node, ast.If))

@@ -45,8 +45,6 @@ class Speed:
 class Order:
     """Measured speeds compared with one published table; a pair names the published faster network first."""
 
-    source: str
-    hardware: str
     agree: list[tuple[str, str]]
     disagree: list[tuple[str, str]]
     too_close_to_call: list[tuple[str, str]]  # published speeds within 10 %
@@ -81,7 +79,7 @@ def measure_speeds(
 
 def compare_order(speeds: Mapping[str, float], table: SpeedTable) -> Order:
     """Compare the order of measured speeds, by network name, with that of a published table."""
-    order = Order(table.source, table.hardware, [], [], [])
+    order = Order([], [], [])
     known = sorted(speeds.keys() & table.speeds.keys(), key=lambda name: (-table.speeds[name], name))
     for faster, slower in combinations(known, 2):
         if table.speeds[faster] < CLOSE * table.speeds[slower]:

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
     from inpaint.backbones.network import BackboneOutput, LoadedBackbone
     from inpaint.backbones.registry import Backbone
-    from inpaint.backbones.speed import Order, Speed
+    from inpaint.backbones.speed import Order, Speed, SpeedTable
 
 WIDE = 400  # characters: a file or a pipe has no width to keep to
 YARDSTICK = "convnext_tiny"
@@ -193,7 +193,7 @@ def bench(names: tuple[str, ...], batch: int, seconds: float, device: str) -> No
     _print_speeds(dict(zip(chosen, speeds, strict=True)), batch, where)
     medians = {backbone.name: speed.images_per_second for backbone, speed in zip(chosen, speeds, strict=True)}
     for published in read_published_speeds():
-        click.echo(_say_order(compare_order(medians, published)))
+        click.echo(_say_order(published, compare_order(medians, published)))
 
 
 def _print_speeds(measured: Mapping[Backbone, Speed], batch: int, device: torch.device) -> None:
@@ -219,9 +219,9 @@ def _print_speeds(measured: Mapping[Backbone, Speed], batch: int, device: torch.
     _console().print(table)
 
 
-def _say_order(order: Order) -> str:
+def _say_order(table: SpeedTable, order: Order) -> str:
     """Whether the order was as published, in a line."""
-    told = f"order of {order.source} ({order.hardware}): "
+    told = f"order of {table.source} ({table.hardware}): "
     if not order.agree and not order.disagree:
         return told + "no two networks of it, far enough apart, are among these"
     told += f"{len(order.agree)} of {len(order.agree + order.disagree)} pairs agree"

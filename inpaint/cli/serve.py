@@ -6,7 +6,7 @@ from typing import Any
 import click
 
 from inpaint.cli.options import device_option
-from inpaint.errors import InpaintError
+from inpaint.errors import require
 
 
 @click.command(short_help="Open the web page on this machine.")
@@ -32,13 +32,10 @@ def serve(login: str | None, max_mb: int, max_megapixels: int, open_browser: boo
     """
     if login is not None and not all(login.partition(":")):
         raise click.BadParameter("expected NAME:PASSWORD, both of them", param_hint="--login")
-    try:
-        from inpaint.web.photos import Limits
-        from inpaint.web.server import serve as build_server
-    except ModuleNotFoundError as error:
-        if error.name not in ("gradio", "fastapi", "uvicorn", "pydantic"):
-            raise
-        raise InpaintError("the page needs Gradio: pip install 'mae-acr-inpaint[app]'") from None
+    require("gradio", "the page", "app", "Gradio")
+    from inpaint.web.photos import Limits
+    from inpaint.web.server import serve as build_server
+
     name, _, password = (login or "").partition(":")
     limits = Limits(file_bytes=max_mb * 2**20, pixels=max_megapixels * 1_000_000)
     server = build_server(login=(name, password) if login else None, limits=limits, **options)

@@ -110,11 +110,10 @@ def _unwrap(content: Mapping[str, Any]) -> dict[str, Any]:
             content = content[wrapper]
             break
     halves = {"G": content.get("generator"), "GCs": content.get("gc_encoder")}
-    if any(isinstance(half, Mapping) for half in halves.values()):
+    if halves := {part: half for part, half in halves.items() if isinstance(half, Mapping)}:
         content = {
             f"{part}.{str(key).removeprefix('module.')}": value
             for part, half in halves.items()
-            if isinstance(half, Mapping)
             for key, value in half.items()
         }
     # LaMa's TorchScript archive wraps the whole training module once more.

@@ -20,7 +20,7 @@ import torch
 from torch import Tensor
 
 from inpaint.checkpoint import describe_misfit
-from inpaint.errors import CheckpointError
+from inpaint.errors import CheckpointError, few
 from inpaint.layers.convnext import require_timm
 from inpaint.layers.position import sinusoid_table
 from inpaint.mask import MAX_DISTANCE
@@ -188,11 +188,6 @@ def nest_names(theirs: str, ours: str, table: str) -> Names:
     return {f"{theirs}.{inner}": f"{ours}.{name}" for inner, name in read_names(table).items()}
 
 
-def reverse(names: Names) -> Names:
-    """Our names to the published ones."""
-    return {ours: theirs for theirs, ours in names.items()}
-
-
 def translate(key: str, names: Names) -> str:
     """A tensor's name after the first of the names that fits; an empty string if none does."""
     for old, new in names.items():
@@ -221,7 +216,7 @@ def rename(state: State, names: Names, shapes: Shapes, what: str) -> dict[str, T
     """
     # With the mark, a name that only ours has does not pass for a published one.
     renamed = {translate(key, names) or f"?{key}": tensor for key, tensor in state.items()}
-    back = reverse(names)
+    back = {ours: theirs for theirs, ours in names.items()}
     if told := describe_misfit(renamed, shapes, lambda key: translate(key, back) or key.removeprefix("?")):
         raise CheckpointError(f"got weights that are not one whole {what} network; tensors {told}")
     return {key: tensor.float() if tensor.is_floating_point() else tensor for key, tensor in renamed.items()}
@@ -229,15 +224,10 @@ def rename(state: State, names: Names, shapes: Shapes, what: str) -> dict[str, T
 
 def rename_back(state: State, table: str) -> dict[str, Tensor]:
     """Give our tensors the published names of a table; an error if one has none."""
-    names = reverse(read_names(table))
-    renamed = {translate(key, names): tensor for key, tensor in state.items()}
-    nameless = [key for key in state if not translate(key, names)]
-    if nameless:
-        raise CheckpointError(
-            f"got {len(nameless)} tensors without a published name (first: {nameless[0]}), "
-            "expected a ConvNeXt V2"
-        )
-    return renamed
+    names = {ours: theirs for theirs, ours in read_names(table).items()}
+    if nameless := [key for key in state if not translate(key, names)]:
+        raise CheckpointError(f"no published name is known for {few(nameless)}; expected a ConvNeXt V2")
+    return {translate(key, names): tensor for key, tensor in state.items()}
 
 
 def shapes_of(preset: InpainterPreset | MaePreset | FcmaePreset) -> dict[str, tuple[int, ...]]:

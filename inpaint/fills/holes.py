@@ -15,6 +15,7 @@ from inpaint.errors import ImageError, MaskError
 from inpaint.framing import groups
 from inpaint.images import HOLE, mask_from_image
 from inpaint.images.depth import to_array
+from inpaint.images.modes import Native, size_of
 
 MODES = ("RGB", "RGBA", "L", "LA")
 FAINTEST_RIM = 8
@@ -35,26 +36,28 @@ Hole = NDArray[np.bool_]
 Coverage = NDArray[np.uint8]
 
 
-def check_image(image: Image.Image | NDArray[Any], mask: Image.Image) -> None:
+def check_image(image: Native, mask: Native) -> None:
     """Raise ImageError unless an image can be filled, MaskError unless its mask has its size."""
-    if isinstance(image, Image.Image):
-        if image.mode not in MODES:
-            raise ImageError(f"got mode {image.mode}, expected {', '.join(MODES)}; use inpaint.read_image")
-        width, height = image.size
-    else:
-        if image.ndim != 2 and (image.ndim != 3 or image.shape[2] not in (2, 3, 4)):
-            raise ImageError(f"got an array of shape {image.shape}, expected (H, W) or (H, W, 2, 3 or 4)")
-        height, width = image.shape[:2]
-    check_mask_size(mask, (width, height))
+    for given, refuse, what in ((image, ImageError, "image"), (mask, MaskError, "mask")):
+        if not isinstance(given, Image.Image | np.ndarray):
+            told = f"a Pillow image, as read_{what} gives, or a NumPy array (H, W) or (H, W, C)"
+            raise refuse(f"got a {type(given).__name__} as {what}, expected {told}")
+        shape = given.size if isinstance(given, Image.Image) else given.shape
+        if len(shape) not in (2, 3) or 0 in shape or shape[2:] > (4,):
+            raise refuse(f"got {what} of shape {shape}, expected (H, W) or (H, W, C), none 0, C at most 4")
+    if isinstance(image, Image.Image) and image.mode not in MODES:
+        raise ImageError(f"got mode {image.mode}, expected {', '.join(MODES)}; use inpaint.read_image")
+    check_mask_size(mask, size_of(image))
 
 
-def check_mask_size(mask: Image.Image, size: tuple[int, int], image: str = "image") -> None:
+def check_mask_size(mask: Native, size: tuple[int, int], image: str = "image") -> None:
     """Raise MaskError unless a mask has the ``(width, height)`` of its image, which is called ``image``."""
-    if mask.size != size:
+    width, height = size_of(mask)
+    if (width, height) != size:
         turned = "; it seems to be turned: masks must be upright, as the photo is shown"
         raise MaskError(
-            f"the mask is {mask.width} x {mask.height} pixels, the {image} {size[0]} x {size[1]}; "
-            f"give a mask of the {image}'s size{turned * (mask.size == size[::-1])}"
+            f"the mask is {width} x {height} pixels, the {image} {size[0]} x {size[1]}; "
+            f"give a mask of the {image}'s size{turned * ((height, width) == size)}"
         )
 
 
@@ -71,10 +74,10 @@ def find_hole(mask: Image.Image | Coverage, dilate: int | None = None) -> Hole:
             hold a square of eight times that: dust and scratches keep their close surroundings.
 
     Raises:
-        MaskError: the mask marks nothing, or ``dilate`` is negative.
+        MaskError: the mask marks nothing, or ``dilate`` is negative or no whole number.
     """
-    if dilate is not None and dilate < 0:
-        raise MaskError(f"got dilate {dilate}, expected 0 or more pixels")
+    if dilate is not None and not (isinstance(dilate, int | np.integer) and dilate >= 0):
+        raise MaskError(f"got dilate {dilate!r}, expected a whole number of pixels, 0 or more")
     coverage = to_array(mask_from_image(mask)) if isinstance(mask, Image.Image) else mask
     whole = np.zeros(coverage.shape, np.bool_)
     growth = default_dilation(whole.shape) if dilate is None else min(dilate, max(whole.shape))

@@ -3,12 +3,11 @@
 import tomllib
 from collections.abc import Sequence
 from dataclasses import dataclass
-from importlib import import_module
 from pathlib import Path
 
 from PIL import Image
 
-from inpaint.errors import ImageError
+from inpaint.errors import ImageError, InpaintError, require
 
 MAX_PIXELS = 200_000_000  # larger images are refused before they are decoded
 
@@ -66,13 +65,10 @@ def require_plug_in(name: str) -> None:
     kind = FORMATS.get(name)
     if kind is None or not kind.needs or (name in Image.OPEN and name in Image.SAVE):
         return
+    Image.init()
     try:
-        Image.init()
-        module = import_module(kind.needs) if name not in Image.OPEN else None
-    except ImportError as error:
-        raise ImageError(
-            f"{kind.called} files need {kind.needs}, which is not installed: "
-            "pip install 'mae-acr-inpaint[formats]'"
-        ) from error
+        module = require(kind.needs, kind.called, "formats") if name not in Image.OPEN else None
+    except InpaintError as error:
+        raise ImageError(str(error)) from None
     if name == "HEIF" and module:
         module.register_heif_opener()

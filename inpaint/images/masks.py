@@ -61,7 +61,9 @@ def count_invisible(filled: Native, mask: Image.Image) -> int:
 
 
 def _coverage(pixels: Pixels) -> NDArray[np.uint8]:
-    """Coverage 0 to 255 of ``(H, W)`` or ``(H, W, C)`` of any depth."""
+    """Coverage 0 to 255 of ``(H, W)`` or ``(H, W, C)``, C up to 4, of any depth, or of bools."""
+    pixels = np.where(pixels, 255, 0).astype(np.uint8) if pixels.dtype == np.bool_ else pixels
+    pixels = pixels[..., 0] if pixels.shape[2:] == (1,) else pixels
     values = pixels if pixels.ndim == 2 else _strength(np.asarray(to_8_bit(pixels)))
     low, high = values.min(), values.max()
     if values.dtype == np.uint8 and (low, high) == (0, 255):

@@ -365,6 +365,8 @@ def plain_image(image: Image.Image) -> Image.Image:
 
     ImageError for a float image whose values cannot be understood.
     """
+    if not isinstance(image, Image.Image):
+        raise ImageError(f"got a {type(image).__name__}, expected a Pillow image or a NumPy array (H, W, C)")
     image.load()  # first: PNG may carry EXIF after its pixels, and TIFF is turned by Pillow itself here
     plain = to_plain(turn_upright(image, image.getexif().get(ORIENTATION, 1))).copy()
     source = image.info.get("source_format", "JPEG" if image.format == "MPO" else image.format)

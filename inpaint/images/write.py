@@ -32,12 +32,16 @@ _LABELS = {"icc_profile": "ICC profile", "exif": "EXIF", "xmp": "XMP", "dpi": "r
            "comment": "comment", "colour": "", "other": ""}  # fmt: skip
 
 
-def write_image(image: Image.Image, path: str | os.PathLike[str], *, quality: int = QUALITY) -> list[str]:
+def write_image(image: Native, path: str | os.PathLike[str], *, quality: int = QUALITY) -> list[str]:
     """Write a Pillow image of any mode with the ``icc_profile``, ``exif`` and ``dpi`` of its ``info``.
 
-    PNG, TIFF, BMP, JPEG XL and WebP at quality 100 are lossless. JPEG and BMP flatten transparency on white.
-    Else as :func:`write_file`.
+    Or write an array of any depth, ``(H, W)`` or ``(H, W, C)`` with C = 2 (grey, alpha), 3 or 4. PNG, TIFF,
+    BMP, JPEG XL and WebP at quality 100 are lossless. JPEG and BMP flatten transparency on white. Else as
+    :func:`write_file`.
     """
+    if isinstance(image, np.ndarray):
+        file = ImageFile(Path(), "", b"", lambda _: to_8_bit(image) if image.dtype == np.uint8 else image)
+        return write_file(file, path, quality=quality)
     plain = plain_image(image)
     metadata = {key: plain.info[key] for key in ("icc_profile", "exif", "dpi") if key in plain.info}
     return write_file(ImageFile(Path(), "", b"", lambda _: plain, metadata=metadata), path, quality=quality)

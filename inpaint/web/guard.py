@@ -54,8 +54,7 @@ class Guard:
             return await self._app(scope, receive, send)
         if scope["type"] != "http":  # the page has no web sockets
             return await send({"type": "websocket.close", "code": 1008})
-        refused = self._refuse(scope, Headers(scope=scope))
-        if refused is not None:
+        if (refused := self._refuse(scope, Headers(scope=scope))) is not None:
             status, told = refused
             more = {"connection": "close"}  # the rest of an upload is not read
             if status == 401:
@@ -74,7 +73,7 @@ class Guard:
         if not self._is_own_host(host):
             return 421, f"this server does not answer for {host!r}; start it with --allow-host to add a name"
         origin, site, mode = (headers.get(name) for name in ("origin", "sec-fetch-site", "sec-fetch-mode"))
-        foreign = origin is not None and urlsplit(origin).netloc.lower() != host.lower()
+        foreign = origin is not None and origin.partition("://")[2].lower() != host.lower()
         if foreign or (site == "cross-site" and mode != "navigate"):
             return 403, "another site may not use this server from a visitor's browser"
         if self._credentials is not None:

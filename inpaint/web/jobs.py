@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import logging
 import secrets
 import threading
@@ -10,17 +11,15 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any, Literal
 
+from starlette.exceptions import HTTPException
+
 from inpaint.errors import InpaintError
-from inpaint.web.photos import GoneError, Limits
+from inpaint.web.photos import GoneError, Limits, QuotaError
 
 _LOG = logging.getLogger(__name__)
 _KEPT_SECONDS = 600  # a finished job's outcome can be asked for so long
 _current = threading.local()
 Queue = Literal["fill", "batch", "fetch"]
-
-
-class Busy(InpaintError):
-    """The queue is full, or one visitor waits for too much."""
 
 
 class Job:
@@ -69,17 +68,23 @@ class Job:
             self.state = "running"
             self.tell("")
             self.outcome, state = work(self), "done"
-        except InpaintError as error:
-            state = "cancelled" if self.cancelled else "failed"
-            self.error = str(error)
-        except Exception:  # a bug of ours: the visitor gets a sentence, the log the rest
-            _LOG.exception("a job failed")
-            self.error = "something went wrong on the server; its log says what"
+        except Exception as error:
+            state, self.error = "cancelled" if self.cancelled else "failed", tell(error)
+            if not isinstance(error, InpaintError):  # the visitor gets a sentence, the log the rest
+                _LOG.exception("a job failed")
         finally:
             _current.job = None
             self.state, self.ended = state, time.monotonic()
             self.version += 1
             self.over.set()
+
+
+def tell(error: Exception) -> str:
+    """What a visitor is told: an error of theirs, that the disk is full, or that there is a bug of ours."""
+    if any(getattr(one, "errno", None) in (errno.ENOSPC, errno.EDQUOT) for one in (error, error.__cause__)):
+        return "the server's disk is full; try again later"
+    known = isinstance(error, InpaintError | HTTPException)
+    return str(error) if known else "something went wrong on the server; its log says what"
 
 
 def check_current_job(*_: object) -> None:
@@ -95,25 +100,25 @@ class Jobs:
     def __init__(self, limits: Limits) -> None:
         self._limits = limits
         self._jobs: dict[str, Job] = {}
-        self._lock = threading.Lock()
+        self._lock, self._closed = threading.Lock(), False
         self._workers = {name: ThreadPoolExecutor(1, name) for name in ("fill", "batch", "fetch")}
 
     def submit(
         self, owner: str, visitor: str, work: Callable[[Job], dict[str, Any]], queue: Queue = "fill"
     ) -> Job:
-        """Queue some work, which gets its job and gives the outcome; Busy where too much waits already."""
-        job, now = Job(owner, visitor), time.monotonic()
+        """Queue some work, which gets its job and gives the outcome; QuotaError where too much waits."""
+        job, now, limits = Job(owner, visitor), time.monotonic(), self._limits
         with self._lock:
             recent = {k: old for k, old in self._jobs.items() if old.open or now - old.ended < _KEPT_SECONDS}
             active = [other for other in recent.values() if other.open]
             if any(other.owner == owner for other in active):
-                raise Busy("this photo is being worked on already; wait for it, or cancel it first")
-            if len(active) >= self._limits.waiting:
-                raise Busy(f"the server is busy: {len(active)} requests are waiting; try again in a minute")
-            if sum(other.visitor == visitor for other in active) >= self._limits.visitor_jobs:
-                raise Busy(f"you have {self._limits.visitor_jobs} requests waiting; let one finish first")
+                raise QuotaError("this photo is being worked on already; wait for it, or cancel it first")
+            if len(active) >= limits.waiting or self._closed:
+                raise QuotaError(f"the server is busy: {len(active)} requests wait; try again in a minute")
+            if sum(other.visitor == visitor for other in active) >= limits.visitor_jobs:
+                raise QuotaError(f"you have {limits.visitor_jobs} requests waiting; let one finish first")
             self._jobs = {**recent, job.id: job}
-        self._workers[queue].submit(job.run, work)
+            self._workers[queue].submit(job.run, work)
         return job
 
     def find(self, key: str) -> Job:
@@ -137,7 +142,9 @@ class Jobs:
 
     def close(self) -> None:
         """Cancel everything, and wait for what runs to stop."""
-        for job in self._jobs.values():
-            job.cancelled = True
+        with self._lock:
+            self._closed = True
+            for job in self._jobs.values():
+                job.cancelled = True
         for worker in self._workers.values():
-            worker.shutdown(wait=True, cancel_futures=True)
+            worker.shutdown()

@@ -33,7 +33,7 @@ class GoneError(ImageError):
 
 
 class QuotaError(ImageError):
-    """A visitor stored too much."""
+    """A visitor stored too much, or has, like the whole server, too much that waits."""
 
 
 @dataclass(frozen=True)
@@ -182,7 +182,7 @@ class Photo:
 
         With it, one line for each thing that could not be kept; only when the file is made, not again later.
         """
-        folder = self.folder / f"download-{fill or 'photo'}"
+        folder = self.folder / f".download-{fill or 'photo'}"
         folder.mkdir(exist_ok=True)
         path = folder / result_name(self.name, ".png" if lossless else self.suffix)
         if path.exists():

@@ -140,8 +140,9 @@ def _example(number: int) -> FileResponse:
 @router.post("/photos")
 async def _open_photo(request: Request, asking: Asking, name: Name = "photo") -> Answer:
     workspace = asking.service.workspace
-    path = await _receive(request, workspace.new_path() / safe_name(name))
-    return (await run_in_threadpool(workspace.add, path)).describe()
+    with workspace.new_folder() as folder:
+        path = await _receive(request, folder / safe_name(name))
+        return (await run_in_threadpool(workspace.add, path)).describe()
 
 
 @router.get("/photos/{photo}")
@@ -182,7 +183,7 @@ def _prepare_download(photo: ThePhoto, fill: str | None = None, lossless: bool =
 
 @router.post("/photos/{photo}/masks")
 async def _upload_mask(request: Request, photo: ThePhoto) -> Answer:
-    path = await _receive(request, photo.folder / "mask-upload")
+    path = await _receive(request, photo.folder / ".mask")
     return await run_in_threadpool(photo.add_mask, path)
 
 

@@ -19,19 +19,22 @@ from typing import Annotated, Any, Literal
 
 import gradio as gr
 import uvicorn
-from fastapi import FastAPI, File, Form, Request, UploadFile
+from fastapi import APIRouter, FastAPI, File, Form, Request, UploadFile
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import FileResponse, JSONResponse
 from fastapi.staticfiles import StaticFiles
 from gradio import FileData
 from pydantic import ValidationError
+from starlette.background import BackgroundTask
+from starlette.exceptions import HTTPException
+from starlette.requests import ClientDisconnect
 
 from inpaint import __version__
 from inpaint.errors import InpaintError
 from inpaint.web import routes
 from inpaint.web.fills import Fills
 from inpaint.web.guard import Guard
-from inpaint.web.jobs import Busy
+from inpaint.web.jobs import tell
 from inpaint.web.masks import Growth
 from inpaint.web.photos import GoneError, Limits, QuotaError, safe_name
 from inpaint.web.service import DownloadAs, Service
@@ -39,7 +42,7 @@ from inpaint.web.service import DownloadAs, Service
 _PARALLEL = 16  # requests that wait inside; the service's own queue orders and bounds them
 
 
-class Server:
+class Server(uvicorn.Server):
     """A page to serve at ``url``, which takes connections from now on and answers them in :meth:`run`."""
 
     def __init__(self, service: Service, app: Any, host: str, port: int) -> None:
@@ -56,31 +59,33 @@ class Server:
         name = {"0.0.0.0": "127.0.0.1", "::": "[::1]"}.get(host, f"[{host}]" if ":" in host else host)
         self.url = f"http://{name}:{self._socket.getsockname()[1]}/"
         config = uvicorn.Config(app, log_level="warning", timeout_graceful_shutdown=5, server_header=False)
-        self._uvicorn = uvicorn.Server(config)
+        super().__init__(config)
 
-    def run(self) -> None:
-        """Serve until SIGINT or SIGTERM, then delete all that visitors left."""
+    def run(self, sockets: Any = None) -> None:
+        """Serve until SIGINT, SIGTERM or ``should_exit``, then delete all that visitors left."""
         try:
-            self._uvicorn.run(sockets=[self._socket])
+            super().run(sockets or [self._socket])
         finally:
             self.service.close()
 
-    def stop(self) -> None:
-        """End :meth:`run`, which may be in another thread."""
-        self._uvicorn.should_exit = True
+    async def shutdown(self, sockets: Any = None) -> None:
+        """End the fills first: the requests that are waited for wait for them."""
+        self.service.jobs.close()
+        await super().shutdown(sockets)
 
 
 def build_app(service: Service, *, hosts: tuple[str, ...] = (), login: tuple[str, str] | None = None) -> Any:
     """The whole application: page, API, and the guard before both."""
     app = FastAPI(title="Inpaint", version=__version__, docs_url=None, redoc_url=None)
     app.state.service = service
-    for kind, status in ((GoneError, 410), (QuotaError, 429), (Busy, 429), (InpaintError, 400)):
+    statuses = {GoneError: 410, QuotaError: 429, InpaintError: 400, ClientDisconnect: 400, Exception: 500}
+    for kind, status in {**statuses, HTTPException: 0}.items():  # which has a status of its own
         app.add_exception_handler(kind, _answer_with(status))
     app.add_exception_handler(RequestValidationError, _refuse_values)
-    app.add_exception_handler(Exception, _answer_with(500, "something went wrong; the log says what"))
     app.include_router(routes.router)
     models = [choice.key for choice in service.fills.choices() if choice.here]
     add_form_api(app, service, models)
+    app.mount("/api", APIRouter())  # what else begins so is not found; no question for Gradio
     static = resources.files("inpaint.web").joinpath("static")
     app.mount("/static", StaticFiles(directory=str(static)), name="static")
 
@@ -135,7 +140,8 @@ def build_gradio_api(service: Service, models: list[str]) -> gr.Blocks:
             # Values and files come as they were sent; Gradio has checked that files lie in its folder.
             image, mask = map(FileData.model_validate, (image, mask))
             more = {"grow": grow, "download_as": download_as, "visitor": routes.visitor_of(request)}
-            path, _ = service.erase_files(Path(image.path), Path(mask.path), model, **more)
+            with service.workspace.new_folder() as folder:
+                path, _ = service.erase_files(Path(image.path), Path(mask.path), model, folder, **more)
         except ValidationError as error:
             raise gr.Error(tell_bounds(error.errors()[0]), print_exception=False) from error
         except InpaintError as error:
@@ -163,15 +169,16 @@ def add_form_api(app: FastAPI, service: Service, models: list[str]) -> None:
         download_as: Annotated[DownloadAs, Form()] = "same",
     ) -> FileResponse:
         """Fill the white parts of a mask in an image."""
-        folder = service.workspace.new_path()
-        paths = folder / safe_name(image.filename or "image"), folder / "mask.upload"
-        for file, path in zip((image, mask), paths, strict=True):
-            with path.open("wb") as target:
-                shutil.copyfileobj(file.file, target)
         how = {"grow": grow, "download_as": download_as, "visitor": asking.visitor}
-        path, notes = service.erase_files(*paths, model, **how)
+        with service.workspace.new_folder() as folder:
+            paths = folder / safe_name(image.filename or "image"), folder / ".mask"
+            for file, path in zip((image, mask), paths, strict=True):
+                with path.open("wb") as target:
+                    shutil.copyfileobj(file.file, target)
+            path, notes = service.erase_files(*paths, model, folder, **how)
         told = {"X-Inpaint-Notes": "; ".join(notes).encode("ascii", "replace").decode()} if notes else None
-        return FileResponse(path, filename=path.name, headers=told)
+        once_sent = BackgroundTask(shutil.rmtree, folder, ignore_errors=True)
+        return FileResponse(path, filename=path.name, headers=told, background=once_sent)
 
 
 def tell_bounds(wrong: Any) -> str:
@@ -179,17 +186,20 @@ def tell_bounds(wrong: Any) -> str:
     name = ".".join(map(str, wrong["loc"])) or "the request"
     if wrong["type"] == "missing":
         return f"{name} is missing"
+    if wrong["type"] == "json_invalid":
+        return f"the request is not JSON: {wrong['ctx']['error'][0].lower()}{wrong['ctx']['error'][1:]}"
     got = repr(wrong["input"])
     got = got if len(got) < 60 else got[:60] + "..."
+    if "UploadFile" in wrong["msg"]:
+        return f"{name}: got {got}, expected a file; with curl: -F {name}=@FILE"
     return f"{name}: got {got}; {wrong['msg'][0].lower()}{wrong['msg'][1:]}"
 
 
-def _refuse_values(_: Request, error: Exception) -> JSONResponse:
-    assert isinstance(error, RequestValidationError)
+def _refuse_values(_: Request, error: Any) -> JSONResponse:
     first = error.errors()[0]
     told = tell_bounds({**first, "loc": first["loc"][1:]})  # without the part of the request it is in
     return JSONResponse({"error": told}, 422)
 
 
-def _answer_with(status: int, told: str = "") -> Any:
-    return lambda _, error: JSONResponse({"error": told or str(error)}, status)
+def _answer_with(status: int) -> Any:
+    return lambda _, error: JSONResponse({"error": tell(error)}, getattr(error, "status_code", status))

@@ -80,12 +80,13 @@ class Service:
         image: Path,
         mask: Path,
         model: str,
+        folder: Path,
         *,
         grow: Growth | None = None,
         download_as: DownloadAs = "same",
         visitor: str = "",
     ) -> tuple[Path, list[str]]:
-        """Fill an image file by a mask file of its size, as ``inpaint run`` does: the result, and notes.
+        """Fill an image file by a mask file, as ``inpaint run`` does: the result in ``folder``, and notes.
 
         Raises:
             ValidationError: a value is out of bounds.
@@ -97,7 +98,6 @@ class Service:
         if grow is not None and grow < 0:
             pages = [masks.mask_image(masks.grow(find_hole(page, 0), grow)) for page in pages]
         dilate = None if grow is None else max(0, grow)
-        folder = self.workspace.new_path()
         path = folder / result_name(image.name, ".png" if download_as == "png" else suffix_of(file))
 
         def work(_: Job) -> dict[str, Any]:

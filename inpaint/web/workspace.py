@@ -7,10 +7,10 @@ import tempfile
 import threading
 import time
 from collections import defaultdict, deque
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
-from inpaint.errors import ImageError
 from inpaint.web.photos import GoneError, Limits, Photo, QuotaError
 
 PREFIX = "inpaint-page-"
@@ -34,19 +34,20 @@ class Workspace:
         self.tidy()
         threading.Thread(target=self._beat, name="tidy", daemon=True).start()
 
-    def new_path(self) -> Path:
-        """A folder for something new; the timer deletes it if it is not used."""
+    @contextmanager
+    def new_folder(self) -> Iterator[Path]:
+        """A folder for something new: deleted where that fails, or by the timer if it is not used."""
         folder = self.folder / secrets.token_urlsafe(16)
         folder.mkdir()
-        return folder
+        try:
+            yield folder
+        except BaseException:
+            shutil.rmtree(folder, ignore_errors=True)
+            raise
 
     def add(self, path: Path) -> Photo:
         """Take a file that was uploaded into a new folder as a photo."""
-        try:
-            photo = Photo(path, self.limits)
-        except ImageError:
-            shutil.rmtree(path.parent, ignore_errors=True)
-            raise
+        photo = Photo(path, self.limits)
         with self._lock:
             self._photos[photo.id] = photo
         return self.find(photo.id)
@@ -99,8 +100,7 @@ class Workspace:
             old = [photo for photo in self._photos.values() if now - photo.used > self.limits.keep_seconds]
             for photo in old:
                 del self._photos[photo.id]
-            for visitor in [name for name, stored in self._stored.items() if not stored]:
-                del self._stored[visitor]
+            self._stored = defaultdict(deque, {name: one for name, one in self._stored.items() if one})
             known = set(self._photos)
         for photo in old:
             shutil.rmtree(photo.folder, ignore_errors=True)
@@ -119,10 +119,8 @@ class Workspace:
 
     def _beat(self) -> None:
         while not self._closed.wait(min(_BEAT_SECONDS, max(0.2, self.limits.keep_seconds / 4))):
-            try:
+            with suppress(OSError):  # a neighbour deletes at the same time
                 self.tidy()
-            except OSError:  # a neighbour deletes at the same time
-                continue
 
 
 def _age(path: Path) -> float:

@@ -40,7 +40,6 @@ def test_networks_take_turns() -> None:
 
 def test_order_against_a_table() -> None:
     order = compare_order({"d": 7.0, "a": 9.0, "b": 8.0, "c": 20.0, "e": 1.0}, TABLE)
-    assert (order.source, order.hardware) == ("a table", "a machine")
     assert order.agree == [("a", "b"), ("a", "d"), ("b", "d"), ("c", "d")]
     assert order.disagree == [("a", "c")]
     assert order.too_close_to_call == [("b", "c")]  # 50 and 49

@@ -17,6 +17,7 @@ from inpaint.errors import ImageError, ShapeError
 from inpaint.images import (
     WRITABLE_FORMATS,
     image_to_tensor,
+    read_file,
     read_image,
     tensor_to_image,
     write_image,
@@ -33,6 +34,24 @@ def test_lossless_formats_keep_every_pixel(tmp_path: Path, name: str, channels: 
     write_image(image, tmp_path / name, quality=100)
     again = read_image(tmp_path / name)
     assert np.array_equal(np.asarray(again.convert(image.mode)), np.asarray(image))
+
+
+@pytest.mark.parametrize("dtype", [np.uint8, np.uint16])
+@pytest.mark.parametrize("channels", [(), (2,), (3,), (4,)])
+def test_an_array_is_written_as_a_pipeline_returns_it(
+    tmp_path: Path, dtype: type[np.generic], channels: tuple[int, ...]
+) -> None:
+    pixels = (noise(6, 5, *channels) * np.uint16(257 if dtype is np.uint16 else 1)).astype(dtype)
+    for name in ("a.png", "a.tif"):
+        assert write_image(pixels, tmp_path / name) == []
+        assert np.array_equal(np.asarray(read_file(tmp_path / name).native()), pixels)
+
+
+@pytest.mark.parametrize("wrong", [None, torch.zeros(3, 4, 5), "a.png"])
+def test_what_is_no_image_is_not_written(tmp_path: Path, wrong: object) -> None:
+    with pytest.raises(ImageError, match=f"got a {type(wrong).__name__}, expected a Pillow image or a NumPy"):
+        write_image(wrong, tmp_path / "a.png")
+    assert not (tmp_path / "a.png").exists()
 
 
 def test_bmp_and_jpeg_flatten_on_white(tmp_path: Path) -> None:

@@ -25,7 +25,7 @@ def serving(**options: Any) -> Iterator[Any]:
     thread = threading.Thread(target=server.run, daemon=True)
     thread.start()
     yield server
-    server.stop()
+    server.should_exit = True
     thread.join()
 
 

@@ -1,12 +1,14 @@
+import errno
+import os
 import threading
 import time
 
 import pytest
 import torch
 
-from inpaint.errors import InpaintError
-from inpaint.web.jobs import Busy, Job, Jobs, check_current_job
-from inpaint.web.photos import Limits
+from inpaint.errors import ImageError, InpaintError
+from inpaint.web.jobs import Job, Jobs, check_current_job, tell
+from inpaint.web.photos import Limits, QuotaError
 
 
 def wait(job: Job) -> Job:
@@ -26,12 +28,12 @@ def test_a_photo_has_one_job_and_a_queue_an_end() -> None:
     jobs, gate = Jobs(Limits(waiting=4, visitor_jobs=3)), threading.Event()
     made = [jobs.submit(f"photo {n}", "me", lambda _: (gate.wait(20) and {}) or {}) for n in range(3)]
     assert jobs.describe(made[2])["ahead"] == 2
-    with pytest.raises(Busy, match="this photo is being worked on"):
+    with pytest.raises(QuotaError, match="this photo is being worked on"):
         jobs.submit("photo 1", "you", lambda _: {})
-    with pytest.raises(Busy, match="you have 3 requests waiting"):
+    with pytest.raises(QuotaError, match="you have 3 requests waiting"):
         jobs.submit("photo 9", "me", lambda _: {})
     jobs.submit("photo 9", "you", lambda _: {})
-    with pytest.raises(Busy, match="4 requests are waiting; try again"):
+    with pytest.raises(QuotaError, match="4 requests wait; try again"):
         jobs.submit("photo 10", "she", lambda _: {})
     gate.set()
     wait(made[2])
@@ -70,3 +72,30 @@ def test_a_failure_is_one_line_and_a_bug_tells_nothing(caplog: pytest.LogCapture
     assert "secret" in caplog.text
     assert wait(jobs.submit("c", "me", lambda _: {})).state == "done"
     jobs.close()
+
+
+def test_a_full_disk_is_told_without_a_path_of_the_server() -> None:
+    full = OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), "/tmp/secret/photo.png")
+    written = ImageError("cannot write '/tmp/secret/photo.png': no space left on the disk")
+    written.__cause__ = full
+    for error in (full, written):
+        assert tell(error) == "the server's disk is full; try again later"
+    assert tell(ImageError("is no image")) == "is no image"
+    assert "log" in tell(KeyError("secret")) and "secret" not in tell(KeyError("secret"))
+
+
+def test_whoever_waits_when_all_is_closed_is_told() -> None:
+    jobs, started = Jobs(Limits()), threading.Event()
+
+    def work(job: Job) -> dict[str, object]:
+        started.set()
+        while True:
+            job.check()
+            time.sleep(0.01)
+
+    running, *waiting = (jobs.submit(f"photo {n}", "me", work) for n in range(4))
+    assert started.wait(20)
+    jobs.close()
+    assert all(job.over.is_set() and job.state == "cancelled" for job in (running, *waiting))
+    with pytest.raises(QuotaError):
+        jobs.submit("photo 9", "me", work)

@@ -3,9 +3,12 @@
 import base64
 import concurrent.futures
 import http.client
+import io
 import json
+import socket
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -207,8 +210,121 @@ def test_a_name_of_an_upload_is_no_path(server: Any, tmp_path: Path) -> None:
     answer = httpx.post(f"{server.url}api/erase", files=files, data={"model": TELEA}, timeout=None)
     assert answer.status_code == 200
     assert 'filename="outside-filled.png' in answer.headers["content-disposition"]
-    inside = {path.name for path in server.service.workspace.folder.rglob("outside*")}
-    assert inside == {"outside.png", "outside-filled.png"}
+
+
+@pytest.mark.parametrize("name", [".mask", "mask.upload", "mask-upload", "download-photo", "photo-filled"])
+def test_a_photo_may_have_any_name(server: Any, tmp_path: Path, name: str) -> None:
+    """No file of the server's own lies where a visitor's may."""
+    image, mask = two_files(tmp_path)
+    hole = np.asarray(Image.open(mask)) > 0
+    files = {"image": (name, image.read_bytes()), "mask": (name, mask.read_bytes())}
+    answer = httpx.post(f"{server.url}api/erase", files=files, data={"model": TELEA, "grow": 0}, timeout=None)
+    result = np.asarray(Image.open(io.BytesIO(answer.content)))
+    assert np.array_equal(result[~hole], np.asarray(Image.open(image))[~hole])
+
+    photo = json.loads(ask(server.url, f"api/photos?name={name}", image.read_bytes())[1])
+    at = f"api/photos/{photo['id']}"
+    assert ask(server.url, f"{at}/masks", mask.read_bytes())[0] == 200
+    answer = httpx.get(f"{server.url}{at}/download", timeout=None)
+    assert np.array_equal(np.asarray(Image.open(io.BytesIO(answer.content))), np.asarray(Image.open(image)))
+
+
+def test_nothing_stays_of_what_the_form_was_sent(tmp_path: Path) -> None:
+    image, mask = two_files(tmp_path)
+    with serving() as server:
+        before = set(server.service.workspace.folder.iterdir())
+        for _ in range(3):
+            files = {"image": image.read_bytes(), "mask": mask.read_bytes()}
+            assert httpx.post(f"{server.url}api/erase", files=files, data={"model": TELEA}).status_code == 200
+        deadline = time.monotonic() + 20  # it goes once the answer is on its way
+        while set(server.service.workspace.folder.iterdir()) != before and time.monotonic() < deadline:
+            time.sleep(0.05)
+        assert set(server.service.workspace.folder.iterdir()) == before
+
+
+def test_nothing_stays_of_what_failed(server: Any, tmp_path: Path) -> None:
+    image, mask = two_files(tmp_path)
+    before = set(server.service.workspace.folder.iterdir())
+    files = {"image": image.read_bytes(), "mask": image.read_bytes()}
+    assert httpx.post(f"{server.url}api/erase", files=files, data={"model": "nothing"}).status_code == 400
+    assert ask(server.url, "api/photos?name=a.png", b"no image")[0] == 400
+    assert set(server.service.workspace.folder.iterdir()) == before
+    assert mask.exists()
+
+
+def test_a_stopped_server_answers_those_who_wait(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    image, mask = two_files(tmp_path)
+
+    def post(_: int) -> int:
+        files = {"image": image.read_bytes(), "mask": mask.read_bytes()}
+        data = {"model": TELEA}
+        return httpx.post(f"{server.url}api/erase", files=files, data=data, timeout=60).status_code
+
+    with serving() as server, concurrent.futures.ThreadPoolExecutor(4) as callers:
+        jobs = server.service.jobs
+        blocker = jobs.submit("blocker", "me", _until_cancelled)
+        answers = [callers.submit(post, n) for n in range(4)]
+        deadline = time.monotonic() + 20
+        while len(jobs._jobs) < 5 and time.monotonic() < deadline:
+            time.sleep(0.02)
+        start = time.monotonic()
+        server.should_exit = True
+        assert [answer.result() for answer in answers] == [400] * 4
+        assert time.monotonic() - start < 4 and blocker.state == "cancelled"
+    assert not [record for record in caplog.records if record.levelname == "ERROR"]
+
+
+def _until_cancelled(job: Any) -> Any:
+    while True:
+        job.check()
+        time.sleep(0.02)
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "status"),
+    [
+        ("GET", "api/erase", 404),
+        ("PUT", "api/erase", 404),
+        ("GET", "api/nothing", 404),
+        ("DELETE", "api/photos/x", 404),
+        ("GET", "static/nothing", 404),
+    ],
+)
+def test_what_is_not_there_is_told_as_every_error_is(
+    server: Any, method: str, path: str, status: int
+) -> None:
+    got, text = ask(server.url, path, method=method, content_length="0")
+    assert (got, list(json.loads(text))) == (status, ["error"])
+
+
+def test_a_request_that_is_no_form_is_told_what_was_expected(server: Any, tmp_path: Path) -> None:
+    def post(path: str, body: bytes, kind: str) -> tuple[int, str]:
+        status, text = ask(server.url, path, body, content_type=kind)
+        return status, json.loads(text)["error"]
+
+    form = b'--x\r\nContent-Disposition: form-data; name="image"\r\n\r\nphoto.jpg\r\n--x--\r\n'
+    status, told = post("api/erase", form, "multipart/form-data; boundary=x")
+    assert (status, told) == (422, "image: got 'photo.jpg', expected a file; with curl: -F image=@FILE")
+    assert post("api/erase", b"{}", "multipart/form-data")[0] == 400
+    assert "the request is not JSON: expecting" in post("api/zip", b"{bad", "application/json")[1]
+
+
+@pytest.mark.parametrize("origin", ["http://[", "http://[::1", "http://a b", ":", "//", "http://"])
+def test_an_origin_that_is_none_is_another_sites(server: Any, origin: str) -> None:
+    status, text = ask(server.url, Origin=origin)
+    assert status == 403 and "another site" in json.loads(text)["error"]
+
+
+def test_who_hangs_up_leaves_no_traceback(server: Any, caplog: pytest.LogCaptureFixture) -> None:
+    parts = urlsplit(server.url)
+    with socket.create_connection((parts.hostname or "", parts.port or 0)) as line:
+        line.sendall(
+            f"POST /api/photos HTTP/1.1\r\nHost: {parts.netloc}\r\nContent-Length: 9\r\n\r\n1".encode()
+        )
+        time.sleep(0.3)
+    time.sleep(0.3)
+    assert ask(server.url, "api/settings")[0] == 200
+    assert not [record for record in caplog.records if record.levelname == "ERROR"]
 
 
 def test_values_of_the_page_have_bounds_and_errors_are_one_line(server: Any, tmp_path: Path) -> None:

@@ -32,10 +32,10 @@ def a_hole(height: int = 90, width: int = 120, top: int = 30, left: int = 40) ->
 
 
 def opened(service: Service, path: Path) -> Photo:
-    folder = service.workspace.new_path()
-    copy = folder / path.name
-    copy.write_bytes(path.read_bytes())
-    return service.workspace.add(copy)
+    with service.workspace.new_folder() as folder:
+        copy = folder / path.name
+        copy.write_bytes(path.read_bytes())
+        return service.workspace.add(copy)
 
 
 def fill(
@@ -116,7 +116,7 @@ def test_page_and_api_fill_what_the_command_line_fills(service: Service, tmp_pat
         operations = [{"kind": "layer", "id": layer["id"]}]
         holes = photo.holes(Drawing.model_validate({"operations": operations, "grow": grow}))
         assert np.array_equal(holes, expected)
-        path, _ = service.erase_files(tmp_path / "a.png", tmp_path / "m.png", TELEA, grow=grow)
+        path, _ = service.erase_files(tmp_path / "a.png", tmp_path / "m.png", TELEA, tmp_path, grow=grow)
         assert np.array_equal(np.asarray(Image.open(path)), filled)
     assert photo.describe()["growth"] == 1 and not np.array_equal(find_hole(mask), find_hole(mask, 0))
 
@@ -210,12 +210,12 @@ def test_a_photo_taken_sideways_is_upright_everywhere(service: Service, tmp_path
 def test_two_files_as_the_api_takes_them(service: Service, photo_file: Path, tmp_path: Path) -> None:
     mask = tmp_path / "m.png"
     mask_image(a_hole()).save(mask)
-    assert Image.open(service.erase_files(photo_file, mask, TELEA)[0]).size == (120, 90)
+    assert Image.open(service.erase_files(photo_file, mask, TELEA, tmp_path)[0]).size == (120, 90)
     with pytest.raises(InpaintError, match="the mask is empty"):
-        service.erase_files(photo_file, mask, TELEA, grow=-30)
+        service.erase_files(photo_file, mask, TELEA, tmp_path, grow=-30)
     Image.new("L", (5, 5), 255).save(mask)
     with pytest.raises(InpaintError, match="the mask is 5 x 5 pixels"):
-        service.erase_files(photo_file, mask, TELEA)
+        service.erase_files(photo_file, mask, TELEA, tmp_path)
 
 
 @pytest.mark.parametrize("key", ["../../etc/passwd", "/etc/passwd", "acr-small.safetensors/..", ""])
@@ -261,7 +261,8 @@ def test_the_timer_deletes_what_nobody_uses_and_what_dead_servers_left(
     service = Service(Fills("cpu"), Limits(keep_seconds=1))
     assert not dead.exists() and alive.exists()
     photo = opened(service, photo_file)
-    loose = service.workspace.new_path()
+    with service.workspace.new_folder() as loose:
+        pass
     (service.workspace.uploads / "upload").mkdir()
     deadline = time.monotonic() + 20
     while photo.folder.exists() or loose.exists() or any(service.workspace.uploads.iterdir()):
