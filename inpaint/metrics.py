@@ -11,6 +11,7 @@ The first functions are textbook definitions. The scripts of published evaluatio
 
 import math
 from collections.abc import Callable
+from functools import partial
 
 import torch
 import torch.nn.functional as F
@@ -83,10 +84,7 @@ def mae_far_ssim(prediction: Tensor, target: Tensor) -> Tensor:
         blue, green, red = _as_double(image).flip(1).split(1, dim=1)  # named as the script takes them
         return _LUMA[0] * blue + _LUMA[1] * green + _LUMA[2] * red
 
-    def uniform_mean(images: Tensor) -> Tensor:
-        return F.avg_pool2d(images, _MAE_FAR_WINDOW, stride=1)
-
-    pixels = _MAE_FAR_WINDOW**2
+    uniform_mean, pixels = partial(F.avg_pool2d, kernel_size=_MAE_FAR_WINDOW, stride=1), _MAE_FAR_WINDOW**2
     correction = pixels / (pixels - 1)
     return _mean_ssim(grey(prediction), grey(target), uniform_mean, data_range=2.0, correction=correction)
 
@@ -99,10 +97,7 @@ def lama_ssim(prediction: Tensor, target: Tensor) -> Tensor:
     """
     _check_pair(prediction, target, rgb=True)
 
-    def padded_mean(images: Tensor) -> Tensor:
-        return _gaussian_mean(F.pad(images, (_SSIM_RADIUS,) * 4))
-
-    return _mean_ssim(prediction, target, padded_mean)
+    return _mean_ssim(prediction, target, lambda images: _gaussian_mean(F.pad(images, (_SSIM_RADIUS,) * 4)))
 
 
 def _mean_ssim(

@@ -7,9 +7,9 @@ kinds apart by their keys or say what was expected.
 import dataclasses
 import difflib
 import functools
-import math
 import os
 import re
+import sys
 import types
 from collections.abc import Mapping, Sequence
 from dataclasses import field
@@ -96,8 +96,8 @@ def _read_value(value: Any, hint: Any, limits: Mapping[str, Any], folder: Path, 
         return folder / Path(_expand(value, key)).expanduser()
     if hint is float and type(value) is int:
         value = float(value)
-    low, high = limits.get("low", -math.inf), limits.get("high", math.inf)
-    if type(value) is hint and (value if hint is str else math.isfinite(value) and low <= value <= high):
+    low, high = limits.get("low", -sys.float_info.max), limits.get("high", sys.float_info.max)  # no infinity
+    if type(value) is hint and (value if hint is str else low <= value <= high):
         return value
     raise ConfigError(f"{key} is {value!r}, expected {describe_type(hint, limits)}")
 

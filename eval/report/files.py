@@ -75,18 +75,16 @@ def to_html(document: Document) -> str:
 
 @cache
 def _template() -> jinja2.Template:
-    """Every value is escaped by the environment; the style sheet alone is marked as safe, in the template."""
+    """Every value is escaped by the environment; the style sheet alone is marked as safe, in the template.
+
+    Control characters and broken text, which a file name may hold and HTML may not, are replaced.
+    """
     environment = jinja2.Environment(
         loader=jinja2.FileSystemLoader(HERE),
         autoescape=True,
         undefined=jinja2.StrictUndefined,
-        finalize=_printable,
+        finalize=lambda value: NOT_IN_HTML.sub("\ufffd", value) if type(value) is str else value,
         trim_blocks=True,
         lstrip_blocks=True,
     )
     return environment.get_template("page.html")
-
-
-def _printable(value: Any) -> Any:
-    """Control characters and broken text, which a file name may hold and HTML may not, are replaced."""
-    return NOT_IN_HTML.sub("\N{REPLACEMENT CHARACTER}", value) if type(value) is str else value

@@ -6,6 +6,7 @@ goes on.
 """
 
 import json
+import tomllib
 from collections.abc import Sequence
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
@@ -30,17 +31,7 @@ REFERENCE = "mixed_prior"
 SECOND_SEED = "_again"
 """What the name of a row's second run ends in."""
 
-TITLES = {
-    BASE: "the generator alone, as every row finds it",
-    "no_prior": "the generator alone, trained on as long as the others",
-    "no_attention": "prior of mixed masks: its features, no attention",
-    "contextual": "prior of mixed masks: its features, and trainable contextual attention",
-    "random_prior": "prior of random masks: its features and attention",
-    REFERENCE: "prior of mixed masks: its features and attention",
-    "layer6": f"{REFERENCE} with features of decoder layer 6 instead of 8",
-    "alphas_one": f"{REFERENCE} with all alphas fixed at one; it starts from a network they disturb",
-    "no_positions": f"{REFERENCE} without the masked positional encoding the base was trained with",
-}
+TITLES = tomllib.loads(Path(__file__).with_name("ablation.toml").read_text(encoding="utf-8"))
 """What the rows of ``configs/ablation`` are, in the table's order; rows of other names come after them.
 
 Each is followed by its run with a second seed."""

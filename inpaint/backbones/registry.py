@@ -42,10 +42,11 @@ class Backbone:
         return self.released or f"{self.pretrained}.safetensors"
 
 
-_FAMILIES = tomllib.loads(Path(__file__).with_name("backbones.toml").read_text(encoding="utf-8"))["families"]
+_TABLES = tomllib.loads(Path(__file__).with_name("backbones.toml").read_text(encoding="utf-8"))
+USUAL: list[str] = _TABLES["usual"]
 BACKBONES: tuple[Backbone, ...] = tuple(
     read_table(family | network, Backbone, Path())
-    for family in _FAMILIES
+    for family in _TABLES["families"]
     for network in family.pop("networks")
 )
 

@@ -23,13 +23,6 @@ if TYPE_CHECKING:
 
 WIDE = 400  # characters: a file or a pipe has no width to keep to
 YARDSTICK = "convnext_tiny"
-# Measured where no names are given: two or three sizes of every family.
-USUAL = (
-    YARDSTICK, "convnext_small", "convnext_base", "convnext_isotropic_small", "convnext_isotropic_base",
-    "convnextv2_tiny", "convnextv2_base", "deit_small_patch16_224", "deit_base_patch16_224",
-    "swin_tiny_patch4_window7_224", "swin_small_patch4_window7_224", "swin_base_patch4_window7_224",
-    "poolformer_s12", "poolformer_s36",
-)  # fmt: skip
 
 
 @click.group(short_help="List classification networks, run one, time them.")
@@ -173,7 +166,7 @@ def bench(names: tuple[str, ...], batch: int, seconds: float, device: str) -> No
     measured, as the reference. The networks run one pass each in turn, so that other load affects all of
     them alike. Weights are random, since speed does not depend on them.
     """
-    from inpaint.backbones.registry import find_backbone
+    from inpaint.backbones.registry import USUAL, find_backbone
 
     chosen = list(dict.fromkeys(find_backbone(name) for name in (YARDSTICK, *(names or USUAL))))
 

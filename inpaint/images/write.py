@@ -149,11 +149,11 @@ def _encode(
         return _encode_light(np.asarray(first), target, options.get("spec"))
     if target == "JXL":
         return _encode_jxl(np.asarray(first), kept)
-    bits = options.pop("bits", 0)
+    bits, keyed = options.pop("bits", 0), "transparency" in getattr(first, "info", {})
+    if target == "PNG" and len(fitted) == 1 and mode not in ("1", "P") and not keyed:
+        return _encode_png(first if isinstance(first, np.ndarray) else to_array(first), mode, kept)
     if not isinstance(first, Image.Image):
-        return _encode_deep(first, target, mode, kept, quality, bits)
-    if target == "PNG" and len(images) == 1 and mode not in ("1", "P") and "transparency" not in first.info:
-        return _encode_png(to_array(first), mode, kept)
+        return _encode_deep(first, target, kept, quality, bits)
     options = {key: value for key, value in options.items() if value is not None}
     if target == "PNG":
         options = {"compress_level": _PNG_LEVEL, **options}
@@ -307,12 +307,8 @@ def _pack_rows(rows: NDArray[np.uint8], kind: int, step: int) -> bytes:
     return bytes(imagecodecs.deflate_encode(filtered, level=1))
 
 
-def _encode_deep(
-    pixels: Pixels, target: str, mode: str, metadata: dict[str, Any], quality: int, bits: int
-) -> bytes:
-    """PNG of 16 bits; JPEG 2000 without loss, by imagecodecs; HEIC of 10 bits by pillow-heif."""
-    if target == "PNG":
-        return _encode_png(pixels, mode, metadata)
+def _encode_deep(pixels: Pixels, target: str, metadata: dict[str, Any], quality: int, bits: int) -> bytes:
+    """JPEG 2000 without loss, by imagecodecs; HEIC of 10 bits by pillow-heif."""
     if target == "JPEG2000":
         lossless: dict[str, Any] = {"codecformat": "jp2", "level": 0, "reversible": True}
         pixels = rescale(pixels, 65535, 2 ** (bits or 16) - 1)

@@ -203,12 +203,8 @@ class Photo:
     def describe(self, job: str | None = None) -> dict[str, Any]:
         """The photo and its fills, with the id of the job that works on it."""
         return {
-            "id": self.id,
-            "name": self.name,
+            **{key: getattr(self, key) for key in ("id", "name", "width", "height", "frames")},
             "format": self.suffix.lstrip("."),
-            "width": self.width,
-            "height": self.height,
-            "frames": self.frames,
             "growth": default_dilation((self.height, self.width)),
             "preview": {"width": self.preview[1], "height": self.preview[0]},
             "fills": [self.describe_fill(fill) for fill in self.fills.values()],

@@ -17,9 +17,9 @@ pytest.importorskip("timm")
 import timm
 
 from inpaint.backbones import network
-from inpaint.backbones.registry import BACKBONES
+from inpaint.backbones.registry import BACKBONES, USUAL
 from inpaint.cli import main
-from inpaint.cli.backbones import USUAL, YARDSTICK
+from inpaint.cli.backbones import YARDSTICK
 
 ROOT = Path(__file__).resolve().parents[2]
 FILE = "convnext_atto.d2_in1k.safetensors"

@@ -55,7 +55,7 @@ def error(fill: np.ndarray, image: np.ndarray) -> float:
 
 
 def test_colours_are_those_around() -> None:
-    cloud, sky, blend = np.array([[0.9, 0.88, 0.86], [0.4, 0.6, 0.8], [0.62, 0.8, 0.95]], np.float32)
+    cloud, sky, blend = np.array([[0.9, 0.88, 0.86], [0.4, 0.6, 0.8], [0.5, 0.75, 0.95]], np.float32)
     image = np.where(X[..., None] < 80, cloud, sky)
     image[HOLE] = 1, 0, 1  # what is to go counts for nothing
     image[:7] = 0.6, 0.8, 0.9  # a place too far away to count
