@@ -71,10 +71,11 @@ class _SkipInit(TorchFunctionMode):
     """Leave parameters uninitialised: random numbers take longer than the file that replaces them."""
 
     def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
-        kwargs = kwargs or {}
-        if getattr(func, "__module__", None) == "torch.nn.init" or func in (Tensor.uniform_, Tensor.normal_):
-            return kwargs.get("tensor", *args[:1])
-        return func(*args, **kwargs)
+        if getattr(func, "__module__", None) == "torch.nn.init":
+            return args[0] if args else kwargs["tensor"]
+        if func in (Tensor.uniform_, Tensor.normal_):  # some of those draw until a number fits, as 0 does
+            return args[0].zero_()
+        return func(*args, **(kwargs or {}))
 
 
 def load_checkpoint(path: str | Path, device: str | torch.device = "cpu") -> Inpainter | PatchAutoencoder:

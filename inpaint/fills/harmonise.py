@@ -26,7 +26,7 @@ AROUND = 32
 """Pixels around the hole in which grain is measured."""
 
 _SPOT = 4  # side in pixels of the spots whose colours are compared, at the least
-_MOST_SPOTS = 2**12  # of the fill and of the known pixels each
+_MOST_SPOTS = 2**12  # of the fill, about
 _ALIKE = 8  # known spots whose mean a spot of the fill takes
 _BAND = 3  # width in pixels of each of the two bands on both sides of the rim
 _ALONG = 29  # pixels of the average along the rim, whose weights fall off as a triangle's
@@ -56,13 +56,13 @@ def match_colours(fill: Colours, image: Colours, known: Bools, hole: Bools) -> N
     size = tuple(-(-length // side) for length in hole.shape[::-1])
     layers = (merged, known.astype(np.float32), hole.astype(np.float32))
     spots, outside, inside = (cv2.resize(one, size, interpolation=cv2.INTER_AREA) for one in layers)
-    ours, theirs = inside > 0.5, torch.from_numpy(spots[outside == 1])
+    ours, theirs = inside > 0.5, spots[outside == 1]
     if not ours.any() or len(theirs) < _ALIKE:
         return
-    theirs, before = theirs[:: 1 + len(theirs) // _MOST_SPOTS], torch.from_numpy(spots[ours])
-    alike = torch.cdist(before, theirs).topk(_ALIKE, largest=False).indices
+    nearest: Any = cv2.flann.Index(theirs, {"algorithm": 4})  # one exact k-d tree
+    alike, _ = nearest.knnSearch(spots[ours], _ALIKE, params={})
     shift, weight = np.zeros_like(spots), cv2.GaussianBlur(ours.astype(np.float32), (0, 0), 1)
-    shift[ours] = theirs[alike].mean(1) - before
+    shift[ours] = theirs[alike].mean(1) - spots[ours]
     shift = cv2.GaussianBlur(shift, (0, 0), 1) / np.maximum(weight, 1e-3)[..., None]
     fill += cv2.copyTo(cv2.resize(shift, hole.shape[::-1]), hole.view(np.uint8))
 
