@@ -134,7 +134,7 @@ class InpaintPipeline:
                 opaque or True = hole, see :mod:`inpaint.images.masks`. Its soft rim belongs to the hole.
             dilate: grow the holes by this many pixels first; 0 takes the mask as it is, None grows thick
                 holes by a little that follows the image's size, see :func:`inpaint.fills.holes.find_hole`.
-            harmonise: texture where the fill is too smooth, no step of colour at the rim, grain as around.
+            harmonise: colours, texture and grain of the surroundings, and no step of colour at the rim.
             strict: an implausible mask is an error, not a :class:`inpaint.errors.MaskWarning`.
             progress: told after each part which share of the hole is filled, 0 to 1.
             refine: fill holes that are shown smaller again in up to ``OCTAVES`` octaves, each guided by the

@@ -1,4 +1,4 @@
-"""Make a fill meet its surroundings: no step of colour at the rim, and grain as strong as theirs.
+"""Make a fill meet its surroundings: their colours, no step at the rim, and grain as strong as theirs.
 
 Arrays are ``(H, W, 3)`` float32 RGB in [0, 1] and ``(H, W)`` bool.
 """
@@ -17,13 +17,13 @@ from inpaint.fills.canvas import Bools, Colours, Floats, Ints
 from inpaint.framing import tight_box
 
 LARGEST_OFFSET = 8 / 255
-"""A fill's colour is moved by at most so much: larger steps are not the network's bias but its choice."""
+"""A fill's colour is moved by at most so much at the rim: a larger step is the network's choice."""
 FLAT = 3 / 255
 """Surroundings whose values differ by no more are flat, and so is the fill."""
 LEAST_GRAIN, MOST_GRAIN = 0.75 / 255, 12 / 255
 """Standard deviation of grain: none is added below, and above it is texture."""
 AROUND = 32
-"""Pixels around the hole in which grain is measured."""
+"""Pixels around the hole in which colours and grain are measured."""
 
 _SPOT = 4  # side in pixels of the spots whose colours are compared, at the least
 _MOST_SPOTS = 2**12  # of the fill, about
