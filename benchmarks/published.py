@@ -43,7 +43,8 @@ def main(
     words += ["--limit", str(limit)] if limit else []
     words += ["--out", str(out)] if out else []
     click.echo("\n## Scored here, on the fixed validation set\n")
-    evaluate.main(words, standalone_mode=False)
+    with evaluate.make_context("eval", words) as context:
+        evaluate.invoke(context)
     click.echo(
         "\n## As published\n\nOther images, masks and definitions: ranks can be compared, numbers cannot."
     )

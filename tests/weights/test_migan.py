@@ -71,11 +71,11 @@ def test_pipeline_and_eval_run_it_by_name(
     mask[20:40, 30:60] = 255
     result = np.asarray(
         InpaintPipeline.from_pretrained("migan", device="cpu")(
-            Image.fromarray(pixels), Image.fromarray(mask), dilate=0
+            Image.fromarray(pixels), Image.fromarray(mask), dilate=0, harmonise=False
         )
     )
     assert (result[mask == 0] == pixels[mask == 0]).all()
-    assert np.abs(result[mask > 0].astype(int) - 77).max() < 16  # the pipeline adds grain of its own
+    assert (result[mask > 0] == 77).all()
     (method,) = load_models(["migan"], torch.device("cpu"))
     filled = fill_in_8_bits(method, torch.zeros(1, 3, 64, 64), torch.ones(1, 1, 64, 64))
     assert (filled * 255).round().unique().tolist() == [77]
