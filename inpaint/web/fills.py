@@ -3,6 +3,7 @@
 import threading
 from dataclasses import dataclass
 from functools import lru_cache
+from importlib.util import find_spec
 from typing import Any
 
 import torch
@@ -62,10 +63,11 @@ class Fills:
         for entry in weights.list_models("inpainter"):
             path = weights.find_model_file(entry)
             choice = _choice_of(entry, path is not None)
+            runs = not entry.needs or find_spec(entry.needs) is not None
             if path is not None:
                 known.add(path.resolve())
-                here.append(choice)
-            elif not entry.non_commercial:  # whose licence the owner has to accept
+                here += [choice] * runs
+            elif runs and not entry.non_commercial:  # whose licence the owner has to accept
                 elsewhere.append(choice)
         mine = [p for folder in weights.weights_folders() for p in sorted(folder.glob("*.safetensors"))]
         for path in (path for path in mine if path.resolve() not in known):

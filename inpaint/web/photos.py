@@ -281,9 +281,6 @@ def view(pixels: Pixels, box: Box, size: tuple[int, int]) -> Image.Image:
 
 def encode_view(image: Image.Image) -> tuple[bytes, str]:
     """Bytes for the browser and their media type: JPEG, or PNG where there is alpha."""
-    buffer = io.BytesIO()
-    if image.mode == "RGBA":
-        image.save(buffer, "PNG", compress_level=1)
-        return buffer.getvalue(), "image/png"
-    image.save(buffer, "JPEG", quality=90, subsampling=0)
-    return buffer.getvalue(), "image/jpeg"
+    kind = "png" if image.mode == "RGBA" else "jpeg"
+    image.save(buffer := io.BytesIO(), kind, compress_level=1, quality=90, subsampling=0)  # each has its own
+    return buffer.getvalue(), f"image/{kind}"

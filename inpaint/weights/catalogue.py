@@ -54,6 +54,7 @@ class ModelEntry:
     title: str = ""
     advice: str = ""
     prior: bool | None = None
+    needs: str = ""
 
     def options(self) -> list[list[PublishedFile]]:
         """The files of each choice."""

@@ -238,6 +238,15 @@ def test_checkpoints_in_the_users_folder_are_offered(tmp_path: Path, monkeypatch
         fills.pipeline("a-prior.safetensors")
 
 
+def test_a_model_whose_package_is_missing_is_not_offered(monkeypatch: pytest.MonkeyPatch) -> None:
+    fills, needs = Fills("cpu"), {"acr-small-convnext": "timm", "migan": "onnxruntime"}
+    monkeypatch.setattr("inpaint.web.fills.find_spec", lambda name: name)
+    offered = [choice.key for choice in fills.choices()]
+    assert {*needs} <= {*offered}
+    monkeypatch.setattr("inpaint.web.fills.find_spec", lambda name: None)
+    assert [choice.key for choice in fills.choices()] == [key for key in offered if key not in needs]
+
+
 def test_a_quota_counts_what_a_visitor_stores() -> None:
     workspace = Workspace(Limits(visitor_bytes=1000, keep_seconds=1))
     workspace.charge("me", 900)
