@@ -133,6 +133,10 @@ def visit(browser: Any, url: str) -> Iterator[Any]:
         options = {"viewport": {"width": width, "height": height}, "bypass_csp": True, **options}
         context = browser.new_context(accept_downloads=True, **options)
         context.set_default_timeout(PATIENCE)
+        # Messages stay three times as long, for busy machines.
+        context.add_init_script(
+            "const wait = setTimeout; window.setTimeout = (act, ms = 0) => wait(act, ms < 5000 ? ms : 3 * ms)"
+        )
         contexts.append(context)
         page = context.new_page()
         page.requested, page.sent = [], []

@@ -892,14 +892,13 @@ def test_messages_are_seen_and_end_with_the_photo(page: Any, tmp_path: Path) -> 
     paint(page)
     erase(page)
     paint(page, (0.6, 0.6), (0.7, 0.7))
-    with page.expect_download():
+    with page.expect_download():  # which may come when the message is gone
         page.keyboard.press("Control+s")
-    told = page.inner_text(".toast")
-    assert told.startswith("Downloaded. What is marked now is not erased yet")
+        page.wait_for_selector(".toast:has-text('Downloaded. What is marked now is not erased yet')")
     page.route("**/download?*", lambda route: route.fulfill(json={"notes": ["the JPEG is new"]}), times=1)
     with page.expect_download():
         page.keyboard.press("Control+s")
-    page.wait_for_selector(".toast:has-text('in the file as it was. The JPEG is new.')")
+        page.wait_for_selector(".toast:has-text('in the file as it was. The JPEG is new.')")
 
 
 def test_keys_that_are_let_go_in_another_window_do_not_stick(page: Any) -> None:
