@@ -80,7 +80,8 @@ class Fills:
         """Raise WeightsError unless a model can be used now: no path from outside is ever opened."""
         ready = [choice.key for choice in self.choices() if choice.here]
         if key not in ready:
-            raise WeightsError(f"got model {key!r}, expected one of {', '.join(ready)}")
+            needs = {entry.name: f" ({entry.summary})" for entry in weights.list_models() if entry.needs}
+            raise WeightsError(f"got model {key!r}{needs.get(key, '')}, expected one of {', '.join(ready)}")
 
     def pipeline(self, key: str) -> InpaintPipeline:
         """The pipeline of a choice; a cancelled job stops at the next layer of its network."""

@@ -196,8 +196,7 @@ def tell_bounds(wrong: Any) -> str:
 
 
 def _refuse_values(_: Request, error: Any) -> JSONResponse:
-    first = error.errors()[0]
-    told = tell_bounds({**first, "loc": first["loc"][1:]})  # without the part of the request it is in
+    told = tell_bounds((first := error.errors()[0]) | {"loc": first["loc"][1:]})  # without the part it is in
     return JSONResponse({"error": told}, 422)
 
 

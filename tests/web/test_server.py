@@ -396,7 +396,8 @@ with serving() as server:
 """
     told = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=300)
     refused, filled = told.stdout.splitlines()[:2]
-    assert refused.endswith("needs timm, which is not installed: pip install 'mae-acr-inpaint[backbones]'")
+    assert "needs timm: pip install 'mae-acr-inpaint[backbones]'" in refused
+    assert refused.endswith("expected one of acr-small, lama-small, opencv-telea")
     assert filled.endswith("photo-0-filled.png")
     assert "Traceback" not in told.stderr
 
