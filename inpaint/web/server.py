@@ -196,7 +196,7 @@ def tell_bounds(wrong: Any) -> str:
 
 
 def _refuse_values(_: Request, error: Any) -> JSONResponse:
-    told = tell_bounds((first := error.errors()[0]) | {"loc": first["loc"][1:]})  # without the part it is in
+    told = tell_bounds((first := error.errors()[0]) | {"loc": first["loc"][1:]})  # loc[0] is "body" or so
     return JSONResponse({"error": told}, 422)
 
 
